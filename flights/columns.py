@@ -1,0 +1,185 @@
+"""The columns that the query makes, with their meaning and units."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Mapping
+from pathlib import Path
+
+from flights.tables import read_names
+from slipway.signature import Feature, Target
+
+FEATURES = (
+    Feature("carrier", "category", "Airline, by its two-character code", "UA"),
+    Feature("origin", "category", "New York airport that the flight leaves from", "EWR"),
+    Feature("dest", "category", "Airport that the flight goes to", "ORD"),
+    Feature(
+        "departure_period",
+        "category",
+        "Month and part of the day of the scheduled departure, local time: early until 8, "
+        "morning until 12, midday until 16, afternoon until 19, then evening",
+        "07-afternoon",
+    ),
+    Feature(
+        "departure_hour",
+        "integer",
+        "Hour of the scheduled departure, local time",
+        17,
+        minimum=0,
+        maximum=23,
+    ),
+    Feature(
+        "day_of_week",
+        "integer",
+        "Day of the scheduled departure, Monday is 1",
+        5,
+        minimum=1,
+        maximum=7,
+    ),
+    Feature(
+        "distance",
+        "number",
+        "Distance between the two airports",
+        719,
+        unit="miles",
+        minimum=0,
+        maximum=12_500,
+    ),
+    Feature(
+        "departures_in_hour",
+        "integer",
+        "Flights scheduled to leave the same airport in the same hour, this one included",
+        22,
+        unit="flights",
+        minimum=1,
+        maximum=500,
+    ),
+    Feature(
+        "temperature",
+        "number",
+        "Air temperature at the origin",
+        84.2,
+        unit="°F",
+        minimum=-80,
+        maximum=140,
+        nullable=True,
+    ),
+    Feature(
+        "wind_speed",
+        "number",
+        "Mean wind speed at the origin",
+        12.7,
+        unit="mph",
+        minimum=0,
+        maximum=250,
+        nullable=True,
+    ),
+    Feature(
+        "wind_direction",
+        "number",
+        "Direction that the wind comes from at the origin",
+        220,
+        unit="degrees",
+        minimum=0,
+        maximum=360,
+        nullable=True,
+    ),
+    Feature(
+        "visibility",
+        "number",
+        "Visibility at the origin; the stations report no more than 10",
+        10.0,
+        unit="miles",
+        minimum=0,
+        maximum=100,
+        nullable=True,
+    ),
+    Feature(
+        "precipitation",
+        "number",
+        "Rain or melted snow at the origin in the hour",
+        0.0,
+        unit="inches",
+        minimum=0,
+        maximum=20,
+        nullable=True,
+    ),
+    Feature(
+        "precipitation_6h",
+        "number",
+        "Rain or melted snow at the origin in the hour and the five before it",
+        0.02,
+        unit="inches",
+        minimum=0,
+        maximum=60,
+        nullable=True,
+    ),
+    Feature(
+        "pressure_change_6h",
+        "number",
+        "Change of the air pressure at the origin over six hours",
+        -2.1,
+        unit="millibars",
+        minimum=-100,
+        maximum=100,
+        nullable=True,
+    ),
+    Feature(
+        "plane_year",
+        "integer",
+        "Year in which the plane was built",
+        1999,
+        minimum=1900,
+        maximum=2100,
+        nullable=True,
+    ),
+    Feature(
+        "seats",
+        "integer",
+        "Seats of the plane",
+        178,
+        unit="seats",
+        minimum=1,
+        maximum=1_000,
+        nullable=True,
+    ),
+)
+
+TARGET = Target(
+    "late",
+    "Arrives 15 or more minutes after schedule, the US Department of Transportation's "
+    "definition of late",
+    ("on time", "late"),
+    "late",
+)
+
+
+def labels(tables: Mapping[str, Path]) -> Mapping[str, Mapping[str, str]]:
+    """Give names for people: airlines, airports, hours and days.
+
+    Parameters
+    ----------
+    tables : mapping of str to Path
+        The raw tables' CSV files.
+
+    Returns
+    -------
+    mapping of str to mapping of str to str
+        By feature and category.
+    """
+    airports = read_names(tables["airports"], "faa")
+    periods = {
+        f"{month:02}-{part}": f"{calendar.month_name[month]}, {part}"
+        for month in range(1, 13)
+        for part in ("early", "morning", "midday", "afternoon", "evening")
+    }
+    hours = {str(hour): f"{hour:02}:00 to {hour:02}:59" for hour in range(24)}
+    days = {str(i + 1): day for i, day in enumerate(calendar.day_name)}
+    return {
+        "carrier": read_names(tables["airlines"], "carrier"),
+        "origin": airports,
+        "dest": airports,
+        "departure_period": periods,
+        "departure_hour": hours,
+        "day_of_week": days,
+    }

@@ -1,0 +1,64 @@
+-- One row a flight: what is known before it leaves, and whether it arrived late.
+-- DuckDB's dialect, kept to what other engines understand too: no INTERVAL, no DATE_TRUNC,
+-- no EXTRACT of a weekday, and hours counted as integers since 1970 (hour_id). The hour in
+-- UTC is the key to the weather: the local hour comes twice when summer time ends.
+WITH departures AS (
+    SELECT
+        *,
+        CAST(FLOOR(EPOCH(time_hour) / 3600) AS BIGINT) AS hour_id,
+        CAST(year || '-' || month || '-' || day AS DATE) AS local_date
+    FROM flights
+),
+
+hours AS (
+    SELECT
+        *,
+        CAST(FLOOR(EPOCH(time_hour) / 3600) AS BIGINT) AS hour_id
+    FROM weather
+),
+
+weather_by_hour AS (
+    SELECT
+        *,
+        SUM(precip) OVER (
+            PARTITION BY origin ORDER BY hour_id RANGE BETWEEN 5 PRECEDING AND CURRENT ROW
+        ) AS precip_6h
+    FROM hours
+)
+
+SELECT
+    f.carrier,
+    f.origin,
+    f.dest,
+    -- Month and part of the day in one, because what an hour means for delays changes with
+    -- the season.
+    SUBSTRING(CAST(100 + f.month AS VARCHAR), 2, 2) || '-' || CASE
+        WHEN f.hour < 8 THEN 'early'
+        WHEN f.hour < 12 THEN 'morning'
+        WHEN f.hour < 16 THEN 'midday'
+        WHEN f.hour < 19 THEN 'afternoon'
+        ELSE 'evening'
+    END AS departure_period,
+    f.hour AS departure_hour,
+    -- 2013-01-07 was a Monday, so Monday is 1 and Sunday is 7.
+    1 + (DATE_DIFF('day', DATE '2013-01-07', f.local_date) + 364) % 7 AS day_of_week,
+    f.distance,
+    COUNT(*) OVER (PARTITION BY f.origin, f.hour_id) AS departures_in_hour,
+    w.temp AS temperature,
+    w.wind_speed,
+    w.wind_dir AS wind_direction,
+    w.visib AS visibility,
+    w.precip AS precipitation,
+    w.precip_6h AS precipitation_6h,
+    w.pressure - before.pressure AS pressure_change_6h,
+    p.year AS plane_year,
+    p.seats,
+    -- The US Department of Transportation counts a flight as late from 15 minutes on.
+    CASE WHEN f.arr_delay IS NULL THEN NULL WHEN f.arr_delay >= 15 THEN 1 ELSE 0 END AS late,
+    f.month
+FROM departures AS f
+LEFT JOIN weather_by_hour AS w ON w.origin = f.origin AND w.hour_id = f.hour_id
+LEFT JOIN weather_by_hour AS before
+    ON before.origin = f.origin AND before.hour_id = f.hour_id - 6
+LEFT JOIN planes AS p ON p.tailnum = f.tailnum
+ORDER BY f.hour_id, f.sched_dep_time, f.origin, f.carrier, f.flight, f.dest

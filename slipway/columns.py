@@ -1,0 +1,143 @@
+"""Answer many rows at once with polars, and leave out every row there is any doubt about.
+
+What is left out gets no answer here: a cell that is not plainly a number in its range or a
+known category, a row of the wrong width. The careful way then answers it or says what is
+wrong, so that nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import polars as pl
+
+from slipway.csvfile import Block, Header
+from slipway.scorecard import Scorecard, Slope, Steps, Table, Term
+from slipway.signature import Feature, Signature
+
+NO_VALUE = pl.lit(None, dtype=pl.Float64)
+
+
+class ColumnScorer:
+    """Answer the rows of a block.
+
+    Parameters
+    ----------
+    scorecard : Scorecard
+    signature : Signature
+    header : Header
+        Where each feature stands.
+    labels : tuple of str
+        The cells before the probability, below the threshold and from it on.
+    threshold : float
+    """
+
+    def __init__(
+        self,
+        scorecard: Scorecard,
+        signature: Signature,
+        header: Header,
+        labels: tuple[str, str],
+        threshold: float,
+    ) -> None:
+        self._n_columns = len(header.names)
+        self._positions = header.positions
+        log_odds = pl.lit(scorecard.intercept)
+        for feature, term in zip(signature.features, scorecard.terms, strict=True):
+            if feature.name in header.positions:
+                log_odds = log_odds + _points(feature, term, pl.col(feature.name))
+            else:
+                log_odds = log_odds + term.missing
+        score = probability(log_odds)
+        label = pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
+        self._added = pl.concat_str([label, score.cast(pl.String), pl.lit(",,")])
+
+    def __call__(self, block: Block) -> list[str | None]:
+        """Give the cells that each row gets, or None where there is any doubt."""
+        try:
+            cells = self._cells(block)
+        except UnicodeEncodeError:
+            # Some text is not UTF-8; the careful way says which.
+            return [None] * len(block.texts)
+        return cells.select(self._added).to_series().to_list()
+
+    def _cells(self, block: Block) -> pl.DataFrame:
+        """Give the features' cells, null in a row of the wrong width."""
+        if block.cells is None:
+            rows = pl.Series("row", block.texts, dtype=pl.String)
+            commas = self._n_columns - 1
+            fits = rows.str.count_matches(",", literal=True) == commas
+            rows = rows.set(~fits, None)
+            fields = rows.str.split_exact(",", commas).struct.unnest()
+            return fields.select(
+                pl.col(f"field_{position}").alias(name)
+                for name, position in self._positions.items()
+            )
+        width = self._n_columns
+        return pl.DataFrame(
+            {
+                name: [row[position] if len(row) == width else None for row in block.cells]
+                for name, position in self._positions.items()
+            },
+            schema=dict.fromkeys(self._positions, pl.String),
+        )
+
+
+def probability(log_odds: pl.Expr) -> pl.Expr:
+    """Turn log-odds into probabilities, by the same steps as ``scorecard.probability``."""
+    odds = log_odds.exp()
+    small = odds / (1.0 + odds)
+    return pl.when(log_odds >= 0).then(1.0 / (1.0 + (-log_odds).exp())).otherwise(small)
+
+
+def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
+    """Give a feature's points from its cells; null where there is any doubt."""
+    value, plain = _value(feature, text)
+    points = pl.when(plain).then(_lookup(term, value)).otherwise(NO_VALUE)
+    if not feature.nullable:
+        return points
+    return pl.when(text == "").then(pl.lit(term.missing)).otherwise(points)
+
+
+def _value(feature: Feature, text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Give a feature's values from its cells, and which of them are beyond doubt."""
+    if feature.kind == "category":
+        return text, text != ""
+    if feature.kind == "flag":
+        return text == "true", text.is_in(["true", "false"])
+    value = text.cast(pl.Float64, strict=False)
+    plain = value.is_finite()
+    if feature.minimum is not None:
+        plain = plain & (value >= feature.minimum)
+    if feature.maximum is not None:
+        plain = plain & (value <= feature.maximum)
+    if feature.kind == "integer":
+        plain = plain & (value == value.floor()) & (value.abs() <= 2**53)
+    return value, plain
+
+
+@singledispatch
+def _lookup(term: object, value: pl.Expr) -> pl.Expr:
+    """Give a term's points for values; null for a category that training has not seen."""
+    raise NotImplementedError(type(term).__name__)
+
+
+@_lookup.register
+def _(term: Table, value: pl.Expr) -> pl.Expr:
+    levels = pl.Series(term.levels)
+    if levels.dtype.is_integer():
+        value = value.cast(pl.Int64, strict=False)
+    points = pl.Series(term.points, dtype=pl.Float64)
+    return value.replace_strict(levels, points, default=None, return_dtype=pl.Float64)
+
+
+@_lookup.register
+def _(term: Slope, value: pl.Expr) -> pl.Expr:
+    return term.offset + term.slope * value
+
+
+@_lookup.register
+def _(term: Steps, value: pl.Expr) -> pl.Expr:
+    edges = pl.lit(pl.Series(term.edges, dtype=pl.Float64))
+    points = pl.lit(pl.Series(term.points, dtype=pl.Float64))
+    return points.gather(edges.search_sorted(value, side="right"))

@@ -1,0 +1,177 @@
+"""The manifest of a model version, ``model.json``: all there is to know but the pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from slipway.errors import ModelError
+from slipway.scorecard import Scorecard
+from slipway.signature import Signature, Value
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """How good one model is on one set of rows.
+
+    Attributes
+    ----------
+    roc_auc, pr_auc : float
+        Areas under the ROC and the precision-recall curve.
+    log_loss, brier : float
+        Mean negative log-likelihood, and mean squared error of the probability.
+    calibration_error : float
+        Expected calibration error over ten intervals of equal width: the mean distance of
+        predicted and observed rate, weighted by rows (Naeini et al., AAAI 2015).
+    """
+
+    roc_auc: float
+    pr_auc: float
+    log_loss: float
+    brier: float
+    calibration_error: float
+
+
+class CalibrationBin(msgspec.Struct, frozen=True):
+    """One interval of predicted probability: how many rows, predicted and observed rate."""
+
+    rows: int
+    predicted: float
+    observed: float
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """The rows with one value of one feature; ``roc_auc`` is None where only one class is."""
+
+    feature: str
+    value: str
+    rows: int
+    observed: float
+    predicted: float
+    roc_auc: float | None
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """One way of parting the rows, and what came of it.
+
+    Attributes
+    ----------
+    description : str
+        How the rows were parted.
+    rows_fit, rows_test : int
+    base_rate : float
+        The share of the positive class among the test rows.
+    scores : dict of str to Scores
+        By model: the shipped kind, the base rate alone, and gradient boosting.
+    calibration : tuple of CalibrationBin
+    roc, precision_recall : tuple of (float, float)
+        Points of the curves: (false, true positive rate) and (recall, precision).
+    slices : tuple of Slice
+    """
+
+    description: str
+    rows_fit: int
+    rows_test: int
+    base_rate: float
+    scores: dict[str, Scores]
+    calibration: tuple[CalibrationBin, ...]
+    roc: tuple[tuple[float, float], ...]
+    precision_recall: tuple[tuple[float, float], ...]
+    slices: tuple[Slice, ...]
+
+
+class Training(msgspec.Struct, frozen=True):
+    """Where the rows came from; ``rows_read`` is the sum of all the other counts.
+
+    Attributes
+    ----------
+    source, query_sha256, data_sha256 : str
+        The data's origin, and the hashes of the query and of the rows it gave.
+    rows_read, rows_fit, rows_test : int
+    left_out : dict of str to int
+        Rows that were not used, by reason.
+    seconds : float
+    """
+
+    source: str
+    query_sha256: str
+    data_sha256: str
+    rows_read: int
+    rows_fit: int
+    rows_test: int
+    left_out: dict[str, int]
+    seconds: float
+
+
+class GoldenRow(msgspec.Struct, frozen=True):
+    """An input with the pipeline's own answer."""
+
+    record: dict[str, Value]
+    probability: float
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One model version.
+
+    Attributes
+    ----------
+    name, title, version, created, sha256 : str
+        ``version`` is the UTC time and the start of the pickle's ``sha256``.
+    estimator : str
+        The pipeline's last step.
+    signature : Signature
+    scorecard : Scorecard, optional
+        None where the pipeline is not a sum of one-feature terms.
+    threshold : float
+        A probability from here on gets the positive label.
+    base_rate : float
+        The share of the positive class among the training rows.
+    evaluations : dict of str to Evaluation
+        ``holdout`` is of this very model; ``time`` of one fitted on the earlier rows.
+    golden : tuple of GoldenRow
+    training : Training
+    libraries : dict of str to str
+    """
+
+    name: str
+    title: str
+    version: str
+    created: str
+    sha256: str
+    estimator: str
+    signature: Signature
+    scorecard: Scorecard | None
+    threshold: float
+    base_rate: float
+    evaluations: dict[str, Evaluation]
+    golden: tuple[GoldenRow, ...]
+    training: Training
+    libraries: dict[str, str]
+
+
+def manifest_path(model: Path) -> Path:
+    """Give the manifest that stands beside a pickle."""
+    return model.with_suffix(".json")
+
+
+def write_manifest(manifest: Manifest, model: Path) -> None:
+    """Write a manifest beside its pickle, in a form that people and ``git diff`` can read."""
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    manifest_path(model).write_bytes(text + b"\n")
+
+
+def read_manifest(model: Path) -> Manifest:
+    """Read the manifest that stands beside a pickle.
+
+    Raises
+    ------
+    ModelError
+        It is not there, or is not a manifest.
+    """
+    path = manifest_path(model)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{path.name} is not a manifest: {error}") from error

@@ -1,0 +1,189 @@
+"""A model version in memory: load it, check it, and let its scorecard or its pickle answer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from slipway.config import Engine
+from slipway.errors import BadInput, ModelError
+from slipway.manifest import GoldenRow, Manifest, read_manifest
+from slipway.scorecard import Scorecard, probability
+from slipway.signature import Record, Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+TOLERANCE = 1e-12
+
+
+class Scorer(Protocol):
+    """What gives the probability of the positive class for checked records."""
+
+    def __call__(self, records: Sequence[Record]) -> list[float]:
+        """Score records of values in the features' order."""
+
+
+class Model:
+    """A model version that answers.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    engine : {"scorecard", "pickle"}
+    score : callable
+        From records to the probabilities of the positive class.
+    """
+
+    def __init__(self, manifest: Manifest, engine: Engine, score: Scorer) -> None:
+        self.manifest = manifest
+        self.engine = engine
+        self.score = score
+        classes = manifest.signature.target.classes
+        self.positive = manifest.signature.target.positive
+        self.negative = classes[1 - classes.index(self.positive)]
+
+    def label(self, probability: float) -> str:
+        """Give the label for a probability of the positive class."""
+        return self.positive if probability >= self.manifest.threshold else self.negative
+
+    def explain(self, record: Record) -> tuple[float, dict[str, float]]:
+        """Give the intercept and each feature's contribution to the log-odds.
+
+        Raises
+        ------
+        BadInput
+            The pipeline is not a sum of one-feature terms.
+        """
+        scorecard = self.manifest.scorecard
+        if scorecard is None:
+            message = "this model is not a sum of one-feature terms and cannot be explained so"
+            raise BadInput(message, code="not_explainable")
+        return scorecard.intercept, scorecard.explain(record)
+
+    def replay(self) -> str | None:
+        """Answer the golden rows again; give what is wrong, or None."""
+        return wrong_golden_row(self.manifest, self.score)
+
+
+def load_model(path: Path, engine: Engine) -> Model:
+    """Load a model version, and check that it answers as its pipeline did.
+
+    The pickle is hashed in any case, because the manifest speaks of that very file, but it is
+    opened only for the pickle engine.
+
+    Parameters
+    ----------
+    path : Path
+        The pickle; its manifest stands beside it.
+    engine : {"scorecard", "pickle"}
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        A file is missing or changed, the versions differ, or a golden row is answered wrongly.
+    """
+    manifest = read_manifest(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
+    if engine == "scorecard" and manifest.scorecard is not None:
+        model = Model(manifest, "scorecard", scorecard_scorer(manifest.scorecard))
+    else:
+        pipeline = unpickle(content, manifest)
+        model = Model(manifest, "pickle", pipeline_scorer(pipeline, manifest.signature))
+    wrong = model.replay()
+    if wrong:
+        raise ModelError(wrong)
+    return model
+
+
+def unpickle(content: bytes, manifest: Manifest) -> Pipeline:
+    """Open a pickle whose hash was checked.
+
+    Raises
+    ------
+    ModelError
+        It was made by another scikit-learn, which gives no promise that it means the same.
+    """
+    import sklearn
+
+    made_by = manifest.libraries["scikit-learn"]
+    if sklearn.__version__ != made_by:
+        raise ModelError(
+            f"the pickle was made by scikit-learn {made_by}, here is {sklearn.__version__}: "
+            f"pip install scikit-learn=={made_by}, or train again"
+        )
+    pipeline: Pipeline = pickle.loads(content)
+    return pipeline
+
+
+def scorecard_scorer(scorecard: Scorecard) -> Scorer:
+    """Let a scorecard answer."""
+    log_odds = scorecard.scorer()
+    return lambda records: [probability(log_odds(record)) for record in records]
+
+
+def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> Scorer:
+    """Let a fitted pipeline answer, all the records in one call."""
+    positive = signature.target.classes.index(signature.target.positive)
+
+    def score(records: Sequence[Record]) -> list[float]:
+        answers: list[float] = pipeline.predict_proba(frame(signature, records))[
+            :, positive
+        ].tolist()
+        return answers
+
+    return score
+
+
+def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
+    """Build the frame that a pipeline takes.
+
+    Parameters
+    ----------
+    signature : Signature
+    records : sequence of tuple
+        Checked values in the features' order.
+
+    Returns
+    -------
+    DataFrame of shape (n_records, n_features)
+        Texts as objects, flags as bools, numbers as floats with NaN for missing, integers
+        that cannot be missing as int64.
+    """
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for feature, values in zip(signature.features, zip(*records, strict=True), strict=True):
+        kind = {"category": "object", "flag": "bool", "integer": "int64"}.get(feature.kind)
+        dtype = "float64" if kind is None or (kind == "int64" and feature.nullable) else kind
+        columns[feature.name] = pd.Series(values, dtype=dtype)
+    return pd.DataFrame(columns)
+
+
+def wrong_golden_row(manifest: Manifest, score: Scorer) -> str | None:
+    """Replay the golden rows; give what is wrong with the first that differs, or None."""
+    rows: Sequence[GoldenRow] = manifest.golden
+    records = []
+    for number, row in enumerate(rows, start=1):
+        record, errors, _ = manifest.signature.check(row.record)
+        if errors:
+            return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
+        records.append(record)
+    for number, (row, answer) in enumerate(zip(rows, score(records), strict=True), start=1):
+        if not math.isclose(answer, row.probability, rel_tol=0.0, abs_tol=TOLERANCE):
+            return f"golden row {number} gives {answer!r} where {row.probability!r} is due"
+    return None

@@ -1,0 +1,295 @@
+"""What a model takes and gives, and the check of one record against it.
+
+There are two ways to check, with one meaning. ``fast_decoder`` builds a msgspec type that
+accepts only records with nothing to say about them; ``check`` takes any Python value and
+explains everything that is wrong or unusual. What the first refuses goes to the second.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from slipway.errors import FieldError, Warned
+
+Kind = Literal["number", "integer", "category", "flag"]
+Value = float | int | str | bool | None
+Record = tuple[Value, ...]
+
+MAX_TEXT = 256
+LARGEST_INTEGER = 2**53
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_FLAGS = {"true": True, "false": False}
+_NOT_A = {"number": "not_a_number", "integer": "not_an_integer"}
+
+
+class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One input of the model.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "integer", "category", "flag"}
+    description : str
+        One line of meaning.
+    example : float, int, str or bool
+    unit : str, optional
+    minimum, maximum : float, optional
+        The range, both ends included, in ``unit``; outside it an input is refused.
+    categories : tuple
+        The values known from training. Any other value is answered with a warning.
+    labels : dict
+        Names for people, by category.
+    nullable : bool
+        Whether the input may be missing: left out, null, or an empty cell.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    example: Value
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str | int, ...] = ()
+    labels: dict[str, str] = {}
+    nullable: bool = False
+
+    @property
+    def range_text(self) -> str:
+        """The range in words, with its unit."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}{unit}"
+        if self.minimum is not None:
+            return f"{self.minimum:g}{unit} or more"
+        if self.maximum is not None:
+            return f"{self.maximum:g}{unit} or less"
+        return f"any number{unit}" if self.kind in ("number", "integer") else ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies in the range."""
+        low = self.minimum is None or value >= self.minimum
+        return low and (self.maximum is None or value <= self.maximum)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What the model predicts.
+
+    Attributes
+    ----------
+    name : str
+    description : str
+    classes : tuple of str
+        The label of class 0 and of class 1.
+    positive : str
+        The class whose probability is given.
+    """
+
+    name: str
+    description: str
+    classes: tuple[str, str]
+    positive: str
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The features in their order, and the target."""
+
+    features: tuple[Feature, ...]
+    target: Target
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in the order of the record."""
+        return tuple(feature.name for feature in self.features)
+
+    def check(self, given: object) -> tuple[Record, list[FieldError], list[Warned]]:
+        """Check one record of Python values, as JSON gives them.
+
+        Parameters
+        ----------
+        given : object
+            What stood where a record is due.
+
+        Returns
+        -------
+        record : tuple
+            The values in the features' order; only of use when there are no errors.
+        errors : list of FieldError
+        warnings : list of Warned
+        """
+        if not isinstance(given, dict):
+            return (), [_error(None, "not_an_object", "a record must be a JSON object")], []
+        errors: list[FieldError] = self._unknown(given)
+        warnings: list[Warned] = []
+        record = []
+        for feature in self.features:
+            value, error, warning = _check_value(feature, given.get(feature.name))
+            record.append(value)
+            errors += [error] if error else []
+            warnings += [warning] if warning else []
+        return tuple(record), errors, warnings
+
+    def check_text(
+        self, given: Mapping[str, str]
+    ) -> tuple[Record, list[FieldError], list[Warned]]:
+        """Check one record of texts, as a form or a CSV row gives them.
+
+        A text that spells a number or a flag becomes one; an empty text is a missing value;
+        any other text is left to ``check`` to refuse.
+        """
+        by_name = {feature.name: feature for feature in self.features}
+        values = {
+            name: _from_text(by_name[name], text) if name in by_name else text
+            for name, text in given.items()
+        }
+        return self.check(values)
+
+    def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
+        """Refuse fields that the model does not know, with the nearest one that it does."""
+        errors = []
+        for name in given:
+            if name not in self.names:
+                near = get_close_matches(str(name)[:MAX_TEXT], self.names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                message = f"the model has no such field{hint}"
+                errors.append(_error(_printable(str(name)), "unknown_field", message))
+        return errors
+
+
+def fast_decoder(signature: Signature) -> msgspec.json.Decoder[Any]:
+    """Build a decoder that accepts only complete, faultless records with known categories.
+
+    Every feature must be present, because a count of the keys then shows a key that is given
+    twice, which msgspec does not report.
+
+    Parameters
+    ----------
+    signature : Signature
+
+    Returns
+    -------
+    msgspec.json.Decoder
+        Of a struct whose fields stand in the features' order.
+    """
+    fields = [(f"f{i}", _fast_type(feature)) for i, feature in enumerate(signature.features)]
+    names = {f"f{i}": name for i, name in enumerate(signature.names)}
+    struct = msgspec.defstruct(
+        "FastRecord", fields, forbid_unknown_fields=True, rename=names, gc=False
+    )
+    return msgspec.json.Decoder(struct)
+
+
+def _fast_type(feature: Feature) -> Any:
+    """Give the narrowest msgspec type for a feature."""
+    kind: Any
+    if feature.kind == "flag":
+        kind = bool
+    elif feature.categories:
+        kind = Literal[feature.categories]
+    elif feature.kind == "category":
+        kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
+    else:
+        low, high = feature.minimum, feature.maximum
+        if feature.kind == "integer":
+            low = math.ceil(-LARGEST_INTEGER if low is None else low)
+            high = math.floor(LARGEST_INTEGER if high is None else high)
+        kind = Annotated[
+            int if feature.kind == "integer" else float, msgspec.Meta(ge=low, le=high)
+        ]
+    return kind | None if feature.nullable else kind
+
+
+def _check_value(
+    feature: Feature, value: object
+) -> tuple[Value, FieldError | None, Warned | None]:
+    """Check one value: give it back in the feature's own type, with an error or a warning."""
+    if value is None:
+        if feature.nullable:
+            return None, None, None
+        return None, _error(feature.name, "missing_field", "this field must be given"), None
+    if feature.kind == "category":
+        return _check_category(feature, value)
+    if feature.kind == "flag":
+        if isinstance(value, bool):
+            return value, None, None
+        return None, _error(feature.name, "not_a_flag", "must be true or false"), None
+    return _check_number(feature, value)
+
+
+def _check_category(
+    feature: Feature, value: object
+) -> tuple[Value, FieldError | None, Warned | None]:
+    """Check a text; one that training has not seen is answered with a warning."""
+    if not isinstance(value, str):
+        return None, _error(feature.name, "not_a_text", "must be a text"), None
+    if len(value) > MAX_TEXT:
+        message = f"must have at most {MAX_TEXT} characters"
+        return None, _error(feature.name, "too_long", message), None
+    if _NOT_TEXT.search(value):
+        message = "holds a NUL, or half of a surrogate pair, which are not text"
+        return None, _error(feature.name, "not_a_text", message), None
+    return value, None, _unseen(feature, value)
+
+
+def _check_number(
+    feature: Feature, value: object
+) -> tuple[Value, FieldError | None, Warned | None]:
+    """Check a number; a float without a fraction is an integer where one is due."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None, _error(feature.name, _NOT_A[feature.kind], _must_be(feature)), None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, _error(feature.name, "not_finite", _must_be(feature)), None
+    # The range comes before the conversion, because a long integer does not fit a float.
+    if abs(value) > LARGEST_INTEGER and feature.kind == "integer" or not feature.holds(value):
+        return None, _error(feature.name, "out_of_range", _must_be(feature)), None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None, _error(feature.name, "out_of_range", _must_be(feature)), None
+    if feature.kind == "number":
+        return number, None, None
+    if not number.is_integer():
+        return None, _error(feature.name, _NOT_A["integer"], _must_be(feature)), None
+    return int(number), None, _unseen(feature, int(number))
+
+
+def _unseen(feature: Feature, value: str | int) -> Warned | None:
+    """Warn of a value that training has not seen, where the known ones are listed."""
+    if not feature.categories or value in feature.categories:
+        return None
+    message = "training has not seen this value; it is answered as an unseen one"
+    return Warned(feature.name, "unseen_category", message)
+
+
+def _from_text(feature: Feature, text: str) -> Value:
+    """Turn a text into the feature's kind where it spells one."""
+    if text == "":
+        return None
+    if feature.kind == "flag":
+        return _FLAGS.get(text.lower(), text)
+    if feature.kind in ("number", "integer") and _NUMBER.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _must_be(feature: Feature) -> str:
+    """Say what a number must be."""
+    what = "an integer" if feature.kind == "integer" else "a number"
+    bounded = feature.minimum is not None or feature.maximum is not None
+    return f"must be {what}, {feature.range_text}" if bounded else f"must be {what}, and finite"
+
+
+def _printable(name: str) -> str:
+    """Shorten a name that came from outside, and make it safe to encode as JSON."""
+    return name[:64].encode("utf-8", "replace").decode()
+
+
+def _error(field: str | None, code: str, message: str) -> FieldError:
+    return FieldError(field, None, code, message)

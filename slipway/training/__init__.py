@@ -1,0 +1,1 @@
+"""From raw tables to a model version: rows, fit, evaluate, write."""

@@ -1,0 +1,5 @@
+"""The Flask side: one factory for both doors."""
+
+from slipway.web.app import create_app
+
+__all__ = ["create_app"]

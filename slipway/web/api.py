@@ -1,0 +1,131 @@
+"""The API: thin views around ``slipway.serving``; their documents are in ``specs/``."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import BinaryIO, cast
+
+from flask import Blueprint, Response, request
+from msgspec import json
+
+import slipway
+from slipway.batch import predict_file as predict_file_stream
+from slipway.errors import BadInput, FieldError, WrongMediaType
+from slipway.web.context import live
+
+api = Blueprint("api", __name__)
+
+FORM = "application/x-www-form-urlencoded"
+SPOOL_IN_MEMORY = 2**20
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@api.post("/predict")
+def predict() -> Response:
+    """Predict for one record, or for an array of records."""
+    explain = _explain()
+    kind = _content_type()
+    if kind == "application/json":
+        status, answer = live().predict_json(request.get_data(cache=False), explain)
+    elif kind == FORM:
+        status, answer = live().predict_form(request.get_data(cache=False), explain)
+    else:
+        raise WrongMediaType(f"send application/json or {FORM}")
+    return Response(answer, status, mimetype="application/json")
+
+
+@api.post("/predict_file")
+def predict_file() -> Response:
+    """Predict for every row of a CSV file."""
+    request.max_content_length = live().settings.max_file_bytes
+    kind = _content_type()
+    if kind == "text/csv":
+        file = _spooled()
+    elif kind == "multipart/form-data":
+        upload = request.files.get("file")
+        if upload is None:
+            message = "no file was sent; the form's field is called file"
+            raise BadInput(message, errors=[FieldError("file", None, "missing_field", message)])
+        file = cast(BinaryIO, upload.stream)
+    else:
+        raise WrongMediaType("send text/csv, or multipart/form-data with a field called file")
+    answer = Response(predict_file_stream(file, live()), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
+    answer.headers["X-Model-Version"] = live().model.manifest.version
+    return answer
+
+
+@api.get("/metadata")
+def metadata() -> Response:
+    """Describe the model: what it takes and gives, how good it is, and what answers."""
+    model = live().model
+    manifest = model.manifest
+    described = {
+        "name": manifest.name,
+        "title": manifest.title,
+        "version": manifest.version,
+        "created": manifest.created,
+        "engine": model.engine,
+        "estimator": manifest.estimator,
+        "signature": manifest.signature,
+        "threshold": manifest.threshold,
+        "base_rate": manifest.base_rate,
+        "evaluations": manifest.evaluations,
+        "training": manifest.training,
+        "libraries": manifest.libraries,
+    }
+    return Response(json.encode(described), mimetype="application/json")
+
+
+@api.get("/version")
+def version() -> Response:
+    """Say which model version and which Slipway answer."""
+    model = live().model
+    versions = {"model_version": model.manifest.version, "slipway": slipway.__version__}
+    return Response(json.encode(versions), mimetype="application/json")
+
+
+@api.get("/livez")
+def livez() -> Response:
+    """Say that the process runs."""
+    return Response(b'{"status":"alive"}', mimetype="application/json")
+
+
+@api.get("/readyz")
+def readyz() -> Response:
+    """Say whether the model reproduces its golden rows."""
+    reason = live().not_ready
+    state = {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
+    return Response(json.encode(state), 503 if reason else 200, mimetype="application/json")
+
+
+def _explain() -> bool:
+    """Read the query parameter ``explain``."""
+    text = request.args.get("explain", "false")
+    if text not in _FLAGS:
+        message = "must be true or false"
+        raise BadInput(
+            "the query is not understood",
+            errors=[FieldError("explain", None, "not_a_flag", message)],
+        )
+    return _FLAGS[text]
+
+
+def _content_type() -> str:
+    """Give the body's content type; a compressed body is refused before it is read."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise WrongMediaType("send the body as it is, without a content encoding")
+    return request.mimetype
+
+
+def _spooled() -> BinaryIO:
+    """Take in a whole raw body, on disk when it is long.
+
+    A client that sends all before it reads would wait for ever if the answer began earlier.
+    """
+    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115
+    while chunk := request.stream.read(2**20):
+        file.write(chunk)
+    file.seek(0)
+    return cast(BinaryIO, file)
