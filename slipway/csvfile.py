@@ -15,6 +15,7 @@ from slipway.signature import Signature
 
 BLOCK_BYTES = 2**20
 MAX_ROW_BYTES = 2**20
+MAX_KEPT = 1_000
 
 csv.field_size_limit(MAX_ROW_BYTES)
 
@@ -46,10 +47,13 @@ class Header:
         return text == "" and len(self.names) > 1
 
     def fitted(self, text: str, cells: list[str]) -> str:
-        """Make a row that cannot be answered as wide as the header, so that columns stay put."""
+        """Make a row that cannot be answered as wide as the header, so that columns stay put.
+
+        Of a row that cannot be read, its beginning stands in the first column.
+        """
         if self.is_blank(text):
             return text
-        kept = (cells or [text])[: len(self.names)]
+        kept = (cells or [text[:MAX_KEPT]])[: len(self.names)]
         return ",".join(map(write_cell, kept + [""] * (len(self.names) - len(kept))))
 
 

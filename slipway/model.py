@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
@@ -141,10 +142,11 @@ def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> Scorer:
     positive = signature.target.classes.index(signature.target.positive)
 
     def score(records: Sequence[Record]) -> list[float]:
-        answers: list[float] = pipeline.predict_proba(frame(signature, records))[
-            :, positive
-        ].tolist()
-        return answers
+        with warnings.catch_warnings():
+            # An unseen category is told to who sent it, not to the log.
+            warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
+            answers = pipeline.predict_proba(frame(signature, records))[:, positive]
+        return cast(list[float], answers.tolist())
 
     return score
 

@@ -130,7 +130,7 @@ def boosting(problem: Problem) -> Pipeline:
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=250)
     columns = make_column_transformer((encoder, texts), remainder="passthrough")
     trees = HistGradientBoostingClassifier(
-        categorical_features=list(range(len(texts))), random_state=SEED
+        categorical_features=list(range(len(texts))), max_iter=300, random_state=SEED
     )
     return make_pipeline(columns, trees)
 

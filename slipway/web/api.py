@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from io import BytesIO
 from typing import BinaryIO, cast
 
 from flask import Blueprint, Response, request
@@ -42,14 +43,11 @@ def predict_file() -> Response:
     if kind == "text/csv":
         file = _spooled()
     elif kind == "multipart/form-data":
-        upload = request.files.get("file")
-        if upload is None:
-            message = "no file was sent; the form's field is called file"
-            raise BadInput(message, errors=[FieldError("file", None, "missing_field", message)])
-        file = cast(BinaryIO, upload.stream)
+        file = _uploaded()
     else:
         raise WrongMediaType("send text/csv, or multipart/form-data with a field called file")
     answer = Response(predict_file_stream(file, live()), mimetype="text/csv")
+    answer.call_on_close(file.close)
     answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
     answer.headers["X-Model-Version"] = live().model.manifest.version
     return answer
@@ -117,6 +115,17 @@ def _content_type() -> str:
     if encoding.lower() != "identity":
         raise WrongMediaType("send the body as it is, without a content encoding")
     return request.mimetype
+
+
+def _uploaded() -> BinaryIO:
+    """Take the file out of a multipart form."""
+    upload = request.files.get("file")
+    if upload is None:
+        message = "no file was sent; the form's field is called file"
+        raise BadInput(message, errors=[FieldError("file", None, "missing_field", message)])
+    # Flask closes what is in the form when the view returns, which is before it is read.
+    file, upload.stream = upload.stream, BytesIO()
+    return cast(BinaryIO, file)
 
 
 def _spooled() -> BinaryIO:

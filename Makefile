@@ -1,0 +1,62 @@
+# `make help` prints the targets. Each one sets up what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help run test check format train bench lock system clean
+
+PYTHON ?= python3.11
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" pyproject.toml
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for another port)
+	@command=$$(sed -n 's/^web: //p' Procfile); \
+	export PATH="$(CURDIR)/$(BIN):$$PATH" PORT="$(PORT)"; \
+	echo "Slipway: http://127.0.0.1:$$PORT  (document: http://127.0.0.1:$$PORT/apidocs/)"; \
+	eval exec "$$command"
+
+test: $(VENV)/dev ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/run ## train the model again: writes model.pkl and model.json
+	$(BIN)/flask train
+
+bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make system)
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/dev ## pin the requirements again
+	$(LOCK) --upgrade --extra train --output-file requirements.txt
+	$(LOCK) --constraint requirements.txt --output-file requirements-web.txt
+	$(LOCK) --constraint requirements.txt --extra train --extra dev --extra bench \
+		--output-file requirements-dev.txt
+
+system: ## install what needs a system package: Chromium for the browser tests, wrk for bench
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium wrk
+
+clean: ## remove the virtual environment and the caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The stamps below are newer than the pins they were installed from.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@ $(VENV)/run

@@ -1,0 +1,119 @@
+"""What the tests share: the shipped model, the app, a running service, the real rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from slipway.config import Settings
+from slipway.manifest import Manifest
+from slipway.problem import load_problem
+from slipway.serving import Live
+from slipway.signature import Value
+from slipway.training.rows import Rows, read_rows
+from slipway.web import create_app
+
+ROOT = Path(__file__).parent.parent
+NOT_RUN = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the browser tests out where there is no browser, but never in CI."""
+    if shutil.which("chromium") or os.environ.get("CI"):
+        return
+    browser = [item for item in items if item.get_closest_marker("browser")]
+    items[:] = [item for item in items if item not in browser]
+    config.stash[NOT_RUN] = len(browser)
+    config.hook.pytest_deselected(items=browser)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was left out."""
+    left_out = terminalreporter.config.stash.get(NOT_RUN, 0)
+    if left_out:
+        message = f"NOT RUN: {left_out} browser tests, because there is no Chromium."
+        terminalreporter.write_sep("=", "browser tests", red=True, bold=True)
+        terminalreporter.write_line(f"{message} `make system` installs it.", red=True)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(model=ROOT / "model.pkl")
+
+
+@pytest.fixture(scope="session")
+def live(settings: Settings) -> Live:
+    return Live(settings)
+
+
+@pytest.fixture(scope="session")
+def manifest(live: Live) -> Manifest:
+    return live.model.manifest
+
+
+@pytest.fixture
+def example(manifest: Manifest) -> dict[str, Value]:
+    """The record of the signature's examples."""
+    return {feature.name: feature.example for feature in manifest.signature.features}
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Flask:
+    return create_app(ROOT, settings)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def rows() -> Rows:
+    """All flights, as the query gives them."""
+    return read_rows(load_problem("flights"))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
+    """Wait until an address answers."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the service ended with status {process.returncode}")
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"{url} did not answer in {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[str]:
+    """A real Gunicorn with four workers; its base URL."""
+    port = free_port()
+    command = ["gunicorn", "--workers=4", "--bind", f"127.0.0.1:{port}", "app:app"]
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/livez", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,254 @@
+"""What bad input gets: one JSON error shape, the right status, and never a 5xx."""
+
+import gzip
+import json
+import time
+
+import pytest
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slipway.config import Settings
+from slipway.web import create_app
+
+JSON = "application/json"
+
+
+def refuse_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def strict_json(answer):
+    return json.loads(answer.data, parse_constant=refuse_constant)
+
+
+def assert_error_shape(answer):
+    body = strict_json(answer)
+    assert answer.mimetype == JSON
+    assert set(body) == {"code", "message", "request_id", "errors"}
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    for error in body["errors"]:
+        assert set(error) == {"field", "row", "code", "message"}
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    return body
+
+
+BODIES = {
+    "deep": (b"[" * 100_000, 400, "json_too_deep"),
+    "deep in a record": (b'{"carrier":' * 100_000, 400, "json_too_deep"),
+    "nan": (b'{"distance": NaN}', 400, "not_json"),
+    "infinity": (b'{"distance": -Infinity}', 400, "not_json"),
+    "nan in an array": (b'[{"distance": NaN}]', 400, "not_json"),
+    "5000 digits": (b'{"distance": ' + b"1" * 5000 + b"}", 400, "not_json"),
+    "twice": (b'{"distance": 1, "distance": 2}', 400, "duplicate_key"),
+    "utf-16": ('{"distance": 1}'.encode("utf-16"), 400, "not_utf8"),
+    "utf-16 without mark": ('{"distance": 1}'.encode("utf-16-le"), 400, "not_json"),
+    "latin-1": ('{"carrier": "é"}'.encode("latin-1"), 400, "not_utf8"),
+    "latin-1 in an array": ('[{"carrier": "é"}]'.encode("latin-1"), 400, "not_utf8"),
+    "empty": (b"", 400, "empty_body"),
+    "blank": (b" \n", 400, "empty_body"),
+    "null": (b"null", 422, "invalid_input"),
+    "number": (b"5", 422, "invalid_input"),
+    "text": (b'"x"', 422, "invalid_input"),
+    "empty array": (b"[]", 422, "invalid_input"),
+    "empty object": (b"{}", 422, "invalid_input"),
+    "cut off": (b'{"carrier": "U', 400, "not_json"),
+    "cut off array": (b'[{"carrier": "UA"}', 400, "not_json"),
+    "two values": (b"{} {}", 400, "not_json"),
+    "leading zero": (b'{"distance": 01}', 400, "not_json"),
+    "single quotes": (b"{'distance': 1}", 400, "not_json"),
+    "script": (b'{"carrier": <script>alert(1)</script>}', 400, "not_json"),
+    "nul": (b"\0", 400, "not_json"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
+def test_json_body_bad_is_refused(client, body, status, code):
+    started = time.perf_counter()
+    answer = client.post("/predict", data=body, content_type=JSON)
+    assert time.perf_counter() - started < 0.5
+    assert (answer.status_code, assert_error_shape(answer)["code"]) == (status, code)
+
+
+VALUES = {
+    "400 digits": ("distance", "1" * 400, "out_of_range"),
+    "1e400": ("distance", "1e400", "not_finite"),
+    "1e308": ("distance", "1e308", "out_of_range"),
+    "true": ("distance", "true", "not_a_number"),
+    "text": ("distance", '"1"', "not_a_number"),
+    "object": ("distance", "{}", "not_a_number"),
+    "fraction": ("day_of_week", "1.5", "not_an_integer"),
+    "surrogate": ("carrier", '"\\ud800"', "not_a_text"),
+    "number for a text": ("carrier", "1", "not_a_text"),
+    "long": ("carrier", '"' + "x" * 300 + '"', "too_long"),
+    "null": ("carrier", "null", "missing_field"),
+}
+
+
+@pytest.mark.parametrize(("field", "spelled", "code"), VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("in_array", [False, True], ids=["one", "array"])
+def test_json_value_bad_is_refused_by_name(client, example, field, spelled, code, in_array):
+    others = {name: value for name, value in example.items() if name != field}
+    body = f'{json.dumps(others)[:-1]}, "{field}": {spelled}}}'
+    sent = f"[{body}]" if in_array else body
+    answer = client.post("/predict", data=sent, content_type=JSON)
+    assert answer.status_code == (207 if in_array else 422)
+    errors = strict_json(answer)[0]["errors"] if in_array else assert_error_shape(answer)["errors"]
+    assert [(e["field"], e["code"]) for e in errors] == [(field, code)]
+
+
+def test_json_byte_order_mark_is_allowed(client, example):
+    body = b"\xef\xbb\xbf" + json.dumps(example).encode()
+    assert client.post("/predict", data=body, content_type=JSON).status_code == 200
+
+
+def test_json_unknown_field_is_refused_with_the_nearest(client, example):
+    answer = client.post("/predict", json=example | {"temprature": 1})
+    assert answer.status_code == 422
+    error = assert_error_shape(answer)["errors"][0]
+    assert (error["field"], error["code"]) == ("temprature", "unknown_field")
+    assert "did you mean temperature?" in error["message"]
+
+
+def test_json_script_in_a_field_comes_back_as_json_only(client, example):
+    answer = client.post("/predict", json=example | {"<script>alert(1)</script>": 1})
+    assert answer.status_code == 422
+    assert_error_shape(answer)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "", "image/png"])
+@pytest.mark.parametrize("path", ["/predict", "/predict_file"])
+def test_content_type_other_is_refused(client, path, kind):
+    answer = client.post(path, data=b"{}", content_type=kind)
+    assert answer.status_code == 415
+    assert "send" in assert_error_shape(answer)["message"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict_file"])
+def test_content_encoding_is_refused(client, example, path):
+    body = gzip.compress(json.dumps(example).encode())
+    headers = {"Content-Encoding": "gzip", "Content-Type": JSON}
+    answer = client.post(path, data=body, headers=headers)
+    assert answer.status_code == 415
+    assert "content encoding" in assert_error_shape(answer)["message"]
+
+
+def test_body_at_and_over_the_limit(example):
+    body = json.dumps(example).encode()
+    exact = Settings(model=ROOT / "model.pkl", max_json_bytes=len(body), max_file_bytes=len(body))
+    client = create_app(ROOT, exact).test_client()
+    assert client.post("/predict", data=body, content_type=JSON).status_code == 200
+    for path, kind in (("/predict", JSON), ("/predict_file", "text/csv")):
+        answer = client.post(path, data=body + b" ", content_type=kind)
+        assert answer.status_code == 413
+        assert assert_error_shape(answer)["code"] == "too_large"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict_file"])
+@pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
+def test_method_wrong_is_refused_with_those_allowed(client, path, method):
+    answer = getattr(client, method)(f"{path}?carrier=UA")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert assert_error_shape(answer)["code"] == "method_not_allowed"
+
+
+def test_address_unknown_is_json_for_programs_and_a_page_for_people(client):
+    assert assert_error_shape(client.get("/nothing"))["code"] == "not_found"
+    page = client.get("/nothing", headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert page.mimetype == "text/html"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "empty_body"),
+        (b"carrier=%ff", "not_utf8"),
+        ("carrier=é".encode("latin-1"), "not_utf8"),
+        (b"carrier=UA&carrier=DL", "duplicate_key"),
+        (b"nothing", "not_a_form"),
+        (b"&".join(b"a=1" for _ in range(2000)), "not_a_form"),
+    ],
+)
+def test_form_body_bad_is_refused(client, body, code):
+    answer = client.post(
+        "/predict", data=body, content_type="application/x-www-form-urlencoded"
+    )
+    assert answer.status_code == 400
+    assert assert_error_shape(answer)["code"] == code
+
+
+def test_form_empty_field_of_a_required_feature_is_missing(client):
+    answer = client.post("/predict", data={"carrier": ""})
+    assert answer.status_code == 422
+    errors = assert_error_shape(answer)["errors"]
+    assert ("carrier", "missing_field") in [(e["field"], e["code"]) for e in errors]
+
+
+def test_request_id_well_formed_is_kept_and_other_is_replaced(client):
+    kept = client.get("/livez", headers={"X-Request-Id": "abc-1.2_3"})
+    assert kept.headers["X-Request-Id"] == "abc-1.2_3"
+    for bad in ("a b", "x" * 129, "é", "a;b", ""):
+        made = client.get("/livez", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
+        assert made != bad
+        assert len(made) == 32
+
+
+def test_fault_of_ours_is_logged_and_tells_nothing(settings, caplog):
+    app = create_app(ROOT, settings)
+    secret = "a detail of the inside"
+
+    @app.get("/broken")
+    def broken():
+        raise RuntimeError(secret)
+
+    answer = app.test_client().get("/broken")
+    assert answer.status_code == 500
+    body = assert_error_shape(answer)
+    assert secret not in answer.text
+    assert secret in caplog.text
+    assert body["request_id"] in caplog.text
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_hostile_json_never_gives_a_fault_and_always_strict_json(client, example, data):
+    names = st.sampled_from([*example, "other"])
+    changes = data.draw(st.dictionaries(names, json_values, max_size=3))
+    sent = data.draw(
+        st.one_of(
+            st.just(example | changes),
+            st.just([example, example | changes]),
+            json_values,
+        )
+    )
+    answer = client.post("/predict", data=json.dumps(sent), content_type=JSON)
+    assert answer.status_code in (200, 207, 400, 422)
+    strict_json(answer)
+
+
+kinds = st.sampled_from([JSON, "application/x-www-form-urlencoded"])
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.binary(max_size=200), kind=kinds, cut=st.integers(0, 400))
+def test_hostile_bytes_never_give_a_fault(client, example, body, kind, cut):
+    for sent in (body, json.dumps(example).encode()[:cut] + body):
+        answer = client.post("/predict", data=sent, content_type=kind)
+        assert answer.status_code in (200, 207, 400, 422)
+        strict_json(answer)

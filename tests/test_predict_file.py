@@ -1,0 +1,315 @@
+"""POST /predict_file: what is carried, what is added, and what bad files get."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from conftest import ROOT
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from slipway import batch, csvfile
+from slipway.batch import ADDED, predict_file
+from slipway.config import Settings
+from slipway.serving import Live
+
+relaxed = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def columns(manifest):
+    return list(manifest.signature.names)
+
+
+@pytest.fixture
+def cells(example_cells):
+    return dict(example_cells)
+
+
+@pytest.fixture
+def example_cells(manifest):
+    return {feature.name: str(feature.example) for feature in manifest.signature.features}
+
+
+def csv_text(rows, line_end="\n"):
+    made = io.StringIO(newline="")
+    writer = csv.DictWriter(made, list(rows[0]), lineterminator=line_end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return made.getvalue()
+
+
+def answered(live, text):
+    content = text if isinstance(text, bytes) else text.encode()
+    return b"".join(predict_file(io.BytesIO(content), live)).decode("utf-8", "surrogateescape")
+
+
+def parsed(text):
+    """Read an answer: its rows, and the counts of its last line."""
+    rows, mark, last = text.rpartition("# rows=")
+    counts = dict(part.split("=") for part in (mark + last)[2:].split())
+    return list(csv.DictReader(io.StringIO(rows, newline=""))), counts
+
+
+def post(client, text, kind="text/csv"):
+    return client.post("/predict_file", data=text, content_type=kind)
+
+
+def test_file_raw_body_answers_each_row(client, manifest, cells):
+    answer = post(client, csv_text([cells, cells | {"carrier": "DL"}]))
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/csv"
+    assert answer.headers["X-Model-Version"] == manifest.version
+    rows, counts = parsed(answer.text)
+    assert counts == {"rows": "2", "failed": "0", "warned": "0", "model": manifest.version}
+    for row, carrier in zip(rows, ("UA", "DL"), strict=True):
+        one = client.post("/predict", data=cells | {"carrier": carrier}).json
+        assert row["prediction"] == one["label"]
+        assert float(row["probability"]) == one["probability"]
+        assert row["warning"] == row["error"] == ""
+
+
+def test_file_multipart_upload_answers_alike(client, cells):
+    text = csv_text([cells])
+    file = (io.BytesIO(text.encode()), "flights.csv")
+    answer = client.post("/predict_file", data={"file": file})
+    assert answer.status_code == 200
+    assert answer.text == post(client, text).text
+    assert "attachment" in answer.headers["Content-Disposition"]
+
+
+def test_file_multipart_without_file_is_refused(client):
+    answer = client.post("/predict_file", data={"other": (io.BytesIO(b"x"), "x.csv")})
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["field"] == "file"
+
+
+def test_file_columns_in_any_order_and_unknown_ones_are_carried(live, cells):
+    shuffled = {"note": 'a "b", c', **dict(reversed(cells.items())), "id": " 007 "}
+    rows, _ = parsed(answered(live, csv_text([shuffled])))
+    assert list(rows[0]) == [*shuffled, *ADDED]
+    assert {name: rows[0][name] for name in shuffled} == shuffled
+    plain, _ = parsed(answered(live, csv_text([cells])))
+    assert rows[0]["probability"] == plain[0]["probability"]
+
+
+def test_file_bad_rows_are_answered_in_their_place(live, cells):
+    bad = cells | {"temperature": "hot", "carrier": ""}
+    rows, counts = parsed(answered(live, csv_text([cells, bad, cells])))
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert rows[1]["prediction"] == rows[1]["probability"] == ""
+    assert "temperature: must be a number" in rows[1]["error"]
+    assert "carrier: this field must be given" in rows[1]["error"]
+    assert (counts["rows"], counts["failed"]) == ("3", "1")
+
+
+def test_file_unseen_category_is_answered_with_a_warning(live, client, cells):
+    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "XXX"}])))
+    assert rows[0]["warning"].startswith("dest: training has not seen")
+    assert counts["warned"] == "1"
+    one = client.post("/predict", data=cells | {"dest": "XXX"}).json
+    assert float(rows[0]["probability"]) == one["probability"]
+
+
+def test_file_missing_optional_columns_are_missing_values(live, client, cells):
+    fewer = {name: cell for name, cell in cells.items() if name not in ("temperature", "seats")}
+    rows, _ = parsed(answered(live, csv_text([fewer])))
+    one = client.post("/predict", data=cells | {"temperature": "", "seats": ""}).json
+    assert float(rows[0]["probability"]) == one["probability"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_file_line_ends_are_kept_and_the_mark_is_taken_off(live, cells, line_end, mark):
+    text = csv_text([cells | {"note": "a\nb"}, cells | {"note": "c"}], line_end)
+    answer = answered(live, mark + text.encode())
+    assert answer.startswith("carrier,")
+    assert answer.count("\r\n") == (4 if line_end == "\r\n" else 0)
+    rows, counts = parsed(answer.replace("\r\n", "\n"))
+    assert [row["note"] for row in rows] == ["a\nb", "c"]
+    assert counts["failed"] == "0"
+
+
+def test_file_without_last_line_end_and_with_blank_lines(live, cells):
+    text = csv_text([cells]) + "\n\n" + csv_text([cells]).splitlines()[1]
+    rows, counts = parsed(answered(live, text))
+    assert len(rows) == 2
+    assert (counts["rows"], counts["failed"]) == ("2", "0")
+
+
+def test_file_header_alone_answers_no_rows(live, columns):
+    rows, counts = parsed(answered(live, ",".join(columns)))
+    assert rows == []
+    assert counts["rows"] == "0"
+
+
+@pytest.mark.parametrize("row", ["1,2", "{good},extra", ""], ids=["short", "long", "blank cell"])
+def test_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
+    header, good = csv_text([cells]).splitlines()
+    rows, counts = parsed(answered(live, "\n".join([header, row.format(good=good), good])))
+    if row:
+        assert "the row has" in rows[0]["error"]
+        assert None not in rows[0]
+    assert rows[-1]["prediction"] == "late"
+    assert counts["failed"] == ("1" if row else "0")
+
+
+def test_file_open_quote_spoils_one_row_only(live, cells):
+    header, good = csv_text([cells]).splitlines()
+    text = "\n".join([header, good, '"' + good, good, good])
+    rows, counts = parsed(answered(live, text))
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    assert "a quote is not closed" in rows[1]["error"]
+    assert (counts["rows"], counts["failed"]) == ("4", "1")
+
+
+def test_file_row_of_ten_megabytes_is_refused_alone(live, cells):
+    header, good = csv_text([cells | {"note": "x"}]).splitlines()
+    huge = good[:-1] + "x" * 10_000_000
+    rows, counts = parsed(answered(live, "\n".join([header, good, huge, good])))
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert counts["failed"] == "1"
+
+
+def test_file_bytes_that_are_not_utf8_are_carried_and_refused_where_they_matter(live, cells):
+    header, good = csv_text([{"note": "n", **cells}]).encode().split(b"\n")[:2]
+    carried = b"\xff" + good
+    spoiled = good.replace(b"UA", b"\xff\xfe")
+    answer = b"".join(predict_file(io.BytesIO(b"\n".join([header, carried, spoiled])), live))
+    lines = answer.split(b"\n")
+    assert lines[1].startswith(carried + b",late,")
+    assert b"carrier: holds" in lines[2]
+
+
+def test_file_nul_bytes_are_refused_in_their_row(live, cells):
+    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "\0"}, cells])))
+    assert rows[0]["error"].startswith("dest: holds a NUL")
+    assert counts["failed"] == "1"
+
+
+FILES = {
+    "empty": (b"", 400, "empty_body"),
+    "blank": (b"\n\n", 400, "empty_body"),
+    "zip": (b"PK\x03\x04\x14\x00\x00\x00", 400, "not_csv"),
+    "utf-16": ("carrier,origin\n".encode("utf-16"), 400, "not_utf8"),
+    "one endless line": (b"x" * 3_000_000, 400, "not_csv"),
+    "open quote": (b'"carrier,origin\n', 400, "not_csv"),
+    "no column": (b"a,b\n1,2\n", 422, "invalid_input"),
+}
+
+
+@pytest.mark.parametrize(("content", "status", "code"), FILES.values(), ids=FILES)
+def test_file_that_cannot_be_used_is_refused(client, content, status, code):
+    answer = post(client, content)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+
+
+def test_file_missing_column_names_a_likely_one(client, columns):
+    names = ["Carrier" if name == "carrier" else name for name in columns]
+    answer = post(client, ",".join(names))
+    assert answer.status_code == 422
+    error = answer.json["errors"][0]
+    assert (error["field"], error["code"]) == ("carrier", "missing_column")
+    assert "Carrier" in error["message"]
+
+
+def test_file_column_twice_or_reserved_is_refused(client, columns):
+    answer = post(client, ",".join([*columns, "carrier", "error"]))
+    assert answer.status_code == 422
+    found = [(e["field"], e["code"]) for e in answer.json["errors"]]
+    assert found == [("carrier", "duplicate_column"), ("error", "reserved_column")]
+
+
+def test_file_with_semicolons_says_so(client, columns):
+    answer = post(client, ";".join(columns))
+    assert answer.status_code == 422
+    assert "semicolons" in answer.json["message"]
+
+
+@pytest.mark.parametrize("first", "=+-@\t\r\n")
+def test_added_text_never_runs_in_a_spreadsheet(first):
+    (cell,) = next(csv.reader([batch._text(f"{first}SUM(A1)")], strict=True))
+    assert cell == f"'{first}SUM(A1)"
+
+
+def test_added_number_is_not_neutralised(live, cells):
+    rows, _ = parsed(answered(live, csv_text([cells])))
+    assert 0 < float(rows[0]["probability"]) < 1
+
+
+def test_file_pickle_engine_answers_alike(live, cells):
+    pickled = Live(Settings(model=ROOT / "model.pkl", engine="pickle"))
+    text = csv_text([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
+    ours, theirs = (parsed(answered(one, text)) for one in (live, pickled))
+    assert ours[1] == theirs[1]
+    for a, b in zip(ours[0], theirs[0], strict=True):
+        assert {k: v for k, v in a.items() if k != "probability"} == {
+            k: v for k, v in b.items() if k != "probability"
+        }
+        both = [float(row["probability"] or "nan") for row in (a, b)]
+        assert math.isclose(*both, abs_tol=1e-12) or both[0] != both[0]
+
+
+odd_cells = st.one_of(
+    st.sampled_from(
+        ["", "1", "5.0", "1e1", "+3", "-0", ".5", "5.", "1_0", " 1", "nan", "inf", "1e400", "0x1"]
+    ),
+    st.sampled_from(["UA", "JFK", "07-afternoon", "XXX", "true", "1" * 400, "9007199254740993"]),
+    st.floats(allow_nan=False).map(repr),
+    st.integers(-(10**18), 10**18).map(str),
+    st.text(max_size=6),
+)
+
+
+@relaxed
+@given(data=st.data(), line_end=st.sampled_from(["\n", "\r\n"]))
+def test_columns_way_and_careful_way_give_the_same_answer(live, cells, data, line_end):
+    """The law of the two ways: bytes of the whole answer, for any cells."""
+    changes = st.dictionaries(st.sampled_from(list(cells)), odd_cells, max_size=3)
+    rows = [cells | change for change in data.draw(st.lists(changes, min_size=1, max_size=6))]
+    text = csv_text(rows, line_end)
+    fast = answered(live, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "_fast", lambda header, live: None)
+        careful = answered(live, text)
+    assert fast == careful
+
+
+@relaxed
+@given(content=st.binary(max_size=300), quoted=st.lists(st.text(',"\n\r ab1', max_size=30)))
+@example(content=b'"', quoted=['"""\n', '"'])
+def test_hostile_file_is_answered_row_by_row_without_a_fault(live, columns, content, quoted):
+    for rows in (content, "\n".join(quoted).encode()):
+        answer = answered(live, ",".join(columns).encode() + b"\n" + rows)
+        assert answer.split("\n")[-2].startswith("# rows=")
+
+
+@relaxed
+@given(
+    notes=st.lists(st.text("ab,\"\n\r'", max_size=12), min_size=1, max_size=12),
+    block_bytes=st.integers(40, 400),
+)
+def test_file_any_block_size_gives_the_same_answer(live, cells, notes, block_bytes):
+    header, row = csv_text([cells]).splitlines()
+    quoted = ['"' + note.replace('"', '""') + '"' for note in notes]
+    text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quoted)])
+    whole = answered(live, text)
+    with pytest.MonkeyPatch.context() as patch:
+        # The header must fit the first block.
+        patch.setattr(csvfile, "BLOCK_BYTES", block_bytes + len(header) + 6)
+        assert answered(live, text) == whole
+    rows, counts = parsed(whole)
+    assert [row["note"] for row in rows] == notes
+    assert counts["rows"] == str(len(notes))
+
+
+def test_file_counts_equal_the_json_array(client, cells, manifest):
+    rows = [cells, cells | {"seats": "x"}, cells | {"dest": "XXX"}]
+    _, counts = parsed(post(client, csv_text(rows)).text)
+    assert counts == {"rows": "3", "failed": "1", "warned": "1", "model": manifest.version}
+    typed = json.loads(client.post("/predict", json=[manifest.golden[0].record] * 3).data)
+    assert len(typed) == 3
