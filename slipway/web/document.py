@@ -14,6 +14,7 @@ from slipway.serving import Live
 from slipway.signature import MAX_TEXT, Feature, Signature
 
 Schema = dict[str, Any]
+NAMED_CATEGORIES = 20
 SPECS = Path(__file__).with_name("specs")
 
 
@@ -48,8 +49,10 @@ def register(app: Flask) -> None:
 def _template(live: Live | None) -> Schema:
     """Give what the views' own YAML does not say: the title, and the schemas of the model."""
     info: Schema = {"title": "Slipway", "version": slipway.__version__}
+    # Relative to the document itself, so that it is right under any path prefix.
+    document: Schema = {"info": info, "servers": [{"url": "."}], "paths": {}}
     if live is None:
-        return {"info": info, "paths": {}, "components": {"schemas": {}}}
+        return {**document, "components": {"schemas": {}}}
     manifest = live.model.manifest
     target = manifest.signature.target
     info["title"] = manifest.title
@@ -58,7 +61,7 @@ def _template(live: Live | None) -> Schema:
         f"Model version {manifest.version}."
     )
     schemas = {**_COMMON, **model_schemas(manifest.signature, live.settings.max_records)}
-    return {"info": info, "paths": {}, "components": {"schemas": schemas}}
+    return {**document, "components": {"schemas": schemas}}
 
 
 def model_schemas(signature: Signature, max_records: int) -> dict[str, Schema]:
@@ -142,11 +145,18 @@ def _described(feature: Feature) -> str:
     if feature.range_text:
         parts.append(feature.range_text)
     if feature.categories:
-        known = ", ".join(map(str, feature.categories))
-        parts.append(f"Known: {known}. Any other is answered as an unseen one, with a warning")
+        parts.append(f"Known: {_named(feature)}. Any other is answered with a warning")
     if feature.nullable:
         parts.append("May be missing")
     return ". ".join(parts) + "."
+
+
+def _named(feature: Feature) -> str:
+    """List the categories, with their names where they are few."""
+    if len(feature.categories) > NAMED_CATEGORIES:
+        return ", ".join(map(str, feature.categories))
+    names = ((str(code), feature.labels.get(str(code))) for code in feature.categories)
+    return ", ".join(f"{code} ({name})" if name else code for code, name in names)
 
 
 def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:

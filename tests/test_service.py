@@ -1,0 +1,184 @@
+"""The service addresses, the two doors, and the ways to start them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import msgspec
+import pytest
+from conftest import ROOT, free_port, wait_for
+from flask import Flask
+
+import slipway
+from slipway.config import Settings
+from slipway.errors import ModelError
+from slipway.manifest import GoldenRow
+from slipway.model import Model, scorecard_scorer
+from slipway.web import create_app
+
+
+def test_livez_says_alive(client):
+    answer = client.get("/livez")
+    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
+
+
+def test_version_names_model_and_slipway(client, manifest):
+    expected = {"model_version": manifest.version, "slipway": slipway.__version__}
+    assert client.get("/version").json == expected
+
+
+def test_metadata_describes_the_model(client, manifest):
+    described = client.get("/metadata").json
+    assert described["engine"] == "scorecard"
+    assert described["version"] == manifest.version
+    assert [f["name"] for f in described["signature"]["features"]] == list(manifest.signature.names)
+    assert described["evaluations"]["holdout"]["scores"]["model"]["roc_auc"] > 0.72
+    assert described["training"]["rows_read"] == 336_776
+    assert set(described["libraries"]) >= {"python", "scikit-learn", "numpy"}
+
+
+def test_readyz_ready_only_while_the_golden_rows_reproduce(settings):
+    app = create_app(ROOT, settings)
+    client = app.test_client()
+    assert (client.get("/readyz").status_code, client.get("/readyz").json) == (
+        200,
+        {"status": "ready"},
+    )
+    live = app.extensions["slipway"]
+    first = live.model.manifest.golden[0]
+    wrong = GoldenRow(first.record, first.probability / 2)
+    spoiled = msgspec.structs.replace(live.model.manifest, golden=(wrong,))
+    live.model = Model(spoiled, "scorecard", scorecard_scorer(spoiled.scorecard))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["status"] == "not ready"
+    assert "golden row 1" in answer.json["reason"]
+    assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/version", "/metadata", "/readyz", "/apispec_1.json"])
+def test_every_answer_carries_the_headers(client, path):
+    headers = client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Request-Id"]
+    assert "Strict-Transport-Security" not in headers
+
+
+def test_https_answer_carries_strict_transport_security(client):
+    headers = client.get("/livez", base_url="https://localhost").headers
+    assert "max-age" in headers["Strict-Transport-Security"]
+
+
+def test_app_without_model_is_refused_but_for_the_command_line(tmp_path, monkeypatch):
+    settings = Settings(model=tmp_path / "model.pkl")
+    with pytest.raises(ModelError):
+        create_app(ROOT, settings)
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    client = create_app(ROOT, settings).test_client()
+    for path in ("/readyz", "/version", "/metadata"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["code"]) == (503, "model_unavailable")
+    assert client.post("/predict", json={}).status_code == 503
+    assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLIPWAY_ENGINE", "magic"),
+        ("SLIPWAY_MAX_RECORDS", "0"),
+        ("SLIPWAY_MAX_JSON_BYTES", "-1"),
+        ("SLIPWAY_MAX_FILE_BYTES", "1e9"),
+    ],
+)
+def test_settings_that_cannot_be_used_name_their_variable(name, value):
+    with pytest.raises(ValueError, match=name):
+        Settings.from_environ(ROOT, {name: value})
+
+
+def test_settings_from_the_environment_are_used():
+    settings = Settings.from_environ(
+        ROOT, {"SLIPWAY_MODEL": "other.pkl", "SLIPWAY_ENGINE": "pickle", "SLIPWAY_MAX_RECORDS": "5"}
+    )
+    assert settings == Settings(model=ROOT / "other.pkl", engine="pickle", max_records=5)
+
+
+def test_api_door_has_the_api_and_the_document_but_no_pages():
+    code = "from flask_api import app; print(sorted(r.rule for r in app.url_map.iter_rules()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "'/predict'" in done.stdout
+    assert "'/apidocs/'" in done.stdout
+    assert "'/model'" not in done.stdout
+    from app import app
+
+    assert isinstance(app, Flask)
+    assert "/model" in {rule.rule for rule in app.url_map.iter_rules()}
+
+
+WAYS = {
+    "honcho start": ["-m", "honcho", "start"],
+    "gunicorn app:app": ["-m", "gunicorn", "--workers=4", "--bind", "127.0.0.1:{port}", "app:app"],
+    "gunicorn flask_api:app": ["-m", "gunicorn", "--bind", "127.0.0.1:{port}", "flask_api:app"],
+    "python app.py": ["app.py"],
+    "python flask_api.py": ["flask_api.py"],
+    "flask run": ["-m", "flask", "run", "--port", "{port}"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", WAYS.values(), ids=WAYS)
+def test_way_to_start_serves_a_prediction_and_stops(words, example, manifest):
+    port = free_port()
+    scripts = os.path.dirname(sys.executable)
+    environ = os.environ | {"PORT": str(port), "PATH": f"{scripts}:{os.environ['PATH']}"}
+    command = [sys.executable, *(word.format(port=port) for word in words)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environ)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/livez", process)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/predict",
+            json.dumps(example).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["model_version"] == manifest.version
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/apidocs/", timeout=10) as answer:
+            assert b"swagger-ui" in answer.read()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def test_service_forged_script_name_changes_nothing(service):
+    request = urllib.request.Request(f"{service}/livez", headers={"SCRIPT_NAME": "/x"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_service_under_a_path_prefix_keeps_every_address_below_it():
+    port = free_port()
+    command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"]
+    environ = os.environ | {"SCRIPT_NAME": "/late"}
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ)
+    base = f"http://127.0.0.1:{port}/late"
+    try:
+        wait_for(f"{base}/livez", process)
+        page = urllib.request.urlopen(f"{base}/apidocs/", timeout=10).read().decode()
+        assert 'data-document="/late/apispec_1.json"' in page
+        form = urllib.request.urlopen(f"{base}/", timeout=10).read().decode()
+        assert 'href="/late/' in form
+        assert 'href="/model' not in form
+        document = json.load(urllib.request.urlopen(f"{base}/apispec_1.json", timeout=10))
+        assert document["servers"] == [{"url": "."}]
+    finally:
+        process.terminate()
+        process.wait(30)
