@@ -98,7 +98,8 @@ def model_schemas(signature: Signature, max_records: int) -> dict[str, Schema]:
             "type": "array",
             "minItems": 1,
             "maxItems": max_records,
-            "items": {"$ref": "#/components/schemas/Record"},
+            # Any value may stand in a place: what is no record gets its errors there.
+            "items": {"description": "A record; each is checked by itself", "example": example},
         },
         "Label": {**label, "description": signature.target.description},
         "Contributions": {

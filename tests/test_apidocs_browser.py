@@ -1,0 +1,91 @@
+"""The page at /apidocs in a real Chromium."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, free_port, wait_for
+from playwright.sync_api import expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that keeps what it asked for and what went wrong."""
+    made = browser.new_page()
+    made.asked, made.wrong = [], []
+    made.on("request", lambda request: made.asked.append(request.url))
+    made.on("console", lambda message: made.wrong.append(message.text))
+    made.on("pageerror", lambda error: made.wrong.append(str(error)))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def prefixed():
+    """The service under a path prefix."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"SCRIPT_NAME": "/late"})
+    base = f"http://127.0.0.1:{port}/late"
+    wait_for(f"{base}/livez", process)
+    yield base
+    process.terminate()
+    process.wait(30)
+
+
+def open_predict(page, base, query=""):
+    page.goto(f"{base}/apidocs/{query}")
+    operation = page.locator("#operations-predict-predict")
+    operation.locator(".opblock-summary-control").click()
+    return operation
+
+
+def assert_clean(page, base):
+    origin = "/".join(base.split("/")[:3])
+    assert all(url.startswith((origin, "data:", "blob:")) for url in page.asked)
+    assert page.wrong == []
+
+
+def test_apidocs_form_has_an_input_a_feature_filled_in(page, service, manifest):
+    operation = open_predict(page, service)
+    for feature in manifest.signature.features:
+        row = operation.locator(f'tr[data-property-name="{feature.name}"]')
+        if feature.categories:
+            expect(row.locator("select")).to_have_value(str(feature.example))
+            assert row.locator("option").count() >= len(feature.categories)
+        else:
+            assert float(row.locator("input").first.input_value()) == feature.example
+    assert_clean(page, service)
+
+
+@pytest.mark.parametrize("where", ["service", "prefixed"])
+def test_apidocs_execute_shows_the_answer(request, page, where, manifest):
+    base = request.getfixturevalue(where)
+    operation = open_predict(page, base)
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response-col_description pre").first
+    expect(answer).to_contain_text(manifest.version)
+    assert json.loads(answer.inner_text())["label"] in manifest.signature.target.classes
+    assert any(url.startswith(f"{base}/predict") for url in page.asked)
+    assert_clean(page, base)
+
+
+@pytest.mark.parametrize("name", ["url", "config", "configUrl"])
+def test_apidocs_query_loads_nothing(page, service, name):
+    open_predict(page, service, f"?{name}=http://127.0.0.1:9/evil.json")
+    assert f"{service}/apispec_1.json" in page.asked
+    assert not [url for url in page.asked if url.startswith("http://127.0.0.1:9/")]
+    assert_clean(page, service)
