@@ -1,0 +1,1 @@
+"""What the service costs, beside the ways it is usually done: ``python -m benchmarks``."""

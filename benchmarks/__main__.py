@@ -1,0 +1,123 @@
+"""Measure, and print the tables: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks import arrays, csvfiles, load, table
+from benchmarks.inputs import Inputs
+from benchmarks.services import ROOT, SERVICES, SLIPWAY, TUTORIAL, Service, running
+from slipway.config import Settings
+from slipway.manifest import read_manifest
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+FILES = (65_000, 1_000_000)
+LARGE_FILE = 5_000_000
+
+Thing = TypeVar("Thing")
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    options = _options()
+    chosen = [service for service in SERVICES if service.name in options.only]
+    batches = [service for service in chosen if service in (SLIPWAY, TUTORIAL)]
+    settings = Settings.from_environ(ROOT, {})
+    inputs = Inputs(settings.problem, read_manifest(settings.model).signature)
+    loads = _loads(chosen, inputs, options.rounds, options.seconds)
+    array_times = _arrays(batches, inputs, options.rounds)
+    sizes = () if options.no_files else FILES
+    files = {n_rows: _files(batches, inputs, options.rounds, n_rows) for n_rows in sizes}
+    if options.large and SLIPWAY in chosen:
+        files[LARGE_FILE] = _files([SLIPWAY], inputs, 1, LARGE_FILE)
+    parts = [
+        table.heading(options.rounds, options.seconds),
+        table.goals_table(loads, array_times, files),
+        table.loads_table(loads),
+        *([table.arrays_table(array_times), table.files_table(files)] if batches else []),
+    ]
+    results = "\n\n".join(parts)
+    print(results)
+    if options.write:
+        _write(results)
+
+
+def _options() -> argparse.Namespace:
+    """Read the command line."""
+    names = [service.name for service in SERVICES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--seconds", type=int, default=6, help="of load a round; default: 6")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="services")
+    parser.add_argument("--no-files", action="store_true", help="leave the CSV files out")
+    parser.add_argument("--large", action="store_true", help="also a CSV of 5 million rows")
+    parser.add_argument("--write", action="store_true", help="the results into README.md")
+    return parser.parse_args()
+
+
+def _loads(chosen: Sequence[Service], inputs: Inputs, rounds: int, seconds: int) -> table.Loads:
+    """Load every service once a round."""
+    record = inputs.record_file.read_bytes()
+    for service in chosen:
+        # The first start compiles bytecode, which is not what is measured.
+        with running(service, record) as answering:
+            inputs.check_record(service, answering)
+    runs: table.Loads = {service.name: [] for service in chosen}
+    for number in range(rounds):
+        for service in _turned(chosen, number):
+            _tell(f"round {number + 1}: {service.name}")
+            with running(service, record) as answering:
+                runs[service.name].append(load.measure(answering, inputs.record_file, seconds))
+    return runs
+
+
+def _arrays(chosen: Sequence[Service], inputs: Inputs, rounds: int) -> table.Arrays:
+    """Send every service the array once a round."""
+    times: table.Arrays = {service.name: [] for service in chosen}
+    for number in range(rounds):
+        for service in _turned(chosen, number):
+            _tell(f"round {number + 1}: {service.name}, an array")
+            times[service.name].append(arrays.measure(service, inputs))
+    return times
+
+
+def _files(
+    chosen: Sequence[Service], inputs: Inputs, rounds: int, n_rows: int
+) -> dict[str, list[csvfiles.FileRun]]:
+    """Send every service a file once a round."""
+    runs: dict[str, list[csvfiles.FileRun]] = {service.name: [] for service in chosen}
+    for number in range(rounds):
+        for service in _turned(chosen, number):
+            _tell(f"round {number + 1}: {service.name}, {n_rows:,} rows")
+            runs[service.name].append(csvfiles.measure(service, inputs, n_rows))
+    return runs
+
+
+def _turned(things: Sequence[Thing], by: int) -> list[Thing]:
+    """Turn the order, so that no service is always the first."""
+    start = by % len(things) if things else 0
+    return [*things[start:], *things[:start]]
+
+
+def _tell(doing: str) -> None:
+    print(doing, file=sys.stderr, flush=True)
+
+
+def _write(results: str) -> None:
+    """Put the results between the marks in the README."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n{results}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    # Here scikit-learn only checks the answers, and is to leave the cores alone.
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    main()

@@ -1,0 +1,27 @@
+"""No prediction at all: what the server, and what Flask, cost by themselves."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask, Response
+
+ANSWER = (
+    b'{"label":"on time","probability":0.2512345678901234,"threshold":0.25,'
+    b'"model_version":"20260101T000000Z-01234567"}'
+)
+HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(ANSWER)))]
+
+
+def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer a constant without any framework."""
+    start_response("200 OK", HEADERS)
+    return [ANSWER]
+
+
+flask = Flask(__name__)
+
+
+@flask.post("/predict")
+def predict() -> Response:
+    """Answer a constant from a Flask route."""
+    return Response(ANSWER, mimetype="application/json")

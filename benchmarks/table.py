@@ -1,0 +1,166 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from statistics import median
+from typing import Any
+
+from benchmarks.csvfiles import FileRun
+from benchmarks.load import Load
+from benchmarks.processes import machine
+from benchmarks.services import SERVICES, SLIPWAY, TUTORIAL, WORKERS
+
+MB = 1e6
+_PACKAGES = (
+    *("flask", "gunicorn", "gunicorn_h1c", "msgspec", "polars"),
+    *("scikit-learn", "pandas", "fastapi", "uvicorn"),
+)
+_TITLES = {service.name: service.title for service in SERVICES}
+
+Loads = dict[str, list[Load]]
+Arrays = dict[str, list[float]]
+Files = dict[int, dict[str, list[FileRun]]]
+
+
+def heading(rounds: int, seconds: int) -> str:
+    """Say on what, and how often, was measured."""
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return (
+        f"Measured on {machine()}, which the load generator shares. {rounds} rounds, "
+        f"{seconds} s of load in each; medians.\n\n{packages}."
+    )
+
+
+def loads_table(loads: Loads) -> str:
+    """Compare the services under load; Slipway's ratio is the median of the rounds' ratios."""
+    rows = []
+    for name, runs in loads.items():
+        rows.append(
+            [
+                _TITLES[name],
+                f"{_median(runs, 'rate'):,.0f}",
+                _ratio(loads, name, lambda run: run.rate),
+                f"{_median(runs, 'p50'):.2f}",
+                f"{_median(runs, 'p99'):.1f}",
+                f"{_median(runs, 'cpu'):,.0f}",
+                f"{_median(runs, 'pss') / MB:.0f}",
+                f"{_median(runs, 'first_answer'):.2f}",
+                f"{max(run.others for run in runs):.1f}",
+            ]
+        )
+    names = ["", "requests/s", "Slipway is ×", "p50 ms", "p99 ms", "CPU µs a request"]
+    names += [f"PSS MB, {WORKERS} workers", "first answer s", "cores used by others, at most"]
+    return _table(names, rows)
+
+
+def arrays_table(arrays: Arrays) -> str:
+    """Compare the times of one large array."""
+    rows = [
+        [_TITLES[name], f"{median(runs) * 1e3:.0f}", _ratio(arrays, name, lambda run: 1 / run)]
+        for name, runs in arrays.items()
+    ]
+    return _table(["10,000 records in one JSON array", "ms", "Slipway is ×"], rows)
+
+
+def files_table(files: Files) -> str:
+    """Compare the times and the memory of CSV files."""
+    rows = []
+    for n_rows, by_name in files.items():
+        for name, runs in by_name.items():
+            seconds = _median(runs, "seconds")
+            rows.append(
+                [
+                    f"{n_rows:,}",
+                    _TITLES[name],
+                    f"{seconds:.2f}",
+                    f"{n_rows / seconds:,.0f}",
+                    _ratio(by_name, name, lambda run: 1 / run.seconds),
+                    f"{_median(runs, 'first_byte_after_upload'):.3f}",
+                    f"{_median(runs, 'first_byte'):.3f}",
+                    f"{max(run.peak_rss for run in runs) / MB:.0f}",
+                ]
+            )
+    names = ["rows of CSV", "", "s", "rows/s", "Slipway is ×", "first byte s after the upload"]
+    return _table([*names, "after the start", "peak RSS MB, one worker"], rows)
+
+
+def goals_table(loads: Loads, arrays: Arrays, files: Files) -> str:
+    """Hold the goals against what was measured."""
+    rows = []
+    for goal, give, reached in _GOALS:
+        try:
+            value = give(loads, arrays, files)
+        except KeyError:
+            # What the goal speaks of was not measured this time.
+            continue
+        rows.append([goal, f"{value:.3g}", "yes" if reached(value) else "**no**"])
+    return _table(["goal", "measured", "reached"], rows)
+
+
+def _speed(by_name: dict[str, list[Any]], rival: str, give: Callable[[Any], float]) -> float:
+    """Give the median of the rounds' ratios of Slipway to a rival."""
+    pairs = zip(by_name[SLIPWAY.name], by_name[rival], strict=True)
+    return median(give(ours) / give(theirs) for ours, theirs in pairs)
+
+
+def _ratio(by_name: dict[str, list[Any]], name: str, give: Callable[[Any], float]) -> str:
+    known = name != SLIPWAY.name and SLIPWAY.name in by_name
+    return f"{_speed(by_name, name, give):.2f}" if known else ""
+
+
+def _median(runs: Sequence[Any], field: str) -> float:
+    return float(median(getattr(run, field) for run in runs))
+
+
+def _table(names: list[str], rows: list[list[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+_M = 1_000_000
+_OURS = SLIPWAY.name
+_Give = Callable[[Loads, Arrays, Files], float]
+_GOALS: tuple[tuple[str, _Give, Callable[[float], bool]], ...] = (
+    (
+        "requests/s, × the classic tutorial: 25 or more",
+        lambda loads, _, __: _speed(loads, TUTORIAL.name, lambda run: run.rate),
+        lambda value: value >= 25,
+    ),
+    (
+        "requests/s, × a Flask route that returns a constant: 0.85 or more",
+        lambda loads, _, __: _speed(loads, "constant", lambda run: run.rate),
+        lambda value: value >= 0.85,
+    ),
+    (
+        "memory of four workers and their master: under 120 MB",
+        lambda loads, _, __: _median(loads[_OURS], "pss") / MB,
+        lambda value: value < 120,
+    ),
+    (
+        "first answer: within 1.5 s",
+        lambda loads, _, __: _median(loads[_OURS], "first_answer"),
+        lambda value: value <= 1.5,
+    ),
+    (
+        "array of 10,000 records, × the classic tutorial: 5 or more",
+        lambda _, arrays, __: _speed(arrays, TUTORIAL.name, lambda run: 1 / run),
+        lambda value: value >= 5,
+    ),
+    (
+        "CSV of 1 million rows, × pandas and scikit-learn: 8 or more",
+        lambda _, __, files: _speed(files[_M], TUTORIAL.name, lambda run: 1 / run.seconds),
+        lambda value: value >= 8,
+    ),
+    (
+        "its first byte, after the upload: within 0.3 s",
+        lambda _, __, files: _median(files[_M][_OURS], "first_byte_after_upload"),
+        lambda value: value <= 0.3,
+    ),
+    (
+        "peak memory of a worker, at the largest file: under 300 MB",
+        lambda _, __, files: max(run.peak_rss for run in files[max(files, default=0)][_OURS]) / MB,
+        lambda value: value < 300,
+    ),
+)
