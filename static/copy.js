@@ -3,8 +3,8 @@
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   const source = document.getElementById(button.dataset.copy);
-  const status = document.querySelector(`[data-copied="${button.dataset.copy}"]`);
-  button.hidden = false;
+  const status = button.parentElement.querySelector("[role=status]");
+  button.parentElement.hidden = false;
   button.addEventListener("click", async () => {
     // Browsers give the clipboard to pages from https and from the machine itself only.
     try {

@@ -102,7 +102,7 @@ async function readError(answer, status) {
 function fail({ message, errors = [], request_id: id }) {
   working(false);
   phase("");
-  write("message", message.charAt(0).toUpperCase() + message.slice(1));
+  write("message", `${message.charAt(0).toUpperCase()}${message.slice(1).replace(/\.$/, "")}.`);
   const items = errors.filter((error) => error.message !== message).map((error) => {
     const item = document.createElement("li");
     item.textContent = error.field ? `${error.field}: ${error.message}` : error.message;

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from slipway.manifest import CalibrationBin
 from slipway.scorecard import Steps, Table, Term
+from slipway.signature import Feature
 
 Point = tuple[float, float]
 
@@ -136,13 +137,15 @@ def precision_recall_plot(points: Sequence[Point], base_rate: float) -> Plot:
     return Plot(x, y, {"guide": _line(x, y, guide), "curve": _line(x, y, points)})
 
 
-def term_plot(term: Term, seen: Sequence[float], low: float, high: float) -> Plot:
+def term_plot(term: Term, feature: Feature, seen: Sequence[float], low: float, high: float) -> Plot:
     """Plot what a feature adds to the log-odds over its value.
 
     Parameters
     ----------
     term : Term
         Any but a table.
+    feature : Feature
+        Its range is not left.
     seen : sequence of float
         Values of the feature, which set the x-axis where the term has no edges.
     low, high : float
@@ -155,8 +158,11 @@ def term_plot(term: Term, seen: Sequence[float], low: float, high: float) -> Plo
     marks = term.edges if isinstance(term, Steps) else seen
     start, end = min(marks, default=0.0), max(marks, default=1.0)
     margin = 0.08 * (end - start) or max(abs(start) * 0.1, 1.0)
-    x = Axis(start - margin, end + margin, LEFT, WIDTH - RIGHT)
-    y = Axis(low, high, TOP + 120, TOP)
+    start, end = start - margin, end + margin
+    if feature.minimum is not None:
+        start = min(max(start, feature.minimum), end - margin)
+    x = Axis(start, end, LEFT, WIDTH - RIGHT)
+    y = Axis(1.05 * low, 1.05 * high, TOP + 120, TOP)
     curve = _staircase(term, x) if isinstance(term, Steps) else _sampled(term, x)
     area = [(x.low, 0.0), *curve, (x.high, 0.0)]
     zero = [(x.low, 0.0), (x.high, 0.0)]

@@ -18,12 +18,23 @@ from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
 from slipway.manifest import Manifest
 from slipway.scorecard import Table, Term
 from slipway.serving import Live, Prediction, read_form
-from slipway.signature import Feature, Record, Signature, Value
-from slipway.web import charts
+from slipway.signature import Feature, Record, Signature
+from slipway.web import charts, words
 from slipway.web.api import FORM
 from slipway.web.context import live, request_id
+from slipway.web.words import compared, sentence, short, title_of, value_name, value_text
 
 pages = Blueprint("pages", __name__)
+for _write in (
+    words.byte_count,
+    words.inner,
+    words.percent,
+    words.sentence,
+    words.signed,
+    words.title_of,
+    words.value_name,
+):
+    pages.add_app_template_filter(_write)
 
 MOST_BARS = 12
 MOST_ORDERED_BARS = 24
@@ -43,7 +54,7 @@ class Field:
         """The options of a drop-down as values and names; none where any value may be given."""
         feature = self.feature
         known = (True, False) if feature.kind == "flag" else feature.categories
-        made = [(_text(value), value_name(feature, value)) for value in known]
+        made = [(value_text(value), value_name(feature, value)) for value in known]
         if not made:
             return []
         if self.text and self.text not in dict(made):
@@ -98,7 +109,7 @@ def form() -> str:
         given = examples[number]
     else:
         abort(404)
-    texts = {name: _text(value, tidy=True) for name, value in given.items()}
+    texts = {name: value_text(value) for name, value in given.items()}
     return _form_page(service, texts, example=number)
 
 
@@ -146,7 +157,7 @@ def sample() -> Response:
     writer = csv.writer(made)
     writer.writerow(service.signature.names)
     for row in service.model.manifest.golden:
-        writer.writerow(_text(row.record.get(name)) for name in service.signature.names)
+        writer.writerow(value_text(row.record.get(name)) for name in service.signature.names)
     response = Response(made.getvalue(), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="sample.csv"'
     return response
@@ -175,78 +186,6 @@ def _shared() -> dict[str, Any]:
     except ModelError:
         version = None
     return {"model_version": version, "request_id": request_id()}
-
-
-@pages.app_template_filter("percent")
-def percent(share: float) -> str:
-    """Write a share for people, without making almost all into all or hardly any into none."""
-    if 0 < share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
-
-
-@pages.app_template_filter("signed")
-def signed(number: float) -> str:
-    """Write a number with its sign, the typographic minus."""
-    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-@pages.app_template_filter("sentence")
-def sentence(message: str) -> str:
-    """Make a message into a sentence."""
-    return f"{message[:1].upper()}{message[1:].rstrip('.')}."
-
-
-@pages.app_template_filter("byte_count")
-def byte_count(number: float) -> str:
-    """Write a number of bytes for people."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if number < 1024:
-            return f"{number:.4g} {unit}"
-        number /= 1024
-    return f"{number:.4g} GiB"
-
-
-@pages.app_template_filter("title_of")
-def title_of(name: str) -> str:
-    """Make the name of a feature into words."""
-    words = name.replace("_", " ").strip()
-    return f"{words[:1].upper()}{words[1:]}"
-
-
-@pages.app_template_filter("value_name")
-def value_name(value_of: Feature | None, value: Value) -> str:
-    """Write a value for people: with the name of a category, or with a unit.
-
-    Parameters
-    ----------
-    value_of : Feature, optional
-        None for a feature that the model no longer has.
-    value : float, int, str, bool or None
-
-    Returns
-    -------
-    str
-    """
-    if value is None:
-        return "missing"
-    text = _text(value, tidy=True)
-    if value_of is None:
-        return text
-    label = value_of.labels.get(text, "")
-    if label:
-        return label if value_of.kind == "integer" or label == text else f"{text} — {label}"
-    return f"{text} {value_of.unit}" if value_of.unit else text
-
-
-def compared(probability: float, base_rate: float) -> str:
-    """Say in words how a probability stands to the base rate."""
-    ratio = probability / base_rate if base_rate else 1.0
-    if 0.95 <= ratio < 1.05:
-        return "about as likely as the average"
-    if ratio < 0.1:
-        return "less than a tenth as likely as the average"
-    return f"{ratio:.1f} times as likely as the average"
 
 
 def _form_page(
@@ -285,11 +224,11 @@ def _pushes(signature: Signature, record: Record, prediction: Prediction) -> lis
     contributions = prediction.contributions
     if not isinstance(contributions, dict):
         return []
-    ranked = sorted(
-        zip(signature.features, record, contributions.values(), strict=True),
-        key=lambda each: -abs(each[2]),
-    )
-    rows = [(title_of(f.name), value_name(f, v), points) for f, v, points in ranked]
+    rows = [
+        (title_of(feature.name), value_name(feature, value), contributions[feature.name])
+        for feature, value in zip(signature.features, record, strict=True)
+    ]
+    rows.sort(key=lambda row: -abs(row[2]))
     if len(rows) > MOST_BARS + 1:
         rest = sum(points for _, _, points in rows[MOST_BARS:])
         rows[MOST_BARS:] = [(f"The other {len(rows) - MOST_BARS}", "together", rest)]
@@ -311,7 +250,9 @@ def _term_cards(manifest: Manifest) -> list[TermCard]:
         if isinstance(term, Table):
             cards.append(TermCard(feature, term, _level_bars(feature, term, low, high), None))
         else:
-            cards.append(TermCard(feature, term, [], charts.term_plot(term, values, low, high)))
+            cards.append(
+                TermCard(feature, term, [], charts.term_plot(term, feature, values, low, high))
+            )
     ranked = sorted(zip(reaches, cards, strict=True), key=lambda pair: pair[0][0] - pair[0][1])
     return [card for _, card in ranked]
 
@@ -337,29 +278,10 @@ def _level_bars(
 
 def _curl(signature: Signature, record: Record) -> str:
     """Write the same request for a shell."""
-    values = dict(zip(signature.names, map(_short, record), strict=True))
+    values = dict(zip(signature.names, map(short, record), strict=True))
     parts = (
         f"curl -s {shlex.quote(url_for('api.predict', _external=True))}",
         "-H 'Content-Type: application/json'",
         f"-d {shlex.quote(json.dumps(values))}",
     )
     return " \\\n  ".join(parts)
-
-
-def _short(value: Value) -> Value:
-    """Write a float without a fraction as an integer, which reads the same."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _text(value: Value, *, tidy: bool = False) -> str:
-    """Write a value as a form or a CSV file gives it.
-
-    Tidied, ``6.599999999999909`` is ``6.6``: an example that people are to read and change
-    need not keep the noise of a measurement's arithmetic.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    value = _short(value)
-    return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)

@@ -1,0 +1,96 @@
+"""How the pages write numbers, values and sentences for people."""
+
+from __future__ import annotations
+
+from slipway.signature import Feature, Value
+
+
+def percent(share: float) -> str:
+    """Write a share for people, without making almost all into all or hardly any into none."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def signed(number: float) -> str:
+    """Write a number with its sign, the typographic minus."""
+    text = f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "0.00" if text.endswith("0.00") and abs(number) < 0.01 else text
+
+
+def sentence(message: str) -> str:
+    """Make a message into a sentence."""
+    return f"{message[:1].upper()}{message[1:].rstrip('.')}."
+
+
+def inner(text: str) -> str:
+    """Make a line go on inside a sentence; an abbreviation keeps its capitals."""
+    return f"{text[:1].lower()}{text[1:]}" if text[1:2].islower() else text
+
+
+def byte_count(number: float) -> str:
+    """Write a number of bytes for people."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} GiB"
+
+
+def title_of(name: str) -> str:
+    """Make the name of a feature into words."""
+    words = name.replace("_", " ").strip()
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def value_name(value_of: Feature | None, value: Value) -> str:
+    """Write a value for people: with the name of a category, or with a unit.
+
+    Parameters
+    ----------
+    value_of : Feature, optional
+        None for a feature that the model no longer has.
+    value : float, int, str, bool or None
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return "missing"
+    text = value_text(value, tidy=True)
+    if value_of is None:
+        return text
+    label = value_of.labels.get(text, "")
+    if label:
+        return label if value_of.kind == "integer" or label == text else f"{text} — {label}"
+    return f"{text} {value_of.unit}" if value_of.unit else text
+
+
+def compared(probability: float, base_rate: float) -> str:
+    """Say in words how a probability stands to the base rate."""
+    ratio = probability / base_rate if base_rate else 1.0
+    if 0.95 <= ratio < 1.05:
+        return "about as likely as the average"
+    if ratio < 0.1:
+        return "less than a tenth as likely as the average"
+    return f"{ratio:.1f} times as likely as the average"
+
+
+def short(value: Value) -> Value:
+    """Write a float without a fraction as an integer, which reads the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def value_text(value: Value, *, tidy: bool = False) -> str:
+    """Write a value as a form or a CSV file gives it.
+
+    Tidied, ``6.599999999999909`` is ``6.6``. That is for reading only: it can lie on the other
+    side of a step, and then the answer differs.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    value = short(value)
+    return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
