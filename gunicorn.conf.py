@@ -15,7 +15,7 @@ timeout = 30
 preload_app = True
 
 # The heartbeat file must not be on a disk that can block.
-worker_tmp_dir = "/dev/shm"
+worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 # A client could otherwise set SCRIPT_NAME wherever all proxies are trusted, as on Heroku.
 forwarder_headers = ""

@@ -1,4 +1,4 @@
-"""The shipped problem: will a flight leaving New York arrive 15 or more minutes late?"""
+"""The shipped problem: whether a flight leaving New York arrives 15 or more minutes late."""
 
 from importlib.resources import files
 

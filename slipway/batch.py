@@ -67,7 +67,7 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
         doubtful = [i for i, cells in enumerate(added) if cells is None]
         _answer_carefully(block, doubtful, added, header, live, counts)
         counts.rows += len(added) - added.count("")
-        text = end.join(map(add, block.texts, added)) + end  # type: ignore[arg-type]
+        text = end.join(map(add, block.texts, added)) + end
         yield text.encode("utf-8", "surrogateescape")
     version = live.model.manifest.version
     told = f"# rows={counts.rows} failed={counts.failed} warned={counts.warned} model={version}"

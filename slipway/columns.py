@@ -7,7 +7,8 @@ wrong, so that nothing is decided twice.
 
 from __future__ import annotations
 
-from functools import singledispatch
+from functools import reduce, singledispatch
+from operator import add
 
 import polars as pl
 
@@ -42,13 +43,14 @@ class ColumnScorer:
     ) -> None:
         self._n_columns = len(header.names)
         self._positions = header.positions
-        log_odds = pl.lit(scorecard.intercept)
-        for feature, term in zip(signature.features, scorecard.terms, strict=True):
-            if feature.name in header.positions:
-                log_odds = log_odds + _points(feature, term, pl.col(feature.name))
-            else:
-                log_odds = log_odds + term.missing
-        score = probability(log_odds)
+        self._intercept = scorecard.intercept
+        self._points = [
+            _points(feature, term, pl.col(feature.name)).alias(feature.name)
+            if feature.name in header.positions
+            else pl.lit(term.missing).alias(feature.name)
+            for feature, term in zip(signature.features, scorecard.terms, strict=True)
+        ]
+        score = pl.col("probability")
         label = pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
         self._added = pl.concat_str([label, score.cast(pl.String), pl.lit(",,")])
 
@@ -59,7 +61,11 @@ class ColumnScorer:
         except UnicodeEncodeError:
             # Some text is not UTF-8; the careful way says which.
             return [None] * len(block.texts)
-        return cells.select(self._added).to_series().to_list()
+        # One step after the other: a column that two expressions use is then computed once.
+        points = cells.select(self._points)
+        log_odds = reduce(add, points.get_columns(), self._intercept)
+        scores = pl.DataFrame({"log_odds": log_odds}).select(probability(pl.col("log_odds")))
+        return scores.select(self._added).to_series().to_list()
 
     def _cells(self, block: Block) -> pl.DataFrame:
         """Give the features' cells, null in a row of the wrong width."""
@@ -87,7 +93,8 @@ def probability(log_odds: pl.Expr) -> pl.Expr:
     """Turn log-odds into probabilities, by the same steps as ``scorecard.probability``."""
     odds = log_odds.exp()
     small = odds / (1.0 + odds)
-    return pl.when(log_odds >= 0).then(1.0 / (1.0 + (-log_odds).exp())).otherwise(small)
+    large = 1.0 / (1.0 + (-log_odds).exp())
+    return pl.when(log_odds >= 0).then(large).otherwise(small).alias("probability")
 
 
 def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:

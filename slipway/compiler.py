@@ -164,7 +164,7 @@ def _widths(step: OneHotEncoder) -> list[int]:
 
 def _probe(step: OneHotEncoder, position: int) -> tuple[list[Any], np.ndarray]:
     """Read the encoder's own answers for each category, a missing and an unseen value."""
-    known = [c for c in step.categories_[position].tolist() if c is not None and c == c]
+    known = [c for c in step.categories_[position].tolist() if not pd.isna(c)]
     is_text = isinstance(known[0], str)
     probes = [*known, None if is_text else np.nan, _UNSEEN_TEXT if is_text else max(known) + 1]
     names = getattr(step, "feature_names_in_", range(len(step.categories_)))

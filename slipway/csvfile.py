@@ -204,7 +204,7 @@ def _block(data: bytes, at_end: bool) -> tuple[Block, bytes]:
     """Make rows of complete lines; a quoted row that is still open is given back as bytes."""
     text = data.decode("utf-8", "surrogateescape")
     lines = text.removesuffix("\n").split("\n")
-    if '"' not in text and len(text) <= MAX_ROW_BYTES:
+    if '"' not in text and max(map(len, lines)) <= MAX_ROW_BYTES:
         return Block([line.removesuffix("\r") for line in lines] if "\r" in text else lines), b""
     block = Block([], [])
     at = 0

@@ -6,20 +6,17 @@ Nothing here knows Flask, so that a view and any other front can share it.
 from __future__ import annotations
 
 import codecs
-import json
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
-from urllib.parse import parse_qsl
+from typing import Any
 
 import msgspec
 
+from slipway.body import read_form, read_json, require_utf8
 from slipway.config import Settings
 from slipway.errors import BadBody, BadInput, FieldError, TooLarge, Warned
 from slipway.model import Model, load_model
 from slipway.signature import Record, fast_decoder
-
-MAX_FORM_FIELDS = 1_000
 
 Checked = tuple[Record, list[FieldError], list[Warned]]
 
@@ -177,7 +174,7 @@ class Live:
 
     def _predict_array(self, body: bytes, explain: bool) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
-        _require_utf8(body)
+        require_utf8(body)
         try:
             parts: list[Any] = self._split(body)
             check = self._check_part
@@ -223,88 +220,3 @@ class Live:
 
     def _check(self, raw: bytes) -> Checked:
         return self.signature.check(read_json(raw))
-
-
-def read_json(body: bytes) -> Any:
-    """Read JSON strictly, and say what is wrong with it.
-
-    Parameters
-    ----------
-    body : bytes
-
-    Returns
-    -------
-    object
-        What Python's own reader gives.
-
-    Raises
-    ------
-    BadBody
-        With code ``empty_body``, ``not_utf8``, ``json_too_deep``, ``duplicate_key`` or
-        ``not_json``.
-    """
-    if not body:
-        raise BadBody("the body is empty; send a JSON object", code="empty_body")
-    _require_utf8(body)
-    try:
-        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_not_a_number)
-    except RecursionError:
-        raise BadBody("the body is nested too deeply", code="json_too_deep") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise BadBody(f"the body is not JSON: {error.msg} at {where}") from None
-    except ValueError:
-        raise BadBody("the body holds an integer of thousands of digits") from None
-
-
-def read_form(body: bytes) -> dict[str, str]:
-    """Read a URL-encoded form strictly.
-
-    Raises
-    ------
-    BadBody
-        With code ``empty_body``, ``not_utf8``, ``duplicate_key`` or ``not_a_form``.
-    """
-    if not body:
-        raise BadBody("the body is empty; send one field a feature", code="empty_body")
-    if body[:1] in b"{[":
-        message = "this looks like JSON: send it with the header Content-Type: application/json"
-        raise BadBody(message, code="not_a_form")
-    _require_utf8(body)
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=MAX_FORM_FIELDS,
-        )
-    except UnicodeDecodeError:
-        raise BadBody("the form is not UTF-8", code="not_utf8") from None
-    except ValueError:
-        raise BadBody("the body is not a URL-encoded form", code="not_a_form") from None
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise BadBody("a field is given twice", code="duplicate_key")
-    return fields
-
-
-def _require_utf8(body: bytes) -> None:
-    """Refuse bytes that are not UTF-8; most bodies are ASCII, which is quick to see."""
-    try:
-        if not body.isascii():
-            body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadBody("the body is not UTF-8", code="not_utf8") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that gives a key twice."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise BadBody("a key is given twice in one object", code="duplicate_key")
-    return made
-
-
-def _not_a_number(_: str) -> NoReturn:
-    raise BadBody("NaN and Infinity are not JSON; leave the field out, or send null")

@@ -136,9 +136,7 @@ class Signature(msgspec.Struct, frozen=True):
             warnings += [warning] if warning else []
         return tuple(record), errors, warnings
 
-    def check_text(
-        self, given: Mapping[str, str]
-    ) -> tuple[Record, list[FieldError], list[Warned]]:
+    def check_text(self, given: Mapping[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
         """Check one record of texts, as a form or a CSV row gives them.
 
         A text that spells a number or a flag becomes one; an empty text is a missing value;
@@ -195,20 +193,17 @@ def _fast_type(feature: Feature) -> Any:
         kind = Literal[feature.categories]
     elif feature.kind == "category":
         kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
+    elif feature.kind == "integer":
+        # As a float, because an integer column with gaps is often written as 1999.0.
+        low = -LARGEST_INTEGER if feature.minimum is None else feature.minimum
+        high = LARGEST_INTEGER if feature.maximum is None else feature.maximum
+        kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]
     else:
-        low, high = feature.minimum, feature.maximum
-        if feature.kind == "integer":
-            low = math.ceil(-LARGEST_INTEGER if low is None else low)
-            high = math.floor(LARGEST_INTEGER if high is None else high)
-        kind = Annotated[
-            int if feature.kind == "integer" else float, msgspec.Meta(ge=low, le=high)
-        ]
+        kind = Annotated[float, msgspec.Meta(ge=feature.minimum, le=feature.maximum)]
     return kind | None if feature.nullable else kind
 
 
-def _check_value(
-    feature: Feature, value: object
-) -> tuple[Value, FieldError | None, Warned | None]:
+def _check_value(feature: Feature, value: object) -> tuple[Value, FieldError | None, Warned | None]:
     """Check one value: give it back in the feature's own type, with an error or a warning."""
     if value is None:
         if feature.nullable:
@@ -247,7 +242,7 @@ def _check_number(
     if isinstance(value, float) and not math.isfinite(value):
         return None, _error(feature.name, "not_finite", _must_be(feature)), None
     # The range comes before the conversion, because a long integer does not fit a float.
-    if abs(value) > LARGEST_INTEGER and feature.kind == "integer" or not feature.holds(value):
+    if (abs(value) > LARGEST_INTEGER and feature.kind == "integer") or not feature.holds(value):
         return None, _error(feature.name, "out_of_range", _must_be(feature)), None
     try:
         number = float(value)

@@ -173,9 +173,7 @@ def test_address_unknown_is_json_for_programs_and_a_page_for_people(client):
     ],
 )
 def test_form_body_bad_is_refused(client, body, code):
-    answer = client.post(
-        "/predict", data=body, content_type="application/x-www-form-urlencoded"
-    )
+    answer = client.post("/predict", data=body, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 400
     assert assert_error_shape(answer)["code"] == code
 

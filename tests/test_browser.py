@@ -216,7 +216,8 @@ def test_file_is_answered_and_downloaded(open_page, sample, manifest):
 
 def test_file_shows_progress_and_can_be_cancelled(open_page, sample, manifest):
     page = open_page("/file")
-    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", SLOW)
+    network = page.context.new_cdp_session(page)
+    network.send("Network.emulateNetworkConditions", SLOW)
     header, rows = sample.split(b"\n", 1)
     choose(page, header + b"\n" + rows * 700)
     send = page.get_by_role("button", name="Predict the file")
@@ -228,9 +229,7 @@ def test_file_shows_progress_and_can_be_cancelled(open_page, sample, manifest):
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("status")).to_have_text("Cancelled.")
     expect(send).to_be_enabled()
-    page.context.new_cdp_session(page).send(
-        "Network.emulateNetworkConditions", SLOW | {"uploadThroughput": -1}
-    )
+    network.send("Network.emulateNetworkConditions", SLOW | {"uploadThroughput": -1})
     send.click()
     expect(page.locator("#result dd").first).to_have_text(f"{700 * len(manifest.golden):,}")
 

@@ -104,7 +104,7 @@ def test_scorecard_any_record_equals_the_pipeline(fitted, records):
 
 
 def test_scorecard_bin_edges_equal_the_pipeline(fitted):
-    ours, theirs, scorecard, X = fitted
+    ours, theirs, scorecard, _ = fitted
     edges = [e for term in scorecard.terms for e in getattr(term, "edges", ())]
     near = [np.nextafter(e, towards) for e in edges for towards in (-np.inf, e, np.inf)]
     records = [("red", 1, float(value), float(value)) for value in [*near, 0.0]]

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, made from the signature, and shown without outside help."""
+"""The OpenAPI document: valid, complete, made from the signature, shown without outside help."""
 
 import pytest
 from conftest import ROOT
@@ -92,6 +92,8 @@ def test_apidocs_assets_are_swagger_ui_5(client):
     assert client.get("/flasgger_static/swagger-ui-bundle.js").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["url=//evil.example/x", "config=//evil.example/c", "configUrl=x"])
+@pytest.mark.parametrize(
+    "query", ["url=//evil.example/x", "config=//evil.example/c", "configUrl=x"]
+)
 def test_apidocs_query_changes_nothing(client, query):
     assert client.get(f"/apidocs/?{query}").data == client.get("/apidocs/").data

@@ -57,7 +57,9 @@ def imported_names(path):
             yield node.module or ""
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "slipway").rglob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "slipway").rglob("*.py")), ids=lambda path: path.stem
+)
 def test_slipway_module_knows_no_flights_and_only_the_web_knows_flask(path):
     names = {name.split(".")[0] for name in imported_names(path)}
     assert "flights" not in names

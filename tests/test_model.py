@@ -8,7 +8,7 @@ from conftest import ROOT
 from slipway.errors import ModelError
 from slipway.manifest import GoldenRow, read_manifest, write_manifest
 from slipway.model import load_model
-from slipway.training.train import to_records
+from slipway.training.version import to_records
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def respell(copy, **changes):
     write_manifest(msgspec.structs.replace(read_manifest(copy), **changes), copy)
 
 
-def test_engines_agree_on_every_flight(rows):
+def test_engines_agree_on_every_flight(rows, manifest):
     """All 327,346 rows, to 1e-12, through the checked records that serving scores."""
-    records = to_records(rows.X)
+    records = to_records(rows.X, manifest.signature)
     assert len(records) == 327_346
     ours = load_model(ROOT / "model.pkl", "scorecard").score(records)
     theirs = load_model(ROOT / "model.pkl", "pickle").score(records)

@@ -4,13 +4,12 @@ import json
 import math
 from urllib.parse import urlencode
 
-import pytest
+from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slipway.config import Settings
 from slipway.web import create_app
-from conftest import ROOT
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -155,7 +154,9 @@ def plausible(feature):
     return st.one_of(st.none(), made) if feature.nullable else made
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_predict_same_record_same_answer_on_every_road(client, manifest, data):
     """JSON, array, form and CSV."""

@@ -24,7 +24,7 @@ GOOD = {"speed": 1.5, "count": 3, "colour": "red", "day": 1, "new": True, "name"
 
 
 def only_error(changes):
-    record, errors, warnings = SIGNATURE.check(GOOD | changes)
+    _, errors, _ = SIGNATURE.check(GOOD | changes)
     assert len(errors) == 1, errors
     return errors[0]
 
@@ -109,7 +109,9 @@ def test_check_text_spelled_values_become_values():
     assert SIGNATURE.check_text(given) == ((1.5, 3, "red", 1, True, None), [], [])
 
 
-@pytest.mark.parametrize("text", ["1_0", " 1", "1 ", "0x1", "nan", "inf", "１", "1,5", "one", "true"])
+@pytest.mark.parametrize(
+    "text", ["1_0", " 1", "1 ", "0x1", "nan", "inf", "１", "1,5", "one", "true"]
+)
 def test_check_text_that_spells_no_number_is_refused(text):
     given = {"speed": text, "count": "3", "colour": "red", "day": "1", "new": "true"}
     _, errors, _ = SIGNATURE.check_text(given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -91,10 +93,10 @@ def slice_table(
 
 
 def best_threshold(y: npt.ArrayLike, p: Floats) -> float:
-    """Give the threshold with the best F1 score, to two digits."""
+    """Give the threshold with the best F1 score, rounded down to two digits."""
     precision, recall, thresholds = precision_recall_curve(y, p)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return round(float(thresholds[int(np.argmax(f1[:-1]))]), 2)
+    return math.floor(100 * float(thresholds[int(np.argmax(f1[:-1]))])) / 100
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[tuple[float, float], ...]:

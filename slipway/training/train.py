@@ -1,43 +1,28 @@
-"""Fit a problem's pipeline, evaluate it, and write the model version."""
+"""Train a problem's model: rows, fit, evaluate, write."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import platform
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
-import sklearn
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from slipway.compiler import compile_pipeline
-from slipway.errors import SlipwayError
-from slipway.manifest import (
-    Evaluation,
-    GoldenRow,
-    Manifest,
-    Training,
-    manifest_path,
-    write_manifest,
-)
-from slipway.model import TOLERANCE, pipeline_scorer, scorecard_scorer
+from slipway.manifest import Evaluation, Manifest, Training, manifest_path
 from slipway.problem import Problem
-from slipway.signature import Feature, Record, Signature
+from slipway.signature import Feature, Signature
 from slipway.training.evaluate import (
     Floats,
-    best_threshold,
     calibration_bins,
     precision_recall_points,
     roc_points,
@@ -45,10 +30,9 @@ from slipway.training.evaluate import (
     slice_table,
 )
 from slipway.training.rows import Rows, read_rows
+from slipway.training.version import SEED, describe, write
 
-SEED = 2013
 HOLDOUT = 0.2
-N_GOLDEN = 24
 Progress = Callable[[str], None]
 
 
@@ -93,9 +77,20 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
     progress("compiling the scorecard and checking it on every row")
     evaluations = {"holdout": holdout, "time": in_time}
     seconds = time.perf_counter() - started
-    manifest = describe(problem, rows, split, pipeline, evaluations, seconds)
+    manifest = describe(
+        pipeline,
+        rows.X.iloc[split.fit],
+        rows.y.iloc[split.fit],
+        Signature(described(problem, rows, split), problem.target),
+        name=problem.name,
+        title=problem.title,
+        evaluations=evaluations,
+        training=provenance(problem, rows, split, seconds),
+        check=rows.X,
+        golden=rows.X.iloc[split.test],
+    )
     progress(f"writing {path.name} and {manifest_path(path).name}")
-    return save(pipeline, manifest, path)
+    return write(pipeline, manifest, path)
 
 
 def random_split(rows: Rows) -> Split:
@@ -127,7 +122,9 @@ def fit(problem: Problem, rows: Rows, split: Split) -> Pipeline:
 def boosting(problem: Problem) -> Pipeline:
     """Build the upper reference: gradient boosting, free to use interactions."""
     texts = [f.name for f in problem.features if f.kind == "category"]
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=250)
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, max_categories=250
+    )
     columns = make_column_transformer((encoder, texts), remainder="passthrough")
     trees = HistGradientBoostingClassifier(
         categorical_features=list(range(len(texts))), max_iter=300, random_state=SEED
@@ -159,118 +156,36 @@ def evaluate(problem: Problem, rows: Rows, split: Split, pipeline: Pipeline) -> 
     )
 
 
-def describe(
-    problem: Problem,
-    rows: Rows,
-    split: Split,
-    pipeline: Pipeline,
-    evaluations: dict[str, Evaluation],
-    seconds: float,
-) -> Manifest:
-    """Make the manifest of a fitted pipeline; ``save`` fills in the pickle's hash.
-
-    Raises
-    ------
-    SlipwayError
-        The scorecard and the pipeline differ on any row.
-    """
-    X = rows.X.iloc[split.fit]
-    signature = Signature(_described(problem, rows, X), problem.target)
-    scorecard = compile_pipeline(pipeline, signature, X)
-    p: Floats = pipeline.predict_proba(rows.X)[:, 1]
-    records = to_records(rows.X)
-    difference = np.abs(np.array(scorecard_scorer(scorecard)(records)) - p).max()
-    if not difference <= TOLERANCE:
-        raise SlipwayError(f"the scorecard differs from the pipeline by {difference:.1e}")
-    y = rows.y.iloc[split.fit]
-    return Manifest(
-        name=problem.name,
-        title=problem.title,
-        version="",
-        created="",
-        sha256="",
-        estimator=type(pipeline[-1]).__name__,
-        signature=signature,
-        scorecard=scorecard,
-        threshold=best_threshold(y, p[split.fit]),
-        base_rate=float(y.mean()),
-        evaluations=evaluations,
-        golden=golden_rows(signature, pipeline, rows.X.iloc[split.test]),
-        training=Training(
-            source=problem.source,
-            query_sha256=hashlib.sha256(problem.query.encode()).hexdigest(),
-            data_sha256=rows.sha256,
-            rows_read=rows.rows_read,
-            rows_fit=len(split.fit),
-            rows_test=len(split.test),
-            left_out=rows.left_out,
-            seconds=round(seconds, 1),
-        ),
-        libraries={
-            "python": platform.python_version(),
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-            "pandas": pd.__version__,
-        },
-    )
-
-
-def save(pipeline: Pipeline, manifest: Manifest, path: Path) -> Manifest:
-    """Write the pickle and its manifest, and give the manifest its version."""
-    content = pickle.dumps(pipeline, protocol=5)
-    sha256 = hashlib.sha256(content).hexdigest()
-    now = datetime.now(UTC)
-    manifest = msgspec.structs.replace(
-        manifest,
-        sha256=sha256,
-        created=now.isoformat(timespec="seconds"),
-        version=f"{now:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
-    )
-    path.write_bytes(content)
-    write_manifest(manifest, path)
-    return manifest
-
-
-def golden_rows(
-    signature: Signature, pipeline: Pipeline, X: pd.DataFrame
-) -> tuple[GoldenRow, ...]:
-    """Choose rows with the pipeline's own answers: ordinary, with gaps, and with unseen levels."""
-    chosen = to_records(X.sample(N_GOLDEN - 3, random_state=SEED))
-    first = chosen[0]
-    gaps = tuple(None if f.nullable else v for f, v in zip(signature.features, first, strict=True))
-    unseen = tuple(
-        "never seen" if f.kind == "category" else v
-        for f, v in zip(signature.features, first, strict=True)
-    )
-    lowest = tuple(
-        f.minimum if f.kind == "number" and f.minimum is not None else v
-        for f, v in zip(signature.features, first, strict=True)
-    )
-    records = [*chosen, gaps, unseen, lowest]
-    answers = pipeline_scorer(pipeline, signature)(records)
-    return tuple(
-        GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
-        for record, answer in zip(records, answers, strict=True)
-    )
-
-
-def to_records(X: pd.DataFrame) -> list[Record]:
-    """Give the rows of a frame as records, with None for what is missing."""
-    columns = [X[name].astype(object).where(X[name].notna(), None).tolist() for name in X]
-    return list(zip(*columns, strict=True))
-
-
-def _described(problem: Problem, rows: Rows, X: pd.DataFrame) -> tuple[Feature, ...]:
+def described(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]:
     """Fill in the categories that the training rows hold, and their names for people."""
-    made = []
-    for feature in problem.features:
-        names = rows.labels.get(feature.name, {})
-        if feature.name in rows.labels or feature.kind == "category":
-            categories = tuple(sorted(X[feature.name].unique().tolist()))
-            labels = {str(c): names[str(c)] for c in categories if str(c) in names}
-            feature = msgspec.structs.replace(feature, categories=categories, labels=labels)
-        made.append(feature)
-    return tuple(made)
+    X = rows.X.iloc[split.fit]
+    return tuple(
+        _with_categories(feature, sorted(X[feature.name].unique().tolist()), rows)
+        if feature.name in rows.labels or feature.kind == "category"
+        else feature
+        for feature in problem.features
+    )
+
+
+def _with_categories(feature: Feature, categories: list[Any], rows: Rows) -> Feature:
+    """Give a feature its categories."""
+    names = rows.labels.get(feature.name, {})
+    labels = {str(c): names[str(c)] for c in categories if str(c) in names}
+    return msgspec.structs.replace(feature, categories=tuple(categories), labels=labels)
+
+
+def provenance(problem: Problem, rows: Rows, split: Split, seconds: float) -> Training:
+    """Say where the rows came from and what became of each of them."""
+    return Training(
+        source=problem.source,
+        query_sha256=hashlib.sha256(problem.query.encode()).hexdigest(),
+        data_sha256=rows.sha256,
+        rows_read=rows.rows_read,
+        rows_fit=len(split.fit),
+        rows_test=len(split.test),
+        left_out=rows.left_out,
+        seconds=round(seconds, 1),
+    )
 
 
 def _share(share: float) -> str:

@@ -213,8 +213,10 @@ _COMMON: dict[str, Schema] = {
             },
             "model_version": _TEXT,
             "warnings": {"type": "array", "items": _ref("Warning")},
-            "log_odds": {**_NUMBER, "description": "With explain: the intercept and all "
-                         "contributions added up"},
+            "log_odds": {
+                **_NUMBER,
+                "description": "With explain: the intercept and all contributions added up",
+            },
             "intercept": {**_NUMBER, "description": "With explain: the average row's log-odds"},
             "contributions": _ref("Contributions"),
         },

@@ -14,10 +14,11 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from slipway.batch import ADDED
+from slipway.body import read_form
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
 from slipway.manifest import Manifest
 from slipway.scorecard import Table, Term
-from slipway.serving import Live, Prediction, read_form
+from slipway.serving import Live, Prediction
 from slipway.signature import Feature, Record, Signature
 from slipway.web import charts, words
 from slipway.web.api import FORM
