@@ -15,7 +15,6 @@ from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from slipway.batch import ADDED
 from slipway.body import read_form
-from slipway.body import read_form
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
 from slipway.manifest import Manifest
 from slipway.scorecard import Table, Term
