@@ -121,7 +121,7 @@ def feature_schema(feature: Feature) -> Schema:
         "example": feature.example,
     }
     if feature.kind == "category":
-        schema["maxLength"] = MAX_TEXT
+        schema |= {"maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
     if feature.minimum is not None:
         schema["minimum"] = feature.minimum
     if feature.maximum is not None:
