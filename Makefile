@@ -14,7 +14,7 @@ help: ## print this help
 
 run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for another port)
 	@command=$$(sed -n 's/^web: //p' Procfile); \
-	export PATH="$(CURDIR)/$(BIN):$$PATH" PORT="$(PORT)"; \
+	export PATH="$(abspath $(BIN)):$$PATH" PORT="$(PORT)"; \
 	echo "Slipway: http://127.0.0.1:$$PORT  (document: http://127.0.0.1:$$PORT/apidocs/)"; \
 	eval exec "$$command"
 

@@ -45,12 +45,14 @@ SELECT
     f.distance,
     COUNT(*) OVER (PARTITION BY f.origin, f.hour_id) AS departures_in_hour,
     w.temp AS temperature,
-    w.wind_speed,
+    -- Sums, differences and the stations' knots are rounded to what was measured, without
+    -- ROUND, which engines take differently.
+    FLOOR(w.wind_speed * 10 + 0.5) / 10 AS wind_speed,
     w.wind_dir AS wind_direction,
     w.visib AS visibility,
     w.precip AS precipitation,
-    w.precip_6h AS precipitation_6h,
-    w.pressure - before.pressure AS pressure_change_6h,
+    FLOOR(w.precip_6h * 100 + 0.5) / 100 AS precipitation_6h,
+    FLOOR((w.pressure - before.pressure) * 10 + 0.5) / 10 AS pressure_change_6h,
     p.year AS plane_year,
     p.seats,
     -- The US Department of Transportation counts a flight as late from 15 minutes on.

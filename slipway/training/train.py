@@ -168,8 +168,10 @@ def described(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]
 
 
 def _with_categories(feature: Feature, categories: list[Any], rows: Rows) -> Feature:
-    """Give a feature its categories."""
+    """Give a feature its categories, in the order in which the problem names them."""
     names = rows.labels.get(feature.name, {})
+    place = {name: i for i, name in enumerate(names)}
+    categories.sort(key=lambda category: place.get(str(category), len(place)))
     labels = {str(c): names[str(c)] for c in categories if str(c) in names}
     return msgspec.structs.replace(feature, categories=tuple(categories), labels=labels)
 

@@ -1,0 +1,173 @@
+"""The README: every command in it is executed, and its answers are the service's."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import urllib.request
+
+import pytest
+from conftest import ROOT, free_port, wait_for
+
+from slipway.config import Settings
+from slipway.web import create_app
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+MAKE = ["make", "-o", f"{sys.prefix}/run", "-o", f"{sys.prefix}/dev", f"VENV={sys.prefix}"]
+
+
+def blocks(language):
+    return [text for name, text in BLOCKS if name == language]
+
+
+def commands(word):
+    """Give the shell blocks that begin with a word."""
+    return [text for text in blocks("sh") if text.startswith(word)]
+
+
+def run(command, service, folder):
+    script = command.replace("http://127.0.0.1:8000", service)
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_readme_is_short_and_predicts_by_its_25th_line():
+    lines = README.splitlines()
+    assert len(lines) < 150
+    assert any("curl -s http://127.0.0.1:8000/predict" in line for line in lines[:25])
+    assert any('"probability"' in line for line in lines[:25])
+
+
+def test_readme_has_no_shell_block_that_is_not_executed():
+    words = {text.split()[0] for text in blocks("sh")}
+    assert words == {"make", "curl"}
+    assert [text.strip() for text in commands("make")] == ["make run", "make test", "make train"]
+
+
+def test_readme_first_prediction_is_the_printed_one(service, tmp_path):
+    printed = json.loads(blocks("json")[0])
+    answer = json.loads(run(commands("curl")[0], service, tmp_path))
+    assert answer.pop("probability") == pytest.approx(printed.pop("probability"), abs=1e-9)
+    assert answer | {"model_version": "…"} == printed
+
+
+def test_readme_other_requests_answer(service, tmp_path):
+    explained = json.loads(run(commands("curl")[1], service, tmp_path))
+    assert explained["contributions"]
+    answered = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+    assert answered.splitlines()[0].endswith("prediction,probability,warning,error")
+    assert "# rows=" in answered.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_make_run_serves_under_the_procfiles_command(manifest):
+    port = free_port()
+    process = subprocess.Popen([*MAKE, "run"], cwd=ROOT, env=os.environ | {"PORT": str(port)})
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz", process)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/version") as answer:
+            assert json.load(answer)["model_version"] == manifest.version
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_make_help_prints_every_target():
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    named = re.findall(r"^  make (\w+)", done.stdout, re.MULTILINE)
+    targets = re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert named == targets
+    assert {"help", "run", "test", "check", "train", "bench", "system"} <= set(named)
+
+
+@pytest.mark.parametrize(
+    ("target", "command"), [("test", "python -m pytest"), ("train", "flask train")]
+)
+def test_make_target_calls_its_command(target, command):
+    done = subprocess.run(
+        [*MAKE, "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f"{sys.prefix}/bin/{command}" in done.stdout
+
+
+@pytest.mark.slow
+def test_flask_train_writes_the_same_model(tmp_path, manifest):
+    command = ["-m", "flask", "train", "--output", str(tmp_path / "model.pkl")]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "fitting the logistic regression on 80% of 327,346 rows" in done.stdout
+    assert "model version" in done.stdout
+    made = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]
+    assert made["intercept"] == pytest.approx(manifest.scorecard.intercept, abs=1e-9)
+    for ours, due in zip(made["terms"], manifest.scorecard.terms, strict=True):
+        assert ours["feature"] == due.feature
+        assert ours["points"] == pytest.approx(due.points, abs=1e-9)
+
+
+def test_readme_bring_your_own_model_is_served(tmp_path):
+    """The README's lines, on a model that is not ours."""
+    (tmp_path / "my_notebook.py").write_text(
+        textwrap.dedent(
+            """
+            from sklearn.datasets import load_breast_cancer
+            from sklearn.compose import make_column_transformer
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.pipeline import make_pipeline
+            from sklearn.preprocessing import StandardScaler
+
+            X, y = load_breast_cancer(as_frame=True, return_X_y=True)
+            scale = make_column_transformer((StandardScaler(), list(X.columns)))
+            pipeline = make_pipeline(scale, LogisticRegression()).fit(X, y)
+            """
+        ),
+        encoding="utf-8",
+    )
+    (lines,) = blocks("python")
+    assert len([line for line in lines.splitlines() if line]) <= 5
+    environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, env=environ, check=True)
+    client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
+    described = client.get("/metadata").json
+    assert (described["name"], described["engine"]) == ("churn", "scorecard")
+    example = {f["name"]: f["example"] for f in described["signature"]["features"]}
+    assert client.post("/predict", json=example).status_code == 200
+    assert described["title"] in client.get("/").text
+
+
+def test_readme_settings_are_those_that_are_read():
+    named = set(re.findall(r"`(SLIPWAY_\w+)`", README))
+    read = set(re.findall(r'"(SLIPWAY_\w+)"', (ROOT / "slipway/config.py").read_text()))
+    assert named == read
+
+
+def test_readme_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_root_has_one_package_manager_file_and_no_old_runtime():
+    """Heroku's build fails on two, and an old runtime.txt would still win."""
+    names = {path.name for path in ROOT.iterdir()}
+    rivals = {"Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock", "setup.py", "runtime.txt"}
+    assert "requirements.txt" in names
+    assert not names & rivals
+    assert (ROOT / ".python-version").read_text().strip() == "3.11"
+    assert shlex.split((ROOT / "Procfile").read_text())[1] == "gunicorn"
+
+
+def test_requirements_are_pinned_with_hashes():
+    for name in ("requirements.txt", "requirements-web.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+        assert pins
+        assert text.count(" \\\n    --hash=sha256:") >= len(pins)
+        assert "http://" not in text
+        assert "https://" not in text
+    assert "scikit-learn" not in (ROOT / "requirements-web.txt").read_text()
