@@ -60,6 +60,7 @@ def measure(service: Running, record: Path, seconds: int) -> Load:
     RuntimeError
         A request failed.
     """
+    processes.wait_until_idle(service.pid)
     _wrk(service.port, record, WARM_UP_SECONDS)
     cpu, client, machine = _counts(service)
     made = _wrk(service.port, record, seconds)

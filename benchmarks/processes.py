@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
+IDLE_SECONDS = 0.5
 _BUSY = (0, 1, 2, 5, 6)  # user, nice, system, hardware and software interrupts
 
 
@@ -33,6 +35,17 @@ def peak_rss_bytes(pid: int) -> int:
 def cpu_seconds(pid: int) -> float:
     """Give the user and system time of a tree so far."""
     return sum(_ticks(member) for member in tree(pid)) / TICKS
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until a tree has stopped working, so that all its workers have started.
+
+    Load that came earlier would all be taken by the first of them, for as long as the
+    connections last.
+    """
+    used = -1.0
+    while used < (used := cpu_seconds(pid)):
+        time.sleep(IDLE_SECONDS)
 
 
 def machine_cpu_seconds() -> float:
