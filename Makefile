@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check format train bench lock system clean
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,0 +1,122 @@
+"""The shipped problem: its rows, its left-outs, its joins, its rare levels."""
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from flights import PROBLEM
+from flights.tables import read_tables
+from slipway.errors import SlipwayError
+from slipway.problem import load_problem
+from slipway.training.rows import read_rows
+
+AFTERWARDS = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return read_tables(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="module")
+def flights(tables):
+    return pd.read_csv(tables["flights"])
+
+
+def test_rows_counts_add_up(rows, flights):
+    assert rows.rows_read == len(flights) == 336_776
+    assert list(rows.left_out.values()) == [9_430]
+    assert len(rows.X) == len(rows.y) == rows.rows_read - 9_430 == 327_346
+    assert list(rows.X) == [feature.name for feature in PROBLEM.features]
+
+
+def test_rows_target_is_fifteen_minutes_or_more(rows, flights):
+    delays = flights["arr_delay"].dropna()
+    assert rows.y.sum() == (delays >= 15).sum()
+    assert set(rows.y) == {0, 1}
+
+
+def test_rows_features_are_known_before_departure():
+    assert not AFTERWARDS & {feature.name for feature in PROBLEM.features}
+
+
+def test_rows_values_are_those_of_the_raw_tables(rows, flights):
+    flown = flights.dropna(subset=["arr_delay"])
+    for name in ("carrier", "origin", "dest"):
+        assert rows.X[name].value_counts().to_dict() == flown[name].value_counts().to_dict()
+    assert rows.X["distance"].sum() == flown["distance"].sum()
+    hours = rows.X["departure_hour"].value_counts().to_dict()
+    assert hours == flown["hour"].value_counts().to_dict()
+    days = pd.to_datetime(flown[["year", "month", "day"]]).dt.dayofweek + 1
+    assert rows.X["day_of_week"].value_counts().to_dict() == days.value_counts().to_dict()
+
+
+def test_rows_weather_is_joined_by_the_hour_in_utc(rows, flights, tables):
+    weather = pd.read_csv(tables["weather"])
+    local = ["origin", "year", "month", "day", "hour"]
+    # The local hour comes twice when summer time ends, so that it is no key.
+    assert weather.duplicated(local).sum() == 3
+    assert not weather.duplicated(["origin", "time_hour"]).any()
+    flown = flights.dropna(subset=["arr_delay"])
+    joined = flown.merge(weather, on=["origin", "time_hour"], how="left")
+    assert len(joined) == len(rows.X)
+    for ours, theirs in (("temperature", "temp"), ("visibility", "visib")):
+        assert rows.X[ours].isna().sum() == joined[theirs].isna().sum() > 0
+        assert np.isclose(rows.X[ours].sum(), joined[theirs].sum())
+
+
+def test_rows_planes_are_joined_with_gaps(rows):
+    assert 0.1 < rows.X["seats"].isna().mean() < 0.2
+    assert rows.X["plane_year"].isna().mean() > rows.X["seats"].isna().mean()
+
+
+def test_rows_are_the_same_every_time(rows):
+    assert read_rows(PROBLEM).sha256 == rows.sha256
+
+
+def test_rows_rare_destinations_make_no_wild_points(rows, manifest):
+    (dest,) = (term for term in manifest.scorecard.terms if term.feature == "dest")
+    points = dict(zip(dest.levels, dest.points, strict=True))
+    counts = rows.X["dest"].value_counts()
+    assert counts["LEX"] == 1
+    rare = {points[code] for code in counts[counts < 80].index if code in points}
+    # They share one column of the encoder, so they share their points with an unseen one.
+    assert rare == {dest.unseen}
+    assert max(abs(p) for p in dest.points) < 1
+
+
+def test_rows_evaluation_holds_what_was_asked_of_it(manifest):
+    holdout, later = (manifest.evaluations[name] for name in ("holdout", "time"))
+    assert holdout.rows_fit + holdout.rows_test == later.rows_fit + later.rows_test == 327_346
+    ours, boosted = holdout.scores["model"], holdout.scores["gradient boosting"]
+    assert ours.roc_auc >= 0.727
+    assert ours.calibration_error < 0.01
+    assert ours.roc_auc < boosted.roc_auc
+    assert later.scores["model"].roc_auc > 0.68
+    assert later.scores["model"].log_loss < later.scores["base rate"].log_loss
+
+
+def test_rows_query_that_multiplies_rows_is_refused():
+    twice = replace(PROBLEM, query="SELECT 1 AS late FROM flights, (VALUES (1), (2))")
+    with pytest.raises(SlipwayError, match="673552 rows for 336776 of flights"):
+        read_rows(twice)
+
+
+def test_query_weekdays_are_the_calendars():
+    with duckdb.connect() as connection:
+        given = connection.execute(
+            "SELECT 1 + (DATE_DIFF('day', DATE '2013-01-07', d) + 364) % 7 FROM "
+            "(SELECT UNNEST(GENERATE_SERIES(DATE '2013-01-01', DATE '2013-12-31', "
+            "INTERVAL 1 DAY))::DATE AS d)"
+        ).fetchall()
+    due = pd.date_range("2013-01-01", "2013-12-31").dayofweek + 1
+    assert [day for (day,) in given] == list(due)
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "json"])
+def test_problem_that_is_none_is_refused_by_name(name):
+    with pytest.raises(SlipwayError, match=name):
+        load_problem(name)

@@ -1,0 +1,27 @@
+"""The packages as a library."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_code_and_what_it_reads(tmp_path):
+    command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), "."]
+    copy = tmp_path / "source"
+    files = ["pyproject.toml", "README.md", "LICENSE", "slipway", "flights"]
+    copy.mkdir()
+    subprocess.run(["cp", "-r", *files, str(copy)], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, *command], cwd=copy, check=True)
+    (wheel,) = tmp_path.glob("slipway-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "slipway/serving.py",
+        "slipway/web/specs/predict.yml",
+        "slipway/training/train.py",
+        "flights/query.sql",
+    } <= names
+    assert not any(name.startswith("tests/") for name in names)
