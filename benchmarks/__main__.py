@@ -29,7 +29,7 @@ def main() -> None:
     chosen = [service for service in SERVICES if service.name in options.only]
     batches = [service for service in chosen if service in (SLIPWAY, TUTORIAL)]
     settings = Settings.from_environ(ROOT, {})
-    inputs = Inputs(settings.problem, read_manifest(settings.model).signature)
+    inputs = Inputs(settings.problem, read_manifest(settings.model))
     loads = _loads(chosen, inputs, options.rounds, options.seconds)
     array_times = _arrays(batches, inputs, options.rounds)
     sizes = () if options.no_files else FILES

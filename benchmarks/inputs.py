@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.services import ROOT, Running, Service
+from slipway.manifest import Manifest
 from slipway.problem import load_problem
-from slipway.signature import Signature
 from slipway.training.rows import read_rows
 
 CACHE = ROOT / ".cache" / "benchmarks"
@@ -29,12 +29,12 @@ class Inputs:
     Parameters
     ----------
     problem : str
-    signature : Signature
+    manifest : Manifest
         Of the shipped model.
     """
 
     problem: str
-    signature: Signature
+    manifest: Manifest
 
     @cached_property
     def pipeline(self) -> Any:
@@ -49,7 +49,7 @@ class Inputs:
     @cached_property
     def record(self) -> dict[str, Any]:
         """One record, of the signature's examples."""
-        return {feature.name: feature.example for feature in self.signature.features}
+        return {feature.name: feature.example for feature in self.manifest.signature.features}
 
     @cached_property
     def record_file(self) -> Path:
@@ -63,7 +63,7 @@ class Inputs:
     def array(self) -> bytes:
         """Real records as one JSON array, with null for what is missing."""
         rows = self.rows.iloc[:N_ARRAY].astype("object")
-        for feature in self.signature.features:
+        for feature in self.manifest.signature.features:
             if feature.kind == "integer":
                 # pandas made floats of integers that may be missing; JSON need not.
                 rows[feature.name] = rows[feature.name].astype("Int64").astype("object")
@@ -73,8 +73,11 @@ class Inputs:
     def csv(self, n_rows: int) -> Path:
         """Give a CSV file of the real rows, repeated until there are enough."""
         CACHE.mkdir(parents=True, exist_ok=True)
-        file = CACHE / f"{n_rows}.csv"
+        file = CACHE / f"{n_rows}-{self.manifest.training.data_sha256[:8]}.csv"
         if not file.exists():
+            # A file of other data would never be used again.
+            for old in CACHE.glob(f"{n_rows}-*.csv"):
+                old.unlink()
             part = file.with_suffix(".part")
             with part.open("w", newline="") as out:
                 for start in range(0, n_rows, len(self.rows)):
