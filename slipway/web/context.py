@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from uuid import uuid4
-
-from flask import current_app, g, request
+from flask import current_app, request
 
 from slipway.errors import ModelError
 from slipway.serving import Live
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from slipway.web.headers import REQUEST_ID
 
 
 def live() -> Live:
@@ -28,9 +24,6 @@ def live() -> Live:
 
 
 def request_id() -> str:
-    """Give the request's id: the caller's ``X-Request-Id`` if it is well formed, else a new one."""
-    made: str | None = g.get("request_id")
-    if made is None:
-        given = request.headers.get("X-Request-Id", "")
-        made = g.request_id = given if _SAFE_ID.fullmatch(given) else uuid4().hex
+    """Give the request's id, which is also in the answer's ``X-Request-Id``."""
+    made: str = request.environ[REQUEST_ID]
     return made

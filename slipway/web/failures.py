@@ -60,4 +60,4 @@ def _render(error: SlipwayError, status: int) -> Response:
     if wants_page and request.blueprint in (None, "pages") and "pages" in current_app.blueprints:
         page = render_template("error.html", error=error, status=status, request_id=request_id())
         return Response(page, status)
-    return Response(error_body(error, request_id()), status, mimetype="application/json")
+    return Response(error_body(error, request_id()), status, content_type="application/json")
