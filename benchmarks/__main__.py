@@ -40,7 +40,8 @@ def main() -> None:
         table.heading(options.rounds, options.seconds),
         table.goals_table(loads, array_times, files),
         table.loads_table(loads),
-        *([table.arrays_table(array_times), table.files_table(files)] if batches else []),
+        *([table.arrays_table(array_times)] if batches else []),
+        *([table.files_table(files)] if batches and files else []),
     ]
     results = "\n\n".join(parts)
     print(results)
