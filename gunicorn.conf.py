@@ -1,17 +1,34 @@
-"""How Gunicorn runs the service; the Procfile gives the workers and the address."""
+"""How Gunicorn runs the service; the Procfile gives the workers and the address.
 
-# Threads, because four slow request bodies would stop four sync workers altogether.
+The figures are from one machine with two cores that server and load generator shared: CPU of
+all server processes for one ``POST /predict`` over 32 kept-alive connections.
+"""
+
+import gc
+from typing import Any
+
+# Threads, because four slow request bodies would stop four sync workers altogether. They cost
+# as much as sync workers (241 against 243 µs); 1, 2 and 8 threads were no better than 4.
 worker_class = "gthread"
 threads = 4
 
-# Heroku's router keeps connections open for 90 s, and a server that closes first loses a request.
+# gunicorn_h1c, the parser in C, is used because it is installed: 241 against 272 µs.
+http_parser = "auto"
+
+# No access log: a line takes 55 µs, and who needs one has the router's or the proxy's.
+accesslog = None
+
+# Heroku's router keeps connections open for 90 s, and a server that closes first loses a
+# request. It makes no difference to the speed.
 keepalive = 95
 
 # The dyno is killed 30 s after SIGTERM, so that what is in flight must be done before.
 graceful_timeout = 20
 timeout = 30
 
-# The modules and the model are loaded once and shared by the workers' memory.
+# The modules and the model are loaded once and shared by the workers' memory: with the freeze
+# below, four workers and their master take 67 MB together, without it 105 MB, and 119 MB
+# without preloading.
 preload_app = True
 
 # The heartbeat file must not be on a disk that can block.
@@ -22,3 +39,9 @@ forwarder_headers = ""
 
 # Nobody uses the control socket, and it logs errors where the home folder cannot be written.
 control_socket_disable = True
+
+
+def when_ready(_server: Any) -> None:
+    """Keep the collector from writing to the memory that the workers are about to share."""
+    gc.collect()
+    gc.freeze()

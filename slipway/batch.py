@@ -64,8 +64,9 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
     fast = _fast(header, live)
     for block in blocks:
         added: list[str | None] = fast(block) if fast else [None] * len(block.texts)
-        doubtful = [i for i, cells in enumerate(added) if cells is None]
-        _answer_carefully(block, doubtful, added, header, live, counts)
+        if None in added:
+            doubtful = [i for i, cells in enumerate(added) if cells is None]
+            _answer_carefully(block, doubtful, added, header, live, counts)
         counts.rows += len(added) - added.count("")
         text = end.join(map(add, block.texts, added)) + end
         yield text.encode("utf-8", "surrogateescape")

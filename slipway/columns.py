@@ -7,16 +7,17 @@ wrong, so that nothing is decided twice.
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from functools import reduce, singledispatch
+from math import inf, nextafter
 from operator import add
 
 import polars as pl
 
 from slipway.csvfile import Block, Header
 from slipway.scorecard import Scorecard, Slope, Steps, Table, Term
-from slipway.signature import Feature, Signature
-
-NO_VALUE = pl.lit(None, dtype=pl.Float64)
+from slipway.signature import LARGEST_INTEGER, Feature, Signature
 
 
 class ColumnScorer:
@@ -70,15 +71,16 @@ class ColumnScorer:
     def _cells(self, block: Block) -> pl.DataFrame:
         """Give the features' cells, null in a row of the wrong width."""
         if block.cells is None:
-            rows = pl.Series("row", block.texts, dtype=pl.String)
-            commas = self._n_columns - 1
-            fits = rows.str.count_matches(",", literal=True) == commas
-            rows = rows.set(~fits, None)
-            fields = rows.str.split_exact(",", commas).struct.unnest()
-            return fields.select(
+            rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
+            fields = rows.select(pl.col("row").str.splitn(",", self._n_columns)).unnest("row")
+            # The last field takes all that is left: another comma in it, or none of it, misfits.
+            fits = ~fields.to_series(-1).str.contains(",", literal=True)
+            cells = fields.select(
                 pl.col(f"field_{position}").alias(name)
                 for name, position in self._positions.items()
             )
+            whole = fits.all(ignore_nulls=False)
+            return cells if whole else cells.select(pl.when(fits).then(pl.all()))
         width = self._n_columns
         return pl.DataFrame(
             {
@@ -99,8 +101,7 @@ def probability(log_odds: pl.Expr) -> pl.Expr:
 
 def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
     """Give a feature's points from its cells; null where there is any doubt."""
-    value, plain = _value(feature, text)
-    points = pl.when(plain).then(_lookup(term, value)).otherwise(NO_VALUE)
+    points = _lookup(term, feature, text)
     if not feature.nullable:
         return points
     return pl.when(text == "").then(pl.lit(term.missing)).otherwise(points)
@@ -119,32 +120,48 @@ def _value(feature: Feature, text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     if feature.maximum is not None:
         plain = plain & (value <= feature.maximum)
     if feature.kind == "integer":
-        plain = plain & (value == value.floor()) & (value.abs() <= 2**53)
+        plain = plain & (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
     return value, plain
 
 
 @singledispatch
-def _lookup(term: object, value: pl.Expr) -> pl.Expr:
-    """Give a term's points for values; null for a category that training has not seen."""
+def _lookup(term: object, feature: Feature, text: pl.Expr) -> pl.Expr:
+    """Give a term's points for cells that are not empty; null where there is any doubt."""
     raise NotImplementedError(type(term).__name__)
 
 
 @_lookup.register
-def _(term: Table, value: pl.Expr) -> pl.Expr:
+def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
+    value, plain = _value(feature, text)
     levels = pl.Series(term.levels)
     if levels.dtype.is_integer():
         value = value.cast(pl.Int64, strict=False)
     points = pl.Series(term.points, dtype=pl.Float64)
-    return value.replace_strict(levels, points, default=None, return_dtype=pl.Float64)
+    return pl.when(plain).then(
+        value.replace_strict(levels, points, default=None, return_dtype=pl.Float64)
+    )
 
 
 @_lookup.register
-def _(term: Slope, value: pl.Expr) -> pl.Expr:
-    return term.offset + term.slope * value
+def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
+    value, plain = _value(feature, text)
+    return pl.when(plain).then(term.offset + term.slope * value)
 
 
 @_lookup.register
-def _(term: Steps, value: pl.Expr) -> pl.Expr:
-    edges = pl.lit(pl.Series(term.edges, dtype=pl.Float64))
-    points = pl.lit(pl.Series(term.points, dtype=pl.Float64))
-    return points.gather(edges.search_sorted(value, side="right"))
+def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
+    # Below the range and above it lies an interval of null points, so that one search finds
+    # both the points and what is out of range.
+    largest = LARGEST_INTEGER if feature.kind == "integer" else sys.float_info.max
+    low = -largest if feature.minimum is None else feature.minimum
+    high = largest if feature.maximum is None else feature.maximum
+    inside = [edge for edge in term.edges if low < edge <= high]
+    first = bisect_right(term.edges, low)
+    edges = pl.Series([low, *inside, nextafter(high, inf)], dtype=pl.Float64)
+    known = term.points[first : first + len(inside) + 1]
+    points = pl.Series([None, *known, None], dtype=pl.Float64)
+    value = text.cast(pl.Float64, strict=False)
+    found = pl.lit(points).gather(pl.lit(edges).search_sorted(value, side="right"))
+    if feature.kind == "integer":
+        return pl.when(value == value.floor()).then(found)
+    return pl.when(value.is_not_nan()).then(found)

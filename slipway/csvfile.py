@@ -149,6 +149,9 @@ def _column_errors(
             errors.append(FieldError(feature.name, None, "missing_column", message))
     message = "the answer adds a column of this name; rename it"
     errors += [FieldError(n, None, "reserved_column", message) for n in added if n in names]
+    if not set(names) & set(signature.names) and not errors:
+        message = "the file has none of the model's columns"
+        errors.append(FieldError(None, None, "missing_column", message))
     return errors
 
 

@@ -105,7 +105,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         def log_odds(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
             for points, column in zip(lookups, zip(*records, strict=True), strict=True):
-                table = {value: points(value) for value in set(column)}
+                table = _Known(points)
                 totals = map(add, totals, map(table.__getitem__, column))
             return list(totals)
 
@@ -126,6 +126,18 @@ class Scorecard(msgspec.Struct, frozen=True):
         """
         pairs = zip(self.terms, record, strict=True)
         return {term.feature: term.lookup()(value) for term, value in pairs}
+
+
+class _Known(dict[Any, float]):
+    """A table that looks a value up when it first comes, and remembers its points."""
+
+    def __init__(self, points: Points) -> None:
+        super().__init__()
+        self._points = points
+
+    def __missing__(self, value: object) -> float:
+        points = self[value] = self._points(value)
+        return points
 
 
 class _Levels(dict[Any, float]):

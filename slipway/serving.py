@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from slipway.body import read_form, read_json, require_utf8
 from slipway.config import Settings
 from slipway.errors import BadBody, BadInput, FieldError, TooLarge, Warned
 from slipway.model import Model, load_model
-from slipway.signature import Record, fast_decoder
+from slipway.signature import Record, fast_record
 
 Checked = tuple[Record, list[FieldError], list[Warned]]
 
@@ -72,7 +72,9 @@ class Live:
         self.settings = settings
         self.model: Model = load_model(settings.model, settings.engine)
         self.signature = self.model.manifest.signature
-        self._decode = fast_decoder(self.signature).decode
+        record = fast_record(self.signature)
+        self._decode = msgspec.json.Decoder(record).decode
+        self._decode_all = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
         self._split = msgspec.json.Decoder(list[msgspec.Raw]).decode
         self._n_features = len(self.signature.features)
 
@@ -103,8 +105,8 @@ class Live:
         body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
         if body.startswith(b"["):
             return self._predict_array(body, explain)
-        record = self._fast(body)
-        checked: Checked = (record, [], []) if record else self._check(body)
+        records = self._fast(body, self._decode_one)
+        checked: Checked = (records[0], [], []) if records else self._check(body)
         return 200, msgspec.json.encode(self.predict(checked, explain))
 
     def predict_form(self, body: bytes, explain: bool = False) -> tuple[int, bytes]:
@@ -175,10 +177,34 @@ class Live:
     def _predict_array(self, body: bytes, explain: bool) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
         require_utf8(body)
+        records = None if explain else self._fast(body, self._decode_all)
+        if records and len(records) <= self.settings.max_records:
+            answers = self._predict_plain(records)
+        else:
+            answers = self.predict_many(self._check_array(body), explain)
+        failed = False
+        for row, answer in enumerate(answers):
+            if isinstance(answer, Failure):
+                failed = True
+                errors = [msgspec.structs.replace(error, row=row) for error in answer.errors]
+                answers[row] = Failure(errors)
+        return 207 if failed else 200, msgspec.json.encode(answers)
+
+    def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
+        """Answer records with nothing to say about them, none of them explained."""
+        scores = self.model.score(records)
+        if any(map(math.isnan, scores)):
+            return self.predict_many([(record, [], []) for record in records])
+        label, manifest = self.model.label, self.model.manifest
+        threshold, version = manifest.threshold, manifest.version
+        return [Prediction(label(score), score, threshold, version) for score in scores]
+
+    def _check_array(self, body: bytes) -> list[Checked]:
+        """Check the records of an array, each by itself."""
         try:
             parts: list[Any] = self._split(body)
             check = self._check_part
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             # Python's reader either says what is wrong with the body, or takes what msgspec
             # does not (half a surrogate pair), which the signature then refuses in its place.
             parts, check = read_json(body), self.signature.check  # type: ignore[assignment]
@@ -188,35 +214,32 @@ class Live:
             raise TooLarge(message, code="too_many_records")
         if not parts:
             raise BadInput("the array is empty; it must hold at least one record")
-        answers = self.predict_many([check(part) for part in parts], explain)
-        failed = False
-        for row, answer in enumerate(answers):
-            if isinstance(answer, Failure):
-                failed = True
-                errors = [msgspec.structs.replace(error, row=row) for error in answer.errors]
-                answers[row] = Failure(errors)
-        return 207 if failed else 200, msgspec.json.encode(answers)
+        return [check(part) for part in parts]
 
     def _check_part(self, part: msgspec.Raw) -> Checked:
         """Check one record of an array, whose JSON is known to be well formed."""
         raw = bytes(part)
-        record = self._fast(raw)
-        if record:
-            return record, [], []
+        records = self._fast(raw, self._decode_one)
+        if records:
+            return records[0], [], []
         try:
             return self._check(raw)
         except BadBody as error:
             return (), [FieldError(None, None, error.code, error.message)], []
 
-    def _fast(self, raw: bytes) -> Record | None:
-        """Decode a record with nothing to say about it; None sends it to the careful way."""
-        # As many colons as features, all of them present, means that no key is given twice.
-        if raw.count(b":") != self._n_features:
-            return None
+    def _decode_one(self, raw: bytes) -> list[Any]:
+        return [self._decode(raw)]
+
+    def _fast(self, raw: bytes, decode: Callable[[bytes], list[Any]]) -> list[Record] | None:
+        """Decode records with nothing to say about them; None sends them to the careful way."""
         try:
-            return msgspec.structs.astuple(self._decode(raw))
-        except (msgspec.DecodeError, RecursionError):
+            structs = decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
+        # Each record has all features. As many colons as those means that no key came twice.
+        if raw.count(b":") != self._n_features * len(structs):
+            return None
+        return list(map(msgspec.structs.astuple, structs))
 
     def _check(self, raw: bytes) -> Checked:
         return self.signature.check(read_json(raw))

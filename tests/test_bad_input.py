@@ -98,6 +98,16 @@ def test_json_value_bad_is_refused_by_name(client, example, field, spelled, code
     assert [(e["field"], e["code"]) for e in errors] == [(field, code)]
 
 
+@pytest.mark.parametrize("in_array", [False, True], ids=["one", "array"])
+def test_json_whole_record_with_latin_1_is_refused(client, example, in_array):
+    body = json.dumps(example | {"carrier": "é"}, ensure_ascii=False).encode("latin-1")
+    answer = client.post(
+        "/predict", data=b"[" + body + b"]" if in_array else body, content_type=JSON
+    )
+    assert answer.status_code == 400
+    assert assert_error_shape(answer)["code"] == "not_utf8"
+
+
 def test_json_byte_order_mark_is_allowed(client, example):
     body = b"\xef\xbb\xbf" + json.dumps(example).encode()
     assert client.post("/predict", data=body, content_type=JSON).status_code == 200
@@ -246,7 +256,8 @@ kinds = st.sampled_from([JSON, "application/x-www-form-urlencoded"])
 )
 @given(body=st.binary(max_size=200), kind=kinds, cut=st.integers(0, 400))
 def test_hostile_bytes_never_give_a_fault(client, example, body, kind, cut):
-    for sent in (body, json.dumps(example).encode()[:cut] + body):
+    whole = json.dumps(example).encode()
+    for sent in (body, whole[:cut] + body, whole[:cut] + body[:3] + whole[cut:]):
         answer = client.post("/predict", data=sent, content_type=kind)
         assert answer.status_code in (200, 207, 400, 422)
         strict_json(answer)

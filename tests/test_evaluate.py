@@ -1,5 +1,7 @@
 """The scores of a model, against hand-made cases."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,7 +53,7 @@ def test_curves_stay_in_the_unit_square_and_rise(rows):
     y, p = split(rows)
     roc = roc_points(y, p)
     assert roc[-1] == (1.0, 1.0)
-    assert all(a[1] <= b[1] for a, b in zip(roc, roc[1:], strict=False))
+    assert all(a[1] <= b[1] for a, b in pairwise(roc))
     for x, height in (*roc, *precision_recall_points(y, p)):
         assert 0 <= x <= 1
         assert 0 <= height <= 1

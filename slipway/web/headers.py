@@ -37,7 +37,7 @@ def register(app: Flask) -> None:
     They are put on around Flask and not in one of its hooks, because that costs 2 instead of
     25 microseconds, and because another front can be given the same function.
     """
-    app.wsgi_app = with_headers(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = with_headers(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
 
 def with_headers(inner: Wsgi) -> Wsgi:
