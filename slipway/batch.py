@@ -8,7 +8,9 @@ be had, are checked one by one as a form would be.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import add
@@ -19,6 +21,7 @@ from slipway.errors import FieldError, Warned
 from slipway.serving import Checked, Failure, Live, Prediction
 
 ADDED = ("prediction", "probability", "warning", "error")
+AHEAD = 2
 _RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Fast = Callable[[Block], list[str | None]]
@@ -61,9 +64,7 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
     end = header.line_end
     counts = Counts()
     yield f"{header.text},{','.join(ADDED)}{end}".encode()
-    fast = _fast(header, live)
-    for block in blocks:
-        added: list[str | None] = fast(block) if fast else [None] * len(block.texts)
+    for block, added in _ahead(blocks, _fast(header, live)):
         if None in added:
             doubtful = [i for i, cells in enumerate(added) if cells is None]
             _answer_carefully(block, doubtful, added, header, live, counts)
@@ -73,6 +74,28 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
     version = live.model.manifest.version
     told = f"# rows={counts.rows} failed={counts.failed} warned={counts.warned} model={version}"
     yield (told + end).encode()
+
+
+def _ahead(
+    blocks: Iterator[Block], fast: Fast | None
+) -> Iterator[tuple[Block, list[str | None]]]:
+    """Answer the next blocks in threads while one is put together and sent.
+
+    polars works outside Python's lock, so that this keeps two cores busy.
+    """
+    if fast is None:
+        yield from ((block, [None] * len(block.texts)) for block in blocks)
+        return
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting: deque[tuple[Block, Future[list[str | None]]]] = deque()
+        for block in blocks:
+            waiting.append((block, pool.submit(fast, block)))
+            if len(waiting) > AHEAD:
+                done, added = waiting.popleft()
+                yield done, added.result()
+        while waiting:
+            done, added = waiting.popleft()
+            yield done, added.result()
 
 
 def _fast(header: Header, live: Live) -> Fast | None:

@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 from flask import Blueprint, Response, request
 from msgspec import json
+from werkzeug.exceptions import RequestEntityTooLarge
 
 import slipway
 from slipway.batch import predict_file as predict_file_stream
@@ -30,7 +31,7 @@ def predict() -> Response:
         raise WrongMediaType(f"send {JSON} or {FORM}")
     model = live()
     answer_body = model.predict_json if kind == JSON else model.predict_form
-    status, answer = answer_body(request.get_data(cache=False), _explain())
+    status, answer = answer_body(_body(model.settings.max_json_bytes), _explain())
     return Response(answer, status, content_type=JSON)
 
 
@@ -118,6 +119,21 @@ def _content_type() -> str:
     given = environ.get("CONTENT_TYPE", "")
     # Werkzeug's parser takes longer than a whole prediction.
     return given if given == JSON else request.mimetype
+
+
+def _body(limit: int) -> bytes:
+    """Read the whole body.
+
+    A body of known length is read in one call: Flask asks for 64 KiB at a time, and Gunicorn
+    then copies what it holds beyond that, again and again.
+    """
+    length = request.environ.get("CONTENT_LENGTH", "")
+    if not (length.isascii() and length.isdigit()):
+        return request.get_data(cache=False)
+    if int(length) > limit:
+        raise RequestEntityTooLarge
+    body: bytes = request.environ["wsgi.input"].read(int(length))
+    return body
 
 
 def _uploaded() -> BinaryIO:
