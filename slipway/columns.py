@@ -107,23 +107,6 @@ def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
     return pl.when(text == "").then(pl.lit(term.missing)).otherwise(points)
 
 
-def _value(feature: Feature, text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Give a feature's values from its cells, and which of them are beyond doubt."""
-    if feature.kind == "category":
-        return text, text != ""
-    if feature.kind == "flag":
-        return text == "true", text.is_in(["true", "false"])
-    value = text.cast(pl.Float64, strict=False)
-    plain = value.is_finite()
-    if feature.minimum is not None:
-        plain = plain & (value >= feature.minimum)
-    if feature.maximum is not None:
-        plain = plain & (value <= feature.maximum)
-    if feature.kind == "integer":
-        plain = plain & (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
-    return value, plain
-
-
 @singledispatch
 def _lookup(term: object, feature: Feature, text: pl.Expr) -> pl.Expr:
     """Give a term's points for cells that are not empty; null where there is any doubt."""
@@ -132,19 +115,29 @@ def _lookup(term: object, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 @_lookup.register
 def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
-    value, plain = _value(feature, text)
-    levels = pl.Series(term.levels)
-    if levels.dtype.is_integer():
-        value = value.cast(pl.Int64, strict=False)
-    points = pl.Series(term.points, dtype=pl.Float64)
-    return pl.when(plain).then(
-        value.replace_strict(levels, points, default=None, return_dtype=pl.Float64)
-    )
+    # Looked up by its text, in the two ways in which a program writes a whole number.
+    points: dict[str, float] = {}
+    for level, adds in zip(term.levels, term.points, strict=True):
+        if isinstance(level, bool):
+            points[str(level).lower()] = adds
+        elif isinstance(level, str):
+            points[level] = adds
+        elif feature.holds(level):
+            points |= {str(level): adds, f"{level}.0": adds}
+    points.pop("", None)
+    return text.replace_strict(points, default=None, return_dtype=pl.Float64)
 
 
 @_lookup.register
 def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
-    value, plain = _value(feature, text)
+    value = text.cast(pl.Float64, strict=False)
+    plain = value.is_finite()
+    if feature.minimum is not None:
+        plain = plain & (value >= feature.minimum)
+    if feature.maximum is not None:
+        plain = plain & (value <= feature.maximum)
+    if feature.kind == "integer":
+        plain = plain & (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
     return pl.when(plain).then(term.offset + term.slope * value)
 
 
