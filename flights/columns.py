@@ -9,16 +9,27 @@ from pathlib import Path
 from flights.tables import read_names
 from slipway.signature import Feature, Target
 
+# What the encoder's handle_unknown="infrequent_if_exist" does.
+RARE = "it counts as one of the rare ones, those with fewer than 100 flights"
+NONE_RARE = "since none is rare enough to stand for it, no category's points are added"
+
 FEATURES = (
-    Feature("carrier", "category", "Airline, by its two-character code", "UA"),
-    Feature("origin", "category", "New York airport that the flight leaves from", "EWR"),
-    Feature("dest", "category", "Airport that the flight goes to", "ORD"),
+    Feature("carrier", "category", "Airline, by its two-character code", "UA", unseen=RARE),
+    Feature(
+        "origin",
+        "category",
+        "New York airport that the flight leaves from",
+        "EWR",
+        unseen=NONE_RARE,
+    ),
+    Feature("dest", "category", "Airport that the flight goes to", "ORD", unseen=RARE),
     Feature(
         "departure_period",
         "category",
         "Month and part of the day of the scheduled departure, local time: early until 8, "
         "morning until 12, midday until 16, afternoon until 19, then evening",
         "07-afternoon",
+        unseen=NONE_RARE,
     ),
     Feature(
         "departure_hour",
@@ -27,6 +38,7 @@ FEATURES = (
         17,
         minimum=0,
         maximum=23,
+        unseen=NONE_RARE,
     ),
     Feature(
         "day_of_week",
@@ -35,6 +47,7 @@ FEATURES = (
         5,
         minimum=1,
         maximum=7,
+        unseen=NONE_RARE,
     ),
     Feature(
         "distance",

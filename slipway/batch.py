@@ -65,10 +65,10 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
     counts = Counts()
     yield f"{header.text},{','.join(ADDED)}{end}".encode()
     for block, added in _ahead(blocks, _fast(header, live)):
+        counts.rows += len(added)
         if None in added:
             doubtful = [i for i, cells in enumerate(added) if cells is None]
             _answer_carefully(block, doubtful, added, header, live, counts)
-        counts.rows += len(added) - added.count("")
         text = end.join(map(add, block.texts, added)) + end
         yield text.encode("utf-8", "surrogateescape")
     version = live.model.manifest.version
@@ -76,16 +76,11 @@ def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[byt
     yield (told + end).encode()
 
 
-def _ahead(
-    blocks: Iterator[Block], fast: Fast | None
-) -> Iterator[tuple[Block, list[str | None]]]:
+def _ahead(blocks: Iterator[Block], fast: Fast) -> Iterator[tuple[Block, list[str | None]]]:
     """Answer the next blocks in threads while one is put together and sent.
 
     polars works outside Python's lock, so that this keeps two cores busy.
     """
-    if fast is None:
-        yield from ((block, [None] * len(block.texts)) for block in blocks)
-        return
     with ThreadPoolExecutor(AHEAD) as pool:
         waiting: deque[tuple[Block, Future[list[str | None]]]] = deque()
         for block in blocks:
@@ -98,11 +93,11 @@ def _ahead(
             yield done, added.result()
 
 
-def _fast(header: Header, live: Live) -> Fast | None:
+def _fast(header: Header, live: Live) -> Fast:
     """Give the way that answers whole columns, where the engine and the install have it."""
     scorecard = live.model.manifest.scorecard
     if live.model.engine != "scorecard" or scorecard is None:
-        return None
+        return _doubt_all
     with suppress(ImportError):
         # polars is large, and a service that answers single predictions does without it.
         from slipway.columns import ColumnScorer
@@ -110,7 +105,12 @@ def _fast(header: Header, live: Live) -> Fast | None:
         low, high = (_answer_cells(label) for label in (live.model.negative, live.model.positive))
         threshold = live.model.manifest.threshold
         return ColumnScorer(scorecard, live.signature, header, (low, high), threshold)
-    return None
+    return _doubt_all
+
+
+def _doubt_all(block: Block) -> list[str | None]:
+    """Leave every row to the careful way."""
+    return [None] * len(block.texts)
 
 
 def _answer_carefully(
@@ -135,6 +135,7 @@ def _answer_carefully(
     ):
         if header.is_blank(block.texts[i]):
             added[i] = ""
+            counts.rows -= 1
             continue
         counts.failed += isinstance(answer, Failure)
         counts.warned += bool(warned) and not isinstance(answer, Failure)

@@ -17,8 +17,6 @@ BLOCK_BYTES = 2**20
 MAX_ROW_BYTES = 2**20
 MAX_KEPT = 1_000
 
-csv.field_size_limit(MAX_ROW_BYTES)
-
 
 @dataclass(frozen=True)
 class Header:
@@ -77,7 +75,7 @@ class Block:
         """Give a row's cells, with an error where it does not fit the header."""
         cells = self.texts[i].split(",") if self.cells is None else self.cells[i]
         if not cells:
-            message = "the row cannot be read: a quote is not closed, or it is over 1 MiB"
+            message = "the row cannot be read: a quote is not closed, or it is too long"
             return cells, FieldError(None, None, "not_csv", message)
         if len(cells) != len(header.names):
             message = f"the row has {len(cells)} cells where the header has {len(header.names)}"
@@ -207,7 +205,8 @@ def _block(data: bytes, at_end: bool) -> tuple[Block, bytes]:
     """Make rows of complete lines; a quoted row that is still open is given back as bytes."""
     text = data.decode("utf-8", "surrogateescape")
     lines = text.removesuffix("\n").split("\n")
-    if '"' not in text and max(map(len, lines)) <= MAX_ROW_BYTES:
+    # A row that is too long was cut before, and is the first of its block.
+    if '"' not in text and len(lines[0]) <= MAX_ROW_BYTES:
         return Block([line.removesuffix("\r") for line in lines] if "\r" in text else lines), b""
     block = Block([], [])
     at = 0

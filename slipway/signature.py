@@ -44,6 +44,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         The range, both ends included, in ``unit``; outside it an input is refused.
     categories : tuple
         The values known from training. Any other value is answered with a warning.
+    unseen : str
+        What the pipeline makes of such another value, in words.
     labels : dict
         Names for people, by category.
     nullable : bool
@@ -58,6 +60,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str | int, ...] = ()
+    unseen: str = "the pipeline treats it as an unknown one"
     labels: dict[str, str] = {}
     nullable: bool = False
 
@@ -258,7 +261,7 @@ def _unseen(feature: Feature, value: str | int) -> Warned | None:
     """Warn of a value that training has not seen, where the known ones are listed."""
     if not feature.categories or value in feature.categories:
         return None
-    message = "training has not seen this value; it is answered as an unseen one"
+    message = f"training has not seen this value; {feature.unseen}"
     return Warned(feature.name, "unseen_category", message)
 
 

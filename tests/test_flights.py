@@ -1,11 +1,13 @@
 """The shipped problem: its rows, its left-outs, its joins, its rare levels."""
 
+import pickle
 from dataclasses import replace
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from flights import PROBLEM
 from flights.tables import read_tables
@@ -120,3 +122,14 @@ def test_query_weekdays_are_the_calendars():
 def test_problem_that_is_none_is_refused_by_name(name):
     with pytest.raises(SlipwayError, match=name):
         load_problem(name)
+
+
+def test_signature_says_what_the_encoder_does_with_an_unseen_category(manifest):
+    pipeline = pickle.loads((ROOT / "model.pkl").read_bytes())
+    encoder = pipeline["columns"].named_transformers_["category"]
+    assert encoder.handle_unknown == "infrequent_if_exist"
+    merged = dict(zip(encoder.feature_names_in_, encoder.infrequent_categories_, strict=True))
+    for feature in manifest.signature.features:
+        if feature.categories:
+            counts_as_rare = "counts as one of the rare ones" in feature.unseen
+            assert counts_as_rare == (merged[feature.name] is not None)

@@ -147,6 +147,7 @@ def _described(feature: Feature) -> str:
         parts.append(feature.range_text)
     if feature.categories:
         parts.append(f"Known: {_named(feature)}. Any other is answered with a warning")
+        parts.append(f"What becomes of it: {feature.unseen}")
     if feature.nullable:
         parts.append("May be missing")
     return ". ".join(parts) + "."
