@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, sync_playwright
 
 from slipway.config import Settings
 from slipway.manifest import Manifest
@@ -26,6 +27,16 @@ from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
 NOT_RUN = pytest.StashKey[int]()
+# Chromium otherwise looks for its maker's servers at every start.
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -117,3 +128,15 @@ def service() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A real browser: Debian's Chromium, which `make system` installs.
+
+    It ends with its module, because its event loop would be in the way of the notebooks'.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield browser
+        browser.close()

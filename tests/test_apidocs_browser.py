@@ -7,24 +7,15 @@ import sys
 
 import pytest
 from conftest import ROOT, free_port, wait_for
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-        yield started
-        started.close()
 
 
 @pytest.fixture
-def page(browser):
+def page(chromium):
     """A page that keeps what it asked for and what went wrong."""
-    made = browser.new_page()
+    made = chromium.new_page()
     made.asked, made.wrong = [], []
     made.on("request", lambda request: made.asked.append(request.url))
     made.on("console", lambda message: made.wrong.append(message.text))
