@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -101,16 +102,21 @@ class Target(msgspec.Struct, frozen=True):
     positive: str
 
 
-class Signature(msgspec.Struct, frozen=True):
+class Signature(msgspec.Struct, frozen=True, dict=True):
     """The features in their order, and the target."""
 
     features: tuple[Feature, ...]
     target: Target
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features' names, in the order of the record."""
         return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def by_name(self) -> dict[str, Feature]:
+        """The features by their names."""
+        return {feature.name: feature for feature in self.features}
 
     def check(self, given: object) -> tuple[Record, list[FieldError], list[Warned]]:
         """Check one record of Python values, as JSON gives them.
@@ -145,7 +151,7 @@ class Signature(msgspec.Struct, frozen=True):
         A text that spells a number or a flag becomes one; an empty text is a missing value;
         any other text is left to ``check`` to refuse.
         """
-        by_name = {feature.name: feature for feature in self.features}
+        by_name = self.by_name
         values = {
             name: _from_text(by_name[name], text) if name in by_name else text
             for name, text in given.items()
@@ -156,7 +162,7 @@ class Signature(msgspec.Struct, frozen=True):
         """Refuse fields that the model does not know, with the nearest one that it does."""
         errors = []
         for name in given:
-            if name not in self.names:
+            if name not in self.by_name:
                 near = get_close_matches(str(name)[:MAX_TEXT], self.names, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 message = f"the model has no such field{hint}"
