@@ -56,7 +56,7 @@ def predict_file(file: BinaryIO, live: Live) -> Iterator[bytes]:
         At once, when the header cannot be used.
     """
     header, rest = read_header(file, live.signature, ADDED)
-    return _answer(header, read_blocks(file, rest, header), live)
+    return _answer(header, read_blocks(file, rest), live)
 
 
 def _answer(header: Header, blocks: Iterator[Block], live: Live) -> Iterator[bytes]:

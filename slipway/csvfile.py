@@ -162,7 +162,7 @@ def _column_message(text: str) -> str:
     return "the columns do not fit the model"
 
 
-def read_blocks(file: BinaryIO, rest: bytes, header: Header) -> Iterator[Block]:
+def read_blocks(file: BinaryIO, rest: bytes) -> Iterator[Block]:
     """Read the rows after the header.
 
     Parameters
@@ -170,7 +170,6 @@ def read_blocks(file: BinaryIO, rest: bytes, header: Header) -> Iterator[Block]:
     file : binary file
     rest : bytes
         What was read of the rows already.
-    header : Header
 
     Yields
     ------

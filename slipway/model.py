@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
-from slipway.manifest import GoldenRow, Manifest, read_manifest
+from slipway.manifest import Manifest, read_manifest
 from slipway.scorecard import Scorecard, probability
 from slipway.signature import Record, Signature
 
@@ -68,8 +68,20 @@ class Model:
         return scorecard.intercept, scorecard.explain(record)
 
     def replay(self) -> str | None:
-        """Answer the golden rows again; give what is wrong, or None."""
-        return wrong_golden_row(self.manifest, self.score)
+        """Answer the golden rows again; give what is wrong with the first that differs, or None."""
+        rows = self.manifest.golden
+        records = []
+        for number, row in enumerate(rows, start=1):
+            record, errors, _ = self.manifest.signature.check(row.record)
+            if errors:
+                return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
+            records.append(record)
+        for number, (row, answer) in enumerate(
+            zip(rows, self.score(records), strict=True), start=1
+        ):
+            if not math.isclose(answer, row.probability, rel_tol=0.0, abs_tol=TOLERANCE):
+                return f"golden row {number} gives {answer!r} where {row.probability!r} is due"
+        return None
 
 
 def load_model(path: Path, engine: Engine) -> Model:
@@ -170,29 +182,11 @@ def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_records, n_features)
-        Texts as objects, flags as bools, numbers as floats with NaN for missing, integers
-        that cannot be missing as int64.
+        Each column of its feature's ``dtype``.
     """
     import pandas as pd
 
     columns: dict[str, Any] = {}
     for feature, values in zip(signature.features, zip(*records, strict=True), strict=True):
-        kind = {"category": "object", "flag": "bool", "integer": "int64"}.get(feature.kind)
-        dtype = "float64" if kind is None or (kind == "int64" and feature.nullable) else kind
-        columns[feature.name] = pd.Series(values, dtype=dtype)
+        columns[feature.name] = pd.Series(values, dtype=cast(Any, feature.dtype))
     return pd.DataFrame(columns)
-
-
-def wrong_golden_row(manifest: Manifest, score: Scorer) -> str | None:
-    """Replay the golden rows; give what is wrong with the first that differs, or None."""
-    rows: Sequence[GoldenRow] = manifest.golden
-    records = []
-    for number, row in enumerate(rows, start=1):
-        record, errors, _ = manifest.signature.check(row.record)
-        if errors:
-            return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
-        records.append(record)
-    for number, (row, answer) in enumerate(zip(rows, score(records), strict=True), start=1):
-        if not math.isclose(answer, row.probability, rel_tol=0.0, abs_tol=TOLERANCE):
-            return f"golden row {number} gives {answer!r} where {row.probability!r} is due"
-    return None

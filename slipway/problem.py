@@ -42,7 +42,7 @@ class Problem:
     unlabelled : str
         Why a row has no target, in words.
     order_column : str
-    time_split : str
+    time_split : int
         The first value of ``order_column`` that belongs to the test in time.
     slices : tuple of str
         The features by which the evaluation is broken down.

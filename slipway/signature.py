@@ -66,6 +66,16 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     nullable: bool = False
 
     @property
+    def dtype(self) -> str:
+        """The type of its column in the frame that a pipeline takes.
+
+        Numbers are floats, with NaN for missing; so are integers that can be missing.
+        """
+        if self.kind == "integer" and not self.nullable:
+            return "int64"
+        return {"category": "object", "flag": "bool"}.get(self.kind, "float64")
+
+    @property
     def range_text(self) -> str:
         """The range in words, with its unit."""
         unit = f" {self.unit}" if self.unit else ""

@@ -111,10 +111,5 @@ def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
 
 def _typed(table: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
     """Give each feature the type that the pipeline meets when it serves."""
-    kinds = {"category": "object", "flag": "bool", "integer": "int64", "number": "float64"}
-    made = {}
-    for feature in features:
-        gaps = feature.kind == "integer" and feature.nullable
-        dtype: Any = "float64" if gaps else kinds[feature.kind]
-        made[feature.name] = table[feature.name].astype(dtype)
-    return pd.DataFrame(made)
+    dtypes: dict[str, Any] = {feature.name: feature.dtype for feature in features}
+    return table[list(dtypes)].astype(dtypes)

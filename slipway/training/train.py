@@ -86,8 +86,7 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
         title=problem.title,
         evaluations=evaluations,
         training=provenance(problem, rows, split, seconds),
-        check=rows.X,
-        golden=rows.X.iloc[split.test],
+        held_out=rows.X.iloc[split.test],
     )
     progress(f"writing {path.name} and {manifest_path(path).name}")
     return write(pipeline, manifest, path)

@@ -23,7 +23,7 @@ from slipway.manifest import Evaluation, GoldenRow, Manifest, Training, write_ma
 from slipway.model import TOLERANCE, pipeline_scorer, scorecard_scorer
 from slipway.scorecard import Scorecard
 from slipway.signature import Feature, Kind, Record, Signature, Target, Value
-from slipway.training.evaluate import best_threshold
+from slipway.training.evaluate import Floats, best_threshold
 
 SEED = 2013
 N_GOLDEN = 24
@@ -125,8 +125,7 @@ def describe(
     title: str,
     evaluations: dict[str, Evaluation],
     training: Training,
-    check: pd.DataFrame | None = None,
-    golden: pd.DataFrame | None = None,
+    held_out: pd.DataFrame | None = None,
 ) -> Manifest:
     """Make the manifest of a fitted pipeline; ``write`` fills in what the pickle decides.
 
@@ -141,10 +140,9 @@ def describe(
     name, title : str
     evaluations : dict of str to Evaluation
     training : Training
-    check : DataFrame, optional
-        Rows on which scorecard and pipeline must agree; the training rows if not given.
-    golden : DataFrame, optional
-        Rows to choose the golden ones from; the training rows if not given.
+    held_out : DataFrame, optional
+        Rows that were not trained on. Scorecard and pipeline must agree on them as well, and
+        the golden rows are chosen from them; else from the training rows.
 
     Returns
     -------
@@ -155,7 +153,10 @@ def describe(
     SlipwayError
         The scorecard and the pipeline differ on a row.
     """
-    p = np.array(pipeline_scorer(pipeline, signature)(to_records(X, signature)))
+    scorecard = _compiled(pipeline, signature, X)
+    p = _agreed_scores(pipeline, signature, scorecard, X)
+    if held_out is not None:
+        _agreed_scores(pipeline, signature, scorecard, held_out)
     return Manifest(
         name=name,
         title=title,
@@ -164,11 +165,11 @@ def describe(
         sha256="",
         estimator=type(pipeline[-1]).__name__,
         signature=signature,
-        scorecard=_checked_scorecard(pipeline, signature, X, X if check is None else check),
+        scorecard=scorecard,
         threshold=best_threshold(y, p),
         base_rate=float(y.mean()),
         evaluations=evaluations,
-        golden=golden_rows(signature, pipeline, X if golden is None else golden),
+        golden=golden_rows(signature, pipeline, X if held_out is None else held_out),
         training=training,
         libraries={
             "python": platform.python_version(),
@@ -195,21 +196,25 @@ def write(pipeline: Pipeline, manifest: Manifest, path: Path) -> Manifest:
     return manifest
 
 
-def _checked_scorecard(
-    pipeline: Pipeline, signature: Signature, X: pd.DataFrame, check: pd.DataFrame
-) -> Scorecard | None:
-    """Compile the scorecard and hold it against the pipeline; None where it is no such sum."""
+def _compiled(pipeline: Pipeline, signature: Signature, X: pd.DataFrame) -> Scorecard | None:
+    """Compile the scorecard; None where the pipeline is no such sum."""
     try:
-        scorecard = compile_pipeline(pipeline, signature, X)
+        return compile_pipeline(pipeline, signature, X)
     except NotAScorecard:
         return None
-    records = to_records(check, signature)
-    ours = np.array(scorecard_scorer(scorecard)(records))
+
+
+def _agreed_scores(
+    pipeline: Pipeline, signature: Signature, scorecard: Scorecard | None, X: pd.DataFrame
+) -> Floats:
+    """Give the pipeline's probabilities, after holding the scorecard's against them."""
+    records = to_records(X, signature)
     theirs = np.array(pipeline_scorer(pipeline, signature)(records))
-    difference = np.abs(ours - theirs).max()
-    if not difference <= TOLERANCE:
-        raise SlipwayError(f"the scorecard differs from the pipeline by {difference:.1e}")
-    return scorecard
+    if scorecard is not None:
+        difference = np.abs(np.array(scorecard_scorer(scorecard)(records)) - theirs).max()
+        if not difference <= TOLERANCE:
+            raise SlipwayError(f"the scorecard differs from the pipeline by {difference:.1e}")
+    return theirs
 
 
 def golden_rows(signature: Signature, pipeline: Pipeline, X: pd.DataFrame) -> tuple[GoldenRow, ...]:

@@ -8,11 +8,10 @@ from typing import BinaryIO, cast
 
 from flask import Blueprint, Response, request
 from msgspec import json
-from werkzeug.exceptions import RequestEntityTooLarge
 
 import slipway
 from slipway.batch import predict_file as predict_file_stream
-from slipway.errors import BadInput, FieldError, WrongMediaType
+from slipway.errors import BadInput, FieldError, TooLarge, WrongMediaType
 from slipway.web.context import live
 
 api = Blueprint("api", __name__)
@@ -131,7 +130,7 @@ def _body(limit: int) -> bytes:
     if not (length.isascii() and length.isdigit()):
         return request.get_data(cache=False)
     if int(length) > limit:
-        raise RequestEntityTooLarge
+        raise TooLarge("the body is over the limit")
     body: bytes = request.environ["wsgi.input"].read(int(length))
     return body
 
