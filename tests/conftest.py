@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from slipway.training.rows import Rows, read_rows
 from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
+GUNICORN = (sys.executable, "-m", "gunicorn", "app:app", "--bind=127.0.0.1:{port}")
 NOT_RUN = pytest.StashKey[int]()
 # Chromium otherwise looks for its maker's servers at every start.
 CHROMIUM = [
@@ -116,18 +119,38 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 20.0) 
     raise AssertionError(f"{url} did not answer in {seconds} s")
 
 
+@contextmanager
+def running(
+    *words: str, prefix: str = "", stop: signal.Signals = signal.SIGTERM, **environ: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a service, with ``{port}`` in its words, wait for it, and end it in any case.
+
+    Gives its base URL and its process.
+    """
+    port = str(free_port())
+    command = [word.format(port=port) for word in words]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PORT": port} | environ)
+    base = f"http://127.0.0.1:{port}{prefix}"
+    try:
+        wait_for(f"{base}/livez", process)
+        yield base, process
+    finally:
+        process.send_signal(stop)
+        process.wait(30)
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[str]:
     """A real Gunicorn with four workers; its base URL."""
-    port = free_port()
-    command = ["gunicorn", "--workers=4", "--bind", f"127.0.0.1:{port}", "app:app"]
-    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/livez", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with running(*GUNICORN, "--workers=4") as (base, _):
+        yield base
+
+
+@pytest.fixture(scope="module")
+def prefixed() -> Iterator[str]:
+    """The service under a path prefix."""
+    with running(*GUNICORN, prefix="/late", SCRIPT_NAME="/late") as (base, _):
+        yield base
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,8 @@
 """The page at /apidocs in a real Chromium."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT, free_port, wait_for
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -22,19 +18,6 @@ def page(chromium):
     made.on("pageerror", lambda error: made.wrong.append(str(error)))
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def prefixed():
-    """The service under a path prefix."""
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"SCRIPT_NAME": "/late"})
-    base = f"http://127.0.0.1:{port}/late"
-    wait_for(f"{base}/livez", process)
-    yield base
-    process.terminate()
-    process.wait(30)
 
 
 def open_predict(page, base, query=""):

@@ -1,12 +1,10 @@
 """What the running service takes: memory that does not grow with the file."""
 
 import http.client
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, free_port, wait_for
+from conftest import GUNICORN, running
 
 
 def worker_peak(master):
@@ -19,7 +17,7 @@ def worker_peak(master):
     return max(peaks)
 
 
-def send_file(port, header, row, n_rows):
+def send_file(base, header, row, n_rows):
     """Upload rows without ever holding the file, and give the last line of the answer."""
     block = row * 10_000
 
@@ -28,7 +26,7 @@ def send_file(port, header, row, n_rows):
         for _ in range(n_rows // 10_000):
             yield block
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=120)
     headers = {"Content-Type": "text/csv"}
     connection.request("POST", "/predict_file", body(), headers, encode_chunked=True)
     answer = connection.getresponse()
@@ -42,19 +40,12 @@ def send_file(port, header, row, n_rows):
 
 @pytest.mark.slow
 def test_file_ten_times_as_long_takes_no_more_memory(example):
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"]
-    process = subprocess.Popen(command, cwd=ROOT)
     header = (",".join(example) + "\n").encode()
     row = (",".join(map(str, example.values())) + "\n").encode()
-    try:
-        wait_for(f"http://127.0.0.1:{port}/livez", process)
+    with running(*GUNICORN) as (base, process):
         peaks = []
         for n_rows in (100_000, 1_000_000):
-            assert f"# rows={n_rows} failed=0" in send_file(port, header, row, n_rows)
+            assert f"# rows={n_rows} failed=0" in send_file(base, header, row, n_rows)
             peaks.append(worker_peak(process.pid))
-    finally:
-        process.terminate()
-        process.wait(30)
     assert peaks[1] < 300
     assert peaks[1] < peaks[0] + 40

@@ -10,7 +10,7 @@ import textwrap
 import urllib.request
 
 import pytest
-from conftest import ROOT, free_port, wait_for
+from conftest import ROOT, running
 
 from slipway.config import Settings
 from slipway.web import create_app
@@ -67,15 +67,11 @@ def test_readme_other_requests_answer(service, tmp_path):
 
 @pytest.mark.slow
 def test_make_run_serves_under_the_procfiles_command(manifest):
-    port = free_port()
-    process = subprocess.Popen([*MAKE, "run"], cwd=ROOT, env=os.environ | {"PORT": str(port)})
-    try:
-        wait_for(f"http://127.0.0.1:{port}/readyz", process)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/version") as answer:
+    with running(*MAKE, "run") as (base, _):
+        # An answer that is not 200 would raise here.
+        urllib.request.urlopen(f"{base}/readyz").close()
+        with urllib.request.urlopen(f"{base}/version") as answer:
             assert json.load(answer)["model_version"] == manifest.version
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_make_help_prints_every_target():

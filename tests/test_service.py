@@ -10,7 +10,7 @@ import urllib.request
 
 import msgspec
 import pytest
-from conftest import ROOT, free_port, wait_for
+from conftest import ROOT, running
 from flask import Flask
 
 import slipway
@@ -137,25 +137,15 @@ WAYS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("words", WAYS.values(), ids=WAYS)
 def test_way_to_start_serves_a_prediction_and_stops(words, example, manifest):
-    port = free_port()
-    scripts = os.path.dirname(sys.executable)
-    environ = os.environ | {"PORT": str(port), "PATH": f"{scripts}:{os.environ['PATH']}"}
-    command = [sys.executable, *(word.format(port=port) for word in words)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environ)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/livez", process)
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    with running(sys.executable, *words, stop=signal.SIGINT, PATH=path) as (base, _):
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/predict",
-            json.dumps(example).encode(),
-            {"Content-Type": "application/json"},
+            f"{base}/predict", json.dumps(example).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert json.load(answer)["model_version"] == manifest.version
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/apidocs/", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base}/apidocs/", timeout=10) as answer:
             assert b"swagger-ui" in answer.read()
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
 
 
 def test_service_forged_script_name_changes_nothing(service):
@@ -164,21 +154,11 @@ def test_service_forged_script_name_changes_nothing(service):
         assert answer.status == 200
 
 
-def test_service_under_a_path_prefix_keeps_every_address_below_it():
-    port = free_port()
-    command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"]
-    environ = os.environ | {"SCRIPT_NAME": "/late"}
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ)
-    base = f"http://127.0.0.1:{port}/late"
-    try:
-        wait_for(f"{base}/livez", process)
-        page = urllib.request.urlopen(f"{base}/apidocs/", timeout=10).read().decode()
-        assert 'data-document="/late/apispec_1.json"' in page
-        form = urllib.request.urlopen(f"{base}/", timeout=10).read().decode()
-        assert 'href="/late/' in form
-        assert 'href="/model' not in form
-        document = json.load(urllib.request.urlopen(f"{base}/apispec_1.json", timeout=10))
-        assert document["servers"] == [{"url": "."}]
-    finally:
-        process.terminate()
-        process.wait(30)
+def test_service_under_a_path_prefix_keeps_every_address_below_it(prefixed):
+    page = urllib.request.urlopen(f"{prefixed}/apidocs/", timeout=10).read().decode()
+    assert 'data-document="/late/apispec_1.json"' in page
+    form = urllib.request.urlopen(f"{prefixed}/", timeout=10).read().decode()
+    assert 'href="/late/' in form
+    assert 'href="/model' not in form
+    document = json.load(urllib.request.urlopen(f"{prefixed}/apispec_1.json", timeout=10))
+    assert document["servers"] == [{"url": "."}]
