@@ -1,4 +1,4 @@
-"""The commands, on Flask's own Click integration: ``flask train``."""
+"""The commands, on Flask's own Click integration: ``flask train``, ``flask model …``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from flask.cli import with_appcontext
 
 from slipway.config import Settings
 from slipway.errors import SlipwayError
+from slipway.model_cli import model
 from slipway.problem import load_problem
 
 
 def register(app: Flask) -> None:
     """Give an app the commands."""
     app.cli.add_command(train)
+    app.cli.add_command(model)
 
 
 @click.command
@@ -38,9 +40,9 @@ def train(output: Path | None) -> None:
     except SlipwayError as error:
         raise click.ClickException(error.message) from error
     for name, evaluation in manifest.evaluations.items():
-        for model, scores in evaluation.scores.items():
+        for scored, scores in evaluation.scores.items():
             click.echo(
-                f"{name:8} {model:18} ROC AUC {scores.roc_auc:.4f}   "
+                f"{name:8} {scored:18} ROC AUC {scores.roc_auc:.4f}   "
                 f"log loss {scores.log_loss:.4f}   "
                 f"calibration error {scores.calibration_error:.4f}"
             )

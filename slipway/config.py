@@ -21,6 +21,9 @@ class Settings:
         The pickle to serve; its manifest stands beside it (``SLIPWAY_MODEL``).
     engine : {"scorecard", "pickle"}
         What answers: the scorecard, or the unpickled pipeline (``SLIPWAY_ENGINE``).
+    allow_version_skew : bool
+        Whether a pickle made by another scikit-learn may answer, if it reproduces the golden
+        rows (``SLIPWAY_ALLOW_VERSION_SKEW``).
     problem : str
         The module that says what is being predicted (``SLIPWAY_PROBLEM``).
     max_records : int
@@ -33,6 +36,7 @@ class Settings:
 
     model: Path
     engine: Engine = "scorecard"
+    allow_version_skew: bool = False
     problem: str = "flights"
     max_records: int = 10_000
     max_json_bytes: int = 16 * 2**20
@@ -63,11 +67,20 @@ class Settings:
         return cls(
             model=root / environ.get("SLIPWAY_MODEL", "model.pkl"),
             engine=cast(Engine, engine),
+            allow_version_skew=_flag(environ, "SLIPWAY_ALLOW_VERSION_SKEW"),
             problem=environ.get("SLIPWAY_PROBLEM", cls.problem),
             max_records=_count(environ, "SLIPWAY_MAX_RECORDS", cls.max_records),
             max_json_bytes=_count(environ, "SLIPWAY_MAX_JSON_BYTES", cls.max_json_bytes),
             max_file_bytes=_count(environ, "SLIPWAY_MAX_FILE_BYTES", cls.max_file_bytes),
         )
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    """Read a switch that is off unless it is 1."""
+    text = environ.get(name, "0")
+    if text not in ("0", "1"):
+        raise ValueError(f"{name} must be 0 or 1")
+    return text == "1"
 
 
 def _count(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from slipway.errors import ModelError
-from slipway.scorecard import Scorecard
+from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Signature, Value
 
 
@@ -107,7 +107,7 @@ class GoldenRow(msgspec.Struct, frozen=True):
     """An input with the pipeline's own answer."""
 
     record: dict[str, Value]
-    probability: float
+    answer: Answer
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -122,9 +122,12 @@ class Manifest(msgspec.Struct, frozen=True):
     signature : Signature
     scorecard : Scorecard, optional
         None where the pipeline is not a sum of one-feature terms.
-    threshold : float
-        A probability from here on gets the positive label.
-    base_rate : float
+    reason : str
+        Why there is no scorecard.
+    threshold : float, optional
+        A probability from here on gets the positive label. Without one, the label is the most
+        probable class, the first of those that are equal, as with scikit-learn's ``predict``.
+    base_rate : float, optional
         The share of the positive class among the training rows.
     evaluations : dict of str to Evaluation
         ``holdout`` is of this very model; ``time`` of one fitted on the earlier rows.
@@ -141,12 +144,13 @@ class Manifest(msgspec.Struct, frozen=True):
     estimator: str
     signature: Signature
     scorecard: Scorecard | None
-    threshold: float
-    base_rate: float
+    threshold: float | None
+    base_rate: float | None
     evaluations: dict[str, Evaluation]
     golden: tuple[GoldenRow, ...]
     training: Training
     libraries: dict[str, str]
+    reason: str = ""
 
 
 def manifest_path(model: Path) -> Path:

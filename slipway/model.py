@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import pickle
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
-from slipway.manifest import Manifest, read_manifest
-from slipway.scorecard import Scorecard, probability
+from slipway.manifest import Manifest, manifest_path, read_manifest
+from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
 
 if TYPE_CHECKING:
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 TOLERANCE = 1e-12
+VALUE_TOLERANCE = 1e-9
+_log = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
-    """What gives the probability of the positive class for checked records."""
+    """What gives the answers for checked records."""
 
-    def __call__(self, records: Sequence[Record]) -> list[float]:
+    def __call__(self, records: Sequence[Record], /) -> list[Answer]:
         """Score records of values in the features' order."""
 
 
@@ -38,23 +42,30 @@ class Model:
     manifest : Manifest
     engine : {"scorecard", "pickle"}
     score : callable
-        From records to the probabilities of the positive class.
+        From records to answers: the probability of the positive class, or all the classes', or
+        a value; NaN where the model has no answer.
     """
 
     def __init__(self, manifest: Manifest, engine: Engine, score: Scorer) -> None:
         self.manifest = manifest
         self.engine = engine
         self.score = score
-        classes = manifest.signature.target.classes
-        self.positive = manifest.signature.target.positive
-        self.negative = classes[1 - classes.index(self.positive)]
+        self.target = manifest.signature.target
+        self.task = self.target.task
+        if self.target.positive is not None:
+            self.positive = self.target.positive
+            at = self.target.classes.index(self.positive)
+            self.negative = self.target.classes[1 - at]
+            self._threshold = _threshold(manifest.threshold, positive_first=at == 0)
 
-    def label(self, probability: float) -> str:
-        """Give the label for a probability of the positive class."""
-        return self.positive if probability >= self.manifest.threshold else self.negative
+    def label(self, answer: Answer) -> str:
+        """Give the label for a probability of the positive class, or for all probabilities."""
+        if isinstance(answer, tuple):
+            return self.target.classes[answer.index(max(answer))]
+        return self.positive if answer >= self._threshold else self.negative
 
-    def explain(self, record: Record) -> tuple[float, dict[str, float]]:
-        """Give the intercept and each feature's contribution to the log-odds.
+    def explain(self, record: Record) -> list[tuple[float, dict[str, float]]]:
+        """Give the intercept and each feature's contribution, for every sum of the scorecard.
 
         Raises
         ------
@@ -65,7 +76,7 @@ class Model:
         if scorecard is None:
             message = "this model is not a sum of one-feature terms and cannot be explained so"
             raise BadInput(message, code="not_explainable")
-        return scorecard.intercept, scorecard.explain(record)
+        return [(each.intercept, each.explain(record)) for each in scorecard.sums]
 
     def replay(self) -> str | None:
         """Answer the golden rows again; give what is wrong with the first that differs, or None."""
@@ -76,25 +87,34 @@ class Model:
             if errors:
                 return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
             records.append(record)
-        for number, (row, answer) in enumerate(
-            zip(rows, self.score(records), strict=True), start=1
+        due = [row.answer for row in rows]
+        tolerance = TOLERANCE
+        if self.task == "regression":
+            # A sum of large terms can leave a small value: the last bits are those of the terms.
+            tolerance = VALUE_TOLERANCE * max((abs(_flat(answer)[0]) for answer in due), default=1)
+        for number, (answer, wanted) in enumerate(
+            zip(self.score(records), due, strict=True), start=1
         ):
-            if not math.isclose(answer, row.probability, rel_tol=0.0, abs_tol=TOLERANCE):
-                return f"golden row {number} gives {answer!r} where {row.probability!r} is due"
+            if not _close(answer, wanted, tolerance):
+                return f"golden row {number} gives {answer!r} where {wanted!r} is due"
         return None
 
 
-def load_model(path: Path, engine: Engine) -> Model:
+def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
     """Load a model version, and check that it answers as its pipeline did.
 
     The pickle is hashed in any case, because the manifest speaks of that very file, but it is
-    opened only for the pickle engine.
+    opened only when the pipeline must answer. A pickle without a manifest is opened, and what
+    can be known from it is inferred.
 
     Parameters
     ----------
     path : Path
         The pickle; its manifest stands beside it.
     engine : {"scorecard", "pickle"}
+    allow_version_skew : bool
+        Whether a pickle of another version of its library may answer, if it reproduces the
+        golden rows.
 
     Returns
     -------
@@ -105,17 +125,24 @@ def load_model(path: Path, engine: Engine) -> Model:
     ModelError
         A file is missing or changed, the versions differ, or a golden row is answered wrongly.
     """
-    manifest = read_manifest(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != manifest.sha256:
-        raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
-    if engine == "scorecard" and manifest.scorecard is not None:
-        model = Model(manifest, "scorecard", scorecard_scorer(manifest.scorecard))
+    pipeline = None
+    if manifest_path(path).exists():
+        manifest = read_manifest(path)
+        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+            raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
     else:
-        pipeline = unpickle(content, manifest)
+        # Whoever brings a bare pickle has scikit-learn; a service with a manifest may not.
+        from slipway.training.adopt import adopt
+
+        pipeline, manifest = adopt(path, content)
+    if engine == "scorecard" and manifest.scorecard is not None:
+        model = Model(manifest, "scorecard", manifest.scorecard.answerer())
+    else:
+        pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
         model = Model(manifest, "pickle", pipeline_scorer(pipeline, manifest.signature))
     wrong = model.replay()
     if wrong:
@@ -123,49 +150,76 @@ def load_model(path: Path, engine: Engine) -> Model:
     return model
 
 
-def unpickle(content: bytes, manifest: Manifest) -> Pipeline:
+def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = False) -> Pipeline:
     """Open a pickle whose hash was checked.
 
     Raises
     ------
     ModelError
-        It was made by another scikit-learn, which gives no promise that it means the same.
+        It was made by other versions, which gives no promise that it means the same.
     """
-    import sklearn
-
-    made_by = manifest.libraries["scikit-learn"]
-    if sklearn.__version__ != made_by:
-        raise ModelError(
-            f"the pickle was made by scikit-learn {made_by}, here is {sklearn.__version__}: "
-            f"pip install scikit-learn=={made_by}, or train again"
-        )
+    for library, made_by in manifest.libraries.items():
+        if library in ("python", "numpy", "pandas"):
+            continue
+        here = _installed(library)
+        if here == made_by:
+            continue
+        told = f"the pickle was made by {library} {made_by}, here is {here}"
+        fix = f"pip install {library}=={made_by}, or train again"
+        if not allow_version_skew or here == "none":
+            raise ModelError(f"{told}: {fix}")
+        _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
     pipeline: Pipeline = pickle.loads(content)  # noqa: S301 - its hash was checked
     return pipeline
 
 
-def scorecard_scorer(scorecard: Scorecard) -> Scorer:
-    """Let a scorecard answer; a feature at a time where there are many records."""
-    log_odds_of_one = scorecard.scorer()
-    log_odds_of_many = scorecard.column_scorer()
+def bounded(pipeline: Pipeline) -> Pipeline:
+    """Keep a pipeline to one thread, because the workers share the cores already.
 
-    def score(records: Sequence[Record]) -> list[float]:
-        if len(records) == 1:
-            return [probability(log_odds_of_one(records[0]))]
-        return list(map(probability, log_odds_of_many(records)))
+    It also keeps OpenMP from starting threads before Gunicorn forks, which they do not survive.
+    """
+    from threadpoolctl import threadpool_limits
 
-    return score
+    threadpool_limits(1)
+    parameters = pipeline.get_params()
+    jobs = {name: 1 for name in parameters if name.rsplit("__", 1)[-1] == "n_jobs"}
+    pipeline.set_params(**jobs)
+    return pipeline
 
 
 def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> Scorer:
-    """Let a fitted pipeline answer, all the records in one call."""
-    positive = signature.target.classes.index(signature.target.positive)
+    """Let a fitted pipeline answer, all the records in one call.
 
-    def score(records: Sequence[Record]) -> list[float]:
-        with warnings.catch_warnings():
-            # An unseen category is told to who sent it, not to the log.
-            warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
-            answers = pipeline.predict_proba(frame(signature, records))[:, positive]
-        return cast(list[float], answers.tolist())
+    A record that the pipeline itself refuses has NaN for an answer, and does not spoil the
+    others.
+    """
+    # An unseen category is told to who sent it, not to the log; any other warning is logged
+    # once, by Python's default.
+    warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
+    by_name = hasattr(pipeline, "feature_names_in_")
+    target = signature.target
+    none: Answer = (math.nan,) * len(target.classes) if target.task == "multiclass" else math.nan
+
+    def answer(records: Sequence[Record]) -> list[Any]:
+        X: Any = frame(signature, records)
+        X = X if by_name else X.to_numpy()
+        if not target.classes:
+            values: list[Any] = pipeline.predict(X).ravel().tolist()
+            return values
+        probabilities = pipeline.predict_proba(X)
+        if target.positive is None:
+            return list(map(tuple, probabilities.tolist()))
+        return list(probabilities[:, target.classes.index(target.positive)].tolist())
+
+    def score(records: Sequence[Record]) -> list[Answer]:
+        try:
+            return answer(records)
+        except (ValueError, TypeError):
+            if len(records) == 1:
+                return [none]
+        # One record may have spoilt the others; halving finds it in few calls.
+        half = len(records) // 2
+        return score(records[:half]) + score(records[half:])
 
     return score
 
@@ -182,11 +236,43 @@ def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_records, n_features)
-        Each column of its feature's ``dtype``.
+        Each column of its feature's ``column_type``.
     """
+    import numpy as np
     import pandas as pd
 
     columns: dict[str, Any] = {}
     for feature, values in zip(signature.features, zip(*records, strict=True), strict=True):
-        columns[feature.name] = pd.Series(values, dtype=cast(Any, feature.dtype))
-    return pd.DataFrame(columns)
+        kind = feature.column_type
+        if kind == "category":
+            columns[feature.name] = pd.Categorical(list(values), categories=feature.categories)
+            continue
+        gap = math.nan if kind == "object" and feature.gap == "nan" else None
+        given = values if gap is None else [gap if value is None else value for value in values]
+        columns[feature.name] = np.array(given, dtype=kind)
+    return pd.DataFrame(columns, copy=False)
+
+
+def _threshold(threshold: float | None, *, positive_first: bool) -> float:
+    """Give the least probability with the positive label; without a threshold, ties go first."""
+    if threshold is not None:
+        return threshold
+    return 0.5 if positive_first else math.nextafter(0.5, 1.0)
+
+
+def _flat(answer: Answer) -> tuple[float, ...]:
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def _close(answer: Answer, wanted: Answer, tolerance: float) -> bool:
+    """Whether two answers are the same but for their last bits."""
+    pairs = zip(_flat(answer), _flat(wanted), strict=True)
+    return all(math.isclose(a, b, rel_tol=0.0, abs_tol=tolerance) for a, b in pairs)
+
+
+def _installed(library: str) -> str:
+    """Give the version of a library here."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"

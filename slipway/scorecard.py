@@ -1,25 +1,29 @@
 """A linear model as a sum of one-feature terms: score one record, many, or explain one.
 
-    log-odds = intercept + sum of term_f(x_f);    probability = 1 / (1 + exp(-log-odds))
+    score = intercept + sum of term_f(x_f);    answer = link(score)
 
-Nothing here needs scikit-learn: ``slipway.compiler`` makes a scorecard from a fitted
-pipeline, JSON carries it, and the standard library scores with it.
+For a logistic regression the score is the log-odds and the link is the sigmoid. A model of
+more than two classes has such a sum for each. Nothing here needs scikit-learn:
+``slipway.compiler`` makes a scorecard from a fitted pipeline, JSON carries it, and the
+standard library scores with it.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from math import exp
 from operator import add
 from typing import Any
 
 import msgspec
 
+from slipway.curve import SIGMOID, Pieces, Stage, through
 from slipway.signature import Record
 
 Points = Callable[[Any], float]
+Answer = float | tuple[float, ...]
 
 
 class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
@@ -40,17 +44,18 @@ class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
 
 
 class Slope(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
-    """Points in proportion to a number: ``offset + slope * x``."""
+    """Points in proportion to a number: ``offset + slope * (x - origin)``."""
 
     feature: str
     slope: float
+    origin: float
     offset: float
     missing: float
 
     def lookup(self) -> Points:
         """Build the function from a number to its points."""
-        slope, offset, missing = self.slope, self.offset, self.missing
-        return lambda x: missing if x is None else offset + slope * x
+        slope, origin, offset, missing = self.slope, self.origin, self.offset, self.missing
+        return lambda x: missing if x is None else offset + slope * (x - origin)
 
 
 class Steps(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
@@ -67,34 +72,70 @@ class Steps(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
         return lambda x: missing if x is None else points[bisect_right(edges, x)]
 
 
-Term = Table | Slope | Steps
+class Bent(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
+    """Points along a curve: the number goes through the stages of ``path``, then ``pieces``."""
+
+    feature: str
+    path: tuple[Stage, ...]
+    pieces: Pieces
+    missing: float
+
+    def lookup(self) -> Points:
+        """Build the function from a number to its points."""
+        curve, missing = through((*self.path, self.pieces)), self.missing
+        return lambda x: missing if x is None else curve(x)
 
 
-class Scorecard(msgspec.Struct, frozen=True):
+class Mixed(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
+    """Points along several curves, added up, because each has a path of its own."""
+
+    feature: str
+    parts: tuple[Bent, ...]
+    missing: float
+
+    def lookup(self) -> Points:
+        """Build the function from a number to its points."""
+        curves = [part.lookup() for part in self.parts]
+        missing = self.missing
+        return lambda x: missing if x is None else sum(curve(x) for curve in curves)
+
+
+Term = Table | Slope | Steps | Bent | Mixed
+
+
+class Sum(msgspec.Struct, frozen=True):
     """The intercept and one term a feature, in the order of the signature's features.
 
-    The terms are centred on the training rows, so that the intercept is the average row's
-    log-odds and a contribution says how far a value moves the answer from there.
+    The terms are centred on the training rows where those are known, so that the intercept is
+    the average row's score and a contribution says how far a value moves it from there.
+
+    Attributes
+    ----------
+    intercept : float
+    terms : tuple of Term
+    link : tuple of Stage
+        From the score to the answer; none of them where the score is the answer.
     """
 
     intercept: float
     terms: tuple[Term, ...]
+    link: tuple[Stage, ...] = SIGMOID
 
     def scorer(self) -> Callable[[Iterable[Any]], float]:
-        """Build the function from one record to its log-odds."""
+        """Build the function from one record to its score."""
         intercept = self.intercept
         lookups = [term.lookup() for term in self.terms]
 
-        def log_odds(record: Iterable[Any]) -> float:
+        def score(record: Iterable[Any]) -> float:
             total = intercept
             for points, value in zip(lookups, record, strict=True):
                 total += points(value)
             return total
 
-        return log_odds
+        return score
 
     def column_scorer(self) -> Callable[[Iterable[Record]], list[float]]:
-        """Build the function from many records to their log-odds.
+        """Build the function from many records to their scores.
 
         It adds the same numbers in the same order as ``scorer``, a feature at a time: the
         loops are C's then, and a value that comes again is looked up once.
@@ -102,17 +143,32 @@ class Scorecard(msgspec.Struct, frozen=True):
         intercept = self.intercept
         lookups = [term.lookup() for term in self.terms]
 
-        def log_odds(records: Iterable[Record]) -> list[float]:
+        def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
             for points, column in zip(lookups, zip(*records, strict=True), strict=True):
                 table = _Known(points)
                 totals = map(add, totals, map(table.__getitem__, column))
             return list(totals)
 
-        return log_odds
+        return score
+
+    def answerer(self) -> Callable[[Sequence[Record]], Any]:
+        """Build the function from records to their scores, each through the link.
+
+        A single record is added up at once, several of them a feature at a time.
+        """
+        one, many = self.scorer(), self.column_scorer()
+        link = through(self.link) if self.link else float
+
+        def answers(records: Sequence[Record]) -> list[float]:
+            if len(records) == 1:
+                return [link(one(records[0]))]
+            return list(map(link, many(records)))
+
+        return answers
 
     def explain(self, record: Record) -> dict[str, float]:
-        """Give each feature's contribution to the log-odds of a record.
+        """Give each feature's contribution to the score of a record.
 
         Parameters
         ----------
@@ -122,10 +178,61 @@ class Scorecard(msgspec.Struct, frozen=True):
         Returns
         -------
         dict of str to float
-            With the intercept these sum to the log-odds.
+            With the intercept these sum to the score.
         """
         pairs = zip(self.terms, record, strict=True)
         return {term.feature: term.lookup()(value) for term, value in pairs}
+
+
+class Scorecard(msgspec.Struct, frozen=True):
+    """What answers in place of a pipeline.
+
+    Attributes
+    ----------
+    sums : tuple of Sum
+        One where the answer is a number: a value, or the probability of the positive class.
+        Else one a class, in the order of the target's.
+    softmax : bool
+        Whether several scores become probabilities together; else each goes through its link,
+        and they are divided by their sum.
+    """
+
+    sums: tuple[Sum, ...]
+    softmax: bool = False
+
+    @property
+    def is_log_odds(self) -> bool:
+        """Whether the answer is a probability and the score its log-odds."""
+        return len(self.sums) == 1 and self.sums[0].link == SIGMOID
+
+    def answerer(self) -> Callable[[Sequence[Record]], list[Answer]]:
+        """Build the function from records to their answers."""
+        answerers = [each.answerer() for each in self.sums]
+        if len(answerers) == 1:
+            return answerers[0]
+        together = _softmax if self.softmax else _shares
+
+        def answers(records: Sequence[Record]) -> list[Answer]:
+            columns = [answer(records) for answer in answerers]
+            return list(map(together, zip(*columns, strict=True)))
+
+        return answers
+
+
+def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
+    """Turn the scores of all classes into probabilities."""
+    highest = max(scores)
+    powers = [math.exp(score - highest) for score in scores]
+    total = math.fsum(powers)
+    return tuple(power / total for power in powers)
+
+
+def _shares(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Divide each class's own probability by the sum; all zero means all the same."""
+    total = math.fsum(probabilities)
+    if total == 0.0:
+        return (1.0 / len(probabilities),) * len(probabilities)
+    return tuple(each / total for each in probabilities)
 
 
 class _Known(dict[Any, float]):
@@ -147,21 +254,3 @@ class _Levels(dict[Any, float]):
 
     def __missing__(self, value: object) -> float:
         return self.unseen
-
-
-def probability(log_odds: float) -> float:
-    """Turn log-odds into a probability, without overflow for any finite or infinite number.
-
-    Parameters
-    ----------
-    log_odds : float
-
-    Returns
-    -------
-    float
-        ``1 / (1 + exp(-log_odds))``, the inverse of the logit.
-    """
-    if log_odds >= 0:
-        return 1.0 / (1.0 + exp(-log_odds))
-    odds = exp(log_odds)
-    return odds / (1.0 + odds)

@@ -19,6 +19,7 @@ import msgspec
 from slipway.errors import FieldError, Warned
 
 Kind = Literal["number", "integer", "category", "flag"]
+Task = Literal["binary", "multiclass", "regression"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
 
@@ -43,14 +44,22 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     unit : str, optional
     minimum, maximum : float, optional
         The range, both ends included, in ``unit``; outside it an input is refused.
+    seen : tuple of float, optional
+        The least and the greatest of training; outside it an input is answered with a warning.
     categories : tuple
         The values known from training. Any other value is answered with a warning.
+    closed : bool
+        Whether any other value is refused instead, because the pipeline would refuse it.
     unseen : str
         What the pipeline makes of such another value, in words.
     labels : dict
         Names for people, by category.
     nullable : bool
         Whether the input may be missing: left out, null, or an empty cell.
+    dtype : str
+        The type of its column in the frame that a pipeline takes, where the kind does not say.
+    gap : {"none", "nan"}
+        What stands for a missing value in a column of objects.
     """
 
     name: str
@@ -60,20 +69,28 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    seen: tuple[float, float] | None = None
     categories: tuple[str | int, ...] = ()
+    closed: bool = False
     unseen: str = "the pipeline treats it as an unknown one"
     labels: dict[str, str] = {}
     nullable: bool = False
+    dtype: str = ""
+    gap: Literal["none", "nan"] = "none"
 
     @property
-    def dtype(self) -> str:
+    def column_type(self) -> str:
         """The type of its column in the frame that a pipeline takes.
 
         Numbers are floats, with NaN for missing; so are integers that can be missing.
         """
-        if self.kind == "integer" and not self.nullable:
+        if self.dtype:
+            return self.dtype
+        if self.kind == "number" or (self.kind == "integer" and self.nullable):
+            return "float64"
+        if self.kind == "integer":
             return "int64"
-        return {"category": "object", "flag": "bool"}.get(self.kind, "float64")
+        return "object" if self.kind == "category" or self.nullable else "bool"
 
     @property
     def range_text(self) -> str:
@@ -87,13 +104,21 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"{self.maximum:g}{unit} or less"
         return f"any number{unit}" if self.kind in ("number", "integer") else ""
 
+    @property
+    def ordinary(self) -> tuple[float | None, float | None]:
+        """The range in which there is nothing to say about a number."""
+        low, high = self.seen or (None, None)
+        low = low if self.minimum is None or low is None else max(low, self.minimum)
+        high = high if self.maximum is None or high is None else min(high, self.maximum)
+        return (self.minimum if low is None else low), (self.maximum if high is None else high)
+
     def holds(self, value: float) -> bool:
         """Whether a number lies in the range."""
         low = self.minimum is None or value >= self.minimum
         return low and (self.maximum is None or value <= self.maximum)
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the model predicts.
 
     Attributes
@@ -101,15 +126,25 @@ class Target(msgspec.Struct, frozen=True):
     name : str
     description : str
     classes : tuple of str
-        The label of class 0 and of class 1.
-    positive : str
-        The class whose probability is given.
+        The labels in the order of the pipeline's ``classes_``; none for a number.
+    positive : str, optional
+        Of two classes, the one whose probability is given.
+    unit : str, optional
+        Of a number.
     """
 
     name: str
     description: str
-    classes: tuple[str, str]
-    positive: str
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    unit: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """Whether the answer is one of two classes, one of several, or a number."""
+        if not self.classes:
+            return "regression"
+        return "multiclass" if self.positive is None else "binary"
 
 
 class Signature(msgspec.Struct, frozen=True, dict=True):
@@ -213,11 +248,13 @@ def _fast_type(feature: Feature) -> Any:
         kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
     elif feature.kind == "integer":
         # As a float, because an integer column with gaps is often written as 1999.0.
-        low = -LARGEST_INTEGER if feature.minimum is None else feature.minimum
-        high = LARGEST_INTEGER if feature.maximum is None else feature.maximum
+        low, high = feature.ordinary
+        low = -LARGEST_INTEGER if low is None else low
+        high = LARGEST_INTEGER if high is None else high
         kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]
     else:
-        kind = Annotated[float, msgspec.Meta(ge=feature.minimum, le=feature.maximum)]
+        low, high = feature.ordinary
+        kind = Annotated[float, msgspec.Meta(ge=low, le=high)]
     return kind | None if feature.nullable else kind
 
 
@@ -248,7 +285,7 @@ def _check_category(
     if _NOT_TEXT.search(value):
         message = "holds a NUL, or half of a surrogate pair, which are not text"
         return None, _error(feature.name, "not_a_text", message), None
-    return value, None, _unseen(feature, value)
+    return value, *_unseen(feature, value)
 
 
 def _check_number(
@@ -267,18 +304,31 @@ def _check_number(
     except OverflowError:
         return None, _error(feature.name, "out_of_range", _must_be(feature)), None
     if feature.kind == "number":
-        return number, None, None
+        return number, None, _unusual(feature, number)
     if not number.is_integer():
         return None, _error(feature.name, _NOT_A["integer"], _must_be(feature)), None
-    return int(number), None, _unseen(feature, int(number))
+    error, warning = _unseen(feature, int(number))
+    return int(number), error, warning or _unusual(feature, number)
 
 
-def _unseen(feature: Feature, value: str | int) -> Warned | None:
-    """Warn of a value that training has not seen, where the known ones are listed."""
+def _unseen(feature: Feature, value: str | int) -> tuple[FieldError | None, Warned | None]:
+    """Warn of a value that training has not seen, or refuse it, where the known are listed."""
     if not feature.categories or value in feature.categories:
-        return None
+        return None, None
+    if feature.closed:
+        message = "the model knows no such value; its values are in /metadata"
+        return _error(feature.name, "unknown_category", message), None
     message = f"training has not seen this value; {feature.unseen}"
-    return Warned(feature.name, "unseen_category", message)
+    return None, Warned(feature.name, "unseen_category", message)
+
+
+def _unusual(feature: Feature, number: float) -> Warned | None:
+    """Warn of a number beyond those of training, where they are known."""
+    if feature.seen is None or feature.seen[0] <= number <= feature.seen[1]:
+        return None
+    low, high = feature.seen
+    message = f"training has seen {low:g} to {high:g} only; the answer is an extrapolation"
+    return Warned(feature.name, "outside_training", message)
 
 
 def _from_text(feature: Feature, text: str) -> Value:

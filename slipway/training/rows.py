@@ -111,5 +111,5 @@ def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
 
 def _typed(table: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
     """Give each feature the type that the pipeline meets when it serves."""
-    dtypes: dict[str, Any] = {feature.name: feature.dtype for feature in features}
+    dtypes: dict[str, Any] = {feature.name: feature.column_type for feature in features}
     return table[list(dtypes)].astype(dtypes)

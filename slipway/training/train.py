@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from slipway.problem import Problem
 from slipway.signature import Feature, Signature
 from slipway.training.evaluate import (
     Floats,
+    best_threshold,
     calibration_bins,
     precision_recall_points,
     roc_points,
@@ -77,19 +79,21 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
     progress("compiling the scorecard and checking it on every row")
     evaluations = {"holdout": holdout, "time": in_time}
     seconds = time.perf_counter() - started
+    X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
     manifest = describe(
         pipeline,
-        rows.X.iloc[split.fit],
-        rows.y.iloc[split.fit],
+        X,
         Signature(described(problem, rows, split), problem.target),
         name=problem.name,
         title=problem.title,
+        threshold=best_threshold(y, pipeline.predict_proba(X)[:, 1]),
+        base_rate=float(y.mean()),
         evaluations=evaluations,
         training=provenance(problem, rows, split, seconds),
         held_out=rows.X.iloc[split.test],
     )
     progress(f"writing {path.name} and {manifest_path(path).name}")
-    return write(pipeline, manifest, path)
+    return write(pickle.dumps(pipeline, protocol=5), manifest, path)
 
 
 def random_split(rows: Rows) -> Split:

@@ -1,0 +1,361 @@
+"""The rules: what each scikit-learn transformer makes of each of its columns.
+
+A rule says, for every column that a fitted transformer gives, which column it reads, and through
+which stages a number goes on its way. What becomes of a category, and of a number that can only
+be one of a few, no rule has to say: the transformer itself is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import BSpline, PPoly
+from scipy.stats import norm
+from sklearn.feature_selection import (
+    RFE,
+    RFECV,
+    GenericUnivariateSelect,
+    SelectFdr,
+    SelectFpr,
+    SelectFromModel,
+    SelectFwe,
+    SelectKBest,
+    SelectPercentile,
+    SequentialFeatureSelector,
+    VarianceThreshold,
+)
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from slipway.compiler.column import NotAScorecard, is_gap
+from slipway.curve import Affine, Clip, Name, Named, Pieces, Stage, steps
+
+_KEEP = object()
+
+
+@dataclass(frozen=True)
+class Made:
+    """One column that a transformer gives.
+
+    Attributes
+    ----------
+    source : int
+        The column that it reads.
+    stages : tuple of Stage
+        What a number goes through.
+    filled : object
+        What a gap becomes; it stays one where this is not given.
+    levels : tuple, optional
+        The values that the transformer tells apart, where it does not take a number as such.
+    """
+
+    source: int
+    stages: tuple[Stage, ...] = ()
+    filled: Any = _KEEP
+    levels: tuple[Any, ...] | None = None
+
+    def missing(self, value: Any) -> Any:
+        """Give what becomes of a gap."""
+        return value if self.filled is _KEEP else self.filled
+
+
+@singledispatch
+def makes(step: Any) -> list[Made]:
+    """Say what a fitted transformer makes of its columns, in the order of its output."""
+    raise NotAScorecard(f"no rule for {type(step).__name__}")
+
+
+@makes.register
+def _(step: SimpleImputer) -> list[Made]:
+    kept = [i for i, value in enumerate(step.statistics_) if not is_gap(_plain(value))]
+    made = [_imputed(step, i, _plain(step.statistics_[i])) for i in kept]
+    return made + (makes(step.indicator_) if step.add_indicator else [])
+
+
+def _imputed(step: SimpleImputer, i: int, statistic: Any) -> Made:
+    """Put a statistic where the imputer's missing value stands."""
+    if is_gap(step.missing_values) or step.missing_values is None:
+        return Made(i, filled=statistic)
+    if not isinstance(step.missing_values, int | float) or isinstance(statistic, str):
+        raise NotAScorecard("no rule for a SimpleImputer of texts that stand for missing")
+    gap = float(step.missing_values)
+    edges, same = (gap, math.nextafter(gap, math.inf)), (0.0, 1.0)
+    return Made(i, (Pieces(edges, (0.0,) * 3, (same, (float(statistic),), same)),))
+
+
+@makes.register
+def _(step: MissingIndicator) -> list[Made]:
+    if not is_gap(step.missing_values):
+        raise NotAScorecard("no rule for a MissingIndicator of anything but NaN")
+    return [Made(int(i), (steps((), (0.0,)),), filled=1.0) for i in step.features_]
+
+
+@makes.register
+def _(step: StandardScaler) -> list[Made]:
+    means = step.mean_ if step.with_mean else np.zeros(step.n_features_in_)
+    scales = step.scale_ if step.with_std else np.ones(step.n_features_in_)
+    return _scaled(means, scales)
+
+
+@makes.register
+def _(step: RobustScaler) -> list[Made]:
+    centers = step.center_ if step.with_centering else np.zeros(step.n_features_in_)
+    scales = step.scale_ if step.with_scaling else np.ones(step.n_features_in_)
+    return _scaled(centers, scales)
+
+
+@makes.register
+def _(step: MaxAbsScaler) -> list[Made]:
+    made = _scaled(np.zeros(step.n_features_in_), step.scale_)
+    if not step.clip:
+        return made
+    return [Made(one.source, (*one.stages, Clip(-1.0, 1.0))) for one in made]
+
+
+@makes.register
+def _(step: MinMaxScaler) -> list[Made]:
+    low, high = map(float, step.feature_range)
+    clip = (Clip(low, high),) if step.clip else ()
+    pairs = zip(step.scale_.tolist(), step.min_.tolist(), strict=True)
+    return [Made(i, (Affine(times=t, plus=p), *clip)) for i, (t, p) in enumerate(pairs)]
+
+
+def _scaled(centers: Any, scales: Any) -> list[Made]:
+    """Subtract, then divide."""
+    pairs = zip(centers.tolist(), scales.tolist(), strict=True)
+    return [Made(i, (Affine(subtract=c, divide=s),)) for i, (c, s) in enumerate(pairs)]
+
+
+@makes.register
+def _(step: Binarizer) -> list[Made]:
+    # The threshold itself is still below.
+    edge = math.nextafter(float(step.threshold), math.inf)
+    return [Made(i, (steps((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)]
+
+
+@makes.register
+def _(step: KBinsDiscretizer) -> list[Made]:
+    made = []
+    for i, all_edges in enumerate(step.bin_edges_):
+        edges = all_edges[1:-1].tolist()
+        bins = np.eye(len(edges) + 1).tolist()
+        if step.encode == "ordinal":
+            bins = [list(range(len(edges) + 1))]
+        made += [Made(i, (steps(edges, points),)) for points in bins]
+    return made
+
+
+@makes.register
+def _(step: OneHotEncoder) -> list[Made]:
+    return _encoded(step, [_width(step, i) for i in range(len(step.categories_))])
+
+
+@makes.register
+def _(step: OrdinalEncoder) -> list[Made]:
+    return _encoded(step, [1] * len(step.categories_))
+
+
+@makes.register
+def _(step: TargetEncoder) -> list[Made]:
+    width = len(step.classes_) if step.target_type_ == "multiclass" else 1
+    return _encoded(step, [width] * len(step.categories_))
+
+
+def _encoded(step: Any, widths: list[int]) -> list[Made]:
+    """Tell the categories of each column apart."""
+    known = [tuple(c for c in all_.tolist() if not is_gap(c)) for all_ in step.categories_]
+    return [Made(i, levels=known[i]) for i, width in enumerate(widths) for _ in range(width)]
+
+
+def _width(step: OneHotEncoder, i: int) -> int:
+    """Count the columns that a one-hot encoder makes of one; rare categories share one."""
+    infrequent = getattr(step, "infrequent_categories_", [None] * (i + 1))[i]
+    merged = 0 if infrequent is None else len(infrequent) - 1
+    dropped = step.drop_idx_ is not None and step.drop_idx_[i] is not None
+    return len(step.categories_[i]) - merged - int(dropped)
+
+
+@makes.register
+def _(step: FunctionTransformer) -> list[Made]:
+    function = _FUNCTIONS.get(step.func)
+    if step.func is not None and (function is None or step.kw_args):
+        name = getattr(step.func, "__name__", repr(step.func))
+        raise NotAScorecard(f"no rule for FunctionTransformer({name})")
+    stages = (Named(function),) if function else ()
+    return [Made(i, stages) for i in range(step.n_features_in_)]
+
+
+@makes.register
+def _(step: PowerTransformer) -> list[Made]:
+    name: Name = "box-cox" if step.method == "box-cox" else "yeo-johnson"
+    stages: list[tuple[Stage, ...]] = [(Named(name, (float(p),)),) for p in step.lambdas_]
+    if step.standardize:
+        scaled = makes(step._scaler)
+        stages = [(*first, *then.stages) for first, then in zip(stages, scaled, strict=True)]
+    return [Made(i, each) for i, each in enumerate(stages)]
+
+
+@makes.register
+def _(step: QuantileTransformer) -> list[Made]:
+    normal = step.output_distribution == "normal"
+    ends = norm.ppf([_BOUND - np.spacing(1), 1 - (_BOUND - np.spacing(1))]).tolist()
+    after = (Named("normal-quantile"), Clip(*ends)) if normal else ()
+    ranks = [_ranks(each, step.references_, normal) for each in step.quantiles_.T]
+    return [Made(i, (each, *after)) for i, each in enumerate(ranks)]
+
+
+def _ranks(quantiles: Any, references: Any, normal: bool) -> Pieces:
+    """Interpolate a number's rank; where quantiles coincide, the rank jumps."""
+    at = np.unique(quantiles).tolist()
+    first = references[np.searchsorted(quantiles, at, "left")].tolist()
+    last = references[np.searchsorted(quantiles, at, "right") - 1].tolist()
+    pieces: list[_Piece] = []
+    for a, b, low, high, jump in zip(at, at[1:], last, first[1:], last[1:], strict=False):
+        slope = (high - low) / (b - a)
+        pieces.append((math.nextafter(a, math.inf), a, (low, slope)))
+        if jump > high:
+            pieces.append((b, b, ((high + jump) / 2,)))
+    # What lies as near to an end as this counts as the end.
+    start = at[0] + _BOUND if normal else math.nextafter(at[0], math.inf)
+    end = math.nextafter(at[-1] - _BOUND, math.inf) if normal else at[-1]
+    inside = [(max(edge, start), origin, each) for edge, origin, each in pieces if edge < end]
+    # A piece that another one covers, because both begin at the start, falls away.
+    following = [edge for edge, _, _ in inside[1:]] + [end]
+    kept = [one for one, after in zip(inside, following, strict=True) if one[0] < after]
+    return _pieces((0.0, (0.0,)), [*kept, (end, 0.0, (1.0,))])
+
+
+@makes.register
+def _(step: SplineTransformer) -> list[Made]:
+    width = step.bsplines_[0].c.shape[1] - (not step.include_bias)
+    filled = 0.0 if step.handle_missing == "zeros" else _KEEP
+    made = []
+    for i, spline in enumerate(step.bsplines_):
+        low, high = float(spline.t[spline.k]), float(spline.t[-spline.k - 1])
+        before: tuple[Stage, ...] = ()
+        if step.extrapolation == "periodic":
+            before = (Named("wrap", (low, high - low)),)
+        if step.extrapolation == "error":
+            before = (Named("within", (low, high)),)
+        beyond = _beyond(step, i) if step.extrapolation in ("constant", "linear") else None
+        for j in range(width):
+            stages = (*before, _basis(spline, j, beyond))
+            made.append(Made(i, stages, filled))
+    return made
+
+
+def _basis(spline: BSpline, j: int, beyond: Any) -> Pieces:
+    """Write one basis function as polynomials, each around the knot where it begins."""
+    knots, degree = spline.t, spline.k
+    polynomials = PPoly.from_spline((knots, spline.c[:, j], degree))
+    inside = [
+        (float(knots[m]), float(knots[m]), tuple(polynomials.c[::-1, m].tolist()))
+        for m in range(degree, len(knots) - degree - 1)
+        if knots[m] < knots[m + 1]
+    ]
+    if beyond is None:
+        # The outer polynomials go on for ever.
+        return _pieces(inside[0][1:], inside[1:])
+    low, high = float(knots[degree]), float(knots[-degree - 1])
+    below, above = (low, tuple(beyond[0][:, j].tolist())), (high, tuple(beyond[1][:, j].tolist()))
+    return _pieces(below, [*inside, (math.nextafter(high, math.inf), *above)])
+
+
+def _beyond(step: SplineTransformer, i: int) -> list[Any]:
+    """Give the values and slopes of the bases beyond both ends, of shape (2, n_splines) each."""
+    spline = step.bsplines_[i]
+    n_splines, linear = spline.c.shape[1], step.extrapolation == "linear"
+    # Without a bend, the slope at an end is that of two bases.
+    reach = spline.k + 1 if linear and spline.k <= 1 else spline.k
+    made = []
+    for at, first in ((spline.t[spline.k], 0), (spline.t[-spline.k - 1], n_splines - reach)):
+        reached = slice(first, first + reach)
+        values = np.zeros((2, n_splines))
+        values[0, reached] = spline(at)[reached]
+        if linear:
+            values[1, reached] = spline(at, nu=1)[reached]
+        made.append(values)
+    return made
+
+
+@makes.register
+def _(step: PolynomialFeatures) -> list[Made]:
+    made = []
+    for powers in step.powers_:
+        used = np.flatnonzero(powers)
+        if len(used) > 1:
+            raise NotAScorecard("PolynomialFeatures makes products of two features")
+        i = int(used[0]) if len(used) else 0
+        power = int(powers[i])
+        made.append(Made(i, (Pieces((), (0.0,), ((0.0,) * power + (1.0,),)),)))
+    return made
+
+
+def _select(step: Any) -> list[Made]:
+    """Keep some columns as they are."""
+    return [Made(int(i)) for i in step.get_support(indices=True)]
+
+
+for _selector in (
+    GenericUnivariateSelect,
+    RFE,
+    RFECV,
+    SelectFdr,
+    SelectFpr,
+    SelectFromModel,
+    SelectFwe,
+    SelectKBest,
+    SelectPercentile,
+    SequentialFeatureSelector,
+    VarianceThreshold,
+):
+    makes.register(_selector, _select)
+
+
+def _pieces(below: tuple[Any, ...], pieces: Sequence[_Piece]) -> Pieces:
+    """Put polynomials together: the one below the first edge, then the others by their edges."""
+    edges = tuple(edge for edge, _, _ in pieces)
+    origins = (float(below[0]), *(origin for _, origin, _ in pieces))
+    return Pieces(edges, origins, (below[1], *(each for _, _, each in pieces)))
+
+
+def _plain(value: Any) -> Any:
+    """Give a numpy scalar as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+_Piece = tuple[float, float, tuple[float, ...]]
+_BOUND = 1e-7
+_FUNCTIONS: dict[Any, Name] = {
+    np.log: "log",
+    np.log1p: "log1p",
+    np.log2: "log2",
+    np.log10: "log10",
+    np.exp: "exp",
+    np.expm1: "expm1",
+    np.sqrt: "sqrt",
+    np.square: "square",
+    np.abs: "absolute",
+    np.negative: "negative",
+    np.reciprocal: "reciprocal",
+}

@@ -1,0 +1,227 @@
+"""Functions of one number, in stages that JSON can carry and SQL can say.
+
+A transformer of numbers is a few stages, one after the other, each in the very arithmetic that
+scikit-learn uses, so that a number on an edge falls to the same side of it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, cast
+
+import msgspec
+
+Curve = Callable[[float], float]
+Name = Literal[
+    "sigmoid",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "sqrt",
+    "square",
+    "absolute",
+    "negative",
+    "reciprocal",
+    "box-cox",
+    "yeo-johnson",
+    "normal-quantile",
+    "within",
+    "wrap",
+]
+
+
+class Affine(msgspec.Struct, frozen=True, omit_defaults=True, tag="affine", tag_field="kind"):
+    """``(x - subtract) / divide * times + plus``, in that order."""
+
+    subtract: float = 0.0
+    divide: float = 1.0
+    times: float = 1.0
+    plus: float = 0.0
+
+    def function(self) -> Curve:
+        """Build the function."""
+        subtract, divide, times, plus = self.subtract, self.divide, self.times, self.plus
+        return lambda x: (x - subtract) / divide * times + plus
+
+
+class Clip(msgspec.Struct, frozen=True, tag="clip", tag_field="kind"):
+    """The nearest number from ``low`` to ``high``."""
+
+    low: float
+    high: float
+
+    def function(self) -> Curve:
+        """Build the function."""
+        low, high = self.low, self.high
+        return lambda x: low if x < low else high if x > high else x
+
+
+class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_field="kind"):
+    """A function by its name; outside its domain it is not a number.
+
+    ``box-cox`` and ``yeo-johnson`` take their lambda as the parameter, ``within`` the ends of
+    the only interval where it is defined, ``wrap`` the start and the length of a period.
+    """
+
+    name: Name
+    parameters: tuple[float, ...] = ()
+
+    def function(self) -> Curve:
+        """Build the function."""
+        if self.name == "sigmoid":
+            return sigmoid
+        function = _NAMED[self.name]
+        return _guarded(partial(function, *self.parameters) if self.parameters else function)
+
+
+class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
+    """A polynomial by interval.
+
+    Attributes
+    ----------
+    edges : tuple of float
+        Where the intervals begin, each edge belonging to the interval above it.
+    origins : tuple of float
+        The number that each polynomial is written around; one longer than ``edges``.
+    coefficients : tuple of tuple of float
+        Of each polynomial in ``x - origin``, the constant first.
+    """
+
+    edges: tuple[float, ...]
+    origins: tuple[float, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+
+    @property
+    def degree(self) -> int:
+        """The highest power in any of the polynomials."""
+        return max(map(len, self.coefficients)) - 1
+
+    def function(self) -> Curve:
+        """Build the function."""
+        edges, origins = self.edges, self.origins
+        falling = tuple(tuple(reversed(each)) for each in self.coefficients)
+        if self.degree == 0:
+            points = tuple(each[0] for each in falling)
+            # What is not finite has left the arithmetic that scikit-learn would accept.
+            return lambda x: points[bisect_right(edges, x)] if x - x == 0.0 else math.nan
+
+        def value(x: float) -> float:
+            i = bisect_right(edges, x)
+            along = x - origins[i]
+            total = 0.0
+            for coefficient in falling[i]:
+                total = total * along + coefficient
+            return total
+
+        return value
+
+
+Stage = Affine | Clip | Named | Pieces
+SIGMOID = (Named("sigmoid"),)
+
+
+def steps(edges: Sequence[float], points: Sequence[float]) -> Pieces:
+    """Give a function that is constant in each interval."""
+    origins = (0.0,) * len(points)
+    return Pieces(tuple(edges), origins, tuple((float(point),) for point in points))
+
+
+def through(stages: Sequence[Stage]) -> Curve:
+    """Build the function that goes through the stages in their order.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+
+    Returns
+    -------
+    callable
+        From a number to a number; NaN where a stage is not defined.
+    """
+    functions = [stage.function() for stage in stages]
+    if len(functions) == 1:
+        return functions[0]
+
+    def value(x: float) -> float:
+        for function in functions:
+            x = function(x)
+        return x
+
+    return value
+
+
+def sigmoid(log_odds: float) -> float:
+    """Turn log-odds into a probability, without overflow for any finite or infinite number.
+
+    Parameters
+    ----------
+    log_odds : float
+
+    Returns
+    -------
+    float
+        ``1 / (1 + exp(-log_odds))``, the inverse of the logit.
+    """
+    if log_odds >= 0:
+        return 1.0 / (1.0 + math.exp(-log_odds))
+    odds = math.exp(log_odds)
+    return odds / (1.0 + odds)
+
+
+def _box_cox(power: float, x: float) -> float:
+    """Box and Cox (1964), as ``scipy.special.boxcox``."""
+    return math.log(x) if power == 0 else math.expm1(power * math.log(x)) / power
+
+
+def _yeo_johnson(power: float, x: float) -> float:
+    """Yeo and Johnson (2000), as ``scipy.stats.yeojohnson``."""
+    if x < 0:
+        return -_yeo_johnson(2.0 - power, -x)
+    return math.log1p(x) if power == 0 else math.expm1(power * math.log1p(x)) / power
+
+
+def _normal_quantile(p: float) -> float:
+    """Quantile of the normal distribution: Wichura's algorithm AS 241, good to 1e-16."""
+    from statistics import NormalDist
+
+    if 0.0 < p < 1.0:
+        return NormalDist().inv_cdf(p)
+    return math.copysign(math.inf, p - 0.5)
+
+
+def _guarded(function: Any) -> Curve:
+    """Give NaN where a function is not defined or too large."""
+
+    def value(x: float) -> float:
+        try:
+            return cast(float, function(x))
+        except (ValueError, OverflowError, ZeroDivisionError):
+            return math.nan
+
+    return value
+
+
+_NAMED: dict[str, Callable[..., float]] = {
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": math.log,
+    "log1p": math.log1p,
+    "log2": math.log2,
+    "log10": math.log10,
+    "sqrt": math.sqrt,
+    "square": lambda x: x * x,
+    "absolute": abs,
+    "negative": lambda x: -x,
+    "reciprocal": lambda x: 1.0 / x,
+    "box-cox": _box_cox,
+    "yeo-johnson": _yeo_johnson,
+    "normal-quantile": _normal_quantile,
+    "within": lambda low, high, x: x if low <= x <= high else math.nan,
+    "wrap": lambda start, length, x: start + (x - start) % length,
+}

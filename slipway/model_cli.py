@@ -1,0 +1,128 @@
+"""The commands for model versions: ``flask model add|show|diff|sql``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from flask import current_app
+from flask.cli import AppGroup
+
+from slipway.card import card_text, describe_card
+from slipway.config import Settings
+from slipway.difference import compare, difference_text
+from slipway.errors import ModelError, SlipwayError
+from slipway.manifest import Manifest, manifest_path, read_manifest
+from slipway.signature import Target
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+model = AppGroup("model", help="Add, show, compare and translate model versions.")
+
+
+@model.command()
+@click.argument("path", type=EXISTING)
+@click.option("--name", default="model", help="For the metadata.", show_default=True)
+@click.option("--title", help="The question that the model answers, for the pages.")
+@click.option("--positive-class", help="The class whose probability is given.")
+@click.option("--data", type=EXISTING, help="A CSV file of training rows, to learn more from.")
+@click.option("--output", type=FILE, help="Where to write it.  [default: the served model]")
+def add(
+    path: Path,
+    name: str,
+    title: str | None,
+    positive_class: str | None,
+    data: Path | None,
+    output: Path | None,
+) -> None:
+    """Take in the pickle of a fitted model, and write model.pkl and model.json."""
+    # Opening a model needs scikit-learn, which nothing else of the command line does.
+    from slipway.training.adopt import open_pickle, read_rows
+    from slipway.training.version import describe_model, write
+
+    settings: Settings = current_app.extensions["slipway_settings"]
+    output = output or settings.model
+    try:
+        content = path.read_bytes()
+        fitted = open_pickle(path, content)
+        X, y = read_rows(fitted, data) if data else (None, None)
+        named: dict[str, Any] = {"name": name, "positive": positive_class}
+        if title:
+            named["title"] = title
+        made = describe_model(fitted, X, y, source=data.name if data else "", **named)
+        manifest = write(content, made.manifest, output)
+    except SlipwayError as error:
+        raise click.ClickException(error.message) from error
+    for line in _report(manifest, made.notes):
+        click.echo(line)
+    click.echo(f"wrote {output.name} and {manifest_path(output).name}: {manifest.version}")
+
+
+@model.command()
+@click.argument("path", type=FILE, required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every level and interval.")
+def show(path: Path | None, as_json: bool) -> None:
+    """Print the card of a model version: what it takes, gives and adds up, and how good it is.
+
+    PATH is a model.pkl, whose manifest stands beside it; the default is the served one.
+    """
+    settings: Settings = current_app.extensions["slipway_settings"]
+    card = describe_card(_manifest(path or settings.model))
+    click.echo(_json(card) if as_json else card_text(card), nl=as_json)
+
+
+@model.command()
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def diff(a: Path, b: Path, as_json: bool) -> None:
+    """Print what has changed from one model version to another, the largest effect first.
+
+    A and B are two model.pkl, with their manifests beside them.
+    """
+    difference = compare(_manifest(a), _manifest(b))
+    click.echo(_json(difference) if as_json else difference_text(difference), nl=as_json)
+
+
+def _manifest(path: Path) -> Manifest:
+    """Read the manifest of a model version that was named on the command line."""
+    try:
+        return read_manifest(path)
+    except ModelError as error:
+        raise click.ClickException(f"{path}: {error.message}") from error
+
+
+def _json(told: msgspec.Struct) -> str:
+    """Write a card or a difference as JSON that people can read as well."""
+    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+
+
+def _report(manifest: Manifest, notes: list[str]) -> list[str]:
+    """Say what will be served, by which engine, and what could not be known."""
+    signature = manifest.signature
+    kinds = Counter(feature.kind for feature in signature.features)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    rows = manifest.training.rows_read
+    checked = f"{rows:,} rows and {len(manifest.golden)} golden rows"
+    engine = f"engine: scorecard, the model's equal on {checked}"
+    if manifest.scorecard is None:
+        engine = f"engine: pickle, because {manifest.reason}"
+    return [
+        f"{manifest.estimator}: {_answer(signature.target)}",
+        f"{len(signature.features)} features: {counted}",
+        engine,
+        *(f"not known: {note}" for note in notes),
+    ]
+
+
+def _answer(target: Target) -> str:
+    """Say what the model gives."""
+    if target.task == "regression":
+        return f"a value, {target.name}"
+    if target.task == "binary":
+        return f"the probability of {target.positive!r}, of {' or '.join(target.classes)}"
+    return f"the probabilities of {', '.join(target.classes)}"

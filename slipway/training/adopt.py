@@ -1,0 +1,94 @@
+"""Take in a pickle that nobody wrote a manifest for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from slipway.errors import ModelError, SlipwayError
+from slipway.manifest import Manifest
+from slipway.training.version import describe_model
+
+_log = logging.getLogger(__name__)
+
+
+def adopt(path: Path, content: bytes) -> tuple[Any, Manifest]:
+    """Open a bare pickle, and infer what can be known of it.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+
+    Returns
+    -------
+    model : estimator
+    manifest : Manifest
+        Its version is the file's own time and hash.
+
+    Raises
+    ------
+    ModelError
+        It is no pickle of a model that can be served.
+    """
+    model = open_pickle(path, content)
+    try:
+        made = describe_model(model, name=path.stem)
+    except SlipwayError as error:
+        raise ModelError(f"{path.name} has no manifest, and {error.message}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    _log.warning("%s has no manifest beside it; `flask model add` writes one", path.name)
+    for note in made.notes:
+        _log.warning("not known from the pickle: %s", note)
+    return model, msgspec.structs.replace(
+        made.manifest,
+        sha256=sha256,
+        created=changed.isoformat(timespec="seconds"),
+        version=f"{changed:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
+    )
+
+
+def open_pickle(path: Path, content: bytes) -> Any:
+    """Open a pickle that has no manifest yet.
+
+    Raises
+    ------
+    ModelError
+        It cannot be opened, or holds no fitted estimator.
+    """
+    try:
+        model = pickle.loads(content)  # noqa: S301 - its owner put it there to be served
+    except Exception as error:
+        raise ModelError(f"{path.name} cannot be opened: {error}") from error
+    if not hasattr(model, "predict") or not hasattr(model, "get_params"):
+        raise ModelError(f"{path.name} holds a {type(model).__name__}, not a fitted estimator")
+    return model
+
+
+def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | None]:
+    """Read rows from a CSV file; the one column that is no feature is taken for the target.
+
+    Raises
+    ------
+    ModelError
+        The file is not CSV.
+    """
+    try:
+        rows = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path.name} is not a CSV file: {error}") from error
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        # A model that was fitted on an array takes the columns in their order.
+        names = rows.columns[: getattr(model, "n_features_in_", len(rows.columns))]
+    others = [column for column in rows.columns if column not in set(names)]
+    X = rows.drop(columns=others)
+    return X, rows[others[0]] if len(others) == 1 else None

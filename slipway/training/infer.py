@@ -1,0 +1,289 @@
+"""Infer a signature from a fitted model, and from its training rows where they are to be had.
+
+What the fitted transformers know (categories, statistics, edges of bins) comes first; the rows
+add kinds, gaps, ranges and examples; the model itself is asked what it does with a missing and
+an unseen value. What nobody can know is noted.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier, is_regressor
+
+from slipway.compiler import find_readings
+from slipway.compiler.composition import UNSEEN_TEXT, Reading
+from slipway.errors import SlipwayError
+from slipway.model import frame
+from slipway.signature import Feature, Kind, Record, Signature, Target, Value
+
+MOST_CATEGORIES = 1_000
+Answers = Callable[[Signature, Record], list[float] | None]
+
+
+@dataclass
+class Inferred:
+    """A signature, and in words what could not be known."""
+
+    signature: Signature
+    notes: list[str] = field(default_factory=list)
+
+
+def infer_signature(
+    model: Any,
+    X: pd.DataFrame | None = None,
+    *,
+    target_name: str = "target",
+    positive: str | None = None,
+) -> Inferred:
+    """Infer what a fitted model takes and gives.
+
+    Parameters
+    ----------
+    model : estimator
+    X : DataFrame of shape (n_samples, n_features), optional
+        Training rows, or others like them.
+    target_name : str
+    positive : str, optional
+        The class whose probability is given; by default the second of two.
+
+    Returns
+    -------
+    Inferred
+
+    Raises
+    ------
+    SlipwayError
+        The model is neither a classifier with probabilities nor a regressor of one target, or
+        it does not say how many columns it takes.
+    """
+    names = feature_names(model, X)
+    target = infer_target(model, target_name, positive)
+    readings = find_readings(model, names)
+    notes: list[str] = []
+    features = []
+    for i, name in enumerate(names):
+        hints = _Hints([each for each in readings if each.feature == name])
+        column = None if X is None else X.iloc[:, i]
+        features.append(
+            _from_column(name, column, hints)
+            if column is not None
+            else _from_hints(name, hints, notes)
+        )
+    if X is None:
+        notes.append("ranges, descriptions and units: give rows with --data, or edit model.json")
+    return Inferred(_asked(model, Signature(tuple(features), target), X is None), notes)
+
+
+def feature_names(model: Any, X: pd.DataFrame | None) -> tuple[str, ...]:
+    """Give the names of the columns that a model was fitted on."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        return tuple(map(str, names))
+    if X is not None:
+        return tuple(map(str, X.columns))
+    count = getattr(model, "n_features_in_", None)
+    if count is None:
+        raise SlipwayError("the model does not say which columns it was fitted on; give --data")
+    return tuple(f"x{i}" for i in range(count))
+
+
+def infer_target(model: Any, name: str, positive: str | None) -> Target:
+    """Infer what a model predicts.
+
+    Raises
+    ------
+    SlipwayError
+        It gives no probabilities, predicts several targets at once, or has no such class.
+    """
+    if is_regressor(model):
+        return Target(name, f"Predicted {name}")
+    if not is_classifier(model):
+        raise SlipwayError(f"{type(model).__name__} is neither a classifier nor a regressor")
+    if not hasattr(model, "predict_proba"):
+        raise SlipwayError(
+            f"the {type(model).__name__} gives no probabilities; wrap it in "
+            "CalibratedClassifierCV(..., ensemble=False)"
+        )
+    if isinstance(model.classes_, list):
+        raise SlipwayError("the model predicts several targets at once, where one can be served")
+    classes = tuple(map(str, model.classes_.tolist()))
+    if positive is not None and (positive not in classes or len(classes) != 2):
+        raise SlipwayError(f"{positive!r} is not one of two classes: {', '.join(classes)}")
+    if len(classes) != 2:
+        return Target(name, f"Predicted class of {name}", classes)
+    positive = positive or classes[1]
+    return Target(name, f"{name} is {positive}", classes, positive)
+
+
+class _Hints:
+    """What the transformers that read a raw feature have learned of it."""
+
+    def __init__(self, readings: list[Reading]) -> None:
+        self.readings = readings
+
+    @property
+    def categories(self) -> tuple[Any, ...] | None:
+        """The categories of its encoders; None where no encoder reads it."""
+        found = [
+            r.step.categories_[r.position].tolist()
+            for r in self.readings
+            if hasattr(r.step, "categories_")
+        ]
+        if not found:
+            return None
+        return tuple(dict.fromkeys(c for one in found for c in one if not pd.isna(c)))
+
+    @property
+    def gap_is_none(self) -> bool:
+        """Whether None, not NaN, is what stands for missing."""
+        return any(
+            (hasattr(r.step, "categories_") and None in r.step.categories_[r.position].tolist())
+            or getattr(r.step, "missing_values", math.nan) is None
+            for r in self.readings
+        )
+
+    @property
+    def seen(self) -> tuple[float, float] | None:
+        """The range of training, where a transformer kept it."""
+        for reading in self.readings:
+            i, step = reading.position, reading.step
+            for name in ("bin_edges_", "quantiles_"):
+                if hasattr(step, name):
+                    ends = getattr(step, name)
+                    ends = ends[i] if name == "bin_edges_" else ends[:, i]
+                    return float(ends[0]), float(ends[-1])
+            if hasattr(step, "data_min_"):
+                return float(step.data_min_[i]), float(step.data_max_[i])
+            if hasattr(step, "bsplines_"):
+                spline = step.bsplines_[i]
+                return float(spline.t[spline.k]), float(spline.t[-spline.k - 1])
+        return None
+
+    @property
+    def middle(self) -> Value:
+        """A value in the middle of training; None where no transformer kept one."""
+        for reading in self.readings:
+            for name in ("statistics_", "center_", "mean_"):
+                learned = getattr(reading.step, name, None)
+                if learned is not None:
+                    value = learned[reading.position]
+                    value = value.item() if isinstance(value, np.generic) else value
+                    if not pd.isna(value):
+                        return value  # type: ignore[no-any-return]
+        return sum(self.seen) / 2 if self.seen else None
+
+
+def _from_hints(name: str, hints: _Hints, notes: list[str]) -> Feature:
+    """Infer a feature from the transformers alone."""
+    categories = hints.categories
+    gap: Any = "none" if hints.gap_is_none else "nan"
+    if categories:
+        kind = _kind_of(categories[0])
+        example = categories[0]
+        known = () if kind in ("flag", "number") else categories
+        return Feature(name, kind, name, example, categories=known, gap=gap)
+    example = hints.middle
+    if isinstance(example, str):
+        return Feature(name, "category", name, example, gap=gap)
+    if example is None:
+        notes.append(f"{name}: taken for a number, with 1 for an example")
+    number = 1.0 if example is None else float(f"{example:.6g}")
+    return Feature(name, "number", name, number, seen=hints.seen)
+
+
+def _kind_of(value: Any) -> Kind:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, str):
+        return "category"
+    return "integer" if float(value).is_integer() else "number"
+
+
+def _from_column(name: str, column: pd.Series[Any], hints: _Hints) -> Feature:
+    """Infer a feature from its column."""
+    known = column.dropna()
+    if known.empty:
+        raise SlipwayError(f"the column {name} holds nothing but missing values")
+    nullable = len(known) < len(column)
+    none = any(value is None for value in column)
+    categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    kind = _kind_of_column(name, known)
+    shared: dict[str, Any] = {"nullable": nullable, "dtype": "category" if categorical else ""}
+    if kind in ("number", "integer"):
+        middle = known.astype(float).sort_values().iloc[len(known) // 2]
+        example: Value = int(middle) if kind == "integer" else float(middle)
+        categories = column.cat.categories.tolist() if categorical else hints.categories or ()
+        ends = (float(known.astype(float).min()), float(known.astype(float).max()))
+        listed = kind == "integer" and all(float(c).is_integer() for c in categories)
+        known_ones = tuple(map(int, categories)) if listed else ()
+        seen = None if known_ones else ends
+        return Feature(name, kind, name, example, seen=seen, categories=known_ones, **shared)
+    example = known.mode().iloc[0]
+    if kind == "flag":
+        return Feature(name, kind, name, bool(example), **shared)
+    texts = column.cat.categories if categorical else known.unique()
+    every = tuple(dict.fromkeys([*(hints.categories or ()), *sorted(map(str, texts))]))
+    if len(every) > MOST_CATEGORIES and hints.categories is None:
+        every = ()
+    shared["gap"] = "none" if none or hints.gap_is_none else "nan"
+    return Feature(name, kind, name, str(example), categories=every, **shared)
+
+
+def _kind_of_column(name: str, known: pd.Series[Any]) -> Kind:
+    """Tell the kind of a column from its type and its values."""
+    values: pd.Series[Any] = known
+    if isinstance(known.dtype, pd.CategoricalDtype):
+        values = pd.Series(known.cat.categories)
+    if values.map(type).isin([bool, np.bool_]).all():
+        return "flag"
+    if pd.api.types.is_integer_dtype(values):
+        return "integer"
+    if pd.api.types.is_numeric_dtype(values):
+        return "number"
+    if values.map(type).isin([str]).all():
+        return "category"
+    raise SlipwayError(f"the column {name} holds {values.dtype}, which JSON cannot carry")
+
+
+def _asked(model: Any, signature: Signature, may_guess: bool) -> Signature:
+    """Ask the model what it does with a missing and an unseen value of each feature."""
+    features = []
+    for i, feature in enumerate(signature.features):
+        unseen = None
+        if feature.categories:
+            other = UNSEEN_TEXT if feature.kind == "category" else max(feature.categories) + 1  # type: ignore[operator]
+            unseen = _answer(model, signature, i, other)
+        closed = bool(feature.categories) and unseen is None
+        nullable = feature.nullable
+        if may_guess:
+            opened = msgspec.structs.replace(feature, nullable=True)
+            asked = (*signature.features[:i], opened, *signature.features[i + 1 :])
+            missing = _answer(model, Signature(asked, signature.target), i, None)
+            # Where a gap only counts as an unknown category, training had none.
+            nullable = missing is not None and missing != unseen
+        features.append(msgspec.structs.replace(feature, closed=closed, nullable=nullable))
+    return Signature(tuple(features), signature.target)
+
+
+def _answer(model: Any, signature: Signature, i: int, value: Value) -> list[float] | None:
+    """Give the answer to the example with one other value; None where the model refuses it."""
+    example = [feature.example for feature in signature.features]
+    example[i] = value
+    X: Any = frame(signature, [tuple(example)])
+    if not hasattr(model, "feature_names_in_"):
+        X = X.to_numpy()
+    answer = model.predict if is_regressor(model) else model.predict_proba
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return list(np.ravel(answer(X)).tolist())
+    except (ValueError, TypeError):
+        return None
