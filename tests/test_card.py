@@ -474,6 +474,15 @@ def test_diff_metrics_libraries_and_training_are_told(manifest):
     assert difference.verdict == "equal answers"
 
 
+@pytest.mark.parametrize("other", [ALL, other_way(ALL), version((COST,), sha256="9" * 64)])
+def test_json_forms_hold_all_that_the_texts_say(other):
+    card, difference = describe_card(other), compare(ALL, other)
+    again = msgspec.json.decode(msgspec.json.encode(card), type=Card)
+    assert card_text(again) == card_text(card)
+    told = msgspec.json.decode(msgspec.json.encode(difference), type=Difference)
+    assert difference_text(told) == difference_text(difference)
+
+
 def test_cards_need_neither_flask_nor_a_training_library():
     code = "import sys, slipway.card, slipway.difference; print(*sys.modules)"
     done = subprocess.run(
