@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import arrays, csvfiles, load, table
+from benchmarks import arrays, csvfiles, load, steps, table
 from benchmarks.inputs import Inputs
 from benchmarks.services import ROOT, SERVICES, SLIPWAY, TUTORIAL, Service, running
 from slipway.config import Settings
@@ -41,6 +41,7 @@ def main() -> None:
         table.goals_table(loads, array_times, files),
         table.loads_table(loads),
         *([table.arrays_table(array_times)] if batches else []),
+        table.steps_table(steps.measure(inputs)),
         *([table.files_table(files)] if batches and files else []),
     ]
     results = "\n\n".join(parts)

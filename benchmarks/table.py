@@ -11,6 +11,7 @@ from benchmarks.csvfiles import FileRun
 from benchmarks.load import Load
 from benchmarks.processes import machine
 from benchmarks.services import SERVICES, SLIPWAY, TUTORIAL, WORKERS
+from benchmarks.steps import ENGINES, SIZES, Steps
 
 MB = 1e6
 _PACKAGES = (
@@ -62,6 +63,20 @@ def arrays_table(arrays: Arrays) -> str:
         for name, runs in arrays.items()
     ]
     return _table(["10,000 records in one JSON array", "ms", "Slipway is ×"], rows)
+
+
+def steps_table(steps: Steps) -> str:
+    """Compare the engines on the model step alone."""
+    rows = [
+        [
+            f"{size:,}",
+            *(f"{steps[engine][size] * 1e6 / size:,.2f}" for engine in ENGINES),
+            f"{steps['pickle'][size] / steps['scorecard'][size]:,.1f}",
+        ]
+        for size in SIZES
+    ]
+    names = [f"{engine}, µs a record" for engine in ENGINES]
+    return _table(["records in one call of the model step", *names, "the scorecard is ×"], rows)
 
 
 def files_table(files: Files) -> str:

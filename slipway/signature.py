@@ -1,8 +1,7 @@
 """What a model takes and gives, and the check of one record against it.
 
-There are two ways to check, with one meaning. ``fast_record`` builds a msgspec type that
-accepts only records with nothing to say about them; ``check`` takes any Python value and
-explains everything that is wrong or unusual. What the first refuses goes to the second.
+``slipway.fast`` builds a type that decodes records with nothing to say about them in one pass;
+what that refuses comes here, where ``check`` explains all that is wrong or unusual.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -213,49 +212,6 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
                 message = f"the model has no such field{hint}"
                 errors.append(_error(_printable(str(name)), "unknown_field", message))
         return errors
-
-
-def fast_record(signature: Signature) -> type[msgspec.Struct]:
-    """Build a type that takes only complete, faultless records with known categories.
-
-    Every feature must be present, because a count of the keys then shows a key that is given
-    twice, which msgspec does not report.
-
-    Parameters
-    ----------
-    signature : Signature
-
-    Returns
-    -------
-    type
-        A struct whose fields stand in the features' order.
-    """
-    fields = [(f"f{i}", _fast_type(feature)) for i, feature in enumerate(signature.features)]
-    names = {f"f{i}": name for i, name in enumerate(signature.names)}
-    return msgspec.defstruct(
-        "FastRecord", fields, forbid_unknown_fields=True, rename=names, gc=False
-    )
-
-
-def _fast_type(feature: Feature) -> Any:
-    """Give the narrowest msgspec type for a feature."""
-    kind: Any
-    if feature.kind == "flag":
-        kind = bool
-    elif feature.categories:
-        kind = Literal[feature.categories]
-    elif feature.kind == "category":
-        kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
-    elif feature.kind == "integer":
-        # As a float, because an integer column with gaps is often written as 1999.0.
-        low, high = feature.ordinary
-        low = -LARGEST_INTEGER if low is None else low
-        high = LARGEST_INTEGER if high is None else high
-        kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]
-    else:
-        low, high = feature.ordinary
-        kind = Annotated[float, msgspec.Meta(ge=low, le=high)]
-    return kind | None if feature.nullable else kind
 
 
 def _check_value(feature: Feature, value: object) -> tuple[Value, FieldError | None, Warned | None]:

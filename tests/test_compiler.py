@@ -58,8 +58,9 @@ from sklearn.preprocessing import (
 from slipway.compiler import NotAScorecard, compile_model, differing_step
 from slipway.model import frame, pipeline_scorer
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Table
+from slipway.training.golden import to_records
 from slipway.training.infer import infer_signature
-from slipway.training.version import compiled, to_records
+from slipway.training.parity import compiled
 
 NUMBERS = ["size", "speed", "day"]
 TEXTS = ["colour", "shape"]
@@ -172,15 +173,15 @@ def one_hot(**named):
 
 
 OF_NUMBERS = {
-    "StandardScaler": lambda: StandardScaler(),
+    "StandardScaler": StandardScaler,
     "StandardScaler, no mean": lambda: StandardScaler(with_mean=False),
     "MinMaxScaler": lambda: MinMaxScaler((-1, 2)),
     "MinMaxScaler, clip": lambda: MinMaxScaler(clip=True),
-    "MaxAbsScaler": lambda: MaxAbsScaler(),
+    "MaxAbsScaler": MaxAbsScaler,
     "MaxAbsScaler, clip": lambda: MaxAbsScaler(clip=True),
-    "RobustScaler": lambda: RobustScaler(),
+    "RobustScaler": RobustScaler,
     "Binarizer": lambda: Binarizer(threshold=4),
-    "KBinsDiscretizer": lambda: bins(),
+    "KBinsDiscretizer": bins,
     "KBinsDiscretizer, dense": lambda: bins(encode="onehot-dense", strategy="kmeans"),
     "KBinsDiscretizer, ordinal": lambda: bins(encode="ordinal", strategy="uniform"),
     "SplineTransformer, constant": lambda: SplineTransformer(extrapolation="constant"),
@@ -193,7 +194,7 @@ OF_NUMBERS = {
     "SplineTransformer, quantile": lambda: SplineTransformer(knots="quantile", n_knots=7),
     "SplineTransformer, sparse": lambda: SplineTransformer(sparse_output=True),
     "SplineTransformer, steps": lambda: SplineTransformer(degree=0, extrapolation="continue"),
-    "PowerTransformer": lambda: PowerTransformer(),
+    "PowerTransformer": PowerTransformer,
     "PowerTransformer, raw": lambda: PowerTransformer(standardize=False),
     "QuantileTransformer": lambda: QuantileTransformer(n_quantiles=40),
     "QuantileTransformer, normal": lambda: QuantileTransformer(
@@ -218,8 +219,8 @@ OF_POSITIVE = {
     "PolynomialFeatures": lambda: make_pipeline(StandardScaler(), PolynomialFeatures(3)),
 }
 OF_TEXTS = {
-    "OneHotEncoder": lambda: one_hot(),
-    "OneHotEncoder, error": lambda: OneHotEncoder(),
+    "OneHotEncoder": one_hot,
+    "OneHotEncoder, error": OneHotEncoder,
     "OneHotEncoder, warn": lambda: one_hot(handle_unknown="warn", min_frequency=20),
     "OneHotEncoder, drop first": lambda: one_hot(drop="first"),
     "OneHotEncoder, drop if binary": lambda: one_hot(drop="if_binary", sparse_output=False),
@@ -246,7 +247,7 @@ OF_TEXTS = {
     ),
 }
 FILLS = {
-    "mean": lambda: SimpleImputer(),
+    "mean": SimpleImputer,
     "median, told": lambda: SimpleImputer(strategy="median", add_indicator=True),
     "most frequent": lambda: SimpleImputer(strategy="most_frequent"),
     "constant": lambda: SimpleImputer(strategy="constant", fill_value=-1),
@@ -258,7 +259,7 @@ TEXT_FILLS = {
     ),
 }
 CLASSIFIERS = {
-    "LogisticRegression": lambda: LogisticRegression(),
+    "LogisticRegression": LogisticRegression,
     "no penalty": lambda: LogisticRegression(C=1e6, max_iter=300),
     "l1": lambda: LogisticRegression(l1_ratio=1.0, solver="saga", max_iter=200),
     "SGDClassifier": lambda: SGDClassifier(loss="log_loss", random_state=0),
@@ -270,13 +271,13 @@ CLASSIFIERS = {
     "searched": lambda: GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2),
 }
 REGRESSORS = {
-    "LinearRegression": lambda: LinearRegression(),
-    "Ridge": lambda: Ridge(),
+    "LinearRegression": LinearRegression,
+    "Ridge": Ridge,
     "Lasso": lambda: Lasso(0.01),
     "ElasticNet": lambda: ElasticNet(0.01),
     "HuberRegressor": lambda: HuberRegressor(max_iter=300),
-    "PoissonRegressor": lambda: PoissonRegressor(),
-    "GammaRegressor": lambda: GammaRegressor(),
+    "PoissonRegressor": PoissonRegressor,
+    "GammaRegressor": GammaRegressor,
     "TweedieRegressor": lambda: TweedieRegressor(power=1.5),
     "TweedieRegressor, identity": lambda: TweedieRegressor(power=0),
     "of a log": lambda: TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp),

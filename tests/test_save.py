@@ -1,15 +1,20 @@
 """slipway.save: a fitted pipeline of one's own, served with no code changed."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 
 import slipway
 from slipway.config import Settings
@@ -110,9 +115,101 @@ def test_save_two_huge_values_are_refused_and_never_nan(tmp_path):
         assert 0 <= answer.json["probability"] <= 1
 
 
-def test_save_three_classes_is_refused(tmp_path, tumours):
-    X, _ = tumours
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    pipeline.fit(X, np.arange(len(X)) % 3)
-    with pytest.raises(SlipwayError, match="3 classes"):
-        slipway.save(pipeline, X, np.arange(len(X)) % 3, tmp_path / "model.pkl")
+def test_save_rows_of_the_training_give_ranges_and_what_lies_beyond_is_warned_of(tmp_path):
+    X, y = people()
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]), (OneHotEncoder(), ["sex"])
+    )
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl")
+    age, sex = manifest.signature.by_name["age"], manifest.signature.by_name["sex"]
+    assert age.seen == (X["age"].min(), X["age"].max())
+    assert (age.nullable, age.minimum, sex.closed) == (True, None, True)
+    client = serve(tmp_path / "model.pkl")
+    record = {"sex": "male", "age": 130.0, "class": 2, "alone": False}
+    answer = client.post("/predict", json=record)
+    assert answer.status_code == 200
+    assert [w["code"] for w in answer.json["warnings"]] == ["outside_training"]
+    refused = client.post("/predict", json=record | {"sex": "other"})
+    assert refused.status_code == 422
+    assert [e["code"] for e in refused.json["errors"]] == ["unknown_category"]
+    file = "sex,age,class,alone\nmale,130,2,false\nother,1,2,false\nmale,30,2,false\n"
+    rows = client.post("/predict_file", data=file, content_type="text/csv").text.splitlines()
+    assert "outside" not in rows[3]
+    assert "extrapolation" in rows[1]
+    assert "the model knows no such value" in rows[2]
+
+
+def test_save_positive_class_may_be_the_first(tmp_path, tumours):
+    X, y = tumours
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl", positive="benign")
+    assert manifest.signature.target.positive == "benign"
+    assert manifest.base_rate == pytest.approx((y == "benign").mean())
+    answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
+    due = pipeline.predict_proba(X)[:, list(pipeline.classes_).index("benign")]
+    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    assert [a["label"] for a in answers] == list(pipeline.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (LinearSVC(), "CalibratedClassifierCV"),
+        (KMeans(2, n_init=1), "neither a classifier nor a regressor"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "'maybe' is not one of two"),
+    ],
+)
+def test_save_model_that_cannot_be_served_says_what_to_do(tmp_path, tumours, model, says):
+    X, y = tumours
+    positive = "maybe" if "maybe" in says else None
+    with pytest.raises(SlipwayError, match=says):
+        slipway.save(model.fit(X, y), X, y, tmp_path / "model.pkl", positive=positive)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_rows_without_a_column_of_the_model_are_refused(tmp_path, tumours):
+    X, y = tumours
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    with pytest.raises(SlipwayError, match="mean area"):
+        slipway.save(pipeline, X.drop(columns="mean area"), y, tmp_path / "model.pkl")
+
+
+def test_save_without_rows_asks_the_model_what_it_takes(tmp_path):
+    X, y = people()
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["sex", "alone"]),
+        (OneHotEncoder(), ["class"]),
+    )
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    features = slipway.save(pipeline, path=tmp_path / "model.pkl").signature.by_name
+    kinds = {name: feature.kind for name, feature in features.items()}
+    assert kinds == {"sex": "category", "age": "number", "class": "integer", "alone": "flag"}
+    assert [name for name, feature in features.items() if feature.nullable] == ["age"]
+    assert [name for name, feature in features.items() if feature.closed] == ["class"]
+    assert features["age"].example == pytest.approx(X["age"].mean(), rel=1e-5)
+
+
+def test_save_rows_of_a_plain_array_are_named_by_their_place(tmp_path, tumours):
+    X, y = tumours
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X.to_numpy(), y)
+    manifest = slipway.save(pipeline, X.to_numpy(), y, tmp_path / "model.pkl")
+    assert manifest.signature.names[:2] == ("x0", "x1")
+    client = serve(tmp_path / "model.pkl", engine="pickle")
+    record = dict(zip(manifest.signature.names, X.iloc[0].tolist(), strict=True))
+    due = pipeline.predict_proba(X.head(1).to_numpy())[0, 1]
+    assert client.post("/predict", json=record).json["probability"] == pytest.approx(due, abs=1e-12)
+
+
+def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
+    X, y = people()
+    X = X.astype({"sex": "category", "class": "category"})
+    trees = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5)
+    slipway.save(trees.fit(X, y), X, y, tmp_path / "model.pkl")
+    client = serve(tmp_path / "model.pkl")
+    assert client.get("/metadata").json["engine"] == "pickle"
+    records = json.loads(X.to_json(orient="records", double_precision=15))
+    answers = client.post("/predict", json=records).json
+    due = trees.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.signature import MAX_TEXT, Feature, Signature, Target, fast_record
+from slipway.fast import fast_record
+from slipway.signature import MAX_TEXT, Feature, Signature, Target
 
 SIGNATURE = Signature(
     (

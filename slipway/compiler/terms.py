@@ -114,16 +114,22 @@ def _number(value: Any) -> float:
 def _in_pieces(column: Column, weight: float) -> tuple[tuple[Stage, ...], Pieces]:
     """Give a column as a path, and weighed polynomials at its end."""
     if isinstance(column, Line):
-        path, last = column.path, _IDENTITY
-        if path and isinstance(path[-1], Pieces):
-            path, last = path[:-1], path[-1]
-        while path and isinstance(path[-1], Affine) and not last.edges and last.degree == 1:
-            path, last = path[:-1], _straight(path[-1], last)
-        return path, _times(last, weight)
+        stages, last = list(column.path), _IDENTITY
+        if stages and isinstance(end := stages[-1], Pieces):
+            last = end
+            stages.pop()
+        while stages and isinstance(first := stages[-1], Affine) and _is_straight(last):
+            last = _straight(first, last)
+            stages.pop()
+        return tuple(stages), _times(last, weight)
     path, edges, values = _intervals(column)
     points = [0.0 if value is REFUSED else float(value) for value in values]
     made = tuple((weight * point,) for point in points)
     return path, Pieces(edges, (0.0,) * len(made), made)
+
+
+def _is_straight(pieces: Pieces) -> bool:
+    return not pieces.edges and pieces.degree == 1
 
 
 def _straight(first: Affine, then: Pieces) -> Pieces:

@@ -8,14 +8,11 @@ be one of a few, no rule has to say: the transformer itself is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import BSpline, PPoly
-from scipy.stats import norm
 from sklearn.feature_selection import (
     RFE,
     RFECV,
@@ -47,6 +44,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
+from slipway.compiler.bends import of_ranks, of_splines
 from slipway.compiler.column import NotAScorecard, is_gap
 from slipway.curve import Affine, Clip, Name, Named, Pieces, Stage, steps
 
@@ -217,85 +215,14 @@ def _(step: PowerTransformer) -> list[Made]:
 
 @makes.register
 def _(step: QuantileTransformer) -> list[Made]:
-    normal = step.output_distribution == "normal"
-    ends = norm.ppf([_BOUND - np.spacing(1), 1 - (_BOUND - np.spacing(1))]).tolist()
-    after = (Named("normal-quantile"), Clip(*ends)) if normal else ()
-    ranks = [_ranks(each, step.references_, normal) for each in step.quantiles_.T]
-    return [Made(i, (each, *after)) for i, each in enumerate(ranks)]
-
-
-def _ranks(quantiles: Any, references: Any, normal: bool) -> Pieces:
-    """Interpolate a number's rank; where quantiles coincide, the rank jumps."""
-    at = np.unique(quantiles).tolist()
-    first = references[np.searchsorted(quantiles, at, "left")].tolist()
-    last = references[np.searchsorted(quantiles, at, "right") - 1].tolist()
-    pieces: list[_Piece] = []
-    for a, b, low, high, jump in zip(at, at[1:], last, first[1:], last[1:], strict=False):
-        slope = (high - low) / (b - a)
-        pieces.append((math.nextafter(a, math.inf), a, (low, slope)))
-        if jump > high:
-            pieces.append((b, b, ((high + jump) / 2,)))
-    # What lies as near to an end as this counts as the end.
-    start = at[0] + _BOUND if normal else math.nextafter(at[0], math.inf)
-    end = math.nextafter(at[-1] - _BOUND, math.inf) if normal else at[-1]
-    inside = [(max(edge, start), origin, each) for edge, origin, each in pieces if edge < end]
-    # A piece that another one covers, because both begin at the start, falls away.
-    following = [edge for edge, _, _ in inside[1:]] + [end]
-    kept = [one for one, after in zip(inside, following, strict=True) if one[0] < after]
-    return _pieces((0.0, (0.0,)), [*kept, (end, 0.0, (1.0,))])
+    return [Made(i, stages) for i, stages in enumerate(of_ranks(step))]
 
 
 @makes.register
 def _(step: SplineTransformer) -> list[Made]:
-    width = step.bsplines_[0].c.shape[1] - (not step.include_bias)
     filled = 0.0 if step.handle_missing == "zeros" else _KEEP
-    made = []
-    for i, spline in enumerate(step.bsplines_):
-        low, high = float(spline.t[spline.k]), float(spline.t[-spline.k - 1])
-        before: tuple[Stage, ...] = ()
-        if step.extrapolation == "periodic":
-            before = (Named("wrap", (low, high - low)),)
-        if step.extrapolation == "error":
-            before = (Named("within", (low, high)),)
-        beyond = _beyond(step, i) if step.extrapolation in ("constant", "linear") else None
-        for j in range(width):
-            stages = (*before, _basis(spline, j, beyond))
-            made.append(Made(i, stages, filled))
-    return made
-
-
-def _basis(spline: BSpline, j: int, beyond: Any) -> Pieces:
-    """Write one basis function as polynomials, each around the knot where it begins."""
-    knots, degree = spline.t, spline.k
-    polynomials = PPoly.from_spline((knots, spline.c[:, j], degree))
-    inside = [
-        (float(knots[m]), float(knots[m]), tuple(polynomials.c[::-1, m].tolist()))
-        for m in range(degree, len(knots) - degree - 1)
-        if knots[m] < knots[m + 1]
-    ]
-    if beyond is None:
-        # The outer polynomials go on for ever.
-        return _pieces(inside[0][1:], inside[1:])
-    low, high = float(knots[degree]), float(knots[-degree - 1])
-    below, above = (low, tuple(beyond[0][:, j].tolist())), (high, tuple(beyond[1][:, j].tolist()))
-    return _pieces(below, [*inside, (math.nextafter(high, math.inf), *above)])
-
-
-def _beyond(step: SplineTransformer, i: int) -> list[Any]:
-    """Give the values and slopes of the bases beyond both ends, of shape (2, n_splines) each."""
-    spline = step.bsplines_[i]
-    n_splines, linear = spline.c.shape[1], step.extrapolation == "linear"
-    # Without a bend, the slope at an end is that of two bases.
-    reach = spline.k + 1 if linear and spline.k <= 1 else spline.k
-    made = []
-    for at, first in ((spline.t[spline.k], 0), (spline.t[-spline.k - 1], n_splines - reach)):
-        reached = slice(first, first + reach)
-        values = np.zeros((2, n_splines))
-        values[0, reached] = spline(at)[reached]
-        if linear:
-            values[1, reached] = spline(at, nu=1)[reached]
-        made.append(values)
-    return made
+    columns = range(step.n_features_in_)
+    return [Made(i, stages, filled) for i in columns for stages in of_splines(step, i)]
 
 
 @makes.register
@@ -332,20 +259,11 @@ for _selector in (
     makes.register(_selector, _select)
 
 
-def _pieces(below: tuple[Any, ...], pieces: Sequence[_Piece]) -> Pieces:
-    """Put polynomials together: the one below the first edge, then the others by their edges."""
-    edges = tuple(edge for edge, _, _ in pieces)
-    origins = (float(below[0]), *(origin for _, origin, _ in pieces))
-    return Pieces(edges, origins, (below[1], *(each for _, _, each in pieces)))
-
-
 def _plain(value: Any) -> Any:
     """Give a numpy scalar as Python's own."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-_Piece = tuple[float, float, tuple[float, ...]]
-_BOUND = 1e-7
 _FUNCTIONS: dict[Any, Name] = {
     np.log: "log",
     np.log1p: "log1p",

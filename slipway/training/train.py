@@ -31,8 +31,9 @@ from slipway.training.evaluate import (
     score_probabilities,
     slice_table,
 )
+from slipway.training.golden import SEED
 from slipway.training.rows import Rows, read_rows
-from slipway.training.version import SEED, describe, write
+from slipway.training.version import describe, write
 
 HOLDOUT = 0.2
 Progress = Callable[[str], None]

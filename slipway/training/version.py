@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import pickle
 import platform
-import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,16 +20,12 @@ import sklearn
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
-from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
 from slipway.errors import SlipwayError
-from slipway.manifest import Evaluation, GoldenRow, Manifest, Training, write_manifest
-from slipway.model import TOLERANCE, frame, pipeline_scorer
-from slipway.scorecard import Scorecard
-from slipway.signature import Feature, Record, Signature, Target, Value
+from slipway.manifest import Evaluation, Manifest, Training, write_manifest
+from slipway.signature import Signature, Target
+from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
-
-SEED = 2013
-N_GOLDEN = 24
+from slipway.training.parity import compiled
 
 
 @dataclass(frozen=True)
@@ -255,116 +249,3 @@ def write(content: bytes, manifest: Manifest, path: Path) -> Manifest:
     path.write_bytes(content)
     write_manifest(manifest, path)
     return manifest
-
-
-def compiled(
-    model: Any, signature: Signature, X: pd.DataFrame | None, records: list[Record]
-) -> tuple[Scorecard | None, str]:
-    """Compile the scorecard and hold it against the model on records.
-
-    Returns
-    -------
-    scorecard : Scorecard or None
-        None where the model is no such sum, or where an answer differs.
-    reason : str
-        Why there is none.
-    """
-    try:
-        scorecard = compile_model(model, signature)
-    except NotAScorecard as error:
-        return None, str(error)
-    # A sum of large terms can leave a small value: the last bits are then those of the terms.
-    scale = 1.0
-    if signature.target.task == "regression":
-        scale = max(1.0, abs(scorecard.sums[0].intercept))
-    if X is not None:
-        scorecard = centre(scorecard, X)
-    theirs = np.array(pipeline_scorer(model, signature)(records))
-    ours = np.array(scorecard.answerer()(records))
-    if signature.target.task == "regression":
-        scale = np.maximum(scale, np.abs(theirs))
-    # Where the model has no answer, the scorecard must have none.
-    differs = ~(np.abs(ours - theirs) <= TOLERANCE * scale) & ~(np.isnan(ours) & np.isnan(theirs))
-    if not differs.any():
-        return scorecard, ""
-    return None, _difference(model, signature, records, ours, theirs, differs)
-
-
-def _difference(
-    model: Any, signature: Signature, records: list[Record], ours: Any, theirs: Any, differs: Any
-) -> str:
-    """Say by how much a scorecard differs from its model, and from which step on."""
-    rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    worst = np.abs(ours - theirs)[differs].max()
-    X = frame(signature, [records[row] for row in rows[:100]])
-    try:
-        step = differing_step(model, signature, X)
-    except ValueError as error:
-        step = f"a step that refuses a row: {error}"
-    return f"its scorecard differs from it by {worst:.1e} on {len(rows)} rows, first after {step}"
-
-
-def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tuple[GoldenRow, ...]:
-    """Choose records with the model's own answers: ordinary, with gaps, unseen and extreme."""
-    chosen = invented(signature)
-    if X is not None:
-        chosen = to_records(X.sample(min(N_GOLDEN, len(X)), random_state=SEED), signature)
-    odd = zip(
-        *(_oddities(f, v) for f, v in zip(signature.features, chosen[0], strict=True)), strict=True
-    )
-    # A single odd value more often passes where a pipeline refuses them all at once.
-    single = [
-        (*chosen[0][:i], None, *chosen[0][i + 1 :])
-        for i, feature in enumerate(signature.features)
-        if feature.nullable
-    ]
-    records = list(dict.fromkeys([*chosen, *odd, *single[:N_GOLDEN]]))
-    answers = pipeline_scorer(model, signature)(records)
-    return tuple(
-        GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
-        for record, answer in zip(records, answers, strict=True)
-        if not math.isnan(answer[0] if isinstance(answer, tuple) else answer)
-    )
-
-
-def invented(signature: Signature) -> list[Record]:
-    """Make up records around the examples, where there are no rows to choose from."""
-    draw = random.Random(SEED)  # noqa: S311 - nothing secret
-    example = tuple(feature.example for feature in signature.features)
-    others = (tuple(_varied(f, draw) for f in signature.features) for _ in range(N_GOLDEN - 1))
-    return [example, *others]
-
-
-def _varied(feature: Feature, draw: random.Random) -> Value:
-    """Make up one value."""
-    if feature.kind == "flag":
-        return draw.random() < 0.5
-    if feature.categories:
-        return draw.choice(feature.categories)
-    if feature.kind == "category":
-        return feature.example
-    middle = float(feature.example or 0.0)
-    low, high = feature.seen or (middle - abs(middle), middle + max(abs(middle), 1.0))
-    number = draw.uniform(low, high)
-    return round(number) if feature.kind == "integer" else number
-
-
-def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
-    """Give a gap, an unseen category, and both ends of the range, where the feature takes them."""
-    gap = None if feature.nullable else ordinary
-    unseen = ordinary
-    if feature.categories and not feature.closed and feature.kind == "category":
-        unseen = "never seen"
-    low, high = feature.ordinary if feature.kind == "number" else (None, None)
-    return gap, unseen, ordinary if low is None else low, ordinary if high is None else high
-
-
-def to_records(X: pd.DataFrame, signature: Signature) -> list[Record]:
-    """Give the rows of a frame as records, with None for what is missing."""
-    columns = []
-    for feature in signature.features:
-        values = X[feature.name]
-        if feature.kind == "integer":
-            values = values.astype("Int64")
-        columns.append(values.astype(object).where(values.notna(), None).tolist())
-    return list(zip(*columns, strict=True))

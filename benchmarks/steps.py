@@ -1,0 +1,58 @@
+"""The model step alone: checked records in, answers out, by either engine, in this process."""
+
+from __future__ import annotations
+
+import time
+from itertools import cycle, islice
+from statistics import median
+
+from benchmarks.inputs import Inputs
+from benchmarks.services import ROOT
+from slipway.config import Engine
+from slipway.model import load_model
+from slipway.signature import Record
+from slipway.training.golden import to_records
+
+SIZES = (1, 100, 10_000, 1_000_000)
+ENGINES: tuple[Engine, ...] = ("scorecard", "pickle")
+AT_LEAST_S = 0.5
+REPEATS = 5
+
+# The median seconds of a call by engine and number of records.
+Steps = dict[Engine, dict[int, float]]
+
+
+def measure(inputs: Inputs) -> Steps:
+    """Time both engines on the same real records, one after the other for every size.
+
+    Parameters
+    ----------
+    inputs : Inputs
+
+    Returns
+    -------
+    dict of str to dict of int to float
+    """
+    records = to_records(inputs.rows, inputs.manifest.signature)
+    scorers = {engine: load_model(ROOT / "model.pkl", engine).score for engine in ENGINES}
+    times: Steps = {engine: {} for engine in ENGINES}
+    for size in SIZES:
+        some = list(islice(cycle(records), size))
+        for engine, score in scorers.items():
+            times[engine][size] = _seconds(score, some)
+    return times
+
+
+def _seconds(score: object, records: list[Record]) -> float:
+    """Give the median time of a call; short calls are made many times for each."""
+    assert callable(score)
+    began = time.perf_counter()
+    score(records)
+    calls = max(1, int(AT_LEAST_S / REPEATS / (time.perf_counter() - began)))
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        for _ in range(calls):
+            score(records)
+        seconds.append((time.perf_counter() - began) / calls)
+    return median(seconds)

@@ -1,0 +1,82 @@
+"""Choose the golden rows: records with the model's own answers, to be replayed later."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pandas as pd
+
+from slipway.manifest import GoldenRow
+from slipway.model import pipeline_scorer
+from slipway.signature import Feature, Record, Signature, Value
+
+SEED = 2013
+N_GOLDEN = 24
+
+
+def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tuple[GoldenRow, ...]:
+    """Choose records with the model's own answers: ordinary, with gaps, unseen and extreme."""
+    chosen = invented(signature)
+    if X is not None:
+        chosen = to_records(X.sample(min(N_GOLDEN, len(X)), random_state=SEED), signature)
+    odd = zip(
+        *(_oddities(f, v) for f, v in zip(signature.features, chosen[0], strict=True)), strict=True
+    )
+    # A single odd value more often passes where a pipeline refuses them all at once.
+    single = [
+        (*chosen[0][:i], None, *chosen[0][i + 1 :])
+        for i, feature in enumerate(signature.features)
+        if feature.nullable
+    ]
+    records = list(dict.fromkeys([*chosen, *odd, *single[:N_GOLDEN]]))
+    answers = pipeline_scorer(model, signature)(records)
+    return tuple(
+        GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
+        for record, answer in zip(records, answers, strict=True)
+        if not math.isnan(answer[0] if isinstance(answer, tuple) else answer)
+    )
+
+
+def invented(signature: Signature) -> list[Record]:
+    """Make up records around the examples, where there are no rows to choose from."""
+    draw = random.Random(SEED)  # noqa: S311 - nothing secret
+    example = tuple(feature.example for feature in signature.features)
+    others = (tuple(_varied(f, draw) for f in signature.features) for _ in range(N_GOLDEN - 1))
+    return [example, *others]
+
+
+def _varied(feature: Feature, draw: random.Random) -> Value:
+    """Make up one value."""
+    if feature.kind == "flag":
+        return draw.random() < 0.5
+    if feature.categories:
+        return draw.choice(feature.categories)
+    if feature.kind == "category":
+        return feature.example
+    middle = float(feature.example or 0.0)
+    low, high = feature.seen or (middle - abs(middle), middle + max(abs(middle), 1.0))
+    number = draw.uniform(low, high)
+    return round(number) if feature.kind == "integer" else number
+
+
+def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
+    """Give a gap, an unseen category, and both ends of the range, where the feature takes them."""
+    gap = None if feature.nullable else ordinary
+    unseen = ordinary
+    if feature.categories and not feature.closed and feature.kind == "category":
+        unseen = "never seen"
+    low, high = feature.ordinary if feature.kind == "number" else (None, None)
+    return gap, unseen, ordinary if low is None else low, ordinary if high is None else high
+
+
+def to_records(X: pd.DataFrame, signature: Signature) -> list[Record]:
+    """Give the rows of a frame as records, with None for what is missing."""
+    columns = []
+    for feature in signature.features:
+        values = X[feature.name]
+        if feature.kind == "integer":
+            values = values.astype("Int64")
+        columns.append(values.astype(object).where(values.notna(), None).tolist())
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,180 @@
+"""A pickle alone: taken in by `flask model add`, or served as it is."""
+
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from slipway.config import Settings
+from slipway.errors import ModelError
+from slipway.manifest import read_manifest, write_manifest
+from slipway.model import load_model
+from slipway.web import create_app
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    return load_breast_cancer(as_frame=True)
+
+
+@pytest.fixture
+def bare(tmp_path, cancer):
+    """A folder with nothing but a fitted model's pickle, as a notebook leaves it."""
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer.data, cancer.target)
+    (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
+    return tmp_path / "bare.pkl"
+
+
+def flask(*words):
+    command = (sys.executable, "-m", "flask", "--app", "app:app", *map(str, words))
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_model_add_infers_from_the_pickle_alone(bare, tmp_path):
+    output = tmp_path / "model.pkl"
+    done = flask("model", "add", bare, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert "LogisticRegression: the probability of '1', of 0 or 1" in done.stdout
+    assert "engine: scorecard" in done.stdout
+    assert "not known: ranges" in done.stdout
+    assert output.read_bytes() == bare.read_bytes()
+    assert load_model(output, "scorecard").replay() is None
+    assert load_model(output, "pickle").replay() is None
+
+
+def test_model_add_learns_more_from_rows(bare, tmp_path, cancer):
+    cancer.frame.to_csv(tmp_path / "train.csv", index=False)
+    words = ("--data", tmp_path / "train.csv", "--name", "tumours", "--positive-class", "0")
+    done = flask("model", "add", bare, "--output", tmp_path / "model.pkl", *words)
+    assert done.returncode == 0, done.stderr
+    assert "the model's equal on 569 rows" in done.stdout
+    manifest = read_manifest(tmp_path / "model.pkl")
+    assert manifest.name == "tumours"
+    assert manifest.signature.target.name == "target"
+    assert manifest.signature.target.positive == "0"
+    assert manifest.base_rate == pytest.approx((cancer.target == 0).mean())
+    radius = manifest.signature.by_name["mean radius"]
+    assert radius.seen == (cancer.data["mean radius"].min(), cancer.data["mean radius"].max())
+
+
+def test_model_add_model_that_is_no_sum_says_why_the_pickle_answers(tmp_path):
+    iris = load_iris(as_frame=True)
+    forest = RandomForestClassifier(5, random_state=0).fit(iris.data, iris.target)
+    (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
+    done = flask("model", "add", tmp_path / "forest.pkl", "--output", tmp_path / "model.pkl")
+    assert "engine: pickle, because no rule for RandomForestClassifier" in done.stdout
+    assert "the probabilities of 0, 1, 2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"not a pickle", "cannot be opened"),
+        (pickle.dumps({"a": 1}), "holds a dict, not a fitted estimator"),
+    ],
+)
+def test_model_add_file_that_is_no_model_is_refused_in_one_line(tmp_path, content, says):
+    (tmp_path / "bad.pkl").write_bytes(content)
+    done = flask("model", "add", tmp_path / "bad.pkl", "--output", tmp_path / "model.pkl")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "model.pkl").exists()
+
+
+def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):
+    (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00")
+    words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
+    done = flask("model", "add", bare, *words)
+    assert done.returncode == 1
+    assert "train.csv is not a CSV file" in done.stderr
+
+
+def test_bare_pickle_is_served_and_says_what_is_not_known(bare, cancer, caplog):
+    client = create_app(ROOT, Settings(model=bare)).test_client()
+    assert "bare.pkl has no manifest beside it" in caplog.text
+    assert "not known from the pickle: ranges" in caplog.text
+    metadata = client.get("/metadata").json
+    assert metadata["engine"] == "scorecard"
+    assert metadata["version"].endswith(metadata["version"][-8:])
+    row = cancer.data.iloc[3]
+    answer = client.post("/predict", json=row.to_dict())
+    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.iloc[[3]])[0, 1]
+    assert answer.status_code == 200
+    assert answer.json["probability"] == pytest.approx(due, abs=1e-12)
+    for page in ("/", "/model", "/apidocs/", "/file"):
+        assert client.get(page).status_code == 200
+
+
+def test_bare_regressor_is_served_as_one(tmp_path):
+    diabetes = load_diabetes(as_frame=True)
+    ridge = make_pipeline(StandardScaler(), Ridge()).fit(diabetes.data, diabetes.target)
+    (tmp_path / "ridge.pkl").write_bytes(pickle.dumps(ridge))
+    client = create_app(ROOT, Settings(model=tmp_path / "ridge.pkl")).test_client()
+    answer = client.post("/predict", json=diabetes.data.iloc[0].to_dict()).json
+    assert answer["value"] == pytest.approx(ridge.predict(diabetes.data.head(1))[0], rel=1e-12)
+
+
+@pytest.fixture
+def other_version(tmp_path):
+    """The shipped model, said to be of another scikit-learn."""
+    for name in ("model.pkl", "model.json"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    manifest = read_manifest(tmp_path / "model.pkl")
+    manifest.libraries["scikit-learn"] = "1.2.0"
+    write_manifest(manifest, tmp_path / "model.pkl")
+    return tmp_path / "model.pkl"
+
+
+def test_pickle_of_another_version_is_refused_with_the_fix(other_version):
+    with pytest.raises(ModelError, match=r"pip install scikit-learn==1\.2\.0, or train again"):
+        load_model(other_version, "pickle")
+
+
+def test_pickle_of_another_version_may_answer_when_it_is_allowed_and_right(other_version, caplog):
+    model = load_model(other_version, "pickle", allow_version_skew=True)
+    assert model.replay() is None
+    assert "made by scikit-learn 1.2.0" in caplog.text
+
+
+def test_pickle_of_another_version_that_answers_otherwise_is_refused(other_version):
+    manifest = read_manifest(other_version)
+    manifest.golden[0].record["distance"] = 1.0
+    write_manifest(manifest, other_version)
+    with pytest.raises(ModelError, match="golden row 1 gives"):
+        load_model(other_version, "pickle", allow_version_skew=True)
+
+
+def test_pickle_engine_keeps_to_one_thread(tmp_path):
+    iris = load_iris(as_frame=True)
+    forest = RandomForestClassifier(5, random_state=0, n_jobs=-1).fit(iris.data, iris.target)
+    (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
+    code = (
+        "import sys; from pathlib import Path; from slipway.model import load_model\n"
+        "from threadpoolctl import threadpool_info\n"
+        f"load_model(Path({str(tmp_path / 'forest.pkl')!r}), 'scorecard')\n"
+        "print(max(each['num_threads'] for each in threadpool_info()))"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
+
+
+def test_record_that_the_pipeline_refuses_does_not_spoil_the_others(bare, cancer):
+    model = load_model(bare, "pickle")
+    records = [tuple(row) for row in cancer.data.head(20).to_numpy().tolist()]
+    records[7] = (float("inf"), *records[7][1:])
+    answers = np.array(model.score(records))
+    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.head(20))[:, 1]
+    assert np.flatnonzero(np.isnan(answers)).tolist() == [7]
+    np.testing.assert_allclose(np.delete(answers, 7), np.delete(due, 7), rtol=0, atol=1e-12)
