@@ -88,6 +88,30 @@ def diff(a: Path, b: Path, as_json: bool) -> None:
     click.echo(_json(difference) if as_json else difference_text(difference), nl=as_json)
 
 
+@model.command()
+@click.argument("path", type=FILE, required=False)
+@click.option("--dialect", required=True, help="duckdb, sqlite, postgres, spark, and others.")
+@click.option("--table", help="What holds the features' columns.  [default: the model's name]")
+@click.option("--key", help="A column that tells the rows apart, to be handed on.")
+@click.option("--explain", is_flag=True, help="With every feature's contribution.")
+def sql(path: Path | None, dialect: str, table: str | None, key: str | None, explain: bool) -> None:
+    """Print a model version as one SELECT, to be run where the data is.
+
+    PATH is a model.pkl, whose manifest stands beside it; the default is the served one.
+    """
+    # sqlglot takes a third of a second to import, and a web process does not have it.
+    from slipway.sql import model_sql
+
+    settings: Settings = current_app.extensions["slipway_settings"]
+    manifest = _manifest(path or settings.model)
+    table = table or manifest.name
+    try:
+        text = model_sql(manifest, table=table, dialect=dialect, key=key, explain=explain)
+    except SlipwayError as error:
+        raise click.ClickException(error.message) from error
+    click.echo(f"{text};")
+
+
 def _manifest(path: Path) -> Manifest:
     """Read the manifest of a model version that was named on the command line."""
     try:
