@@ -192,6 +192,8 @@ def _normal_quantile(p: float) -> float:
 
     if 0.0 < p < 1.0:
         return NormalDist().inv_cdf(p)
+    if math.isnan(p):
+        return p
     return math.copysign(math.inf, p - 0.5)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, running
@@ -46,7 +47,7 @@ def test_readme_is_short_and_predicts_by_its_25th_line():
 
 def test_readme_has_no_shell_block_that_is_not_executed():
     words = {text.split()[0] for text in blocks("sh")}
-    assert words == {"make", "curl"}
+    assert words == {"make", "curl", "flask"}
     assert [text.strip() for text in commands("make")] == ["make run", "make test", "make train"]
 
 
@@ -100,18 +101,21 @@ def test_flask_train_writes_the_same_model(tmp_path, manifest):
     )
     assert "fitting the logistic regression on 80% of 327,346 rows" in done.stdout
     assert "model version" in done.stdout
-    made = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]
-    assert made["intercept"] == pytest.approx(manifest.scorecard.intercept, abs=1e-9)
-    for ours, due in zip(made["terms"], manifest.scorecard.terms, strict=True):
+    (made,) = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]["sums"]
+    (shipped,) = manifest.scorecard.sums
+    assert made["intercept"] == pytest.approx(shipped.intercept, abs=1e-9)
+    for ours, due in zip(made["terms"], shipped.terms, strict=True):
         assert ours["feature"] == due.feature
         assert ours["points"] == pytest.approx(due.points, abs=1e-9)
 
 
-def test_readme_bring_your_own_model_is_served(tmp_path):
-    """The README's lines, on a model that is not ours."""
+@pytest.fixture
+def notebook(tmp_path):
+    """A folder with somebody's fitted model, as the README names its parts."""
     (tmp_path / "my_notebook.py").write_text(
         textwrap.dedent(
             """
+            import pickle
             from sklearn.datasets import load_breast_cancer
             from sklearn.compose import make_column_transformer
             from sklearn.linear_model import LogisticRegression
@@ -121,15 +125,54 @@ def test_readme_bring_your_own_model_is_served(tmp_path):
             X, y = load_breast_cancer(as_frame=True, return_X_y=True)
             scale = make_column_transformer((StandardScaler(), list(X.columns)))
             pipeline = make_pipeline(scale, LogisticRegression()).fit(X, y)
+            if __name__ == "__main__":
+                with open("fitted.pkl", "wb") as file:
+                    pickle.dump(pipeline, file)
+                X.assign(target=y).to_csv("train.csv", index=False)
             """
         ),
         encoding="utf-8",
     )
+    subprocess.run([sys.executable, "my_notebook.py"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def in_folder(folder, *command):
+    environ = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "FLASK_APP": str(ROOT / "app.py"),
+        "SLIPWAY_MODEL": str(folder / "model.pkl"),
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_readme_bring_your_own_model_from_a_pickle_is_served(notebook):
+    """The README's command, on a model that is not ours."""
+    report = in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
+    assert "engine: scorecard, the model's equal on 569 rows" in report
+    assert_served(notebook / "model.pkl")
+
+
+def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
     (lines,) = blocks("python")
     assert len([line for line in lines.splitlines() if line]) <= 5
-    environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, env=environ, check=True)
-    client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
+    in_folder(notebook, sys.executable, "-c", lines)
+    assert_served(notebook / "model.pkl")
+
+
+def test_readme_show_and_sql_speak_of_the_model(notebook):
+    in_folder(notebook, sys.executable, "-c", blocks("python")[0])
+    told = in_folder(notebook, "bash", "-euc", commands("flask model show")[0])
+    assert "Will this customer leave?" in told
+    assert "flights_to_score" in told
+
+
+def assert_served(path):
+    client = create_app(ROOT, Settings(model=path)).test_client()
     described = client.get("/metadata").json
     assert (described["name"], described["engine"]) == ("churn", "scorecard")
     example = {f["name"]: f["example"] for f in described["signature"]["features"]}
