@@ -1,8 +1,6 @@
-"""Answer many rows at once with polars, and leave out every row there is any doubt about.
+"""Answer many rows at once with polars, from texts to the cells that they get.
 
-What is left out gets no answer here: a cell that is not plainly a number in its range or a
-known category, a row of the wrong width. The careful way then answers it or says what is
-wrong, so that nothing is decided twice.
+Every row there is any doubt about is left out, as ``slipway.plain`` says.
 """
 
 from __future__ import annotations
@@ -16,16 +14,21 @@ from operator import add
 import polars as pl
 
 from slipway.csvfile import Block, Header
-from slipway.scorecard import Scorecard, Slope, Steps, Table, Term
+from slipway.plain import plain_number, text_columns
+from slipway.scorecard import Slope, Steps, Sum, Table, Term
 from slipway.signature import LARGEST_INTEGER, Feature, Signature
+
+SIMPLE = (Table, Slope, Steps)
+# Python and polars part ways below this in how they write a number.
+PLAINLY_WRITTEN = 1e-4
 
 
 class ColumnScorer:
-    """Answer the rows of a block.
+    """Answer the rows of a block by a sum of simple terms that gives the log-odds.
 
     Parameters
     ----------
-    scorecard : Scorecard
+    log_odds : Sum
     signature : Signature
     header : Header
         Where each feature stands.
@@ -36,29 +39,29 @@ class ColumnScorer:
 
     def __init__(
         self,
-        scorecard: Scorecard,
+        log_odds: Sum,
         signature: Signature,
         header: Header,
         labels: tuple[str, str],
         threshold: float,
     ) -> None:
-        self._n_columns = len(header.names)
-        self._positions = header.positions
-        self._intercept = scorecard.intercept
+        self._header = header
+        self._intercept = log_odds.intercept
         self._points = [
             _points(feature, term, pl.col(feature.name)).alias(feature.name)
             if feature.name in header.positions
             else pl.lit(term.missing).alias(feature.name)
-            for feature, term in zip(signature.features, scorecard.terms, strict=True)
+            for feature, term in zip(signature.features, log_odds.terms, strict=True)
         ]
         score = pl.col("probability")
-        label = pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
-        self._added = pl.concat_str([label, score.cast(pl.String), pl.lit(",,")])
+        self._label = (
+            pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
+        )
 
     def __call__(self, block: Block) -> list[str | None]:
         """Give the cells that each row gets, or None where there is any doubt."""
         try:
-            cells = self._cells(block)
+            cells = text_columns(block, self._header)
         except UnicodeEncodeError:
             # Some text is not UTF-8; the careful way says which.
             return [None] * len(block.texts)
@@ -66,37 +69,36 @@ class ColumnScorer:
         points = cells.select(self._points)
         log_odds = reduce(add, points.get_columns(), self._intercept)
         scores = pl.DataFrame({"log_odds": log_odds}).select(probability(pl.col("log_odds")))
-        return scores.select(self._added).to_series().to_list()
-
-    def _cells(self, block: Block) -> pl.DataFrame:
-        """Give the features' cells, null in a row of the wrong width."""
-        if block.cells is None:
-            rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
-            fields = rows.select(pl.col("row").str.splitn(",", self._n_columns)).unnest("row")
-            # The last field takes all that is left: another comma in it, or none of it, misfits.
-            fits = ~fields.to_series(-1).str.contains(",", literal=True)
-            cells = fields.select(
-                pl.col(f"field_{position}").alias(name)
-                for name, position in self._positions.items()
-            )
-            whole = fits.all(ignore_nulls=False)
-            return cells if whole else cells.select(pl.when(fits).then(pl.all()))
-        width = self._n_columns
-        return pl.DataFrame(
-            {
-                name: [row[position] if len(row) == width else None for row in block.cells]
-                for name, position in self._positions.items()
-            },
-            schema=dict.fromkeys(self._positions, pl.String),
+        # What is not a number is no answer; the careful way says so.
+        scores = scores.select(pl.col("probability").fill_nan(None))
+        written = _written(scores.to_series())
+        return (
+            scores.select(pl.concat_str([self._label, written, pl.lit(",,")])).to_series().to_list()
         )
 
 
 def probability(log_odds: pl.Expr) -> pl.Expr:
-    """Turn log-odds into probabilities, by the same steps as ``scorecard.probability``."""
+    """Turn log-odds into probabilities, by the same steps as ``slipway.curve.sigmoid``."""
     odds = log_odds.exp()
     small = odds / (1.0 + odds)
     large = 1.0 / (1.0 + (-log_odds).exp())
     return pl.when(log_odds >= 0).then(large).otherwise(small).alias("probability")
+
+
+def _written(scores: pl.Series) -> pl.Series:
+    """Write probabilities as Python does."""
+    texts = scores.cast(pl.String)
+    least = scores.min()
+    if least is None or least >= PLAINLY_WRITTEN:  # type: ignore[operator]
+        return texts
+    # polars writes 0.00001 and 2e-7 where Python has 1e-05 and 2e-07.
+    for found, put in (
+        (r"^0\.0000(\d)$", "${1}e-05"),
+        (r"^0\.0000(\d)(\d+)$", "${1}.${2}e-05"),
+        (r"e-(\d)$", "e-0${1}"),
+    ):
+        texts = texts.str.replace(found, put)
+    return texts
 
 
 def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
@@ -120,9 +122,11 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
     for level, adds in zip(term.levels, term.points, strict=True):
         if isinstance(level, bool):
             points[str(level).lower()] = adds
+        elif feature.categories and level not in feature.categories:
+            continue
         elif isinstance(level, str):
             points[level] = adds
-        elif feature.holds(level):
+        elif _ordinary(feature, level):
             points |= {str(level): adds, f"{level}.0": adds}
     points.pop("", None)
     return text.replace_strict(points, default=None, return_dtype=pl.Float64)
@@ -130,15 +134,7 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 @_lookup.register
 def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
-    value = text.cast(pl.Float64, strict=False)
-    plain = value.is_finite()
-    if feature.minimum is not None:
-        plain = plain & (value >= feature.minimum)
-    if feature.maximum is not None:
-        plain = plain & (value <= feature.maximum)
-    if feature.kind == "integer":
-        plain = plain & (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
-    return pl.when(plain).then(term.offset + term.slope * value)
+    return term.offset + term.slope * (plain_number(feature, text) - term.origin)
 
 
 @_lookup.register
@@ -146,15 +142,24 @@ def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Below the range and above it lies an interval of null points, so that one search finds
     # both the points and what is out of range.
     largest = LARGEST_INTEGER if feature.kind == "integer" else sys.float_info.max
-    low = -largest if feature.minimum is None else feature.minimum
-    high = largest if feature.maximum is None else feature.maximum
+    least, most = feature.ordinary
+    low = -largest if least is None else max(least, -largest)
+    high = largest if most is None else min(most, largest)
     inside = [edge for edge in term.edges if low < edge <= high]
     first = bisect_right(term.edges, low)
     edges = pl.Series([low, *inside, nextafter(high, inf)], dtype=pl.Float64)
     known = term.points[first : first + len(inside) + 1]
     points = pl.Series([None, *known, None], dtype=pl.Float64)
-    value = text.cast(pl.Float64, strict=False)
+    value = (
+        plain_number(feature, text) if feature.categories else text.cast(pl.Float64, strict=False)
+    )
     found = pl.lit(points).gather(pl.lit(edges).search_sorted(value, side="right"))
     if feature.kind == "integer":
         return pl.when(value == value.floor()).then(found)
     return pl.when(value.is_not_nan()).then(found)
+
+
+def _ordinary(feature: Feature, number: float) -> bool:
+    """Whether there is nothing to say about a number."""
+    low, high = feature.ordinary
+    return (low is None or number >= low) and (high is None or number <= high)

@@ -49,8 +49,6 @@ class Header:
 
         Of a row that cannot be read, its beginning stands in the first column.
         """
-        if self.is_blank(text):
-            return text
         kept = (cells or [text[:MAX_KEPT]])[: len(self.names)]
         return ",".join(map(write_cell, kept + [""] * (len(self.names) - len(kept))))
 

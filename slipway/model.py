@@ -56,13 +56,20 @@ class Model:
             self.positive = self.target.positive
             at = self.target.classes.index(self.positive)
             self.negative = self.target.classes[1 - at]
-            self._threshold = _threshold(manifest.threshold, positive_first=at == 0)
+            self.least = _least(manifest.threshold, positive_first=at == 0)
 
     def label(self, answer: Answer) -> str:
         """Give the label for a probability of the positive class, or for all probabilities."""
         if isinstance(answer, tuple):
             return self.target.classes[answer.index(max(answer))]
-        return self.positive if answer >= self._threshold else self.negative
+        return self.positive if answer >= self.least else self.negative
+
+    @property
+    def engine_reason(self) -> str:
+        """Why it is the pickle that answers; empty where the scorecard does."""
+        if self.engine == "scorecard":
+            return ""
+        return self.manifest.reason or "the service was asked to let it"
 
     def explain(self, record: Record) -> list[tuple[float, dict[str, float]]]:
         """Give the intercept and each feature's contribution, for every sum of the scorecard.
@@ -88,13 +95,12 @@ class Model:
                 return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
             records.append(record)
         due = [row.answer for row in rows]
+        answers = self.score(records) if records else []
         tolerance = TOLERANCE
         if self.task == "regression":
             # A sum of large terms can leave a small value: the last bits are those of the terms.
             tolerance = VALUE_TOLERANCE * max((abs(_flat(answer)[0]) for answer in due), default=1)
-        for number, (answer, wanted) in enumerate(
-            zip(self.score(records), due, strict=True), start=1
-        ):
+        for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
             if not _close(answer, wanted, tolerance):
                 return f"golden row {number} gives {answer!r} where {wanted!r} is due"
         return None
@@ -143,7 +149,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         model = Model(manifest, "scorecard", manifest.scorecard.answerer())
     else:
         pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
-        model = Model(manifest, "pickle", pipeline_scorer(pipeline, manifest.signature))
+        model = Model(manifest, "pickle", PipelineScorer(pipeline, manifest.signature))
     wrong = model.replay()
     if wrong:
         raise ModelError(wrong)
@@ -187,41 +193,59 @@ def bounded(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> Scorer:
-    """Let a fitted pipeline answer, all the records in one call.
+class PipelineScorer:
+    """A fitted pipeline that answers, all the records in one call.
 
     A record that the pipeline itself refuses has NaN for an answer, and does not spoil the
     others.
-    """
-    # An unseen category is told to who sent it, not to the log; any other warning is logged
-    # once, by Python's default.
-    warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
-    by_name = hasattr(pipeline, "feature_names_in_")
-    target = signature.target
-    none: Answer = (math.nan,) * len(target.classes) if target.task == "multiclass" else math.nan
 
-    def answer(records: Sequence[Record]) -> list[Any]:
-        X: Any = frame(signature, records)
-        X = X if by_name else X.to_numpy()
+    Parameters
+    ----------
+    pipeline : Pipeline
+    signature : Signature
+    """
+
+    def __init__(self, pipeline: Pipeline, signature: Signature) -> None:
+        # An unseen category is told to who sent it, not to the log; any other warning is logged
+        # once, by Python's default.
+        warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
+        self._pipeline = pipeline
+        self._signature = signature
+        self._by_name = hasattr(pipeline, "feature_names_in_")
+        target = signature.target
+        several = (math.nan,) * len(target.classes)
+        self._none: Answer = several if target.task == "multiclass" else math.nan
+
+    def __call__(self, records: Sequence[Record]) -> list[Answer]:
+        """Score records of values in the features' order."""
+        return self.score_frame(frame(self._signature, records)) if records else []
+
+    def score_frame(self, X: pd.DataFrame) -> list[Answer]:
+        """Score the rows of a frame as ``frame`` builds it."""
+        try:
+            return self._answers(X)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            if len(X) == 1:
+                return [self._none]
+        # One record may have spoilt the others; halving finds it in few calls.
+        half = len(X) // 2
+        return self.score_frame(X[:half]) + self.score_frame(X[half:])
+
+    def _answers(self, X: pd.DataFrame) -> list[Any]:
+        given: Any = X if self._by_name else X.to_numpy()
+        target = self._signature.target
         if not target.classes:
-            values: list[Any] = pipeline.predict(X).ravel().tolist()
+            values: list[Any] = self._pipeline.predict(given).ravel().tolist()
             return values
-        probabilities = pipeline.predict_proba(X)
+        probabilities = self._pipeline.predict_proba(given)
         if target.positive is None:
             return list(map(tuple, probabilities.tolist()))
         return list(probabilities[:, target.classes.index(target.positive)].tolist())
 
-    def score(records: Sequence[Record]) -> list[Answer]:
-        try:
-            return answer(records)
-        except (ValueError, TypeError):
-            if len(records) == 1:
-                return [none]
-        # One record may have spoilt the others; halving finds it in few calls.
-        half = len(records) // 2
-        return score(records[:half]) + score(records[half:])
 
-    return score
+def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> PipelineScorer:
+    """Let a fitted pipeline answer."""
+    return PipelineScorer(pipeline, signature)
 
 
 def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
@@ -253,7 +277,7 @@ def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def _threshold(threshold: float | None, *, positive_first: bool) -> float:
+def _least(threshold: float | None, *, positive_first: bool) -> float:
     """Give the least probability with the positive label; without a threshold, ties go first."""
     if threshold is not None:
         return threshold

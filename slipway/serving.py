@@ -6,53 +6,21 @@ Nothing here knows Flask, so that a view and any other front can share it.
 from __future__ import annotations
 
 import codecs
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from slipway.answers import NO_ANSWER, Failure, Prediction, dresser, explained
 from slipway.body import read_form, read_json, require_utf8
 from slipway.config import Settings
 from slipway.errors import BadBody, BadInput, FieldError, TooLarge, Warned
+from slipway.fast import fast_record
 from slipway.model import Model, load_model
-from slipway.signature import Record, fast_record
+from slipway.scorecard import Answer
+from slipway.signature import Record
 
 Checked = tuple[Record, list[FieldError], list[Warned]]
-
-
-class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """The answer for one record.
-
-    Attributes
-    ----------
-    label : str
-    probability : float
-        Of the positive class.
-    threshold : float
-        A probability from here on gets the positive label.
-    model_version : str
-    warnings : list of Warned
-        Left out where there is nothing to warn of.
-    log_odds, intercept, contributions
-        Only when an explanation is asked for: ``log_odds`` is the intercept and all the
-        contributions added up.
-    """
-
-    label: str
-    probability: float
-    threshold: float
-    model_version: str
-    warnings: list[Warned] | msgspec.UnsetType = msgspec.UNSET
-    log_odds: float | msgspec.UnsetType = msgspec.UNSET
-    intercept: float | msgspec.UnsetType = msgspec.UNSET
-    contributions: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """What stands in an answer's array in place of a record that was refused."""
-
-    errors: list[FieldError]
 
 
 class Live:
@@ -70,8 +38,11 @@ class Live:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.model: Model = load_model(settings.model, settings.engine)
+        self.model: Model = load_model(
+            settings.model, settings.engine, allow_version_skew=settings.allow_version_skew
+        )
         self.signature = self.model.manifest.signature
+        self._dress = dresser(self.model)
         record = fast_record(self.signature)
         self._decode = msgspec.json.Decoder(record).decode
         self._decode_all = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
@@ -106,6 +77,10 @@ class Live:
         if body.startswith(b"["):
             return self._predict_array(body, explain)
         records = self._fast(body, self._decode_one)
+        if records and not explain:
+            prediction = self._dress(self.model.score(records)[0])
+            if prediction is not None:
+                return 200, msgspec.json.encode(prediction)
         checked: Checked = (records[0], [], []) if records else self._check(body)
         return 200, msgspec.json.encode(self.predict(checked, explain))
 
@@ -155,24 +130,16 @@ class Live:
         ]
 
     def _prediction(
-        self, score: float, record: Record, warned: list[Warned], explain: bool
+        self, answer: Answer, record: Record, warned: list[Warned], explain: bool
     ) -> Prediction | Failure:
-        """Dress a probability as an answer."""
-        if math.isnan(score):
-            message = "these values together are too large for the model"
-            return Failure([FieldError(None, None, "out_of_range", message)])
-        model = self.model
-        manifest = model.manifest
-        label = model.label(score)
-        if not (warned or explain):
-            return Prediction(label, score, manifest.threshold, manifest.version)
+        """Dress an answer, with what there is to say about it."""
+        prediction = self._dress(answer)
+        if prediction is None:
+            return Failure([NO_ANSWER])
         extra: dict[str, Any] = {"warnings": warned} if warned else {}
         if explain:
-            intercept, contributions = model.explain(record)
-            log_odds = sum(contributions.values(), start=intercept)
-            extra |= {"log_odds": log_odds, "intercept": intercept}
-            extra["contributions"] = contributions
-        return Prediction(label, score, manifest.threshold, manifest.version, **extra)
+            extra |= explained(self.model, record)
+        return msgspec.structs.replace(prediction, **extra) if extra else prediction
 
     def _predict_array(self, body: bytes, explain: bool) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
@@ -192,12 +159,10 @@ class Live:
 
     def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
         """Answer records with nothing to say about them, none of them explained."""
-        scores = self.model.score(records)
-        if any(map(math.isnan, scores)):
-            return self.predict_many([(record, [], []) for record in records])
-        label, manifest = self.model.label, self.model.manifest
-        threshold, version = manifest.threshold, manifest.version
-        return [Prediction(label(score), score, threshold, version) for score in scores]
+        predictions: list[Any] = list(map(self._dress, self.model.score(records)))
+        if None not in predictions:
+            return predictions
+        return [Failure([NO_ANSWER]) if each is None else each for each in predictions]
 
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""

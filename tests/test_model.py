@@ -58,10 +58,11 @@ def test_load_missing_pickle_is_refused(copy):
         load_model(copy, "scorecard")
 
 
-def test_load_missing_manifest_is_refused(copy):
+def test_load_missing_manifest_is_inferred_from_the_pickle(copy, manifest):
     copy.with_suffix(".json").unlink()
-    with pytest.raises(ModelError, match=r"cannot read model\.json"):
-        load_model(copy, "scorecard")
+    model = load_model(copy, "scorecard")
+    assert model.engine == "scorecard"
+    assert model.manifest.signature.names == manifest.signature.names
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"name": 1}', b"\xff\xfe"])
@@ -81,7 +82,7 @@ def test_load_pickle_of_another_scikit_learn_names_the_fix(copy):
 
 def test_load_model_that_answers_a_golden_row_wrongly_is_refused(copy):
     first, *others = read_manifest(copy).golden
-    wrong = GoldenRow(first.record, first.probability + 1e-9)
+    wrong = GoldenRow(first.record, first.answer + 1e-9)
     respell(copy, golden=(wrong, *others))
     with pytest.raises(ModelError, match="golden row 1 gives"):
         load_model(copy, "scorecard")

@@ -34,7 +34,7 @@ def test_predict_golden_rows_give_the_pipelines_answers(client, manifest):
     answer = client.post("/predict", json=[row.record for row in manifest.golden])
     assert answer.status_code == 200
     given = [prediction["probability"] for prediction in answer.json]
-    due = [row.probability for row in manifest.golden]
+    due = [row.answer for row in manifest.golden]
     assert all(math.isclose(a, b, abs_tol=1e-12) for a, b in zip(given, due, strict=True))
 
 

@@ -11,10 +11,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from slipway import batch, csvfile
-from slipway.batch import ADDED, predict_file
+from slipway.batch import predict_file
+from slipway.cells import text_cell
 from slipway.config import Settings
 from slipway.serving import Live
+from slipway.ways import CarefulWay
 
+ADDED = ("prediction", "probability", "warning", "error")
 relaxed = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -232,7 +235,7 @@ def test_file_with_semicolons_says_so(client, columns):
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n")
 def test_added_text_never_runs_in_a_spreadsheet(first):
-    (cell,) = next(csv.reader([batch._text(f"{first}SUM(A1)")], strict=True))
+    (cell,) = next(csv.reader([text_cell(f"{first}SUM(A1)")], strict=True))
     assert cell == f"'{first}SUM(A1)"
 
 
@@ -274,7 +277,7 @@ def test_columns_way_and_careful_way_give_the_same_answer(live, cells, data, lin
     text = csv_text(rows, line_end)
     fast = answered(live, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "_fast", lambda header, live: batch._doubt_all)
+        patch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
         careful = answered(live, text)
     assert fast == careful
 

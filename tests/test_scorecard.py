@@ -1,4 +1,4 @@
-"""The scorecard's law: the contributions and the intercept are the log-odds."""
+"""The scorecard's law: the contributions and the intercept are the score."""
 
 import math
 import random
@@ -8,36 +8,76 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.scorecard import Scorecard, Slope, Steps, Table, probability
+from slipway.curve import SIGMOID, Affine, Clip, Named, Pieces, sigmoid
+from slipway.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table
 
-CARD = Scorecard(
+BENT = Bent(
+    "depth",
+    path=(Affine(subtract=1.0, divide=2.0), Clip(-3.0, 3.0)),
+    pieces=Pieces((0.0,), (0.0, 0.0), ((0.5, 1.0), (0.5, 0.0, 0.25))),
+    missing=0.3,
+)
+SUM = Sum(
     intercept=-1.25,
     terms=(
         Table("colour", ("red", "green"), (0.5, -0.25), missing=0.1, unseen=0.75),
-        Slope("speed", slope=0.3, offset=-1.0, missing=0.2),
+        Slope("speed", slope=0.3, origin=2.0, offset=-1.0, missing=0.2),
         Steps("age", edges=(10.0, 20.0), points=(-1.0, 0.0, 2.0), missing=0.4),
+        BENT,
+        Mixed("width", parts=(BENT, msgspec.structs.replace(BENT, path=())), missing=-0.1),
     ),
 )
+OTHER = msgspec.structs.replace(SUM, intercept=0.5)
+numbers = st.one_of(st.none(), st.floats(-1e6, 1e6))
 records = st.tuples(
-    st.sampled_from(["red", "green", "blue", None]),
-    st.one_of(st.none(), st.floats(-1e6, 1e6)),
-    st.one_of(st.none(), st.floats(-1e6, 1e6)),
+    st.sampled_from(["red", "green", "blue", None]), numbers, numbers, numbers, numbers
 )
 
 
 @given(records)
-def test_explain_contributions_sum_with_the_intercept_to_the_log_odds(record):
-    contributions = CARD.explain(record)
-    assert list(contributions) == ["colour", "speed", "age"]
-    total = math.fsum([CARD.intercept, *contributions.values()])
-    assert math.isclose(total, CARD.scorer()(record), rel_tol=1e-12, abs_tol=1e-12)
+def test_explain_contributions_sum_with_the_intercept_to_the_score(record):
+    contributions = SUM.explain(record)
+    assert list(contributions) == ["colour", "speed", "age", "depth", "width"]
+    total = math.fsum([SUM.intercept, *contributions.values()])
+    assert math.isclose(total, SUM.scorer()(record), rel_tol=1e-12, abs_tol=1e-6)
+
+
+@given(st.lists(records, min_size=1, max_size=5))
+def test_column_scorer_gives_the_same_bits_as_the_scorer(several):
+    one = SUM.scorer()
+    assert SUM.column_scorer()(several) == [one(record) for record in several]
 
 
 @given(records)
 def test_scorecard_json_round_trip_scores_the_same(record):
-    again = msgspec.json.decode(msgspec.json.encode(CARD), type=Scorecard)
-    assert again == CARD
-    assert again.scorer()(record) == CARD.scorer()(record)
+    card = Scorecard((SUM, OTHER, SUM), softmax=True)
+    again = msgspec.json.decode(msgspec.json.encode(card), type=Scorecard)
+    assert again == card
+    assert again.answerer()([record]) == card.answerer()([record])
+
+
+@given(records)
+def test_softmax_gives_shares_in_the_order_of_the_scores(record):
+    (shares,) = Scorecard((SUM, OTHER, SUM), softmax=True).answerer()([record])
+    assert math.isclose(math.fsum(shares), 1.0, rel_tol=1e-12)
+    assert shares[1] >= shares[0] == shares[2]
+
+
+@given(records)
+def test_one_against_the_rest_divides_each_probability_by_their_sum(record):
+    (shares,) = Scorecard((SUM, OTHER, SUM)).answerer()([record])
+    own = [sigmoid(each.scorer()(record)) for each in (SUM, OTHER, SUM)]
+    total = math.fsum(own)
+    assert shares == (tuple(p / total for p in own) if total else (1 / 3, 1 / 3, 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("link", "answer"), [(SIGMOID, sigmoid(-1.25)), ((), -1.25), ((Named("exp"),), math.exp(-1.25))]
+)
+def test_link_turns_the_score_into_the_answer(link, answer):
+    card = Scorecard((Sum(-1.25, (), link),))
+    assert card.answerer()([()]) == [answer]
+    assert card.is_log_odds == (link == SIGMOID)
 
 
 @pytest.mark.parametrize(
@@ -45,28 +85,40 @@ def test_scorecard_json_round_trip_scores_the_same(record):
     [(9.999, -1.0), (10.0, 0.0), (19.999, 0.0), (20.0, 2.0), (1e300, 2.0), (None, 0.4)],
 )
 def test_steps_edge_belongs_to_the_interval_above(age, points):
-    assert CARD.explain(("red", 0.0, age))["age"] == points
+    assert SUM.explain(("red", 0.0, age, 0.0, 0.0))["age"] == points
+
+
+@pytest.mark.parametrize(
+    ("depth", "points"), [(1.0, 0.5), (-1.0, -0.5), (-99.0, -2.5), (5.0, 1.5), (None, 0.3)]
+)
+def test_bent_goes_through_its_path_and_then_its_pieces(depth, points):
+    assert SUM.explain(("red", 0.0, 0.0, depth, 0.0))["depth"] == points
+
+
+def test_mixed_adds_its_curves_up_and_has_one_gap():
+    assert SUM.explain(("red", 0.0, 0.0, 0.0, 3.0))["width"] == 0.75 + 2.75
+    assert SUM.explain(("red", 0.0, 0.0, 0.0, None))["width"] == -0.1
 
 
 def test_table_missing_and_unseen_values_have_points_of_their_own():
-    assert CARD.explain((None, 0.0, 0.0))["colour"] == 0.1
-    assert CARD.explain(("blue", 0.0, 0.0))["colour"] == 0.75
+    assert SUM.explain((None, 0.0, 0.0, 0.0, 0.0))["colour"] == 0.1
+    assert SUM.explain(("blue", 0.0, 0.0, 0.0, 0.0))["colour"] == 0.75
 
 
 @pytest.mark.parametrize("log_odds", [-math.inf, -1e308, -750.0, 0.0, 750.0, 1e308, math.inf])
-def test_probability_extreme_log_odds_stay_between_zero_and_one(log_odds):
-    assert 0.0 <= probability(log_odds) <= 1.0
+def test_sigmoid_extreme_log_odds_stay_between_zero_and_one(log_odds):
+    assert 0.0 <= sigmoid(log_odds) <= 1.0
 
 
 @given(st.floats(-700, 700))
-def test_probability_is_the_inverse_of_the_logit(log_odds):
-    p, q = probability(log_odds), probability(-log_odds)
+def test_sigmoid_is_the_inverse_of_the_logit(log_odds):
+    p, q = sigmoid(log_odds), sigmoid(-log_odds)
     assert math.isclose(p + q, 1.0, rel_tol=1e-15)
     assert math.isclose(math.log(p) - math.log(q), log_odds, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def test_scorer_scores_in_any_order_alike():
     draw = random.Random(0)
-    records = [(draw.choice(["red", "x"]), draw.random(), draw.random()) for _ in range(50)]
-    score = CARD.scorer()
+    records = [(draw.choice(["red", "x"]), *(draw.random() for _ in range(4))) for _ in range(50)]
+    score = SUM.scorer()
     assert [score(r) for r in records] == [score(r) for r in reversed(records)][::-1]

@@ -1,0 +1,162 @@
+"""What is told of an answer: its label and probability, or its value, and what led to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from slipway.errors import FieldError, Warned
+from slipway.model import Model
+from slipway.signature import Record
+
+NO_ANSWER = FieldError(
+    None,
+    None,
+    "out_of_range",
+    "the model has no answer for these values together; some may be too large",
+)
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """The answer for one record.
+
+    Attributes
+    ----------
+    label : str
+        Left out where the answer is a value.
+    probability : float
+        Of the positive class of two, of the label where there are more.
+    threshold : float
+        A probability from here on gets the positive label; left out where the model has none.
+    probabilities : dict of str to float
+        Of each class, where there are more than two.
+    value : float
+        The answer of a regression.
+    model_version : str
+    warnings : list of Warned
+        Left out where there is nothing to warn of.
+    log_odds, score, intercept, contributions
+        Only when an explanation is asked for: the score is the intercept and all the
+        contributions added up, and is called ``log_odds`` where it is that. Where there are
+        more than two classes, each of them has its own.
+    """
+
+    label: str | UnsetType
+    probability: float | UnsetType
+    threshold: float | UnsetType
+    probabilities: dict[str, float] | UnsetType
+    value: float | UnsetType
+    model_version: str
+    warnings: list[Warned] | UnsetType = UNSET
+    log_odds: float | UnsetType = UNSET
+    score: float | dict[str, float] | UnsetType = UNSET
+    intercept: float | dict[str, float] | UnsetType = UNSET
+    contributions: dict[str, Any] | UnsetType = UNSET
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What stands in an answer's array in place of a record that was refused."""
+
+    errors: list[FieldError]
+
+
+def dresser(model: Model) -> Callable[[Any], Prediction | None]:
+    """Build the function from the model's answer to what is told of it.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    callable
+        It gives None where the model has no answer.
+    """
+    if model.task == "regression":
+        return _of_value(model)
+    return _of_two(model) if model.task == "binary" else _of_classes(model)
+
+
+def _of_two(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the probability of the positive class."""
+    version, threshold = model.manifest.version, model.manifest.threshold
+    told = UNSET if threshold is None else threshold
+    positive, negative, least = model.positive, model.negative, model.least
+
+    # Every single prediction comes by here: what does not change is looked up above.
+    def dress(probability: float) -> Prediction | None:
+        if probability >= least:
+            return Prediction(positive, probability, told, UNSET, UNSET, version)
+        if probability < least:
+            return Prediction(negative, probability, told, UNSET, UNSET, version)
+        return None
+
+    return dress
+
+
+def _of_classes(model: Model) -> Callable[[tuple[float, ...]], Prediction | None]:
+    """Dress the probabilities of more than two classes."""
+    version, classes = model.manifest.version, model.target.classes
+
+    def dress(answer: tuple[float, ...]) -> Prediction | None:
+        if not all(map(math.isfinite, answer)):
+            return None
+        highest = max(answer)
+        label = classes[answer.index(highest)]
+        probabilities = dict(zip(classes, answer, strict=True))
+        return Prediction(label, highest, UNSET, probabilities, UNSET, version)
+
+    return dress
+
+
+def _of_value(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the value of a regression."""
+    version = model.manifest.version
+
+    def dress(value: float) -> Prediction | None:
+        if not math.isfinite(value):
+            return None
+        return Prediction(UNSET, UNSET, UNSET, UNSET, value, version)
+
+    return dress
+
+
+def score_name(model: Model) -> str:
+    """Give the name of the sum that an explanation is of."""
+    scorecard = model.manifest.scorecard
+    return "log_odds" if scorecard is not None and scorecard.is_log_odds else "score"
+
+
+def explained(model: Model, record: Record) -> dict[str, Any]:
+    """Say what each feature contributed to the score, or to the score of each class.
+
+    Parameters
+    ----------
+    model : Model
+    record : tuple
+        Checked values in the features' order.
+
+    Returns
+    -------
+    dict
+        The fields of a prediction that explain it.
+
+    Raises
+    ------
+    BadInput
+        The model is not a sum of one-feature terms.
+    """
+    sums = model.explain(record)
+    scores = [sum(adds.values(), start=intercept) for intercept, adds in sums]
+    intercepts, contributions = zip(*sums, strict=True)
+    told = (scores, intercepts, contributions)
+    names = (score_name(model), "intercept", "contributions")
+    if model.task == "multiclass":
+        classes = model.target.classes
+        by_class = (dict(zip(classes, each, strict=True)) for each in told)
+        return dict(zip(names, by_class, strict=True))
+    return {name: each[0] for name, each in zip(names, told, strict=True)}

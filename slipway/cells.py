@@ -1,0 +1,99 @@
+"""The cells that a file's answer adds to each row, after the kind of the model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite, isnan
+from typing import Any
+
+from slipway.csvfile import write_cell
+from slipway.errors import FieldError, Warned
+from slipway.model import Model
+from slipway.signature import Target
+
+NOTES = ("warning", "error")
+NOTHING_TO_SAY = "," * len(NOTES)
+_RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def added_columns(target: Target) -> tuple[str, ...]:
+    """Name the columns that an answer adds.
+
+    Parameters
+    ----------
+    target : Target
+
+    Returns
+    -------
+    tuple of str
+    """
+    if target.task == "regression":
+        return ("prediction", *NOTES)
+    several = target.classes if target.task == "multiclass" else ()
+    return ("prediction", "probability", *(f"probability_{each}" for each in several), *NOTES)
+
+
+def answer_writer(model: Model) -> Callable[[Any], str | None]:
+    """Build the function from the model's answer to its cells, each after its comma.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    callable
+        It gives None where the model has no answer.
+    """
+    if model.task == "regression":
+        return lambda value: f",{value!r}" if isfinite(value) else None
+    if model.task == "multiclass":
+        return _write_classes(model)
+    (low, high), least = label_cells(model), model.least
+    return lambda p: None if isnan(p) else f"{high if p >= least else low}{p!r}"
+
+
+def _write_classes(model: Model) -> Callable[[tuple[float, ...]], str | None]:
+    """Write the label, its probability, and those of all classes."""
+    labels = [label_cell(each) for each in model.target.classes]
+
+    def write(answer: tuple[float, ...]) -> str | None:
+        if not all(map(isfinite, answer)):
+            return None
+        highest = max(answer)
+        return f"{labels[answer.index(highest)]}{highest!r},{','.join(map(repr, answer))}"
+
+    return write
+
+
+def label_cells(model: Model) -> tuple[str, str]:
+    """Write the labels of a model of two classes: below the threshold, and from it on."""
+    return label_cell(model.negative), label_cell(model.positive)
+
+
+def label_cell(label: str) -> str:
+    """Write a label between two commas."""
+    return f",{text_cell(label)},"
+
+
+def warning_cells(warned: list[Warned]) -> str:
+    """Write the cells behind an answer that there is something to say about."""
+    return f",{text_cell(_listed(warned))},"
+
+
+def failure_cells(errors: list[FieldError], added: tuple[str, ...]) -> str:
+    """Write the cells of a row that is refused: all empty but the last."""
+    return "," * len(added) + text_cell(_listed(errors))
+
+
+def text_cell(text: str) -> str:
+    """Write a text cell that no spreadsheet takes for a formula.
+
+    The apostrophe is what OWASP's page on CSV injection advises.
+    """
+    return write_cell(f"'{text}" if text.startswith(_RUNS_IN_SPREADSHEETS) else text)
+
+
+def _listed(notes: list[FieldError] | list[Warned]) -> str:
+    """Put errors or warnings in one line."""
+    return "; ".join(f"{n.field}: {n.message}" if n.field else n.message for n in notes)

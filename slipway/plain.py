@@ -1,0 +1,190 @@
+"""Cells that are plainly what they should be, read by polars as whole columns of values.
+
+What is not plain is left out: a cell that is not clearly a number in its range or a known
+category, a row of the wrong width. The careful way then answers it or says what is wrong, so
+that nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from slipway.csvfile import Block, Header
+from slipway.signature import LARGEST_INTEGER, MAX_TEXT, Feature, Record, Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TYPES = {
+    "number": pl.Float64(),
+    "integer": pl.Int64(),
+    "category": pl.String(),
+    "flag": pl.Boolean(),
+}
+_FLAGS = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
+
+
+@dataclass
+class Values:
+    """Rows as columns of values.
+
+    Attributes
+    ----------
+    columns : polars.DataFrame
+        One column a feature, in the signature's order.
+    rows : list of int
+        The place of each in its block.
+    """
+
+    columns: pl.DataFrame
+    rows: list[int] = field(default_factory=list)
+
+    def joined(self, records: list[Record], rows: list[int]) -> Values:
+        """Put records into their places."""
+        if not records:
+            return self
+        more = pl.DataFrame(records, schema=self.columns.schema, orient="row")
+        rows = self.rows + rows
+        order = sorted(range(len(rows)), key=rows.__getitem__)
+        return Values(pl.concat([self.columns, more])[order], [rows[i] for i in order])
+
+
+class ColumnReader:
+    """Read the plain rows of a block.
+
+    Parameters
+    ----------
+    signature : Signature
+    header : Header
+        Where each feature stands.
+    """
+
+    def __init__(self, signature: Signature, header: Header) -> None:
+        self._header = header
+        self._features = [each for each in signature.features if each.name in header.positions]
+        types = {feature.name: _TYPES[feature.kind] for feature in signature.features}
+        self._nothing = pl.DataFrame(schema=types)
+        self._values = [
+            plain(feature, pl.col(feature.name)).cast(types[feature.name]).alias(feature.name)
+            if feature in self._features
+            else pl.lit(None, types[feature.name]).alias(feature.name)
+            for feature in signature.features
+        ]
+
+    def __call__(self, block: Block) -> Values:
+        """Give the values of the rows without any doubt."""
+        try:
+            cells = text_columns(block, self._header)
+        except UnicodeEncodeError:
+            # Some text is not UTF-8; the careful way says which.
+            return Values(self._nothing)
+        values = cells.select(self._values)
+        sound = reduce(and_, (_sound(each, cells, values) for each in self._features))
+        rows = sound.fill_null(False).arg_true()
+        return Values(values if len(rows) == len(values) else values[rows], rows.to_list())
+
+
+def _sound(feature: Feature, cells: pl.DataFrame, values: pl.DataFrame) -> pl.Series:
+    """Say which rows have a value for a feature, or a gap where one is allowed."""
+    given = values[feature.name].is_not_null()
+    return given | (cells[feature.name] == "") if feature.nullable else given
+
+
+def text_columns(block: Block, header: Header) -> pl.DataFrame:
+    """Give the features' cells as texts, null in a row of the wrong width.
+
+    Raises
+    ------
+    UnicodeEncodeError
+        Some text is not UTF-8.
+    """
+    n_columns, positions = len(header.names), header.positions
+    if block.cells is None:
+        rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
+        fields = rows.select(pl.col("row").str.splitn(",", n_columns)).unnest("row")
+        # The last field takes all that is left: another comma in it, or none of it, misfits.
+        fits = ~fields.to_series(-1).str.contains(",", literal=True)
+        cells = fields.select(
+            pl.col(f"field_{position}").alias(name) for name, position in positions.items()
+        )
+        whole = fits.all(ignore_nulls=False)
+        return cells if whole else cells.select(pl.when(fits).then(pl.all()))
+    return pl.DataFrame(
+        {
+            name: [row[position] if len(row) == n_columns else None for row in block.cells]
+            for name, position in positions.items()
+        },
+        schema=dict.fromkeys(positions, pl.String),
+    )
+
+
+def plain(feature: Feature, text: pl.Expr) -> pl.Expr:
+    """Give a feature's values from its cells; null for a gap, and where there is any doubt."""
+    if feature.kind == "flag":
+        return text.replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
+    if feature.kind != "category":
+        return plain_number(feature, text)
+    if feature.categories:
+        known = text.is_in([each for each in feature.categories if each != ""])
+        return pl.when(known).then(text)
+    short = text.str.len_chars().is_between(1, MAX_TEXT)
+    return pl.when(short & ~text.str.contains("\0", literal=True)).then(text)
+
+
+def plain_number(feature: Feature, text: pl.Expr) -> pl.Expr:
+    """Give a feature's numbers from its cells; null for a gap, and where there is any doubt."""
+    value = text.cast(pl.Float64, strict=False)
+    low, high = feature.ordinary
+    ordinary = value.is_finite()
+    if low is not None:
+        ordinary &= value >= low
+    if high is not None:
+        ordinary &= value <= high
+    if feature.kind == "integer":
+        ordinary &= (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
+    if feature.categories:
+        ordinary &= value.is_in(pl.Series(feature.categories, dtype=pl.Float64).implode())
+    return pl.when(ordinary).then(value)
+
+
+def frame_of(signature: Signature, columns: pl.DataFrame) -> pd.DataFrame:
+    """Build the frame that a pipeline takes, the same as ``slipway.model.frame`` of the rows.
+
+    Parameters
+    ----------
+    signature : Signature
+    columns : polars.DataFrame
+        One column a feature.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_features)
+    """
+    import pandas as pd
+
+    made = {feature.name: _array(feature, columns[feature.name]) for feature in signature.features}
+    return pd.DataFrame(made, copy=False)
+
+
+def _array(feature: Feature, values: pl.Series) -> Any:
+    """Give a feature's values in the type that the pipeline takes."""
+    import numpy as np
+    import pandas as pd
+
+    kind = feature.column_type
+    if kind == "category":
+        return pd.Categorical(values.to_list(), categories=list(feature.categories))
+    if kind != "object":
+        return values.to_numpy(writable=True).astype(kind, copy=False)
+    if values.dtype == pl.String:
+        array = values.to_numpy(writable=True)
+    else:
+        array = np.array(values.to_list(), dtype=object)
+    if feature.gap == "nan" and values.null_count():
+        array[values.is_null().to_numpy()] = np.nan
+    return array

@@ -1,0 +1,145 @@
+"""The ways to answer a block of rows, with one meaning.
+
+Any row can be checked by itself. Where polars is installed, whole columns are read at once, and
+only the rows there is some doubt about are checked so; and where the model is a sum of simple
+terms, even the cells that are added are made a column at a time.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slipway.cells import label_cells
+from slipway.csvfile import Block, Header
+from slipway.model import Model, PipelineScorer
+from slipway.scorecard import Answer
+from slipway.signature import Record
+
+if TYPE_CHECKING:
+    from slipway.columns import ColumnScorer
+    from slipway.plain import ColumnReader, Values
+
+Answered = tuple[list[int], list[Answer]]
+
+
+@dataclass
+class Begun:
+    """What a way makes of a block before any row is checked by itself.
+
+    Attributes
+    ----------
+    added : list of (str or None)
+        The cells of the rows that are done.
+    doubtful : list of int
+        The rows that must be checked.
+    values : Values, optional
+        The rows that need no check, but still an answer.
+    """
+
+    added: list[str | None]
+    doubtful: list[int]
+    values: Values | None = None
+
+
+class CarefulWay:
+    """Check every row by itself."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def begin(self, block: Block) -> Begun:
+        """Do what can be done without a check."""
+        n_rows = len(block.texts)
+        return Begun([None] * n_rows, list(range(n_rows)))
+
+    def score(self, begun: Begun, rows: list[int], records: list[Record]) -> Answered:
+        """Score the rows that were checked, and those that needed none.
+
+        Parameters
+        ----------
+        begun : Begun
+        rows : list of int
+            The places of the records in the block.
+        records : list of tuple
+
+        Returns
+        -------
+        rows : list of int
+        answers : list of Answer
+        """
+        return rows, self._model.score(records) if records else []
+
+
+class FusedWay(CarefulWay):
+    """Go from columns of texts to the cells that are added."""
+
+    def __init__(self, model: Model, scorer: ColumnScorer) -> None:
+        super().__init__(model)
+        self._scorer = scorer
+
+    def begin(self, block: Block) -> Begun:
+        """Answer all rows but those with some doubt."""
+        added = self._scorer(block)
+        doubtful = [i for i, cells in enumerate(added) if cells is None] if None in added else []
+        return Begun(added, doubtful)
+
+
+class ColumnsWay(CarefulWay):
+    """Read columns of values, and let the model score the block in one call.
+
+    The rows that were checked come back to their places before, because the last bit of a
+    product of matrices can depend on the row's place in it.
+    """
+
+    def __init__(self, model: Model, reader: ColumnReader) -> None:
+        super().__init__(model)
+        self._reader = reader
+
+    def begin(self, block: Block) -> Begun:
+        """Read all rows but those with some doubt."""
+        values = self._reader(block)
+        n_rows = len(block.texts)
+        doubtful = sorted(set(range(n_rows)).difference(values.rows))
+        return Begun([None] * n_rows, doubtful, values)
+
+    def score(self, begun: Begun, rows: list[int], records: list[Record]) -> Answered:
+        """Score the rows that were checked, and those that needed none."""
+        from slipway.plain import frame_of
+
+        if begun.values is None or not (begun.values.rows or rows):
+            return [], []
+        values, scorer = begun.values.joined(records, rows), self._model.score
+        if isinstance(scorer, PipelineScorer):
+            frame = frame_of(self._model.manifest.signature, values.columns)
+            return values.rows, scorer.score_frame(frame)
+        return values.rows, scorer(values.columns.rows())
+
+
+def choose_way(header: Header, model: Model) -> CarefulWay:
+    """Choose the quickest way that the model and the install have.
+
+    Parameters
+    ----------
+    header : Header
+    model : Model
+
+    Returns
+    -------
+    CarefulWay
+    """
+    with suppress(ImportError):
+        # polars is large, and a service that answers single predictions does without it.
+        from slipway.columns import SIMPLE, ColumnScorer
+        from slipway.plain import ColumnReader
+
+        signature, scorecard = model.manifest.signature, model.manifest.scorecard
+        if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
+            log_odds = scorecard.sums[0]
+            if all(isinstance(term, SIMPLE) for term in log_odds.terms):
+                labels = label_cells(model)
+                scorer = ColumnScorer(log_odds, signature, header, labels, model.least)
+                return FusedWay(model, scorer)
+        return ColumnsWay(model, ColumnReader(signature, header))
+    return CarefulWay(model)
