@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.signature import Feature, Value
+from slipway.signature import Feature, Target, Value
 
 
 def percent(share: float) -> str:
@@ -94,3 +94,12 @@ def value_text(value: Value, *, tidy: bool = False) -> str:
         return str(value).lower()
     value = short(value)
     return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
+
+
+def answer_text(target: Target) -> str:
+    """Say inside a sentence what the model gives."""
+    if target.task == "regression":
+        return f"a number, in {target.unit}" if target.unit else "a number"
+    if target.task == "multiclass":
+        return f"one of {len(target.classes)} classes, with the probability of each"
+    return f"the probability of “{target.positive}”"

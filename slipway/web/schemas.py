@@ -1,0 +1,235 @@
+"""The schemas of the OpenAPI document: those of every model, and those made from this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.answers import score_name
+from slipway.model import Model
+from slipway.signature import MAX_TEXT, Feature, Target
+
+Schema = dict[str, Any]
+NAMED_CATEGORIES = 20
+
+
+def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
+    """Make all the schemas.
+
+    Parameters
+    ----------
+    model : Model
+    max_records : int
+        Records in one array.
+
+    Returns
+    -------
+    dict of str to dict
+        OpenAPI 3.0 schemas by name.
+    """
+    target = model.target
+    made = {**_COMMON, **_input_schemas(model.manifest.signature.features, max_records)}
+    if target.classes:
+        label = {**_TEXT, "enum": list(target.classes), "description": target.description}
+        made["Label"] = label
+    made["Prediction"] = prediction_schema(model)
+    if model.manifest.scorecard is not None:
+        what = "log-odds" if score_name(model) == "log_odds" else "score"
+        made["Contributions"] = {
+            **_numbers(model.manifest.signature.names),
+            "description": f"What each feature adds to the {what}",
+        }
+    return made
+
+
+def _input_schemas(features: tuple[Feature, ...], max_records: int) -> dict[str, Schema]:
+    """Make the schemas of what is sent."""
+    required = [feature.name for feature in features if not feature.nullable]
+    example = {feature.name: feature.example for feature in features}
+    common: Schema = {"type": "object", "additionalProperties": False, "required": required}
+    # An empty list would not be valid.
+    common = common if required else {k: v for k, v in common.items() if k != "required"}
+    return {
+        "Record": {
+            **common,
+            "properties": {f.name: feature_schema(f) for f in features},
+            "example": example,
+        },
+        "FormRecord": {
+            **common,
+            "properties": {f.name: form_schema(f) for f in features},
+            "example": example,
+        },
+        "Records": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": max_records,
+            # Any value may stand in a place: what is no record gets its errors there.
+            "items": {"description": "A record; each is checked by itself", "example": example},
+        },
+    }
+
+
+def prediction_schema(model: Model) -> Schema:
+    """Make the schema of an answer.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict
+    """
+    answer = {
+        **_answer_properties(model.target, model.manifest.threshold),
+        "model_version": _TEXT,
+    }
+    said: dict[str, Schema] = {"warnings": {"type": "array", "items": _ref("Warning")}}
+    if model.manifest.scorecard is not None:
+        said |= _explanation(model)
+    return _object({**answer, **said}, optional=tuple(said))
+
+
+def _answer_properties(target: Target, threshold: float | None) -> dict[str, Schema]:
+    """Make the schemas of what an answer tells before anything else."""
+    if target.task == "regression":
+        unit = f", in {target.unit}" if target.unit else ""
+        return {"value": {**_NUMBER, "description": f"{target.description}{unit}"}}
+    whose = "the label" if target.positive is None else f"“{target.positive}”"
+    made: dict[str, Schema] = {
+        "label": _ref("Label"),
+        "probability": {**_SHARE, "description": f"Of {whose}"},
+    }
+    if target.task == "multiclass":
+        described = {"description": "Of every class; together they are 1"}
+        made["probabilities"] = {**_numbers(target.classes, _SHARE), **described}
+    elif threshold is not None:
+        text = f"A probability from here on gets the label {whose}"
+        made["threshold"] = {**_NUMBER, "description": text}
+    return made
+
+
+def _explanation(model: Model) -> dict[str, Schema]:
+    """Make the schemas of what is told with ``explain``, by class where there are several."""
+    name = score_name(model)
+    described = {
+        name: "With explain: the intercept and all contributions added up",
+        "intercept": "With explain: what the contributions start from",
+        "contributions": "With explain: what each feature adds",
+    }
+    one: dict[str, Schema] = {name: _NUMBER, "intercept": _NUMBER}
+    one["contributions"] = _ref("Contributions")
+    if model.task == "multiclass":
+        one = {key: _by_class(model.target.classes, each) for key, each in one.items()}
+    return {
+        key: each if "$ref" in each else {**each, "description": described[key]}
+        for key, each in one.items()
+    }
+
+
+def _by_class(classes: tuple[str, ...], schema: Schema) -> Schema:
+    return _object(dict.fromkeys(classes, schema))
+
+
+def _numbers(names: tuple[str, ...], number: Schema | None = None) -> Schema:
+    """Make the schema of an object with a number by each name."""
+    return _object(dict.fromkeys(names, number or _NUMBER))
+
+
+def feature_schema(feature: Feature) -> Schema:
+    """Make the schema of a feature in JSON."""
+    kinds = {"number": "number", "integer": "integer", "category": "string", "flag": "boolean"}
+    schema: Schema = {
+        "type": kinds[feature.kind],
+        "description": _described(feature),
+        "example": feature.example,
+    }
+    if feature.kind == "category":
+        schema |= {"maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
+    if feature.minimum is not None:
+        schema["minimum"] = feature.minimum
+    if feature.maximum is not None:
+        schema["maximum"] = feature.maximum
+    if feature.nullable:
+        schema["nullable"] = True
+    return schema
+
+
+def form_schema(feature: Feature) -> Schema:
+    """Make the schema of a feature in a form: known categories become a drop-down."""
+    schema = feature_schema(feature)
+    schema.pop("nullable", None)
+    if feature.categories:
+        schema["enum"] = list(feature.categories)
+    return schema
+
+
+def _described(feature: Feature) -> str:
+    """Say what a feature means, its unit and range, its categories, and what a gap does."""
+    parts = [feature.description]
+    if feature.range_text:
+        parts.append(feature.range_text)
+    if feature.categories:
+        other = "refused" if feature.closed else "answered with a warning"
+        parts.append(f"Known: {_named(feature)}. Any other is {other}")
+        if not feature.closed:
+            parts.append(f"What becomes of it: {feature.unseen}")
+    if feature.nullable:
+        parts.append("May be missing")
+    return ". ".join(parts) + "."
+
+
+def _named(feature: Feature) -> str:
+    """List the categories, with their names where they are few."""
+    if len(feature.categories) > NAMED_CATEGORIES:
+        return ", ".join(map(str, feature.categories))
+    names = ((str(code), feature.labels.get(str(code))) for code in feature.categories)
+    return ", ".join(f"{code} ({name})" if name else code for code, name in names)
+
+
+def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    """Make the schema of an object whose properties are all given, but for the optional ones."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "number"}
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_COMMON: dict[str, Schema] = {
+    "FieldError": _object(
+        {
+            "field": {**_TEXT, "nullable": True, "description": "The field that is wrong"},
+            "row": {
+                "type": "integer",
+                "nullable": True,
+                "description": "Its record, counted from 0, where several were sent",
+            },
+            "code": {**_TEXT, "description": "A word that a program can switch on"},
+            "message": {**_TEXT, "description": "What to do about it"},
+        }
+    ),
+    "Error": _object(
+        {
+            "code": {**_TEXT, "description": "A word that a program can switch on"},
+            "message": {**_TEXT, "description": "What went wrong"},
+            "request_id": {**_TEXT, "description": "Also in the header X-Request-Id"},
+            "errors": {"type": "array", "items": _ref("FieldError")},
+        }
+    ),
+    "Warning": _object({"field": _TEXT, "code": _TEXT, "message": _TEXT}),
+    "Failure": _object({"errors": {"type": "array", "items": _ref("FieldError")}}),
+    "Predictions": {"type": "array", "items": _ref("Prediction")},
+    "PredictionsOrFailures": {
+        "type": "array",
+        "items": {"oneOf": [_ref("Prediction"), _ref("Failure")]},
+    },
+}
