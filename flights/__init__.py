@@ -18,6 +18,7 @@ PROBLEM = Problem(
     target_column="late",
     unlabelled="cancelled or diverted, so that there is no arrival delay",
     order_column="month",
+    group_column="local_date",
     time_split=10,
     slices=("origin", "carrier", "day_of_week"),
     pipeline=make_pipeline,

@@ -57,7 +57,10 @@ SELECT
     p.seats,
     -- The US Department of Transportation counts a flight as late from 15 minutes on.
     CASE WHEN f.arr_delay IS NULL THEN NULL WHEN f.arr_delay >= 15 THEN 1 ELSE 0 END AS late,
-    f.month
+    f.month,
+    -- The flights of a day share its weather and its jams, so that they are no independent
+    -- evidence.
+    f.local_date
 FROM departures AS f
 LEFT JOIN weather_by_hour AS w ON w.origin = f.origin AND w.hour_id = f.hour_id
 LEFT JOIN weather_by_hour AS before

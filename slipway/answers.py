@@ -43,6 +43,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
         Only when an explanation is asked for: the score is the intercept and all the
         contributions added up, and is called ``log_odds`` where it is that. Where there are
         more than two classes, each of them has its own.
+    interval : tuple of float
+        Only when it is asked for: between which probabilities, see ``docs/interval.md``.
     """
 
     label: str | UnsetType
@@ -56,6 +58,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     score: float | dict[str, float] | UnsetType = UNSET
     intercept: float | dict[str, float] | UnsetType = UNSET
     contributions: dict[str, Any] | UnsetType = UNSET
+    interval: tuple[float, float] | UnsetType = UNSET
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -110,6 +110,20 @@ class GoldenRow(msgspec.Struct, frozen=True):
     answer: Answer
 
 
+class Covariance(msgspec.Struct, frozen=True):
+    """The file beside the pickle with the covariance of the parameters, see ``interval.py``.
+
+    Attributes
+    ----------
+    sha256 : str
+    columns : int
+        Of the design, with the intercept.
+    """
+
+    sha256: str
+    columns: int
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """One model version.
 
@@ -134,6 +148,8 @@ class Manifest(msgspec.Struct, frozen=True):
     golden : tuple of GoldenRow
     training : Training
     libraries : dict of str to str
+    covariance : Covariance, optional
+        None where an interval would not be honest, or was never computed.
     """
 
     name: str
@@ -151,6 +167,7 @@ class Manifest(msgspec.Struct, frozen=True):
     training: Training
     libraries: dict[str, str]
     reason: str = ""
+    covariance: Covariance | None = None
 
 
 def manifest_path(model: Path) -> Path:

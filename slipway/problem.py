@@ -50,6 +50,9 @@ class Problem:
         The unfitted pipeline.
     labels : callable
         Given the tables' files, names for people by feature and category.
+    group_column : str, optional
+        One more column of the query. Rows with the same value share what the features do not
+        tell, and are no independent evidence; intervals take that into account.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Problem:
     slices: tuple[str, ...]
     pipeline: Callable[[], Pipeline]
     labels: Callable[[Mapping[str, Path]], Mapping[str, Mapping[str, str]]]
+    group_column: str | None = None
 
 
 def load_problem(name: str) -> Problem:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from slipway.scorecard import Answer
 from slipway.signature import Record
 
 Checked = tuple[Record, list[FieldError], list[Warned]]
+Interval = Callable[[Record], tuple[float, float]]
 
 
 class Live:
@@ -54,13 +56,31 @@ class Live:
         """Why the model should not be sent requests, or None."""
         return self.model.replay()
 
-    def predict_json(self, body: bytes, explain: bool = False) -> tuple[int, bytes]:
+    @cached_property
+    def _interval(self) -> Callable[[float, Record], tuple[float, float]]:
+        """The function from a level and a record to an interval; reads the covariance."""
+        # Whoever does not ask pays nothing, neither time nor memory.
+        from slipway.interval import Uncertainty, covariance_path
+
+        covariance, scorecard = self.model.manifest.covariance, self.model.manifest.scorecard
+        if covariance is None or scorecard is None:
+            message = "this model was not trained with intervals, or none would be honest"
+            raise BadInput(message, code="no_interval")
+        uncertainty = Uncertainty.read(covariance_path(self.settings.model), covariance.sha256)
+        score = scorecard.sums[0].scorer()
+        return lambda level, record: uncertainty.interval(record, score(record), level)
+
+    def predict_json(
+        self, body: bytes, explain: bool = False, level: float | None = None
+    ) -> tuple[int, bytes]:
         """Answer a JSON body: one record, or an array of them.
 
         Parameters
         ----------
         body : bytes
         explain : bool
+        level : float, optional
+            Of an interval for each probability.
 
         Returns
         -------
@@ -75,22 +95,25 @@ class Live:
         """
         body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
         if body.startswith(b"["):
-            return self._predict_array(body, explain)
+            return self._predict_array(body, explain, level)
         records = self._fast(body, self._decode_one)
-        if records and not explain:
+        if records and not explain and level is None:
             prediction = self._dress(self.model.score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
         checked: Checked = (records[0], [], []) if records else self._check(body)
-        return 200, msgspec.json.encode(self.predict(checked, explain))
+        return 200, msgspec.json.encode(self.predict(checked, explain, level))
 
-    def predict_form(self, body: bytes, explain: bool = False) -> tuple[int, bytes]:
+    def predict_form(
+        self, body: bytes, explain: bool = False, level: float | None = None
+    ) -> tuple[int, bytes]:
         """Answer a URL-encoded form: one record.
 
         Parameters
         ----------
         body : bytes
         explain : bool
+        level : float, optional
 
         Returns
         -------
@@ -103,9 +126,11 @@ class Live:
         BadBody, BadInput
         """
         checked = self.signature.check_text(read_form(body))
-        return 200, msgspec.json.encode(self.predict(checked, explain))
+        return 200, msgspec.json.encode(self.predict(checked, explain, level))
 
-    def predict(self, checked: Checked, explain: bool = False) -> Prediction:
+    def predict(
+        self, checked: Checked, explain: bool = False, level: float | None = None
+    ) -> Prediction:
         """Answer one checked record.
 
         Raises
@@ -113,24 +138,32 @@ class Live:
         BadInput
             With everything that is wrong with it.
         """
-        answer = self.predict_many([checked], explain)[0]
+        answer = self.predict_many([checked], explain, level)[0]
         if isinstance(answer, Failure):
             raise BadInput("the record does not fit the model", errors=answer.errors)
         return answer
 
     def predict_many(
-        self, checked: Sequence[Checked], explain: bool = False
+        self, checked: Sequence[Checked], explain: bool = False, level: float | None = None
     ) -> list[Prediction | Failure]:
         """Answer checked records, each in its place."""
+        asked = None if level is None else partial(self._interval, level)
         good = [record for record, errors, _ in checked if not errors]
         scores = iter(self.model.score(good) if good else ())
         return [
-            Failure(errors) if errors else self._prediction(next(scores), record, warned, explain)
+            Failure(errors)
+            if errors
+            else self._prediction(next(scores), record, warned, explain, asked)
             for record, errors, warned in checked
         ]
 
     def _prediction(
-        self, answer: Answer, record: Record, warned: list[Warned], explain: bool
+        self,
+        answer: Answer,
+        record: Record,
+        warned: list[Warned],
+        explain: bool,
+        interval: Interval | None,
     ) -> Prediction | Failure:
         """Dress an answer, with what there is to say about it."""
         prediction = self._dress(answer)
@@ -139,16 +172,19 @@ class Live:
         extra: dict[str, Any] = {"warnings": warned} if warned else {}
         if explain:
             extra |= explained(self.model, record)
+        if interval:
+            extra["interval"] = interval(record)
         return msgspec.structs.replace(prediction, **extra) if extra else prediction
 
-    def _predict_array(self, body: bytes, explain: bool) -> tuple[int, bytes]:
+    def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
         require_utf8(body)
-        records = None if explain else self._fast(body, self._decode_all)
+        plain = not explain and level is None
+        records = self._fast(body, self._decode_all) if plain else None
         if records and len(records) <= self.settings.max_records:
             answers = self._predict_plain(records)
         else:
-            answers = self.predict_many(self._check_array(body), explain)
+            answers = self.predict_many(self._check_array(body), explain, level)
         failed = False
         for row, answer in enumerate(answers):
             if isinstance(answer, Failure):

@@ -26,6 +26,7 @@ class Rows:
     y : Series of shape (n_rows,)
         1 for the positive class, else 0.
     order : Series of shape (n_rows,)
+    groups : Series of shape (n_rows,), optional
         By which the rows can be parted in time.
     rows_read : int
         Rows of the first raw table.
@@ -38,6 +39,7 @@ class Rows:
     X: pd.DataFrame
     y: pd.Series[int]
     order: pd.Series[int]
+    groups: pd.Series[Any] | None
     rows_read: int
     left_out: dict[str, int]
     labels: dict[str, dict[str, str]]
@@ -89,6 +91,7 @@ def read_rows(problem: Problem) -> Rows:
         X=_typed(used, problem.features),
         y=used[problem.target_column].astype("int64"),
         order=used[problem.order_column].astype("int64"),
+        groups=None if problem.group_column is None else used[problem.group_column],
         rows_read=rows_read,
         left_out={problem.unlabelled: int((~known).sum())},
         labels=labels,

@@ -19,9 +19,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
+from slipway.interval import Uncertainty
 from slipway.manifest import Evaluation, Manifest, Training, manifest_path
 from slipway.problem import Problem
 from slipway.signature import Feature, Signature
+from slipway.training.covariance import NoInterval, find_uncertainty
 from slipway.training.evaluate import (
     Floats,
     best_threshold,
@@ -31,7 +33,7 @@ from slipway.training.evaluate import (
     score_probabilities,
     slice_table,
 )
-from slipway.training.golden import SEED
+from slipway.training.golden import SEED, to_records
 from slipway.training.rows import Rows, read_rows
 from slipway.training.version import describe, write
 
@@ -93,8 +95,26 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
         training=provenance(problem, rows, split, seconds),
         held_out=rows.X.iloc[split.test],
     )
+    progress("finding how sure it is of its parameters")
+    uncertainty = find_intervals(pipeline, rows, split, manifest, progress)
     progress(f"writing {path.name} and {manifest_path(path).name}")
-    return write(pickle.dumps(pipeline, protocol=5), manifest, path)
+    return write(pickle.dumps(pipeline, protocol=5), manifest, path, uncertainty)
+
+
+def find_intervals(
+    pipeline: Pipeline, rows: Rows, split: Split, manifest: Manifest, progress: Progress
+) -> Uncertainty | None:
+    """Find the covariance of the parameters, or tell why there is none."""
+    signature = manifest.signature
+    golden = [tuple(row.record[name] for name in signature.names) for row in manifest.golden]
+    records = golden + to_records(rows.X.iloc[split.test[:1000]], signature)
+    groups = None if rows.groups is None else rows.groups.iloc[split.fit]
+    X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
+    try:
+        return find_uncertainty(pipeline, X, y, signature, records, groups)
+    except NoInterval as error:
+        progress(f"no intervals: {error}")
+        return None
 
 
 def random_split(rows: Rows) -> Split:

@@ -21,7 +21,8 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.pipeline import Pipeline
 
 from slipway.errors import SlipwayError
-from slipway.manifest import Evaluation, Manifest, Training, write_manifest
+from slipway.interval import Uncertainty, covariance_path
+from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
 from slipway.signature import Signature, Target
 from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
@@ -151,10 +152,11 @@ def _rows(model: Any, X: Any) -> pd.DataFrame | None:
 
 
 def _base_rate(target: Target, labels: pd.Series[Any] | None) -> float | None:
-    """Give the share of the positive class."""
+    """Give the share of the positive class; None where the labels are not the classes."""
     if target.positive is None or labels is None:
         return None
-    return float((labels.map(str) == target.positive).mean())
+    texts = labels.map(str)
+    return float((texts == target.positive).mean()) if texts.isin(target.classes).all() else None
 
 
 def describe(
@@ -236,8 +238,10 @@ def libraries(model: Any) -> dict[str, str]:
     } | versions
 
 
-def write(content: bytes, manifest: Manifest, path: Path) -> Manifest:
-    """Write a pickle and its manifest, and give the manifest its version."""
+def write(
+    content: bytes, manifest: Manifest, path: Path, uncertainty: Uncertainty | None = None
+) -> Manifest:
+    """Write a pickle and what stands beside it, and give the manifest its version."""
     sha256 = hashlib.sha256(content).hexdigest()
     now = datetime.now(UTC)
     manifest = msgspec.structs.replace(
@@ -245,7 +249,18 @@ def write(content: bytes, manifest: Manifest, path: Path) -> Manifest:
         sha256=sha256,
         created=now.isoformat(timespec="seconds"),
         version=f"{now:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
+        covariance=_write_covariance(uncertainty, covariance_path(path)),
     )
     path.write_bytes(content)
     write_manifest(manifest, path)
     return manifest
+
+
+def _write_covariance(uncertainty: Uncertainty | None, path: Path) -> Covariance | None:
+    """Write the covariance; without one, that of an earlier version must not stay behind."""
+    if uncertainty is None:
+        path.unlink(missing_ok=True)
+        return None
+    content = uncertainty.encode()
+    path.write_bytes(content)
+    return Covariance(hashlib.sha256(content).hexdigest(), uncertainty.design.columns)

@@ -30,7 +30,7 @@ def predict() -> Response:
         raise WrongMediaType(f"send {JSON} or {FORM}")
     model = live()
     answer_body = model.predict_json if kind == JSON else model.predict_form
-    status, answer = answer_body(_body(model.settings.max_json_bytes), _explain())
+    status, answer = answer_body(_body(model.settings.max_json_bytes), _explain(), _level())
     return Response(answer, status, content_type=JSON)
 
 
@@ -110,6 +110,15 @@ def _explain() -> bool:
             errors=[FieldError("explain", None, "not_a_flag", message)],
         )
     return _FLAGS[text]
+
+
+def _level() -> float | None:
+    """Read the query parameter ``interval``."""
+    if not request.environ.get("QUERY_STRING") or "interval" not in request.args:
+        return None
+    from slipway.interval import read_level
+
+    return read_level(request.args["interval"])
 
 
 def _content_type() -> str:

@@ -87,6 +87,10 @@ def prediction_schema(model: Model) -> Schema:
     said: dict[str, Schema] = {"warnings": {"type": "array", "items": _ref("Warning")}}
     if model.manifest.scorecard is not None:
         said |= _explanation(model)
+    if model.manifest.covariance is not None:
+        text = "With interval: between which probabilities"
+        ends = {"type": "array", "minItems": 2, "maxItems": 2, "items": _SHARE}
+        said["interval"] = {**ends, "description": text}
     return _object({**answer, **said}, optional=tuple(said))
 
 
