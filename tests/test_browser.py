@@ -194,7 +194,7 @@ def test_file_is_answered_and_downloaded(open_page, sample, manifest):
     text = download.value.path().read_text()
     rows = list(csv.DictReader(StringIO(text)))
     assert rows[0]["error"] == "origin: this field must be given"
-    assert float(rows[1]["probability"]) == pytest.approx(manifest.golden[1].probability)
+    assert float(rows[1]["probability"]) == pytest.approx(manifest.golden[1].answer)
 
 
 def test_file_shows_progress_and_can_be_cancelled(open_page, sample, manifest):

@@ -20,8 +20,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 
 from slipway.config import Settings
+from slipway.curve import sigmoid
 from slipway.manifest import GoldenRow, write_manifest
-from slipway.scorecard import Scorecard, Slope, Steps, Table, probability
+from slipway.scorecard import Scorecard, Slope, Steps, Sum, Table
 from slipway.signature import Feature, Signature, Target
 from slipway.web import charts, create_app
 from slipway.web.words import byte_count, compared, percent, signed
@@ -140,7 +141,7 @@ def test_answer_examples_give_the_golden_probability(client, manifest):
         fields = Page(client.get(f"/?example={number}")).fields
         answer = send(client, fields)
         assert answer.status_code == 200
-        assert f"because {row.probability:.4f}" in answer.text
+        assert f"because {row.answer:.4f}" in answer.text
 
 
 def test_answer_shows_what_the_api_answers(client, texts, example, manifest):
@@ -293,7 +294,7 @@ def test_sample_is_answered_with_the_golden_probabilities(client, manifest):
     lines = answer.text.splitlines()
     assert lines[-1].startswith(f"# rows={len(manifest.golden)} failed=0 warned=1 ")
     for line, row in zip(csv.DictReader(lines[:-1]), manifest.golden, strict=True):
-        assert math.isclose(float(line["probability"]), row.probability, abs_tol=1e-12)
+        assert math.isclose(float(line["probability"]), row.answer, abs_tol=1e-12)
 
 
 def test_model_page_tells_metrics_origin_and_features(client, manifest):
@@ -319,7 +320,7 @@ def test_model_page_tells_metrics_origin_and_features(client, manifest):
 def test_model_page_draws_curves_and_every_term(client, manifest):
     page = Page(client.get("/model"))
     plots = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    terms = [term for term in manifest.scorecard.terms if not isinstance(term, Table)]
+    terms = [term for term in manifest.scorecard.sums[0].terms if not isinstance(term, Table)]
     assert len(plots) == 3 * len(manifest.evaluations) + len(terms)
     assert "nan" not in " ".join(line["points"] for line in page.all("polyline"))
 
@@ -468,10 +469,12 @@ def test_bars_grow_from_the_middle():
 
 def test_term_plot_steps_have_two_corners_an_edge():
     feature = Feature("x", "number", "X", 1.0, minimum=0)
-    plot = charts.term_plot(Steps("x", (1.0, 11.0), (0.0, 1.0, -1.0), 0.0), feature, [], -1, 1)
+    steps = Steps("x", (1.0, 11.0), (0.0, 1.0, -1.0), 0.0)
+    plot = charts.term_plot(steps, charts.span(steps, feature, []), -1, 1)
     assert len(plot.lines["curve"].split()) == 6
     assert plot.x.low == pytest.approx(0.2)
-    one = charts.term_plot(Steps("x", (), (0.5,), 0.0), feature, [], -1, 1)
+    flat = Steps("x", (), (0.5,), 0.0)
+    one = charts.term_plot(flat, charts.span(flat, feature, []), -1, 1)
     assert len(one.lines["curve"].split()) == 2
 
 
@@ -493,7 +496,7 @@ def other_app(folder, scorecard, pipeline, manifest):
         signature=Signature(features, target),
         scorecard=scorecard,
         evaluations={},
-        golden=(GoldenRow(record, probability(0.1) if scorecard else 0.25),),
+        golden=(GoldenRow(record, sigmoid(0.1) if scorecard else 0.25),),
         libraries={"scikit-learn": sklearn.__version__},
     )
     (folder / "model.pkl").write_bytes(content)
@@ -507,9 +510,9 @@ def other_client(tmp_path, manifest):
         Table("colour", ("red",), (0.2,), 0.0, 0.0),
         Table("member", (False, True), (-0.1, 0.3), 0.0, 0.0),
         Table("vip", (False, True), (0.0, 0.0), 0.0, 0.0),
-        Slope("amount", 0.2, 0.0, 0.0),
+        Slope("amount", 0.2, 0.0, 0.0, 0.0),
     )
-    return other_app(tmp_path, Scorecard(0.0, terms), "not opened", manifest).test_client()
+    return other_app(tmp_path, Scorecard((Sum(0.0, terms),)), "not opened", manifest).test_client()
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10, sqrt
+from math import ceil, floor, isfinite, log10, sqrt
 from typing import NamedTuple
 
 from slipway.manifest import CalibrationBin
-from slipway.scorecard import Steps, Table, Term
+from slipway.scorecard import Slope, Steps, Table, Term
 from slipway.signature import Feature
 
 Point = tuple[float, float]
@@ -17,6 +17,8 @@ Point = tuple[float, float]
 WIDTH = 320
 LEFT, RIGHT, TOP, BOTTOM = 38, 12, 26, 38
 SAMPLES = 60
+# A curve can have steps that must not look like slopes.
+BENT_SAMPLES = 600
 
 
 class Bar(NamedTuple):
@@ -137,23 +139,20 @@ def precision_recall_plot(points: Sequence[Point], base_rate: float) -> Plot:
     return Plot(x, y, {"guide": _line(x, y, guide), "curve": _line(x, y, points)})
 
 
-def term_plot(term: Term, feature: Feature, seen: Sequence[float], low: float, high: float) -> Plot:
-    """Plot what a feature adds to the log-odds over its value.
+def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
+    """Choose the values over which a term is drawn.
 
     Parameters
     ----------
     term : Term
-        Any but a table.
     feature : Feature
         Its range is not left.
     seen : sequence of float
-        Values of the feature, which set the x-axis where the term has no edges.
-    low, high : float
-        The ends of the y-axis, the same for all the plots of a model.
+        Values of the feature, which set the axis where the term has no edges.
 
     Returns
     -------
-    Plot
+    Axis
     """
     marks = term.edges if isinstance(term, Steps) else seen
     start, end = min(marks, default=0.0), max(marks, default=1.0)
@@ -161,22 +160,38 @@ def term_plot(term: Term, feature: Feature, seen: Sequence[float], low: float, h
     start, end = start - margin, end + margin
     if feature.minimum is not None:
         start = min(max(start, feature.minimum), end - margin)
-    x = Axis(start, end, LEFT, WIDTH - RIGHT)
+    return Axis(start, end, LEFT, WIDTH - RIGHT)
+
+
+def term_plot(term: Term, x: Axis, low: float, high: float) -> Plot:
+    """Plot what a feature adds to the score over its value.
+
+    Parameters
+    ----------
+    term : Term
+        Any but a table.
+    x : Axis
+    low, high : float
+        The ends of the y-axis, the same for all the plots of a model.
+
+    Returns
+    -------
+    Plot
+    """
     y = Axis(1.05 * low, 1.05 * high, TOP + 120, TOP)
-    curve = _staircase(term, x) if isinstance(term, Steps) else _sampled(term, x)
-    area = [(x.low, 0.0), *curve, (x.high, 0.0)]
+    curve = _curve(term, x)
+    # A curve may be undefined at the ends.
+    ends = (curve[0][0], curve[-1][0]) if curve else (x.low, x.high)
+    area = [(ends[0], 0.0), *curve, (ends[1], 0.0)]
     zero = [(x.low, 0.0), (x.high, 0.0)]
     return Plot(
         x, y, {"area": _line(x, y, area), "guide": _line(x, y, zero), "curve": _line(x, y, curve)}
     )
 
 
-def reach(term: Term, seen: Sequence[float]) -> tuple[float, float]:
+def reach(term: Term, x: Axis) -> tuple[float, float]:
     """Give the least and the most that a feature adds, zero included."""
-    if isinstance(term, Table | Steps):
-        every = term.points
-    else:
-        every = tuple(map(term.lookup(), (min(seen, default=0.0), max(seen, default=1.0))))
+    every = term.points if isinstance(term, Table) else [y for _, y in _curve(term, x)]
     # Two ends that are the same would leave an axis without length.
     return min(-0.05, *every), max(0.05, *every)
 
@@ -191,18 +206,16 @@ def _line(x: Axis, y: Axis, points: Iterable[Point]) -> str:
     return " ".join(f"{x.place(a):g},{y.place(b):g}" for a, b in points)
 
 
-def _staircase(term: Steps, x: Axis) -> list[Point]:
-    """Give the corners of a step function."""
-    sides = (x.low, *term.edges, x.high)
-    spans = zip(pairwise(sides), term.points, strict=True)
-    return [(side, value) for span, value in spans for side in span]
-
-
-def _sampled(term: Term, x: Axis) -> list[Point]:
-    """Give points of a term of any shape."""
+def _curve(term: Term, x: Axis) -> list[Point]:
+    """Give points of a term that is drawn over numbers; there are none where it is undefined."""
+    if isinstance(term, Steps):
+        sides = (x.low, *term.edges, x.high)
+        spans = zip(pairwise(sides), term.points, strict=True)
+        return [(side, value) for span, value in spans for side in span]
     points = term.lookup()
-    values = (x.low + (x.high - x.low) * i / SAMPLES for i in range(SAMPLES + 1))
-    return [(value, points(value)) for value in values]
+    samples = SAMPLES if isinstance(term, Slope) else BENT_SAMPLES
+    values = (x.low + (x.high - x.low) * i / samples for i in range(samples + 1))
+    return [(value, at) for value in values if isfinite(at := points(value))]
 
 
 def _round_step(least: float) -> float:

@@ -13,22 +13,24 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
-from slipway.batch import ADDED
 from slipway.body import read_form
+from slipway.cells import added_columns
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
-from slipway.manifest import Manifest
-from slipway.scorecard import Table, Term
-from slipway.serving import Live, Prediction
+from slipway.serving import Live
 from slipway.signature import Feature, Record, Signature
 from slipway.web import charts, words
 from slipway.web.api import FORM
 from slipway.web.context import live, request_id
-from slipway.web.words import compared, sentence, short, title_of, value_name, value_text
+from slipway.web.shown import Shown, show
+from slipway.web.terms import sum_cards
+from slipway.web.words import sentence, short, value_name, value_text
 
 pages = Blueprint("pages", __name__)
 for _write in (
     words.byte_count,
     words.inner,
+    words.answer_text,
+    words.measured,
     words.percent,
     words.sentence,
     words.signed,
@@ -36,9 +38,6 @@ for _write in (
     words.value_name,
 ):
     pages.add_app_template_filter(_write)
-
-MOST_BARS = 12
-MOST_ORDERED_BARS = 24
 
 
 @dataclass(frozen=True)
@@ -73,30 +72,6 @@ class Field:
         return "numeric" if feature.kind == "integer" else "decimal"
 
 
-@dataclass(frozen=True)
-class Push:
-    """What one feature, or all the small ones together, did to an answer."""
-
-    name: str
-    value: str
-    bar: charts.Bar
-
-
-@dataclass(frozen=True)
-class TermCard:
-    """What one feature can do to answers: bars by level, or a plot over its values."""
-
-    feature: Feature
-    term: Term
-    bars: list[tuple[str, charts.Bar]]
-    plot: charts.Plot | None
-
-    @property
-    def left_out(self) -> int:
-        """How many levels have no bar."""
-        return len(self.term.points) - len(self.bars) if isinstance(self.term, Table) else 0
-
-
 @pages.get("/")
 def form() -> str:
     """Show the form, filled in with an example."""
@@ -127,14 +102,9 @@ def answer() -> tuple[str, int]:
         prediction = service.predict(checked, explain=explain)
     except BadInput as error:
         return _form_page(service, texts, errors=error.errors), 422
-    manifest = service.model.manifest
-    shown: dict[str, Any] = {
-        "prediction": prediction,
-        "compared": compared(prediction.probability, manifest.base_rate),
-        "pushes": _pushes(service.signature, checked[0], prediction),
-        "curl": _curl(service.signature, checked[0]),
-    }
-    return _form_page(service, texts, **shown), 200
+    shown = show(service.model, checked[0], prediction)
+    curl = _curl(service.signature, checked[0])
+    return _form_page(service, texts, shown=shown, curl=curl), 200
 
 
 @pages.get("/file")
@@ -145,7 +115,7 @@ def file() -> str:
         "file.html",
         manifest=service.model.manifest,
         features=service.signature.features,
-        added=ADDED,
+        added=added_columns(service.signature.target),
         max_bytes=service.settings.max_file_bytes,
     )
 
@@ -174,7 +144,8 @@ def model() -> str:
         manifest=served.manifest,
         engine=served.engine,
         features=features,
-        terms=_term_cards(served.manifest),
+        engine_reason=served.engine_reason,
+        sums=sum_cards(served.manifest),
         charts=charts,
     )
 
@@ -194,7 +165,8 @@ def _form_page(
     texts: Mapping[str, str],
     errors: Sequence[FieldError] = (),
     example: str | None = None,
-    **shown: Any,
+    shown: Shown | None = None,
+    curl: str = "",
 ) -> str:
     """Render the form with what stands in it, and with the answer where there is one."""
     wrong = {error.field: sentence(error.message) for error in errors}
@@ -210,7 +182,8 @@ def _form_page(
         errors=errors,
         surprise=_another(len(service.model.manifest.golden), example),
         example=example,
-        **shown,
+        shown=shown,
+        curl=curl,
     )
 
 
@@ -218,63 +191,6 @@ def _another(count: int, example: str | None) -> int | None:
     """Choose the number of an example that is not the one on the page."""
     others = [i for i in range(1, count + 1) if str(i) != example]
     return random.choice(others) if others else None  # noqa: S311
-
-
-def _pushes(signature: Signature, record: Record, prediction: Prediction) -> list[Push]:
-    """Sort the contributions by size; the smallest of many are added up."""
-    contributions = prediction.contributions
-    if not isinstance(contributions, dict):
-        return []
-    rows = [
-        (title_of(feature.name), value_name(feature, value), contributions[feature.name])
-        for feature, value in zip(signature.features, record, strict=True)
-    ]
-    rows.sort(key=lambda row: -abs(row[2]))
-    if len(rows) > MOST_BARS + 1:
-        rest = sum(points for _, _, points in rows[MOST_BARS:])
-        rows[MOST_BARS:] = [(f"The other {len(rows) - MOST_BARS}", "together", rest)]
-    largest = max((abs(points) for _, _, points in rows), default=0.0)
-    bars = charts.bars((points for _, _, points in rows), largest)
-    return [Push(name, value, bar) for (name, value, _), bar in zip(rows, bars, strict=True)]
-
-
-def _term_cards(manifest: Manifest) -> list[TermCard]:
-    """Draw the terms, those first that can move an answer the furthest."""
-    if manifest.scorecard is None:
-        return []
-    features, terms = manifest.signature.features, manifest.scorecard.terms
-    seen = [_seen(manifest, feature) for feature in features]
-    reaches = [charts.reach(term, values) for term, values in zip(terms, seen, strict=True)]
-    low, high = min(low for low, _ in reaches), max(high for _, high in reaches)
-    cards = []
-    for feature, term, values in zip(features, terms, seen, strict=True):
-        if isinstance(term, Table):
-            cards.append(TermCard(feature, term, _level_bars(feature, term, low, high), None))
-        else:
-            cards.append(
-                TermCard(feature, term, [], charts.term_plot(term, feature, values, low, high))
-            )
-    ranked = sorted(zip(reaches, cards, strict=True), key=lambda pair: pair[0][0] - pair[0][1])
-    return [card for _, card in ranked]
-
-
-def _seen(manifest: Manifest, feature: Feature) -> list[float]:
-    """Give the numbers that the golden rows have for a feature."""
-    values = (row.record.get(feature.name) for row in manifest.golden)
-    return [float(value) for value in values if isinstance(value, int | float)]
-
-
-def _level_bars(
-    feature: Feature, term: Table, low: float, high: float
-) -> list[tuple[str, charts.Bar]]:
-    """Draw a table's levels: numbers in their order, names by size, the largest of many."""
-    levels = list(zip(term.levels, term.points, strict=True))
-    if feature.kind == "category" or len(levels) > MOST_ORDERED_BARS:
-        levels = sorted(levels, key=lambda level: -abs(level[1]))[:MOST_BARS]
-        levels.sort(key=lambda level: -level[1])
-    made = charts.bars((points for _, points in levels), max(-low, high))
-    names = (value_name(feature, level) for level, _ in levels)
-    return list(zip(names, made, strict=True))
 
 
 def _curl(signature: Signature, record: Record) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import floor, isfinite, log10
+
 from slipway.signature import Feature, Target, Value
 
 
@@ -12,10 +14,29 @@ def percent(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
-def signed(number: float) -> str:
+def signed(number: float, digits: int = 2) -> str:
     """Write a number with its sign, the typographic minus."""
-    text = f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
-    return "0.00" if text.endswith("0.00") and abs(number) < 0.01 else text
+    text = f"{number:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if any(figure in text for figure in "123456789") else text[1:]
+
+
+def decimals(largest: float) -> int:
+    """Give how many figures behind the point tell numbers of this size well apart."""
+    if 0.1 <= largest < 100 or largest == 0.0 or not isfinite(largest):
+        return 2
+    return min(max(3 - floor(log10(largest)), 0), 12)
+
+
+def measured(value: float, unit: str | None = None) -> str:
+    """Write a value for people, to four figures, with its unit."""
+    digits = 0 if value == 0 else 3 - floor(log10(abs(value)))
+    if -12 <= digits <= 8:
+        text = f"{value:,.{max(digits, 0)}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{value:.3e}"
+    text = text.replace("-", "\N{MINUS SIGN}")
+    return f"{text} {unit}" if unit else text
 
 
 def sentence(message: str) -> str:
