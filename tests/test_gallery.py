@@ -127,7 +127,10 @@ def fitted(name, model):
 
 
 def due(model, X):
-    return model.predict_proba(X) if hasattr(model, "classes_") else model.predict(X)
+    if not hasattr(model, "classes_"):
+        return model.predict(X)
+    probabilities = model.predict_proba(X)
+    return probabilities if len(model.classes_) > 2 else probabilities[:, 1]
 
 
 def given(answers, classes):
@@ -135,8 +138,7 @@ def given(answers, classes):
     if not classes:
         return np.array([answer["value"] for answer in answers])
     if len(classes) == 2:
-        positive = np.array([answer["probability"] for answer in answers])
-        return np.column_stack([1 - positive, positive])
+        return np.array([answer["probability"] for answer in answers])
     return np.array([[answer["probabilities"][c] for c in classes] for answer in answers])
 
 
@@ -197,7 +199,7 @@ def test_pickle_with_threads_of_its_own_survives_the_fork(tmp_path):
     model, X, y = fitted("cancer, XGBoost", PICKLE["cancer, XGBoost"])
     slipway.save(model, X, y, tmp_path / "model.pkl")
     records = json.loads(X.head(200).to_json(orient="records", double_precision=15))
-    probabilities = due(model, pd.DataFrame(records))[:, 1]
+    probabilities = due(model, pd.DataFrame(records))
     environ = {"SLIPWAY_MODEL": str(tmp_path / "model.pkl")}
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         pool = PoolManager(timeout=10)

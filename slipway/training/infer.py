@@ -79,7 +79,7 @@ def infer_signature(
         )
     if X is None:
         notes.append("ranges, descriptions and units: give rows with --data, or edit model.json")
-    return Inferred(_asked(model, Signature(tuple(features), target), X is None), notes)
+    return Inferred(_asked(model, Signature(tuple(features), target)), notes)
 
 
 def feature_names(model: Any, X: pd.DataFrame | None) -> tuple[str, ...]:
@@ -132,11 +132,8 @@ class _Hints:
     @property
     def categories(self) -> tuple[Any, ...] | None:
         """The categories of its encoders; None where no encoder reads it."""
-        found = [
-            r.step.categories_[r.position].tolist()
-            for r in self.readings
-            if hasattr(r.step, "categories_")
-        ]
+        told = (r for r in self.readings if _encodes(r.step))
+        found = [r.step.categories_[r.position].tolist() for r in told]
         if not found:
             return None
         return tuple(dict.fromkeys(c for one in found for c in one if not pd.isna(c)))
@@ -145,10 +142,17 @@ class _Hints:
     def gap_is_none(self) -> bool:
         """Whether None, not NaN, is what stands for missing."""
         return any(
-            (hasattr(r.step, "categories_") and None in r.step.categories_[r.position].tolist())
+            (_encodes(r.step) and None in r.step.categories_[r.position].tolist())
             or getattr(r.step, "missing_values", math.nan) is None
             for r in self.readings
         )
+
+    @property
+    def knows_gaps(self) -> bool:
+        """Whether a gap is more to its encoders than one more category that they do not know."""
+        told = (r.step.categories_[r.position] for r in self.readings if _encodes(r.step))
+        imputed = any(hasattr(r.step, "statistics_") for r in self.readings)
+        return imputed or any(pd.isna(c) for categories in told for c in categories.tolist())
 
     @property
     def seen(self) -> tuple[float, float] | None:
@@ -181,6 +185,10 @@ class _Hints:
         return sum(self.seen) / 2 if self.seen else None
 
 
+def _encodes(step: Any) -> bool:
+    return hasattr(step, "categories_")
+
+
 def _from_hints(name: str, hints: _Hints, notes: list[str]) -> Feature:
     """Infer a feature from the transformers alone."""
     categories = hints.categories
@@ -189,14 +197,15 @@ def _from_hints(name: str, hints: _Hints, notes: list[str]) -> Feature:
         kind = _kind_of(categories[0])
         example = categories[0]
         known = () if kind in ("flag", "number") else categories
-        return Feature(name, kind, name, example, categories=known, gap=gap)
+        nullable = hints.knows_gaps
+        return Feature(name, kind, name, example, categories=known, nullable=nullable, gap=gap)
     example = hints.middle
     if isinstance(example, str):
-        return Feature(name, "category", name, example, gap=gap)
+        return Feature(name, "category", name, example, nullable=True, gap=gap)
     if example is None:
         notes.append(f"{name}: taken for a number, with 1 for an example")
     number = 1.0 if example is None else float(f"{example:.6g}")
-    return Feature(name, "number", name, number, seen=hints.seen)
+    return Feature(name, "number", name, number, seen=hints.seen, nullable=True)
 
 
 def _kind_of(value: Any) -> Kind:
@@ -253,22 +262,15 @@ def _kind_of_column(name: str, known: pd.Series[Any]) -> Kind:
     raise SlipwayError(f"the column {name} holds {values.dtype}, which JSON cannot carry")
 
 
-def _asked(model: Any, signature: Signature, may_guess: bool) -> Signature:
-    """Ask the model what it does with a missing and an unseen value of each feature."""
+def _asked(model: Any, signature: Signature) -> Signature:
+    """Ask the model whether it does answer a missing and an unseen value of each feature."""
     features = []
     for i, feature in enumerate(signature.features):
-        unseen = None
+        closed = False
         if feature.categories:
             other = UNSEEN_TEXT if feature.kind == "category" else max(feature.categories) + 1  # type: ignore[operator]
-            unseen = _answer(model, signature, i, other)
-        closed = bool(feature.categories) and unseen is None
-        nullable = feature.nullable
-        if may_guess:
-            opened = msgspec.structs.replace(feature, nullable=True)
-            asked = (*signature.features[:i], opened, *signature.features[i + 1 :])
-            missing = _answer(model, Signature(asked, signature.target), i, None)
-            # Where a gap only counts as an unknown category, training had none.
-            nullable = missing is not None and missing != unseen
+            closed = _answer(model, signature, i, other) is None
+        nullable = feature.nullable and _answer(model, signature, i, None) is not None
         features.append(msgspec.structs.replace(feature, closed=closed, nullable=nullable))
     return Signature(tuple(features), signature.target)
 
