@@ -388,14 +388,7 @@ def test_measured_has_four_figures(value, text):
 
 
 def test_decimals_follow_the_largest_number():
-    assert [decimals(x) for x in (0.0, 1.0, 99.0, 250.0, 12345.0, 0.004, math.inf)] == [
-        2,
-        2,
-        2,
-        1,
-        0,
-        6,
-        2,
-    ]
+    largest = (0.0, 1.0, 250.0, 12345.0, 0.004, math.inf)
+    assert [decimals(each) for each in largest] == [2, 2, 2, 0, 6, 2]
     assert signed(-12345.678, 0) == "−12,346"
     assert signed(0.00004, 2) == "0.00"

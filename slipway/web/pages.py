@@ -30,6 +30,7 @@ for _write in (
     words.byte_count,
     words.inner,
     words.answer_text,
+    words.meaning,
     words.measured,
     words.percent,
     words.sentence,

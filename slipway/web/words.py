@@ -22,7 +22,7 @@ def signed(number: float, digits: int = 2) -> str:
 
 def decimals(largest: float) -> int:
     """Give how many figures behind the point tell numbers of this size well apart."""
-    if 0.1 <= largest < 100 or largest == 0.0 or not isfinite(largest):
+    if 0.1 <= largest < 1000 or largest == 0.0 or not isfinite(largest):
         return 2
     return min(max(3 - floor(log10(largest)), 0), 12)
 
@@ -62,6 +62,11 @@ def title_of(name: str) -> str:
     """Make the name of a feature into words."""
     words = name.replace("_", " ").strip()
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def meaning(feature: Feature) -> str:
+    """Give what a feature means; nothing where that was inferred and only repeats its name."""
+    return "" if feature.description == feature.name else feature.description
 
 
 def value_name(value_of: Feature | None, value: Value) -> str:
