@@ -80,7 +80,7 @@ def test_rows_are_the_same_every_time(rows):
 
 
 def test_rows_rare_destinations_make_no_wild_points(rows, manifest):
-    (dest,) = (term for term in manifest.scorecard.terms if term.feature == "dest")
+    (dest,) = (term for term in manifest.scorecard.sums[0].terms if term.feature == "dest")
     points = dict(zip(dest.levels, dest.points, strict=True))
     counts = rows.X["dest"].value_counts()
     assert counts["LEX"] == 1

@@ -17,7 +17,7 @@ import slipway
 from slipway.config import Settings
 from slipway.errors import ModelError
 from slipway.manifest import GoldenRow
-from slipway.model import Model, scorecard_scorer
+from slipway.model import Model
 from slipway.web import create_app
 
 
@@ -50,9 +50,9 @@ def test_readyz_ready_only_while_the_golden_rows_reproduce(settings):
     )
     live = app.extensions["slipway"]
     first = live.model.manifest.golden[0]
-    wrong = GoldenRow(first.record, first.probability / 2)
+    wrong = GoldenRow(first.record, first.answer / 2)
     spoiled = msgspec.structs.replace(live.model.manifest, golden=(wrong,))
-    live.model = Model(spoiled, "scorecard", scorecard_scorer(spoiled.scorecard))
+    live.model = Model(spoiled, "scorecard", spoiled.scorecard.answerer())
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["status"] == "not ready"

@@ -30,7 +30,7 @@ def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tup
         for i, feature in enumerate(signature.features)
         if feature.nullable
     ]
-    records = list(dict.fromkeys([*chosen, *odd, *single[:N_GOLDEN]]))
+    records = list(dict.fromkeys([*chosen, *single[:N_GOLDEN], *odd]))
     answers = pipeline_scorer(model, signature)(records)
     return tuple(
         GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
@@ -62,13 +62,13 @@ def _varied(feature: Feature, draw: random.Random) -> Value:
 
 
 def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
-    """Give a gap, an unseen category, and both ends of the range, where the feature takes them."""
+    """Give the upper end, a gap, an unseen category, the lower end, where the feature has them."""
     gap = None if feature.nullable else ordinary
     unseen = ordinary
     if feature.categories and not feature.closed and feature.kind == "category":
         unseen = "never seen"
     low, high = feature.ordinary if feature.kind == "number" else (None, None)
-    return gap, unseen, ordinary if low is None else low, ordinary if high is None else high
+    return ordinary if high is None else high, gap, unseen, ordinary if low is None else low
 
 
 def to_records(X: pd.DataFrame, signature: Signature) -> list[Record]:
