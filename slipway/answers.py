@@ -134,7 +134,7 @@ def score_name(model: Model) -> str:
     return "log_odds" if scorecard is not None and scorecard.is_log_odds else "score"
 
 
-def explained(model: Model, record: Record) -> dict[str, Any]:
+def explained(model: Model, record: Record) -> dict[str, Any] | None:
     """Say what each feature contributed to the score, or to the score of each class.
 
     Parameters
@@ -145,8 +145,8 @@ def explained(model: Model, record: Record) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The fields of a prediction that explain it.
+    dict or None
+        The fields of a prediction that explain it; None where a number is too large to be told.
 
     Raises
     ------
@@ -155,6 +155,8 @@ def explained(model: Model, record: Record) -> dict[str, Any]:
     """
     sums = model.explain(record)
     scores = [sum(adds.values(), start=intercept) for intercept, adds in sums]
+    if not all(map(math.isfinite, scores)):
+        return None
     intercepts, contributions = zip(*sums, strict=True)
     told = (scores, intercepts, contributions)
     names = (score_name(model), "intercept", "contributions")

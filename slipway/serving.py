@@ -167,11 +167,10 @@ class Live:
     ) -> Prediction | Failure:
         """Dress an answer, with what there is to say about it."""
         prediction = self._dress(answer)
-        if prediction is None:
+        explanation = explained(self.model, record) if explain else {}
+        if prediction is None or explanation is None:
             return Failure([NO_ANSWER])
-        extra: dict[str, Any] = {"warnings": warned} if warned else {}
-        if explain:
-            extra |= explained(self.model, record)
+        extra = {"warnings": warned} | explanation if warned else explanation
         if interval:
             extra["interval"] = interval(record)
         return msgspec.structs.replace(prediction, **extra) if extra else prediction

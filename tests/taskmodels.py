@@ -71,6 +71,7 @@ SCORECARDS = {
     "exponential": ("regression", Scorecard((Sum(1.0, terms(0.01), (Named("exp"),)),))),
     "log-odds": ("binary", Scorecard((Sum(-0.5, simple_terms(0.2)),))),
     "rare": ("binary", Scorecard((Sum(-11.0, simple_terms(0.9)),))),
+    "huge": ("binary", Scorecard((Sum(0.0, simple_terms(50.0)),))),
     "bent log-odds": ("binary", Scorecard((Sum(-0.5, terms(0.2)),))),
     "calibrated": (
         "binary",

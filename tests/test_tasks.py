@@ -160,7 +160,16 @@ def test_explain_adds_up_to_the_score(clients, name):
         start, adds = (start, adds) if key is None else (start[key], adds[key])
         assert list(adds) == [feature.name for feature in FEATURES]
         assert math.isclose(start + math.fsum(adds.values()), due, rel_tol=1e-12)
-    assert ("log_odds" in told) == (name in ("log-odds", "rare", "bent log-odds"))
+    assert ("log_odds" in told) == (name in ("log-odds", "rare", "huge", "bent log-odds"))
+
+
+def test_explain_numbers_too_large_to_be_told_is_refused(clients):
+    huge = RECORD | {"size": 1e308}
+    answer = clients["huge"].post("/predict", json=huge)
+    assert (answer.status_code, answer.json["probability"]) == (200, 1.0)
+    answer = clients["huge"].post("/predict?explain=true", json=[huge, RECORD])
+    assert answer.status_code == 207
+    assert answer.json[0]["errors"][0]["code"] == "out_of_range"
 
 
 @pytest.mark.parametrize("name", PICKLED)
@@ -276,7 +285,7 @@ def test_way_is_the_quickest_that_the_model_has(lives, name, monkeypatch):
         io.BytesIO(csv_text([RECORD]).encode()), lives[name].signature, ()
     )
     way = choose_way(header, lives[name].model)
-    assert type(way) is (FusedWay if name in ("log-odds", "rare") else ColumnsWay)
+    assert type(way) is (FusedWay if name in ("log-odds", "rare", "huge") else ColumnsWay)
     for module in ("slipway.columns", "slipway.plain"):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "polars", None)
