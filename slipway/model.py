@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         if hashlib.sha256(content).hexdigest() != manifest.sha256:
             raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
     else:
+        _limit_threads()
         # Whoever brings a bare pickle has scikit-learn; a service with a manifest may not.
         from slipway.training.adopt import adopt
 
@@ -148,6 +150,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if engine == "scorecard" and manifest.scorecard is not None:
         model = Model(manifest, "scorecard", manifest.scorecard.answerer())
     else:
+        _limit_threads()
         pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
         model = Model(manifest, "pickle", PipelineScorer(pipeline, manifest.signature))
     wrong = model.replay()
@@ -177,6 +180,12 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
         _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
     pipeline: Pipeline = pickle.loads(content)  # noqa: S301 - its hash was checked
     return pipeline
+
+
+def _limit_threads() -> None:
+    """Keep libraries that are not loaded yet to one thread, in whichever thread they are called."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def bounded(pipeline: Pipeline) -> Pipeline:
