@@ -93,8 +93,15 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def range_text(self) -> str:
-        """The range in words, with its unit."""
+        """The range in words, with its unit, and what of it training has seen."""
         unit = f" {self.unit}" if self.unit else ""
+        if self.seen is None:
+            return self._bounds_text(unit)
+        low, high = self.seen
+        return f"{self._bounds_text(unit)}, in training {low:.4g} to {high:.4g}{unit}"
+
+    def _bounds_text(self, unit: str) -> str:
+        """Say what an input may be at all."""
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}{unit}"
         if self.minimum is not None:
