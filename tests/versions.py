@@ -1,0 +1,64 @@
+"""Manifests of small model versions, made by hand, for cards and differences."""
+
+import msgspec
+
+from slipway.curve import SIGMOID
+from slipway.manifest import GoldenRow, Manifest, Training
+from slipway.scorecard import Scorecard, Slope, Steps, Sum, Table
+from slipway.signature import Feature, Signature, Target
+
+PLACE = Feature("place", "category", "Where", "sea", categories=("sea", "hill"), nullable=True)
+AGE = Feature("age", "integer", "Age", 30, unit="years", seen=(1.0, 80.0), nullable=True)
+COST = Feature("cost", "number", "Cost", 1.0, seen=(1.0, 10.0))
+HIGH = Feature("high", "flag", "High", True)
+TABLE = Table("place", ("sea", "hill"), (0.5, -0.25), -1.0, 0.1)
+STEPS = Steps("age", (18.0, 65.0), (0.3, -0.1, 0.75), 0.2)
+SLOPE = Slope("cost", 0.5, 1.0, -0.5, 0.0)
+FLAG = Table("high", (False, True), (-0.2, 0.2), 0.0, 0.0)
+YES_NO = Target("answer", "Whether it is so", ("no", "yes"), "yes")
+
+
+def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
+    """Make a manifest; without sums a pickle's."""
+    link = SIGMOID if target.positive else ()
+    made = tuple(Sum(-1.0 + i, terms, link) for i, terms in enumerate(sums))
+    return Manifest(
+        name="small",
+        title="Is it so?",
+        version=f"v-{sha256[:8]}",
+        created="2026-01-02T03:04:05+00:00",
+        sha256=sha256,
+        estimator="LogisticRegression",
+        signature=Signature(tuple(features), target),
+        scorecard=Scorecard(made, softmax=len(sums) > 1) if sums else None,
+        threshold=None,
+        base_rate=None,
+        evaluations={},
+        golden=tuple(GoldenRow(record, answer) for record, answer in golden),
+        training=Training("rows", "", "", 10, 10, 0, {}, 0.0),
+        libraries={"numpy": "2.0"},
+        reason="" if sums else "no rule for Forest as the estimator",
+    )
+
+
+ALL = version((PLACE, AGE, COST, HIGH), (TABLE, STEPS, SLOPE, FLAG))
+
+
+def with_terms(*terms, manifest=ALL, sha256="1" * 64):
+    """Exchange terms, as another training would."""
+    (total,) = manifest.scorecard.sums
+    new = {term.feature: term for term in terms}
+    total = msgspec.structs.replace(
+        total, terms=tuple(new.get(term.feature, term) for term in total.terms)
+    )
+    return msgspec.structs.replace(manifest, scorecard=Scorecard((total,)), sha256=sha256)
+
+
+def run(app, *words):
+    """Run a ``flask model`` command."""
+    return app.test_cli_runner().invoke(args=["model", *map(str, words)])
+
+
+def squeezed(text):
+    """Give the lines of a text without the spaces that align them."""
+    return [" ".join(line.split()) for line in text.splitlines()]
