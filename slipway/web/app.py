@@ -11,7 +11,7 @@ from slipway import cli
 from slipway.config import Settings
 from slipway.errors import ModelError
 from slipway.serving import Live
-from slipway.web import document, failures, headers
+from slipway.web import document, failures, headers, lane
 from slipway.web.api import api
 from slipway.web.pages import pages
 
@@ -45,6 +45,7 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     app.extensions["slipway_settings"] = settings
     app.extensions["slipway"] = _load(settings, app)
     failures.register(app)
+    lane.register(app)
     headers.register(app)
     app.register_blueprint(api)
     if with_pages:
