@@ -144,10 +144,10 @@ def test_stages_any_number_give_what_their_functions_give(engine, manifest):
             assert close(points, None if math.isnan(wanted) else wanted), (term.feature, x, wanted)
 
 
+# SQLite has no such number: it stores NULL instead.
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "spark"], indirect=True)
 def test_not_a_number_is_missing_or_refused(engine, manifest):
-    if engine.dialect == "sqlite":
-        pytest.skip("SQLite has no NaN")
     features = [feature("may", nullable=True), feature("must")]
     model = variant(
         manifest, features, Sum(0.0, (Slope("may", 1.0, 0, 0, 0.5), LINEAR), ()), target=VALUE
