@@ -178,7 +178,11 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
         if not allow_version_skew or here == "none":
             raise ModelError(f"{told}: {fix}")
         _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
-    pipeline: Pipeline = pickle.loads(content)  # noqa: S301 - its hash was checked
+    try:
+        pipeline: Pipeline = pickle.loads(content)  # noqa: S301 - its hash was checked
+    except Exception as error:
+        fix = "what it uses must be in a module that can be imported here, not in a notebook"
+        raise ModelError(f"the pickle cannot be opened: {error}; {fix}") from error
     return pipeline
 
 
@@ -233,7 +237,7 @@ class PipelineScorer:
         """Score the rows of a frame as ``frame`` builds it."""
         try:
             return self._answers(X)
-        except (ArithmeticError, LookupError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             if len(X) == 1:
                 return [self._none]
         # One record may have spoilt the others; halving finds it in few calls.

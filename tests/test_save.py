@@ -9,11 +9,12 @@ from conftest import ROOT
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 import slipway
@@ -213,3 +214,42 @@ def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
     answers = client.post("/predict", json=records).json
     due = trees.predict_proba(X)[:, 1]
     np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["boolean", object])
+def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
+    X, y = people()
+    X["alone"] = X["alone"].astype(kind)
+    X.loc[3:30, "alone"] = pd.NA if kind == "boolean" else None
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["alone", "sex"]))
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    slipway.save(pipeline, X, y, tmp_path / "model.pkl")
+    client = serve(tmp_path / "model.pkl")
+    records = json.loads(X.to_json(orient="records", double_precision=15))
+    answers = client.post("/predict", json=records).json
+    due = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename the column"),
+        (lambda X, y: (X, np.column_stack([y, y])), "one target"),
+        (lambda X, y: (X.assign(class_=pd.Timestamp("2026-01-01")), y), "JSON cannot carry"),
+        (lambda X, y: (X.assign(age=np.nan), y), "nothing but missing values"),
+    ],
+)
+def test_save_rows_that_cannot_be_served_say_why(tmp_path, change, says):
+    X, y = people()
+    X, y = change(X[["age", "class"]].fillna(1), y.astype(float))
+    with pytest.raises(SlipwayError, match=says):
+        slipway.save(DummyRegressor().fit(X, y), X, y, tmp_path / "model.pkl")
+
+
+def test_save_function_without_a_name_is_refused(tmp_path):
+    X, y = people()
+    double = FunctionTransformer(lambda column: column * 2)
+    model = make_pipeline(double, Ridge()).fit(X[["class"]], y)
+    with pytest.raises(SlipwayError, match="cannot be pickled"):
+        slipway.save(model, X[["class"]], y, tmp_path / "model.pkl")

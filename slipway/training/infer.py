@@ -8,6 +8,7 @@ an unseen value. What nobody can know is noted.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from slipway.model import frame
 from slipway.signature import Feature, Kind, Record, Signature, Target, Value
 
 MOST_CATEGORIES = 1_000
+_NOT_A_NAME = re.compile(r'["\\\x00-\x1f]')
 Answers = Callable[[Signature, Record], list[float] | None]
 
 
@@ -79,7 +81,20 @@ def infer_signature(
         )
     if X is None:
         notes.append("ranges, descriptions and units: give rows with --data, or edit model.json")
-    return Inferred(_asked(model, Signature(tuple(features), target)), notes)
+    signature = Signature(tuple(features), target)
+    _refuse_odd(model, signature)
+    return Inferred(_asked(model, signature), notes)
+
+
+def _refuse_odd(model: Any, signature: Signature) -> None:
+    """Refuse what cannot be served, before anything is made of it."""
+    for name in signature.names:
+        if _NOT_A_NAME.search(name):
+            message = "holds a quote, a backslash or a control character; rename the column"
+            raise SlipwayError(f"the name of the feature {name!r} {message}")
+    answer = _answer(model, signature, 0, signature.features[0].example)
+    if answer is not None and not signature.target.classes and len(answer) > 1:
+        raise SlipwayError(f"the model predicts {len(answer)} targets at once, where one can be")
 
 
 def feature_names(model: Any, X: pd.DataFrame | None) -> tuple[str, ...]:
@@ -197,6 +212,8 @@ def _from_hints(name: str, hints: _Hints, notes: list[str]) -> Feature:
         kind = _kind_of(categories[0])
         example = categories[0]
         known = () if kind in ("flag", "number") else categories
+        if kind == "integer":
+            example, known = int(example), tuple(map(int, categories))
         nullable = hints.knows_gaps
         return Feature(name, kind, name, example, categories=known, nullable=nullable, gap=gap)
     example = hints.middle
@@ -226,6 +243,9 @@ def _from_column(name: str, column: pd.Series[Any], hints: _Hints) -> Feature:
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     kind = _kind_of_column(name, known)
     shared: dict[str, Any] = {"nullable": nullable, "dtype": "category" if categorical else ""}
+    if nullable and isinstance(column.dtype, pd.BooleanDtype):
+        # scikit-learn makes numbers of pandas' own flags as soon as one is missing.
+        shared["dtype"] = "float64"
     if kind in ("number", "integer"):
         middle = known.astype(float).sort_values().iloc[len(known) // 2]
         example: Value = int(middle) if kind == "integer" else float(middle)
@@ -287,5 +307,5 @@ def _answer(model: Any, signature: Signature, i: int, value: Value) -> list[floa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return list(np.ravel(answer(X)).tolist())
-    except (ValueError, TypeError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None

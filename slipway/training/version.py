@@ -75,7 +75,12 @@ def save(
         The model cannot be served; the message says why, and what to do.
     """
     made = describe_model(model, X, y, name=name, title=title, positive=positive)
-    return write(pickle.dumps(model, protocol=5), made.manifest, Path(path))
+    try:
+        content = pickle.dumps(model, protocol=5)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        fix = "functions must have a name, in a module that the service can import"
+        raise SlipwayError(f"the model cannot be pickled: {error}; {fix}") from error
+    return write(content, made.manifest, Path(path))
 
 
 def describe_model(
@@ -91,7 +96,7 @@ def describe_model(
     """Describe a fitted model of one's own, without writing anything; see ``save``."""
     started = time.perf_counter()
     rows = _rows(model, X)
-    labels = None if y is None else pd.Series(y)
+    labels = None if y is None else _labels(y)
     target = "target" if labels is None else str(labels.name or "target")
     threshold, chosen = learned_threshold(model)
     positive = positive or chosen
@@ -142,13 +147,25 @@ def _rows(model: Any, X: Any) -> pd.DataFrame | None:
         return None
     if not isinstance(X, pd.DataFrame):
         values = np.asarray(X)
-        return pd.DataFrame(values, columns=[f"x{i}" for i in range(values.shape[1])])
+        names = [f"x{i}" for i in range(values.shape[1])]
+        return pd.DataFrame(values, columns=names).infer_objects()
     rows = X.set_axis(X.columns.map(str), axis=1)
-    names = list(feature_names(model, rows))
-    absent = [name for name in names if name not in rows]
+    wanted = list(feature_names(model, rows))
+    absent = [name for name in wanted if name not in rows]
     if absent:
         raise SlipwayError(f"the rows lack columns of the model: {', '.join(absent)}")
-    return rows[names]
+    return rows[wanted]
+
+
+def _labels(y: Any) -> pd.Series[Any]:
+    """Give the target as one column."""
+    if isinstance(y, pd.Series):
+        return y
+    labels = pd.DataFrame(y)
+    if labels.shape[1] != 1:
+        raise SlipwayError(f"y has {labels.shape[1]} columns, where one target can be served")
+    # The column of an array is only called by its number.
+    return labels.iloc[:, 0] if isinstance(y, pd.DataFrame) else labels.iloc[:, 0].rename("target")
 
 
 def _base_rate(target: Target, labels: pd.Series[Any] | None) -> float | None:
@@ -195,6 +212,9 @@ def describe(
     """
     shown = X if held_out is None else held_out
     golden = golden_rows(signature, model, shown)
+    if not golden:
+        message = "the model refuses every record that could be made up for it"
+        raise SlipwayError(f"{message}; give its training rows, with --data or as X")
     records = [tuple(row.record[name] for name in signature.names) for row in golden]
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
