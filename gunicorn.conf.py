@@ -5,11 +5,12 @@ all server processes for one ``POST /predict`` over 32 kept-alive connections.
 """
 
 import gc
+import os
 from typing import Any
 
-# Threads, because four slow request bodies would stop four sync workers altogether. They cost
-# as much as sync workers (241 against 243 µs); 1, 2 and 8 threads were no better than 4.
-worker_class = "gthread"
+# One loop reads all clients and answers what is short; its threads take what is long or unusual
+# (docs/worker.md). SLIPWAY_LANE=0, or --worker-class gthread, goes back to Gunicorn's own.
+worker_class = "gthread" if os.environ.get("SLIPWAY_LANE") == "0" else "slipway.worker.LoopWorker"
 threads = 4
 
 # gunicorn_h1c, the parser in C, is used because it is installed: 241 against 272 µs.

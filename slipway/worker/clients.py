@@ -1,0 +1,127 @@
+"""A client's connection, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import TConn
+
+from slipway.errors import SlipwayError
+from slipway.worker.request import Request
+
+# How long a client may take over its headers, and then over its body.
+PATIENCE = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
+# A large body may take longer, as long as it comes at this rate.
+BYTES_A_SECOND = 16 * 1024
+# How long a client may take to receive one piece of an answer.
+SEND_SECONDS = 30.0
+
+IDLE, READING, QUEUED, SENDING, DRAINING, CLOSED = range(6)
+NEVER = math.inf
+
+
+class TooSlow(SlipwayError):
+    """The client takes too long over its request."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("the request took too long to arrive")
+
+
+class Client:
+    """A connection as the loop sees it.
+
+    Attributes
+    ----------
+    environ : dict
+        What all its requests have in common.
+    data : bytes or bytearray
+        What has come and is not yet answered.
+    request : Request or None
+        The one being collected or answered.
+    out : bytes
+        What is still to be sent; the connection goes on after it if ``keep`` says so.
+    state : int
+        What is done with what comes next.
+    masked : bool
+        Whether the loop does not want to hear when more comes.
+    since : float
+        When its request was complete.
+    deadline : float
+        When the loop's patience ends.
+    """
+
+    __slots__ = (
+        *("sock", "fd", "address", "server", "environ", "data", "request"),
+        *("out", "keep", "state", "masked", "since", "deadline"),
+    )
+
+    def __init__(
+        self, sock: socket.socket, address: Any, server: Any, environ: dict[str, Any]
+    ) -> None:
+        self.sock, self.fd, self.address, self.server = sock, sock.fileno(), address, server
+        self.environ = environ
+        self.data: bytes | bytearray = b""
+        self.request: Request | None = None
+        self.out = b""
+        self.keep = False
+        self.state = IDLE
+        self.masked = False
+        self.since = self.deadline = 0.0
+
+
+class Punctual(SocketUnreader):  # type: ignore[misc]
+    """Gunicorn's way to read a socket, for clients that keep up.
+
+    Only the time spent waiting counts, so that a busy service is not held against its client.
+    """
+
+    def __init__(self, sock: socket.socket, data: bytes) -> None:
+        super().__init__(sock)
+        self._data = data
+        self._left = PATIENCE
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Read a piece; what the loop has read comes first, in Gunicorn's portions."""
+        if self._data:
+            size = max(size_hint or 0, self.mxchunk)
+            piece, self._data = self._data[:size], self._data[size:]
+            return piece
+        if self._left <= 0:
+            raise TooSlow
+        began = time.monotonic()
+        self.sock.settimeout(min(self._left, PATIENCE))
+        try:
+            data: bytes = super().chunk(size_hint)
+        except TimeoutError:
+            raise TooSlow from None
+        finally:
+            self.sock.settimeout(SEND_SECONDS)
+        self._left += len(data) / BYTES_A_SECOND - (time.monotonic() - began)
+        return data
+
+    def rest(self) -> bytes:
+        """Give what came after the request."""
+        return bytes(self.take_buffered()) + self._data
+
+
+class HandedOver(TConn):  # type: ignore[misc]
+    """A connection as Gunicorn's own code sees it, with what has been read of it so far."""
+
+    def __init__(self, cfg: Any, client: Client) -> None:
+        super().__init__(cfg, client.sock, client.address, client.server)
+        self.parser = get_parser(cfg, client.sock, client.address)
+        self.parser.unreader = Punctual(client.sock, bytes(client.data))
+        self.initialized = True
+
+    def init(self) -> None:
+        """Bound how long the client may take to receive a piece of the answer."""
+        self.sock.settimeout(SEND_SECONDS)

@@ -1,0 +1,230 @@
+"""The loop worker against Gunicorn's gthread: the same bytes for valid, odd and broken requests."""
+
+import random
+import re
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import running
+
+ECHO = '''
+import hashlib
+
+LEFT_OUT = ("wsgi.", "gunicorn.", "REMOTE_PORT", "SERVER_PORT")
+
+
+def app(environ, start_response):
+    """Answer what the server made of the request."""
+    read = environ["wsgi.input"].read()
+    seen = sorted((k, str(v)) for k, v in environ.items() if not k.startswith(LEFT_OUT))
+    seen += [environ["wsgi.url_scheme"], len(read), hashlib.sha256(read).hexdigest()]
+    body = repr(seen).encode()
+    length = [] if environ["QUERY_STRING"] == "stream" else [("Content-Length", str(len(body)))]
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", "x"), *length])
+    return [body]
+'''
+
+METHODS = [
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"OPTIONS",
+    b"PUT",
+    b"CONNECT",
+    b"get",
+    b"G",
+    b"PO ST",
+    b"P\0T",
+]
+TARGETS = [
+    *(b"/", b"/predict", b"/predict_file", b"/a%2Fb%00%ff", b"//evil/x", b"/x?y=1&z", b"/x?stream"),
+    *(b"/x#y", b"*", b"evil:80", b"http://evil/x?y", b"http://[x", b"x", b"", b"/\xe9", b"/a b"),
+    *(b"/" + b"a" * 4200, b"/x?" + b"y" * 3000, b"/..//./x;p", b"/\x7f", b"/\t", b"?q", b"///"),
+]
+VERSIONS = [b"HTTP/1.1"] * 6 + [
+    *(
+        b"HTTP/1.0",
+        b"HTTP/0.9",
+        b"HTTP/2.0",
+        b"HTTP/1.2",
+        b"http/1.1",
+        b"HTTP/1.1 ",
+        b"HTTP/11",
+        b"",
+    ),
+]
+N_CASES = 2000
+LENGTHS = [
+    *(b"Content-Length: 3", b"Content-Length: 0", b"content-length:3", b"Content-Length: +3"),
+    *(b"Content-Length: 3, 3", b"Content-Length: -1", b"Content-Length: 0x3", b"Content-Length:"),
+    *(b"Content-Length: 3\r\nContent-Length: 3", b"Content-Length: 3\r\nContent-Length: 4"),
+    *(b"Content-Length: \xb2", b"Content-Length: 99999999999", b"Content-Length : 3"),
+    *(b"Content_Length: 3", b"Content-Length: 03", b"Content-Length: 70000", b"Content-Length: 3 "),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: Chunked", b"Transfer-Encoding: gzip"),
+    *(b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked\r\nContent-Length: 3"),
+    *(b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding: chunked, chunked"),
+    *(b"Transfer_Encoding: chunked", b"Transfer-Encoding:chunked\r\nTransfer-Encoding: x"),
+]
+HEADERS = [
+    *(b"Host: a", b"Host: a\r\nHost: b", b"Host:", b"host: evil", b"Host: a b", b"Accept: */*"),
+    *(
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"Connection: Upgrade, close",
+        b"Upgrade: x",
+    ),
+    *(
+        b"Connection: CLOSE",
+        b"Connection: close\r\nConnection: keep-alive",
+        b"Expect: 100-continue",
+    ),
+    *(b"Expect: tea", b"SCRIPT_NAME: /x", b"Script-Name: /x", b"PATH_INFO: /x", b"Path-Info: /x"),
+    *(b"X-Forwarded-Proto: https", b"X-Forwarded-Proto: http", b"X-Forwarded-Ssl: on"),
+    *(b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Host: evil", b"X-Forwarded-Prefix: /x"),
+    *(b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http", b"X_Forwarded_Proto: https"),
+    *(b"Content-Type: application/json", b"Content-Type: a\r\nContent-Type: b", b"Cookie: a=b"),
+    *(b"Cookie: a\r\nCookie: b", b"A: b\r\n c", b"A: b\r\n\tc", b" A: b", b"A : b", b"A\0: b"),
+    *(b"A: \0", b"A: b\x7f", b"A: \xe9", b"A: b\nC: d", b"A: b\rC: d", b"A", b": b", b"A:b:c"),
+    *(b"A" * 200 + b": b", b"A: " + b"b" * 8300, b"(A): b", b"A\xe9: b", b"A: \t b \t", b"A:"),
+    *(
+        b"\r\n".join(b"A%d: b" % i for i in range(105)),
+        b"Referer: x",
+        b"Proxy: evil",
+        b"TE: trailers",
+    ),
+    *(b"Http-Host: evil", b"Remote-Addr: 9.9.9.9", b"Trailer: A", b"Keep-Alive: timeout=9"),
+]
+BODIES = [
+    *(
+        b"",
+        b"abc",
+        b"ab",
+        b"abcd",
+        b"abcGET /second HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\n",
+        b"x" * 70000,
+    ),
+    *(b"3\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\nA: b\r\n\r\n", b"3;x=y\r\nabc\r\n0\r\n\r\n"),
+    *(
+        b"g\r\nabc\r\n0\r\n\r\n",
+        b"3\nabc\n0\n\n",
+        b"-1\r\n\r\n",
+        b"3\r\nabcd\r\n0\r\n\r\n",
+        b"3\r\nab",
+    ),
+]
+WHOLE = [
+    *(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\r\n",
+        b"GET / HTTP/1.1\n\n",
+        b"\r\n\r\n",
+        b"\r\n",
+    ),
+    *(b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 30, b"GET / HTTP/1.1\r\n" * 3 + b"\r\n", b"\n"),
+    *(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 5, b"A" * 20000),
+    *(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n\r\n", b"GET  / HTTP/1.1\r\n\r\n"),
+    *(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 4000, b"GET / HTTP/1.1\r\nA: " + b"b" * 20000),
+]
+
+
+def one(chance):
+    """A request of odd parts; most parts of most requests are right."""
+    method = chance.choice(METHODS) if chance.random() < 0.2 else chance.choice([b"GET", b"POST"])
+    target = chance.choice(TARGETS) if chance.random() < 0.4 else b"/predict"
+    version = chance.choice(VERSIONS)
+    headers = [b"Host: a"] if chance.random() < 0.8 else []
+    headers += chance.sample(HEADERS, chance.choice([0, 0, 1, 1, 2, 3]))
+    body = b""
+    if chance.random() < 0.7:
+        headers += [chance.choice(LENGTHS)]
+        body = chance.choice(BODIES)
+    if chance.random() < 0.3:
+        headers += [b"Content-Length: %d" % len(body)]
+    chance.shuffle(headers)
+    return b"\r\n".join([b" ".join([method, target, version]), *headers, b"", b""]) + body
+
+
+def spoiled(chance, data):
+    """Cut bytes out, or put some in."""
+    at = chance.randrange(len(data) + 1)
+    some = chance.choice([b"\r", b"\n", b"\0", b" ", b":", b"\r\n", b"\xff", b"\t", b""])
+    return data[:at] + some + data[at + chance.choice([0, 0, 1, 3]) :]
+
+
+def made(chance):
+    data = chance.choice(WHOLE) if chance.random() < 0.05 else one(chance)
+    if chance.random() < 0.2:
+        data += one(chance)
+    return spoiled(chance, data) if chance.random() < 0.25 else data
+
+
+def told(port, data, cut):
+    """Send bytes, in two pieces if there is a cut, and take all that comes back."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        answer = b""
+        try:
+            sock.sendall(data[:cut])
+            if cut < len(data):
+                time.sleep(0.003)
+                sock.sendall(data[cut:])
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        try:
+            while more := sock.recv(65536):
+                answer += more
+        except ConnectionResetError:
+            pass
+    # The words of a refusal depend on where Gunicorn's reads of 8 KiB end.
+    return re.sub(rb"\r\nDate: [^\r]*|Content-Length: \d+\r\n\r\n<html>[^\0]*?</html>", b"", answer)
+
+
+def refused_earlier(threads, loop):
+    """Whether the loop refused what Gunicorn, having read a part, would wait for the rest of."""
+    return re.fullmatch(
+        re.escape(threads) + rb"HTTP/1.1 4\d\d [^\r]*\r\nConnection: close\r\n.*", loop, re.S
+    )
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """The ports of gthread and of the loop, both answering what they made of a request."""
+    folder = tmp_path_factory.mktemp("echo")
+    (folder / "echo.py").write_text(ECHO)
+    words = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
+    words += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
+    with (
+        running(*words, "--worker-class=gthread", "--threads=8") as (threads, _),
+        running(*words, "--worker-class=slipway.worker.LoopWorker", "--threads=8") as (loop, _),
+    ):
+        yield [int(base.rpartition(":")[2]) for base in (threads, loop)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_worker_any_bytes_get_the_bytes_of_gthread(servers, seed):
+    chance = random.Random(seed)
+    cases = [made(chance) for _ in range(N_CASES)]
+    # Each fourth comes in two pieces, one of them the end of its head.
+    cuts = [
+        chance.randrange(len(data) + 1) if i % 4 == 0 else len(data) for i, data in enumerate(cases)
+    ]
+
+    def both(data, cut):
+        return [told(port, data, cut) for port in servers]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(both, cases, cuts))
+    differ = [
+        (data[:300], cut, *pair)
+        for data, cut, pair in zip(cases, cuts, answers, strict=True)
+        if pair[0] != pair[1] and not (cut < len(data) and refused_earlier(*pair))
+    ]
+    assert not differ, f"{len(differ)}: {differ[:2]}"
+    # The cases are of use only if many are answered, and many refused.
+    assert sum(pair[0].startswith(b"HTTP/1.1 200") for pair in answers) > len(cases) // 20
+    assert sum(pair[0].startswith(b"HTTP/1.1 4") for pair in answers) > len(cases) // 20
