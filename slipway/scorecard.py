@@ -30,7 +30,7 @@ class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
     """Points by category, for a missing value, and for one that training has not seen."""
 
     feature: str
-    levels: tuple[str | int | bool, ...]
+    levels: tuple[str | bool | int | float, ...]
     points: tuple[float, ...]
     missing: float
     unseen: float

@@ -7,13 +7,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from slipway.config import Settings
 from slipway.errors import ModelError
@@ -90,6 +92,19 @@ def test_model_add_file_that_is_no_model_is_refused_in_one_line(tmp_path, conten
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "model.pkl").exists()
+
+
+def test_model_add_rows_keep_codes_that_look_like_numbers(tmp_path):
+    codes = pd.DataFrame({"code": ["01", "02", "10"] * 20})
+    encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["code"]))
+    model = make_pipeline(encoder, LogisticRegression()).fit(codes, codes["code"] == "01")
+    (tmp_path / "codes.pkl").write_bytes(pickle.dumps(model))
+    codes.to_csv(tmp_path / "train.csv", index=False)
+    words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
+    done = flask("model", "add", tmp_path / "codes.pkl", *words)
+    assert done.returncode == 0, done.stderr
+    feature = read_manifest(tmp_path / "model.pkl").signature.by_name["code"]
+    assert feature.categories == ("01", "02", "10")
 
 
 def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):

@@ -13,6 +13,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -20,6 +21,7 @@ from sklearn.svm import LinearSVC
 import slipway
 from slipway.config import Settings
 from slipway.errors import SlipwayError
+from slipway.training.version import describe_model
 from slipway.web import create_app
 
 
@@ -234,7 +236,7 @@ def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename the column"),
+        (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename it"),
         (lambda X, y: (X, np.column_stack([y, y])), "one target"),
         (lambda X, y: (X.assign(class_=pd.Timestamp("2026-01-01")), y), "JSON cannot carry"),
         (lambda X, y: (X.assign(age=np.nan), y), "nothing but missing values"),
@@ -253,3 +255,68 @@ def test_save_function_without_a_name_is_refused(tmp_path):
     model = make_pipeline(double, Ridge()).fit(X[["class"]], y)
     with pytest.raises(SlipwayError, match="cannot be pickled"):
         slipway.save(model, X[["class"]], y, tmp_path / "model.pkl")
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, 1.5, 2.5], [True, False], [1, 2, 3]], ids=["floats", "flags", "integers"]
+)
+def test_save_categories_that_are_no_texts_are_encoded_as_in_training(tmp_path, values):
+    X, y = people()
+    X = pd.DataFrame({"c": pd.Categorical(np.resize(values, len(X))), "other": X["class"]})
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]))
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    slipway.save(pipeline, X, y, tmp_path / "model.pkl")
+    records = json.loads(X.to_json(orient="records", double_precision=15))
+    answers = serve(tmp_path / "model.pkl").post("/predict", json=records).json
+    due = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+
+
+def of_category(X):
+    """A function that only pandas' own categories get through."""
+    kept = [X[name].cat.codes if X[name].dtype == "category" else X[name] * 0 for name in X]
+    return np.column_stack(kept)
+
+
+def test_save_column_type_that_json_cannot_carry_is_refused(tmp_path):
+    X = pd.DataFrame({"c": pd.Categorical(np.resize([0.5, 1.5], 60))})
+    model = make_pipeline(FunctionTransformer(of_category), Ridge()).fit(X, X["c"].astype(float))
+    with pytest.raises(SlipwayError, match="the type of a column is lost"):
+        slipway.save(model, X, X["c"], tmp_path / "model.pkl")
+
+
+def test_save_threshold_inside_a_search_and_a_pipeline_is_kept(tmp_path, tumours):
+    X, y = tumours
+    inner = FixedThresholdClassifier(
+        LogisticRegression(), threshold=0.9, response_method="predict_proba"
+    )
+    searched = GridSearchCV(
+        make_pipeline(StandardScaler(), inner), {"standardscaler__with_mean": [True]}, cv=2
+    )
+    manifest = slipway.save(searched.fit(X, y), X, y, tmp_path / "model.pkl")
+    assert manifest.threshold == 0.9
+    answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
+    assert [a["label"] for a in answers] == list(searched.predict(X))
+
+
+def test_save_labels_that_do_not_follow_from_probabilities_are_warned_of(tmp_path):
+    draw = np.random.default_rng(0)
+    X = pd.DataFrame({"a": draw.normal(size=60), "b": draw.normal(size=60)})
+    y = X["a"] + draw.normal(size=60) > 0
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model[-1].classes_ = model[-1].classes_[::-1]
+    model[-1].predict = lambda _: np.full(len(X), True)
+    with pytest.warns(UserWarning, match="does not follow from its probabilities"):
+        describe_model(model, X, y)
+
+
+def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
+    X = pd.DataFrame({"c": np.resize([0.5, 1.5, 2.5], 60)})
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(X, X["c"] == 0.5)
+    manifest = slipway.save(model, X, X["c"] == 0.5, tmp_path / "model.pkl")
+    assert manifest.reason == "a step refuses unknown values of c"
+    client = serve(tmp_path / "model.pkl")
+    answers = client.post("/predict", json=[{"c": 0.5}, {"c": 1.0}])
+    assert answers.status_code == 207
+    assert answers.json[0]["label"] == "True"
+    assert [error["code"] for error in answers.json[1]["errors"]] == ["out_of_range"]

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.column import REFUSED, Column, Intervals, Levels, Line, Values
+from slipway.compiler.column import (
+    REFUSED,
+    Column,
+    Intervals,
+    Levels,
+    Line,
+    NotAScorecard,
+    Values,
+    is_gap,
+)
 from slipway.curve import Affine, Pieces, Stage
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Value
@@ -31,7 +40,13 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
     Returns
     -------
     Term
+
+    Raises
+    ------
+    NotAScorecard
+        The signature lets an input pass for which a step raises.
     """
+    _refuse_unanswered(feature, [column for column, _ in weighed])
     missing = _total((column.missing, weight) for column, weight in weighed)
     by_level = [isinstance(c, Values) and isinstance(c.domain, Levels) for c, _ in weighed]
     if feature.kind == "flag":
@@ -48,6 +63,17 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
         return _of_pieces(feature, *parts.popitem(), missing)
     bent = tuple(Bent(feature.name, path, pieces, 0.0) for path, pieces in parts.items())
     return Mixed(feature.name, bent, missing)
+
+
+def _refuse_unanswered(feature: Feature, columns: Sequence[Column]) -> None:
+    """Refuse a feature for whose gaps or unseen values the pipeline has no answer."""
+    if feature.nullable and any(c.missing is REFUSED or is_gap(c.missing) for c in columns):
+        raise NotAScorecard(f"a step refuses a missing {feature.name}")
+    if feature.closed or feature.kind == "flag":
+        return
+    told = (c for c in columns if isinstance(c, Values) and isinstance(c.domain, Levels))
+    if any(c.unseen is REFUSED for c in told):
+        raise NotAScorecard(f"a step refuses unknown values of {feature.name}")
 
 
 def centred(total: Sum, X: pd.DataFrame) -> Sum:

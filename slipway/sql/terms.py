@@ -106,16 +106,20 @@ def _bent(columns: Columns, term: Bent, x: exp.Column) -> exp.Expr:
     return along(columns, (*term.path, term.pieces), x)
 
 
-def _levels(feature: Feature, term: Term) -> tuple[dict[str | int | bool, exp.Expr], exp.Expr]:
+def _levels(
+    feature: Feature, term: Term
+) -> tuple[dict[str | bool | int | float, exp.Expr], exp.Expr]:
     """Give the points by level, and those of any other; a closed feature has no other."""
     if not isinstance(term, Table):
         raise TypeError(f"a category has a table of points, not {type(term).__name__}")
     unseen = number(term.unseen)
     pairs = zip(term.levels, term.points, strict=True)
-    levels: dict[str | int | bool, exp.Expr] = {key: number(each) for key, each in pairs}
+    levels: dict[str | bool | int | float, exp.Expr] = {key: number(each) for key, each in pairs}
     if feature.closed and feature.categories:
-        known = {category: levels.get(category, unseen) for category in feature.categories}
-        return dict(known), exp.Null()
+        kept = feature.categories
+        known: dict[str | bool | int | float, exp.Expr]
+        known = {category: levels.get(category, unseen) for category in kept}
+        return known, exp.Null()
     return levels, unseen
 
 
@@ -130,7 +134,7 @@ def _number_lookup(x: exp.Column, levels: dict[float, exp.Expr], unseen: exp.Exp
 
 
 def _text_lookup(
-    x: exp.Column, levels: dict[str | int | bool, exp.Expr], unseen: exp.Expr
+    x: exp.Column, levels: dict[str | bool | int | float, exp.Expr], unseen: exp.Expr
 ) -> exp.Expr:
     """Look a text up; among many levels by two of its characters first.
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
 from slipway.training.version import describe_model
@@ -82,7 +83,7 @@ def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | No
         The file is not CSV.
     """
     try:
-        rows = pd.read_csv(path)
+        rows = pd.read_csv(path, dtype=dict.fromkeys(_texts(model), str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ModelError(f"{path.name} is not a CSV file: {error}") from error
     names = getattr(model, "feature_names_in_", None)
@@ -92,3 +93,11 @@ def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | No
     others = [column for column in rows.columns if column not in set(names)]
     X = rows.drop(columns=others)
     return X, rows[others[0]] if len(others) == 1 else None
+
+
+def _texts(model: Any) -> list[str]:
+    """Name the columns that encoders know as texts, because a text can look like a number."""
+    names = tuple(map(str, getattr(model, "feature_names_in_", ())))
+    readings = (each for each in find_readings(model, names) if hasattr(each.step, "categories_"))
+    known = ((each.feature, each.step.categories_[each.position]) for each in readings)
+    return [feature for feature, all_ in known if any(isinstance(c, str) for c in all_)]

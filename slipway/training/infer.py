@@ -89,8 +89,8 @@ def infer_signature(
 def _refuse_odd(model: Any, signature: Signature) -> None:
     """Refuse what cannot be served, before anything is made of it."""
     for name in signature.names:
-        if _NOT_A_NAME.search(name):
-            message = "holds a quote, a backslash or a control character; rename the column"
+        if _NOT_A_NAME.search(name) or not name.strip():
+            message = "is empty, or holds a quote, a backslash or a control character; rename it"
             raise SlipwayError(f"the name of the feature {name!r} {message}")
     answer = _answer(model, signature, 0, signature.features[0].example)
     if answer is not None and not signature.target.classes and len(answer) > 1:
@@ -242,7 +242,9 @@ def _from_column(name: str, column: pd.Series[Any], hints: _Hints) -> Feature:
     none = any(value is None for value in column)
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     kind = _kind_of_column(name, known)
-    shared: dict[str, Any] = {"nullable": nullable, "dtype": "category" if categorical else ""}
+    shared: dict[str, Any] = {"nullable": nullable}
+    if categorical and kind in ("category", "integer"):
+        shared["dtype"] = "category"
     if nullable and isinstance(column.dtype, pd.BooleanDtype):
         # scikit-learn makes numbers of pandas' own flags as soon as one is missing.
         shared["dtype"] = "float64"
@@ -260,7 +262,7 @@ def _from_column(name: str, column: pd.Series[Any], hints: _Hints) -> Feature:
         return Feature(name, kind, name, bool(example), **shared)
     texts = column.cat.categories if categorical else known.unique()
     every = tuple(dict.fromkeys([*(hints.categories or ()), *sorted(map(str, texts))]))
-    if len(every) > MOST_CATEGORIES and hints.categories is None:
+    if len(every) > MOST_CATEGORIES and hints.categories is None and not categorical:
         every = ()
     shared["gap"] = "none" if none or hints.gap_is_none else "nan"
     return Feature(name, kind, name, str(example), categories=every, **shared)

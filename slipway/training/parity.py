@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
-from slipway.model import TOLERANCE, frame, pipeline_scorer
-from slipway.scorecard import Scorecard
+from slipway.errors import SlipwayError
+from slipway.manifest import Manifest
+from slipway.model import TOLERANCE, Model, frame, pipeline_scorer
+from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
+
+MOST_COMPARED = 2_000
+# Columns of 32-bit floats are rounded in training, and not here.
+FRAME_TOLERANCE = 1e-5
 
 
 def compiled(
@@ -55,6 +62,57 @@ def _difference(
     X = frame(signature, [records[row] for row in rows[:100]])
     try:
         step = differing_step(model, signature, X)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         step = f"a step that refuses a row: {error}"
     return f"its scorecard differs from it by {worst:.1e} on {len(rows)} rows, first after {step}"
+
+
+def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) -> None:
+    """Hold the answers to checked records against those to the rows as they were given.
+
+    A column may have had a type in training that a record cannot bring back.
+
+    Parameters
+    ----------
+    model : estimator
+    manifest : Manifest
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The rows, as ``fit`` took them.
+    records : list of tuple
+        The same rows as records.
+
+    Raises
+    ------
+    SlipwayError
+        The model refuses the rows, or gives them other answers.
+    """
+    some = X[:MOST_COMPARED]
+    target = manifest.signature.target
+    try:
+        labels = model.predict(some)
+        theirs = model.predict_proba(some) if target.classes else np.ravel(labels)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
+    if target.positive is not None:
+        theirs = theirs[:, target.classes.index(target.positive)]
+    served = Model(manifest, "pickle", pipeline_scorer(model, manifest.signature))
+    answers = served.score(records[:MOST_COMPARED])
+    size = np.maximum(1.0, np.abs(theirs))
+    differs = ~(np.abs(np.array(answers) - theirs) <= FRAME_TOLERANCE * size)
+    if differs.any():
+        row = int(np.argwhere(differs)[0][0])
+        raise SlipwayError(
+            f"as JSON carries it, row {row} gets {answers[row]!r} where the model itself gives "
+            f"{theirs[row]!r}: the type of a column is lost on the way"
+        )
+    if target.classes:
+        _compare_labels(served, answers, labels)
+
+
+def _compare_labels(served: Model, answers: list[Answer], labels: Any) -> None:
+    """Warn where a model's own labels do not follow from its probabilities, as with ``SVC``."""
+    pairs = zip(answers, labels, strict=True)
+    others = sum(served.label(answer) != str(label) for answer, label in pairs)
+    if others:
+        message = f"on {others} rows the model's predict does not follow from its probabilities"
+        warnings.warn(f"{message}; the service gives the most probable class", stacklevel=2)

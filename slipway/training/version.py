@@ -26,7 +26,7 @@ from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_m
 from slipway.signature import Signature, Target
 from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
-from slipway.training.parity import compiled
+from slipway.training.parity import check_rows, compiled
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,17 @@ def describe_model(
             seconds=round(time.perf_counter() - started, 1),
         ),
     )
+    if rows is not None:
+        given = X if not hasattr(model, "feature_names_in_") else X[list(model.feature_names_in_)]
+        check_rows(model, manifest, given, to_records(rows, signature))
     return Described(manifest, inferred.notes)
 
 
 def learned_threshold(model: Any) -> tuple[float | None, str | None]:
     """Give the threshold that a model brings with it, and the class that it is for."""
-    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    last = model
+    while isinstance(last, Pipeline) or hasattr(last, "best_estimator_"):
+        last = last.steps[-1][1] if isinstance(last, Pipeline) else last.best_estimator_
     if type(last) not in (FixedThresholdClassifier, TunedThresholdClassifierCV):
         return None, None
     if last.response_method == "decision_function":
