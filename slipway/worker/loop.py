@@ -27,7 +27,7 @@ BUDGET = 0.01
 MAX_WAIT = 1.0
 # A thread that computes holds Python's lock this long while the loop waits for it; Python's
 # own 5 ms, two or three times a request, were a delay of 15 ms.
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 RECEIVE = 64 * 1024
 ACCEPT_BUSY = 64
 
