@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from benchmarks import arrays, csvfiles, load, steps, table
 from benchmarks.inputs import Inputs
-from benchmarks.services import ROOT, SERVICES, SLIPWAY, TUTORIAL, Service, running
+from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, TUTORIAL, Service, running
 from slipway.config import Settings
 from slipway.manifest import read_manifest
 
@@ -75,7 +75,10 @@ def _loads(chosen: Sequence[Service], inputs: Inputs, rounds: int, seconds: int)
         for service in _turned(chosen, number):
             _tell(f"round {number + 1}: {service.name}")
             with running(service, record) as answering:
-                runs[service.name].append(load.measure(answering, inputs.record_file, seconds))
+                hundred = inputs.hundred_file if service in (SLIPWAY, THREADS) else None
+                record_file, keeps_up = inputs.record_file, service != TUTORIAL
+                made = load.measure(answering, record_file, seconds, keeps_up, hundred)
+                runs[service.name].append(made)
     return runs
 
 

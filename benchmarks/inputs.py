@@ -60,6 +60,13 @@ class Inputs:
         return file
 
     @cached_property
+    def hundred_file(self) -> Path:
+        """The file that holds a hundred of the record as one JSON array."""
+        file = self.record_file.with_name("hundred.json")
+        file.write_text(json.dumps([self.record] * 100))
+        return file
+
+    @cached_property
     def array(self) -> bytes:
         """Real records as one JSON array, with null for what is missing."""
         rows = self.rows.iloc[:N_ARRAY].astype("object")

@@ -6,9 +6,10 @@ import json
 import resource
 import subprocess
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import processes, steady
 from benchmarks.services import Running
 
 CONNECTIONS = 32
@@ -34,6 +35,10 @@ class Load:
         Seconds.
     others : float
         Cores that other programs of the machine used meanwhile.
+    steady_p50, steady_p99 : float
+        Milliseconds, at a fixed rate.
+    hundred : float
+        Records a second, sent a hundred in an array; 0 where the service takes none.
     """
 
     rate: float
@@ -43,9 +48,14 @@ class Load:
     pss: float
     first_answer: float
     others: float
+    steady_p50: float
+    steady_p99: float
+    hundred: float
 
 
-def measure(service: Running, record: Path, seconds: int) -> Load:
+def measure(
+    service: Running, record: Path, seconds: int, steadily: bool = True, hundred: Path | None = None
+) -> Load:
     """Warm a service up, then load it for some seconds.
 
     Parameters
@@ -54,6 +64,10 @@ def measure(service: Running, record: Path, seconds: int) -> Load:
     record : Path
         The file that holds the request's body.
     seconds : int
+    steadily : bool
+        Whether it can keep up with a fixed rate.
+    hundred : Path, optional
+        The file of an array of a hundred records.
 
     Raises
     ------
@@ -67,14 +81,21 @@ def measure(service: Running, record: Path, seconds: int) -> Load:
     cpu, client, machine = (
         now - before for now, before in zip(_counts(service), (cpu, client, machine), strict=True)
     )
+    pss = processes.pss_bytes(service.pid)
+    body = record.read_bytes()
+    even = steady.measure(service, body, seconds) if steadily else steady.Steady(nan, nan)
+    many = _wrk(service.port, hundred, seconds) if hundred else None
     return Load(
         rate=made["requests"] / made["seconds"],
         p50=made["p50"],
         p99=made["p99"],
         cpu=cpu / made["requests"] * 1e6,
-        pss=processes.pss_bytes(service.pid),
+        pss=pss,
         first_answer=service.first_answer,
         others=max(0.0, machine - cpu - client) / made["seconds"],
+        steady_p50=even.p50,
+        steady_p99=even.p99,
+        hundred=100 * many["requests"] / many["seconds"] if many else 0.0,
     )
 
 

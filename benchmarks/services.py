@@ -24,7 +24,7 @@ POLL_SECONDS = 0.005
 
 _GUNICORN = (str(BIN / "gunicorn"), "--bind=127.0.0.1:{port}", "--workers={workers}")
 # The settings that the repository's own service runs under.
-_OURS = (*_GUNICORN, f"--config={ROOT / 'gunicorn.conf.py'}")
+_OURS = (*_GUNICORN, f"--config={ROOT / 'gunicorn.conf.py'}", f"--pythonpath={ROOT}")
 _UVICORN = (
     *(str(BIN / "uvicorn"), "--host=127.0.0.1", "--port={port}", "--workers={workers}"),
     *("--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning"),
@@ -57,11 +57,14 @@ class Service:
 
 
 SLIPWAY = Service("slipway", "Slipway", (*_OURS, "app:app"), ROOT)
+THREADS = Service(
+    "gthread", "Slipway, SLIPWAY_LANE=0", (*_OURS, "--worker-class=gthread", "app:app"), ROOT
+)
 TUTORIAL = Service("tutorial", "Flask, pickle, a DataFrame a request", (*_GUNICORN, "tutorial:app"))
 FASTAPI = Service("fastapi", "FastAPI + uvicorn, scored by hand", (*_UVICORN, "fastapi_app:app"))
 BARE = Service("bare", "bare WSGI, a constant", (*_OURS, "bare:wsgi"), scores=False)
 CONSTANT = Service("constant", "Flask route, a constant", (*_OURS, "bare:flask"), scores=False)
-SERVICES = (SLIPWAY, TUTORIAL, FASTAPI, BARE, CONSTANT)
+SERVICES = (SLIPWAY, THREADS, TUTORIAL, FASTAPI, BARE, CONSTANT)
 
 
 @dataclass(frozen=True)

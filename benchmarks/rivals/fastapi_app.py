@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 MODEL = json.loads((Path(__file__).parents[2] / "model.json").read_text(encoding="utf-8"))
-SCORECARD = MODEL["scorecard"]
+SCORECARD = MODEL["scorecard"]["sums"][0]
 THRESHOLD = MODEL["threshold"]
 VERSION = MODEL["version"]
 
