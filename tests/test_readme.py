@@ -182,7 +182,8 @@ def assert_served(path):
 
 def test_readme_settings_are_those_that_are_read():
     named = set(re.findall(r"`(SLIPWAY_\w+)`", README))
-    read = set(re.findall(r'"(SLIPWAY_\w+)"', (ROOT / "slipway/config.py").read_text()))
+    files = ("slipway/config.py", "slipway/worker/clients.py", "gunicorn.conf.py")
+    read = {n for file in files for n in re.findall(r'"(SLIPWAY_\w+)"', (ROOT / file).read_text())}
     assert named == read
 
 
