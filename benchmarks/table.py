@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from math import isnan
 from statistics import median
 from typing import Any
 
@@ -48,7 +49,7 @@ def loads_table(loads: Loads) -> str:
                 f"{_median(runs, 'cpu'):,.0f}",
                 f"{_median(runs, 'pss') / MB:.0f}",
                 f"{_median(runs, 'first_answer'):.2f}",
-                f"{_median(runs, 'steady_p50'):.2f} / {_median(runs, 'steady_p99'):.1f}",
+                _steady(runs),
                 f"{_median(runs, 'hundred'):,.0f}" if runs[0].hundred else "",
                 f"{max(run.others for run in runs):.1f}",
             ]
@@ -131,6 +132,11 @@ def _ratio(by_name: dict[str, list[Any]], name: str, give: Callable[[Any], float
 
 def _median(runs: Sequence[Any], field: str) -> float:
     return float(median(getattr(run, field) for run in runs))
+
+
+def _steady(runs: Sequence[Load]) -> str:
+    p50, p99 = _median(runs, "steady_p50"), _median(runs, "steady_p99")
+    return "" if isnan(p99) else f"{p50:.2f} / {p99:.1f}"
 
 
 def _table(names: list[str], rows: list[list[str]]) -> str:
