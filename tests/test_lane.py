@@ -110,7 +110,9 @@ HEADERS = st.fixed_dictionaries(
             ["application/json", "application/json; charset=utf-8", "text/plain", "", None]
         ),
         "CONTENT_LENGTH": st.sampled_from(["0", "7", "-1", "+3", "²", "", "1e3", None, "9" * 12]),
-        "PATH_INFO": st.sampled_from(["/predict", "/predict/", "//predict", "/Predict", "/nothing"]),
+        "PATH_INFO": st.sampled_from(
+            ["/predict", "/predict/", "//predict", "/Predict", "/nothing"]
+        ),
         "REQUEST_METHOD": st.sampled_from(["POST", "GET", "HEAD", "OPTIONS", "PUT"]),
         "wsgi.url_scheme": st.sampled_from(["http", "https"]),
     },
