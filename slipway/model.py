@@ -150,7 +150,6 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if engine == "scorecard" and manifest.scorecard is not None:
         model = Model(manifest, "scorecard", manifest.scorecard.answerer())
     else:
-        _limit_threads()
         pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
         model = Model(manifest, "pickle", PipelineScorer(pipeline, manifest.signature))
     wrong = model.replay()
@@ -167,6 +166,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     ModelError
         It was made by other versions, which gives no promise that it means the same.
     """
+    _limit_threads()
     for library, made_by in manifest.libraries.items():
         if library in ("python", "numpy", "pandas"):
             continue
@@ -254,11 +254,6 @@ class PipelineScorer:
         if target.positive is None:
             return list(map(tuple, probabilities.tolist()))
         return list(probabilities[:, target.classes.index(target.positive)].tolist())
-
-
-def pipeline_scorer(pipeline: Pipeline, signature: Signature) -> PipelineScorer:
-    """Let a fitted pipeline answer."""
-    return PipelineScorer(pipeline, signature)
 
 
 def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:

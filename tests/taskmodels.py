@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from slipway.curve import SIGMOID, Affine, Named, Pieces
 from slipway.manifest import GoldenRow, Manifest, Training, write_manifest
-from slipway.model import pipeline_scorer
+from slipway.model import PipelineScorer
 from slipway.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Record, Signature, Target
 
@@ -137,7 +137,7 @@ def write_model(name: str, folder: Path) -> Path:
     else:
         pipeline = fitted(*PICKLES[name])
         scorecard, content = None, pickle.dumps(pipeline)
-        answers = pipeline_scorer(pipeline, signature)(records)
+        answers = PipelineScorer(pipeline, signature)(records)
     golden = tuple(
         GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
         for record, answer in zip(records, answers, strict=True)

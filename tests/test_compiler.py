@@ -56,7 +56,7 @@ from sklearn.preprocessing import (
 )
 
 from slipway.compiler import NotAScorecard, compile_model, differing_step
-from slipway.model import frame, pipeline_scorer
+from slipway.model import PipelineScorer, frame
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Table
 from slipway.training.golden import to_records
 from slipway.training.infer import infer_signature
@@ -130,7 +130,7 @@ def assert_same(model, X, y):
         signature = infer_signature(model, X).signature
         scorecard = compile_model(model, signature)
         records = odd_records(signature, X)
-        theirs = np.array(pipeline_scorer(model, signature)(records))
+        theirs = np.array(PipelineScorer(model, signature)(records))
     ours = np.array(scorecard.answerer()(records))
     scale = np.ones(len(records))
     if signature.target.task == "regression":

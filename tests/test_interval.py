@@ -26,7 +26,7 @@ from slipway.curve import sigmoid
 from slipway.errors import BadInput, ModelError
 from slipway.interval import Uncertainty, covariance_path, quantile, read_level
 from slipway.manifest import Training
-from slipway.model import frame, pipeline_scorer
+from slipway.model import PipelineScorer, frame
 from slipway.serving import Live
 from slipway.signature import Feature, Signature, Target
 from slipway.training.covariance import MIN_GROUPS, NoInterval, find_uncertainty
@@ -199,7 +199,7 @@ def simulated():
         y = (draw.random(500) < 1 / (1 + np.exp(-odds))).astype(int)
         regression.fit(Z, y)
         uncertainty = find_uncertainty(pipeline, X, y, SMALL, POINTS)
-        probabilities = pipeline_scorer(pipeline, SMALL)(POINTS)
+        probabilities = PipelineScorer(pipeline, SMALL)(POINTS)
         found.append(
             [(p, uncertainty.variance(r)) for p, r in zip(probabilities, POINTS, strict=True)]
         )

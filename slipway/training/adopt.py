@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pandas as pd
 
 from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
-from slipway.training.version import describe_model
+from slipway.training.version import describe_model, stamped
 
 _log = logging.getLogger(__name__)
 
@@ -44,17 +42,11 @@ def adopt(path: Path, content: bytes) -> tuple[Any, Manifest]:
         made = describe_model(model, name=path.stem)
     except SlipwayError as error:
         raise ModelError(f"{path.name} has no manifest, and {error.message}") from error
-    sha256 = hashlib.sha256(content).hexdigest()
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     _log.warning("%s has no manifest beside it; `flask model add` writes one", path.name)
     for note in made.notes:
         _log.warning("not known from the pickle: %s", note)
-    return model, msgspec.structs.replace(
-        made.manifest,
-        sha256=sha256,
-        created=changed.isoformat(timespec="seconds"),
-        version=f"{changed:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
-    )
+    return model, stamped(made.manifest, content, changed)
 
 
 def open_pickle(path: Path, content: bytes) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slipway.manifest import GoldenRow
-from slipway.model import pipeline_scorer
+from slipway.model import PipelineScorer
 from slipway.signature import Feature, Record, Signature, Value
 
 SEED = 2013
@@ -31,7 +31,7 @@ def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tup
         if feature.nullable
     ]
     records = list(dict.fromkeys([*chosen, *single[:N_GOLDEN], *odd]))
-    answers = pipeline_scorer(model, signature)(records)
+    answers = PipelineScorer(model, signature)(records)
     return tuple(
         GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
         for record, answer in zip(records, answers, strict=True)

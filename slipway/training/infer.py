@@ -22,7 +22,8 @@ from sklearn.base import is_classifier, is_regressor
 from slipway.compiler import find_readings
 from slipway.compiler.composition import UNSEEN_TEXT, Reading
 from slipway.errors import SlipwayError
-from slipway.model import frame
+from slipway.model import PipelineScorer
+from slipway.scorecard import Answer
 from slipway.signature import Feature, Kind, Record, Signature, Target, Value
 
 MOST_CATEGORIES = 1_000
@@ -297,17 +298,13 @@ def _asked(model: Any, signature: Signature) -> Signature:
     return Signature(tuple(features), signature.target)
 
 
-def _answer(model: Any, signature: Signature, i: int, value: Value) -> list[float] | None:
+def _answer(model: Any, signature: Signature, i: int, value: Value) -> list[Answer] | None:
     """Give the answer to the example with one other value; None where the model refuses it."""
     example = [feature.example for feature in signature.features]
     example[i] = value
-    X: Any = frame(signature, [tuple(example)])
-    if not hasattr(model, "feature_names_in_"):
-        X = X.to_numpy()
-    answer = model.predict if is_regressor(model) else model.predict_proba
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return list(np.ravel(answer(X)).tolist())
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        answers = PipelineScorer(model, signature)([tuple(example)])
+    first = answers[0]
+    refused = math.isnan(first[0] if isinstance(first, tuple) else first)
+    return None if refused else answers

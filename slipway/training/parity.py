@@ -11,7 +11,7 @@ import pandas as pd
 from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
-from slipway.model import TOLERANCE, Model, frame, pipeline_scorer
+from slipway.model import TOLERANCE, Model, PipelineScorer, frame
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
 
@@ -42,7 +42,7 @@ def compiled(
         scale = max(1.0, abs(scorecard.sums[0].intercept))
     if X is not None:
         scorecard = centre(scorecard, X)
-    theirs = np.array(pipeline_scorer(model, signature)(records))
+    theirs = np.array(PipelineScorer(model, signature)(records))
     ours = np.array(scorecard.answerer()(records))
     if signature.target.task == "regression":
         scale = np.maximum(scale, np.abs(theirs))
@@ -95,7 +95,7 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
     if target.positive is not None:
         theirs = theirs[:, target.classes.index(target.positive)]
-    served = Model(manifest, "pickle", pipeline_scorer(model, manifest.signature))
+    served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
     size = np.maximum(1.0, np.abs(theirs))
     differs = ~(np.abs(np.array(answers) - theirs) <= FRAME_TOLERANCE * size)

@@ -26,7 +26,7 @@ from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_m
 from slipway.signature import Signature, Target
 from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
-from slipway.training.parity import check_rows, compiled
+from slipway.training.parity import MOST_COMPARED, check_rows, compiled
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def describe_model(
     )
     if rows is not None:
         given = X if not hasattr(model, "feature_names_in_") else X[list(model.feature_names_in_)]
-        check_rows(model, manifest, given, to_records(rows, signature))
+        check_rows(model, manifest, given, to_records(rows[:MOST_COMPARED], signature))
     return Described(manifest, inferred.notes)
 
 
@@ -263,19 +263,24 @@ def libraries(model: Any) -> dict[str, str]:
     } | versions
 
 
+def stamped(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
+    """Give a manifest the hash of its pickle, and the version's name by time and hash."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    return msgspec.structs.replace(
+        manifest,
+        sha256=sha256,
+        created=made.isoformat(timespec="seconds"),
+        version=f"{made:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
+    )
+
+
 def write(
     content: bytes, manifest: Manifest, path: Path, uncertainty: Uncertainty | None = None
 ) -> Manifest:
     """Write a pickle and what stands beside it, and give the manifest its version."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    now = datetime.now(UTC)
-    manifest = msgspec.structs.replace(
-        manifest,
-        sha256=sha256,
-        created=now.isoformat(timespec="seconds"),
-        version=f"{now:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
-        covariance=_write_covariance(uncertainty, covariance_path(path)),
-    )
+    covariance = _write_covariance(uncertainty, covariance_path(path))
+    manifest = msgspec.structs.replace(manifest, covariance=covariance)
+    manifest = stamped(manifest, content, datetime.now(UTC))
     path.write_bytes(content)
     write_manifest(manifest, path)
     return manifest
