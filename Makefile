@@ -39,7 +39,7 @@ bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make sys
 lock: $(VENV)/dev ## pin the requirements again
 	$(LOCK) --upgrade --extra train --output-file requirements.txt
 	$(LOCK) --constraint requirements.txt --output-file requirements-web.txt
-	$(LOCK) --constraint requirements.txt --extra train --extra dev --extra bench \
+	$(LOCK) --constraint requirements.txt --extra train --extra spark --extra dev --extra bench \
 		--output-file requirements-dev.txt
 
 system: ## install what needs a system package: Chromium for the browser tests, wrk for bench
