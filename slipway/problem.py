@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slipway.errors import SlipwayError
 from slipway.signature import Feature, Target
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,18 @@ class Problem:
         The question the model answers, for the pages.
     source : str
         Where the data comes from, and its licence.
+    tables : tuple of str
+        The raw tables that the queries name. The query gives one row for each of the first.
     read_tables : callable
-        Given a scratch folder, the CSV file of each raw table by the table's name.
+        Given a scratch folder, the CSV file of each raw table by the table's name: the data
+        that is used where no other source is given.
     query : str
-        SQL in DuckDB's dialect; one row an example, the features, then ``target_column`` as
-        0, 1 or NULL, then ``order_column``, by which train and test can be parted in time.
+        SQL in DuckDB's dialect, within what all engines take alike (``docs/data.md``); one row
+        an example, the features, then ``target_column`` as 0, 1 or NULL, then
+        ``order_column``, by which train and test can be parted in time, then the others below.
+    key : tuple of str
+        Columns of the query that tell its rows apart. Which rows are held out follows from
+        them, so that a row stays held out when others come.
     features : tuple of Feature
         Without categories and labels for whatever ``describe`` fills in from the data.
     target : Target
@@ -49,17 +58,29 @@ class Problem:
     pipeline : callable
         The unfitted pipeline.
     labels : callable
-        Given the tables' files, names for people by feature and category.
+        Given what runs a query on the raw tables and gives its rows, names for people by
+        feature and category.
     group_column : str, optional
-        One more column of the query. Rows with the same value share what the features do not
+        A column of the query. Rows with the same value share what the features do not
         tell, and are no independent evidence; intervals take that into account.
+    watermark_column : str, optional
+        A column of the query that grows with time, as text or number. A later run can begin
+        where the last one ended.
+    max_quarantined : float
+        The share of bad rows from which on the rows are not taken at all.
+    max_missing : float
+        The share of gaps in one column from which on they are not.
+    min_class_rows : int
+        The fewest rows of each class that can be learned from.
     """
 
     name: str
     title: str
     source: str
+    tables: tuple[str, ...]
     read_tables: Callable[[Path], Mapping[str, Path]]
     query: str
+    key: tuple[str, ...]
     features: tuple[Feature, ...]
     target: Target
     target_column: str
@@ -68,8 +89,20 @@ class Problem:
     time_split: int
     slices: tuple[str, ...]
     pipeline: Callable[[], Pipeline]
-    labels: Callable[[Mapping[str, Path]], Mapping[str, Mapping[str, str]]]
+    labels: Callable[[Ask], Mapping[str, Mapping[str, str]]]
     group_column: str | None = None
+    watermark_column: str | None = None
+    max_quarantined: float = 0.01
+    max_missing: float = 0.5
+    min_class_rows: int = 30
+
+    @property
+    def other_columns(self) -> tuple[str, ...]:
+        """The columns of the query beside the features and the target, each once."""
+        optional = (self.order_column, *self.key, self.group_column, self.watermark_column)
+        named = dict.fromkeys(name for name in optional if name is not None)
+        taken = {feature.name for feature in self.features}
+        return tuple(name for name in named if name not in taken)
 
 
 def load_problem(name: str) -> Problem:

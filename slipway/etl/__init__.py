@@ -1,0 +1,1 @@
+"""From raw tables to checked rows in Parquet files: query, check, write."""

@@ -1,0 +1,1 @@
+"""Where raw tables are, and what answers SQL about them."""
