@@ -34,6 +34,12 @@ class Part(msgspec.Struct, frozen=True):
     rows : int
     first, last : str, optional
         The lowest and highest watermark of its rows, where the problem has one.
+    rows_read : int
+        Rows that the query gave for it: those stored, left out and quarantined.
+    left_out, quarantined : dict of str to int
+        By reason.
+    quarantine : str
+        The file of refused rows with all their reasons, as JSON lines; empty without any.
     """
 
     file: str
@@ -41,6 +47,10 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
     first: str | None = None
     last: str | None = None
+    rows_read: int = 0
+    left_out: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
+    quarantine: str = ""
 
 
 class ColumnStatistics(msgspec.Struct, frozen=True):

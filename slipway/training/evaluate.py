@@ -15,13 +15,42 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from sklearn.pipeline import Pipeline
 
-from slipway.manifest import CalibrationBin, Scores, Slice
+from slipway.manifest import CalibrationBin, Evaluation, Scores, Slice
+from slipway.problem import Problem
+from slipway.training.estimators import boosting
+from slipway.training.rows import Rows
+from slipway.training.split import Split
 
 Floats = npt.NDArray[np.float64]
 N_BINS = 10
 CURVE_POINTS = 60
 MIN_SLICE_ROWS = 100
+
+
+def evaluate(problem: Problem, rows: Rows, split: Split, pipeline: Pipeline) -> Evaluation:
+    """Evaluate a fitted pipeline on the test side of a split, beside its references."""
+    X, y = rows.X.iloc[split.test], rows.y.iloc[split.test]
+    p: Floats = pipeline.predict_proba(X)[:, 1].astype(float)
+    base = np.full(len(y), rows.y.iloc[split.fit].mean())
+    upper = boosting(problem).fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
+    scores = {
+        "model": score_probabilities(y, p),
+        "base rate": score_probabilities(y, base),
+        "gradient boosting": score_probabilities(y, upper.predict_proba(X)[:, 1]),
+    }
+    return Evaluation(
+        description=split.description,
+        rows_fit=len(split.fit),
+        rows_test=len(split.test),
+        base_rate=float(y.mean()),
+        scores=scores,
+        calibration=calibration_bins(y, p),
+        roc=roc_points(y, p),
+        precision_recall=precision_recall_points(y, p),
+        slices=slice_table(X, y, p, problem.slices),
+    )
 
 
 def score_probabilities(y: npt.ArrayLike, p: Floats) -> Scores:

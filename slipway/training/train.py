@@ -1,66 +1,95 @@
-"""Train a problem's model: rows, fit, evaluate, write."""
+"""Train a problem's model: choose an engine, fit, evaluate, write."""
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-import numpy as np
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+import pyarrow.compute as pc
+from sklearn.pipeline import Pipeline
 
+from slipway.errors import ModelError, SlipwayError
+from slipway.etl.stored import FOLD, HELD_OUT, StoredRows
 from slipway.interval import Uncertainty
-from slipway.manifest import Evaluation, Manifest, Training, manifest_path
+from slipway.manifest import (
+    Evaluation,
+    LearningCurve,
+    Manifest,
+    Training,
+    manifest_path,
+    read_manifest,
+)
 from slipway.problem import Problem
+from slipway.report import write_report
 from slipway.signature import Feature, Signature
 from slipway.training.covariance import NoInterval, find_uncertainty
-from slipway.training.evaluate import (
-    Floats,
-    best_threshold,
-    calibration_bins,
-    precision_recall_points,
-    roc_points,
-    score_probabilities,
-    slice_table,
-)
-from slipway.training.golden import SEED, to_records
+from slipway.training.engine import Choice, Engine, Estimator, available_memory, choose_engine
+from slipway.training.estimators import fit
+from slipway.training.evaluate import best_threshold, evaluate
+from slipway.training.golden import to_records
+from slipway.training.learning import learning_curve
 from slipway.training.rows import Rows, read_rows
+from slipway.training.split import FIT_FOLDS, Split, holdout_split, time_split
 from slipway.training.version import describe, write
 
-HOLDOUT = 0.2
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Split:
-    """One way of parting the rows: which are fitted on, which are tested on."""
+class Plan:
+    """What the user wants of a training; see the options of ``flask train``.
 
-    description: str
-    fit: np.ndarray
-    test: np.ndarray
+    Attributes
+    ----------
+    engine : {"memory", "chunks", "spark"}, optional
+        By default chosen by the rows there are and the memory there is.
+    estimator : {"logistic", "xgboost"}
+    memory : int, optional
+        Bytes that may be used; by default what is free.
+    combine : {"passes", "average"}
+        How chunks are put together.
+    learning_curve : bool
+        Whether to find how many rows are enough.
+    spark : str
+        The Spark master.
+    command, commit : str
+        What made the model, for its manifest.
+    """
+
+    engine: Engine | None = None
+    estimator: Estimator = "logistic"
+    memory: int | None = None
+    combine: Literal["passes", "average"] = "passes"
+    learning_curve: bool = False
+    spark: str = "local[*]"
+    command: str = ""
+    commit: str = ""
 
 
-def train(problem: Problem, path: Path, progress: Progress = lambda stage: None) -> Manifest:
-    """Train a problem's model and write ``model.pkl`` and ``model.json``.
+def train(
+    problem: Problem,
+    stored: StoredRows,
+    path: Path,
+    plan: Plan = Plan(),
+    progress: Progress = lambda stage: None,
+) -> Manifest:
+    """Train a problem's model and write ``model.pkl``, ``model.json`` and ``report.html``.
 
-    The model that is written was fitted on a random four fifths of the rows, so that every
-    figure under ``holdout`` is its own.
+    The model that is written was fitted on four fifths of the rows, so that every figure under
+    ``holdout`` is its own.
 
     Parameters
     ----------
     problem : Problem
+    stored : StoredRows
     path : Path
-        Where the pickle is written; the manifest goes beside it.
+        Where the pickle is written; the manifest and the report go beside it.
+    plan : Plan
     progress : callable
         Told each stage before it begins.
 
@@ -69,21 +98,92 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
     Manifest
     """
     started = time.perf_counter()
-    progress("reading the tables and running the query")
-    rows = read_rows(problem)
-    progress(f"fitting the logistic regression on {_share(1 - HOLDOUT)} of {len(rows.y):,} rows")
-    split = random_split(rows)
-    pipeline = fit(problem, rows, split)
+    memory = plan.memory or available_memory()
+    choice = _choose(plan, stored, len(problem.features), memory)
+    progress(f"engine {choice.engine}: {choice.reason}")
+    rows = read_rows(problem, stored, choice.most_rows)
+    split = holdout_split(rows)
+    pipeline = fit_by(problem, stored, rows, plan, choice, progress)
+    evaluations = _evaluations(problem, rows, split, pipeline, plan.estimator, progress)
+    curve = learning_curve(problem, rows, split, progress) if plan.learning_curve else None
+    progress("compiling the scorecard and checking it on every row")
+    training = _provenance(problem, stored, plan, choice, curve)
+    manifest = _described(problem, rows, split, pipeline, evaluations, training)
+    progress("finding how sure it is of its parameters")
+    uncertainty = find_intervals(pipeline, rows, split, manifest, progress)
+    seconds = round(time.perf_counter() - started, 1)
+    training = msgspec.structs.replace(manifest.training, seconds=seconds)
+    manifest = msgspec.structs.replace(manifest, training=training)
+    previous = _previous(path)
+    progress(f"writing {path.name}, {manifest_path(path).name} and its report")
+    written = write(pickle.dumps(pipeline, protocol=5), manifest, path, uncertainty)
+    write_report(written, path, previous)
+    return written
+
+
+def _choose(plan: Plan, stored: StoredRows, n_features: int, memory: int) -> Choice:
+    """Choose the engine; trees are fitted in memory."""
+    choice = choose_engine(plan.engine, stored, n_features, memory)
+    if plan.estimator == "xgboost" and choice.engine != "memory":
+        fix = "give more --memory, or fit the logistic regression"
+        raise SlipwayError(f"xgboost is fitted in memory only, and {choice.reason}; {fix}")
+    return choice
+
+
+def fit_by(
+    problem: Problem,
+    stored: StoredRows,
+    rows: Rows,
+    plan: Plan,
+    choice: Choice,
+    progress: Progress,
+) -> Pipeline:
+    """Fit the pipeline by the engine that was chosen."""
+    if choice.engine == "chunks":
+        from slipway.training.chunks import fit_chunks
+
+        memory = plan.memory or available_memory()
+        settings: dict[str, Any] = {"memory": memory, "folds": FIT_FOLDS, "combine": plan.combine}
+        return fit_chunks(problem, stored, progress=progress, **settings)
+    if choice.engine == "spark":
+        from slipway.training.spark import fit_spark
+
+        return fit_spark(problem, stored, master=plan.spark, folds=FIT_FOLDS, progress=progress)
+    if rows.every > 1:
+        raise SlipwayError(f"not all rows fit in memory: {choice.reason}; use --engine chunks")
+    split = holdout_split(rows)
+    progress(f"fitting on {len(split.fit):,} of {len(rows.y):,} rows")
+    return fit(problem, rows, split, plan.estimator)
+
+
+def _evaluations(
+    problem: Problem,
+    rows: Rows,
+    split: Split,
+    pipeline: Pipeline,
+    estimator: Estimator,
+    progress: Progress,
+) -> dict[str, Evaluation]:
+    """Evaluate the model on the rows held out, and one of its kind on the later rows."""
     progress("evaluating it, with gradient boosting as the upper reference")
     holdout = evaluate(problem, rows, split, pipeline)
-    progress("the same in time: fitting on the earlier months, testing on the later")
+    progress("the same in time: fitting on the earlier rows, testing on the later")
     later = time_split(problem, rows)
-    in_time = evaluate(problem, rows, later, fit(problem, rows, later))
-    progress("compiling the scorecard and checking it on every row")
-    evaluations = {"holdout": holdout, "time": in_time}
-    seconds = time.perf_counter() - started
+    earlier = fit(problem, rows, later, estimator)
+    return {"holdout": holdout, "time": evaluate(problem, rows, later, earlier)}
+
+
+def _described(
+    problem: Problem,
+    rows: Rows,
+    split: Split,
+    pipeline: Pipeline,
+    evaluations: dict[str, Evaluation],
+    training: Training,
+) -> Manifest:
+    """Make the manifest of the model."""
     X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
-    manifest = describe(
+    return describe(
         pipeline,
         X,
         Signature(described(problem, rows, split), problem.target),
@@ -92,91 +192,8 @@ def train(problem: Problem, path: Path, progress: Progress = lambda stage: None)
         threshold=best_threshold(y, pipeline.predict_proba(X)[:, 1]),
         base_rate=float(y.mean()),
         evaluations=evaluations,
-        training=provenance(problem, rows, split, seconds),
+        training=training,
         held_out=rows.X.iloc[split.test],
-    )
-    progress("finding how sure it is of its parameters")
-    uncertainty = find_intervals(pipeline, rows, split, manifest, progress)
-    progress(f"writing {path.name} and {manifest_path(path).name}")
-    return write(pickle.dumps(pipeline, protocol=5), manifest, path, uncertainty)
-
-
-def find_intervals(
-    pipeline: Pipeline, rows: Rows, split: Split, manifest: Manifest, progress: Progress
-) -> Uncertainty | None:
-    """Find the covariance of the parameters, or tell why there is none."""
-    signature = manifest.signature
-    golden = [tuple(row.record[name] for name in signature.names) for row in manifest.golden]
-    records = golden + to_records(rows.X.iloc[split.test[:1000]], signature)
-    groups = None if rows.groups is None else rows.groups.iloc[split.fit]
-    X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
-    try:
-        return find_uncertainty(pipeline, X, y, signature, records, groups)
-    except NoInterval as error:
-        progress(f"no intervals: {error}")
-        return None
-
-
-def random_split(rows: Rows) -> Split:
-    """Part the rows at random, with the same share of the positive class on both sides."""
-    everything = np.arange(len(rows.y))
-    fit_on, test_on = train_test_split(
-        everything, test_size=HOLDOUT, random_state=SEED, stratify=rows.y
-    )
-    description = f"a random {_share(HOLDOUT)} of the rows held out"
-    return Split(description, np.sort(fit_on), np.sort(test_on))
-
-
-def time_split(problem: Problem, rows: Rows) -> Split:
-    """Part the rows in time: learn from the past, test on what came after."""
-    late = rows.order.to_numpy() >= problem.time_split
-    column, first = problem.order_column, problem.time_split
-    description = f"fitted on the rows before {column} {first}, tested on the rest"
-    return Split(description, np.flatnonzero(~late), np.flatnonzero(late))
-
-
-def fit(problem: Problem, rows: Rows, split: Split) -> Pipeline:
-    """Fit the problem's pipeline on one side of a split."""
-    with warnings.catch_warnings():
-        # Many hours have no rain at all, so that several of its quantiles are the same.
-        warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
-        return problem.pipeline().fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
-
-
-def boosting(problem: Problem) -> Pipeline:
-    """Build the upper reference: gradient boosting, free to use interactions."""
-    texts = [f.name for f in problem.features if f.kind == "category"]
-    encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-1, max_categories=250
-    )
-    columns = make_column_transformer((encoder, texts), remainder="passthrough")
-    trees = HistGradientBoostingClassifier(
-        categorical_features=list(range(len(texts))), max_iter=300, random_state=SEED
-    )
-    return make_pipeline(columns, trees)
-
-
-def evaluate(problem: Problem, rows: Rows, split: Split, pipeline: Pipeline) -> Evaluation:
-    """Evaluate a fitted pipeline on the test side of a split, beside its references."""
-    X, y = rows.X.iloc[split.test], rows.y.iloc[split.test]
-    p: Floats = pipeline.predict_proba(X)[:, 1]
-    base = np.full(len(y), rows.y.iloc[split.fit].mean())
-    upper = boosting(problem).fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
-    scores = {
-        "model": score_probabilities(y, p),
-        "base rate": score_probabilities(y, base),
-        "gradient boosting": score_probabilities(y, upper.predict_proba(X)[:, 1]),
-    }
-    return Evaluation(
-        description=split.description,
-        rows_fit=len(split.fit),
-        rows_test=len(split.test),
-        base_rate=float(y.mean()),
-        scores=scores,
-        calibration=calibration_bins(y, p),
-        roc=roc_points(y, p),
-        precision_recall=precision_recall_points(y, p),
-        slices=slice_table(X, y, p, problem.slices),
     )
 
 
@@ -184,7 +201,7 @@ def described(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]
     """Fill in the categories that the training rows hold, and their names for people."""
     X = rows.X.iloc[split.fit]
     return tuple(
-        _with_categories(feature, sorted(X[feature.name].unique().tolist()), rows)
+        _with_categories(feature, sorted(X[feature.name].dropna().unique().tolist()), rows)
         if feature.name in rows.labels or feature.kind == "category"
         else feature
         for feature in problem.features
@@ -200,19 +217,56 @@ def _with_categories(feature: Feature, categories: list[Any], rows: Rows) -> Fea
     return msgspec.structs.replace(feature, categories=tuple(categories), labels=labels)
 
 
-def provenance(problem: Problem, rows: Rows, split: Split, seconds: float) -> Training:
+def find_intervals(
+    pipeline: Pipeline, rows: Rows, split: Split, manifest: Manifest, progress: Progress
+) -> Uncertainty | None:
+    """Find the covariance of the parameters, or tell why there is none."""
+    signature = manifest.signature
+    golden = [tuple(row.record[name] for name in signature.names) for row in manifest.golden]
+    records = golden + to_records(rows.X.iloc[split.test[:1000]], signature)
+    groups = None if rows.groups is None else rows.groups.iloc[split.fit]
+    X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
+    try:
+        if rows.every > 1:
+            raise NoInterval("it takes all rows at once, and they do not fit in memory")
+        return find_uncertainty(pipeline, X, y, signature, records, groups)
+    except NoInterval as error:
+        progress(f"no intervals: {error}")
+        return None
+
+
+def _provenance(
+    problem: Problem,
+    stored: StoredRows,
+    plan: Plan,
+    choice: Choice,
+    curve: LearningCurve | None,
+) -> Training:
     """Say where the rows came from and what became of each of them."""
+    told = stored.manifest
+    held_out = sum(
+        int(pc.sum(pc.is_in(batch.column(FOLD), pc.SetLookupOptions([*HELD_OUT]))).as_py() or 0)
+        for batch in stored.batches([FOLD])
+    )
     return Training(
-        source=problem.source,
-        query_sha256=hashlib.sha256(problem.query.encode()).hexdigest(),
-        data_sha256=rows.sha256,
-        rows_read=rows.rows_read,
-        rows_fit=len(split.fit),
-        rows_test=len(split.test),
-        left_out=rows.left_out,
-        seconds=round(seconds, 1),
+        source=problem.source if told.source == problem.name else told.source,
+        query_sha256=told.query_sha256,
+        data_sha256=told.data_sha256,
+        rows_read=told.rows_read,
+        rows_fit=told.rows - held_out,
+        rows_test=held_out,
+        left_out=told.left_out | told.quarantined,
+        seconds=0.0,
+        engine=choice.engine,
+        command=plan.command,
+        commit=plan.commit,
+        learning_curve=curve,
     )
 
 
-def _share(share: float) -> str:
-    return f"{share:.0%}"
+def _previous(path: Path) -> Manifest | None:
+    """Read the manifest of the model that is about to be replaced, if there is one."""
+    try:
+        return read_manifest(path)
+    except ModelError:
+        return None

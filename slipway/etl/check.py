@@ -1,0 +1,209 @@
+"""Check rows against the signature, a column at a time.
+
+A row is refused here for what ``Signature.check`` would refuse it for, with the same codes. A
+test holds the law between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+import polars as pl
+
+from slipway.errors import SlipwayError
+from slipway.problem import Problem
+from slipway.signature import LARGEST_INTEGER, MAX_TEXT, Feature
+
+TYPES: dict[str, type[pl.DataType]] = {
+    "category": pl.String,
+    "integer": pl.Int64,
+    "number": pl.Float64,
+    "flag": pl.Boolean,
+}
+REASONS = "reasons"
+DUPLICATE = "duplicate"
+FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of some rows; the three parts are all of them.
+
+    Attributes
+    ----------
+    good : DataFrame
+        Rows to learn from, in the types that are stored.
+    bad : DataFrame
+        Refused rows as they came, with a list of reasons, as ``feature: code``.
+    unlabelled : int
+        Rows without a target.
+    """
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+    unlabelled: int
+
+
+def check(problem: Problem, rows: pl.DataFrame) -> Checked:
+    """Part rows into good, bad and unlabelled ones.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : DataFrame
+        As the query gave them, in any order of the columns.
+
+    Returns
+    -------
+    Checked
+
+    Raises
+    ------
+    SlipwayError
+        A column of the problem is not there.
+    """
+    _require_columns(problem, rows)
+    known = rows.filter(pl.col(problem.target_column).is_not_null())
+    reasons = [*_feature_reasons(problem, known), *_other_reasons(problem, known)]
+    told = known.with_columns(pl.concat_list(reasons).list.drop_nulls().alias(REASONS))
+    refused = pl.col(REASONS).list.len() > 0
+    return Checked(
+        good=typed(problem, told.filter(~refused)),
+        bad=told.filter(refused),
+        unlabelled=len(rows) - len(known),
+    )
+
+
+def typed(problem: Problem, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give each column the type in which it is stored."""
+    features = [_as_kind(f, rows.schema[f.name]).alias(f.name) for f in problem.features]
+    target = pl.col(problem.target_column).cast(pl.Int8)
+    others = [plain(name, rows.schema) for name in problem.other_columns]
+    return rows.select(*features, target, *others)
+
+
+def _require_columns(problem: Problem, rows: pl.DataFrame) -> None:
+    """Name the columns that the query does not give."""
+    names = [feature.name for feature in problem.features]
+    wanted = [*names, problem.target_column, *problem.other_columns]
+    absent = [name for name in wanted if name not in rows.columns]
+    if absent:
+        raise SlipwayError(f"the query gives no column {', '.join(absent)}; the problem names it")
+
+
+def _feature_reasons(problem: Problem, rows: pl.DataFrame) -> Iterator[pl.Expr]:
+    """Give for each feature what is wrong with it, or null."""
+    for feature in problem.features:
+        dtype = rows.schema[feature.name]
+        raw, value = _present(feature.name, dtype), _as_kind(feature, dtype)
+        reason: pl.Expr = pl.lit(None, pl.String)
+        for code, wrong in reversed(list(_faults(feature, raw, value, dtype))):
+            reason = pl.when(wrong).then(pl.lit(f"{feature.name}: {code}")).otherwise(reason)
+        if feature.nullable:
+            yield pl.when(raw.is_null()).then(None).otherwise(reason)
+        else:
+            missing = pl.lit(f"{feature.name}: missing_field")
+            yield pl.when(raw.is_null()).then(missing).otherwise(reason)
+
+
+def _faults(
+    feature: Feature, raw: pl.Expr, value: pl.Expr, dtype: pl.DataType
+) -> Iterator[tuple[str, pl.Expr]]:
+    """List what can be wrong with a value that is there, the first that holds comes first."""
+    if feature.kind == "category":
+        yield "too_long", value.str.len_chars() > MAX_TEXT
+        yield "not_a_text", value.str.contains("\0", literal=True)
+    elif feature.kind == "flag":
+        yield "not_a_flag", value.is_null()
+    else:
+        number = _number(raw, dtype)
+        word = "not_an_integer" if feature.kind == "integer" else "not_a_number"
+        yield word, number.is_null()
+        yield "not_finite", number.is_infinite()
+        yield "out_of_range", _outside(feature, number)
+        if feature.kind == "integer":
+            yield word, number != number.floor()
+    if feature.closed and feature.categories:
+        known = pl.lit(pl.Series(list(feature.categories)).implode())
+        yield "unknown_category", ~value.is_in(known)
+
+
+def _outside(feature: Feature, number: pl.Expr) -> pl.Expr:
+    """Say whether a number lies outside what the feature can be."""
+    bounds = [(feature.minimum, feature.maximum)]
+    if feature.kind == "integer":
+        bounds.append((-LARGEST_INTEGER, LARGEST_INTEGER))
+    outside = [pl.lit(False)]
+    for low, high in bounds:
+        outside += [] if low is None else [number < low]
+        outside += [] if high is None else [number > high]
+    return reduce(or_, outside)
+
+
+def _present(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Give a column in which NaN is missing, as it is for pandas."""
+    column = pl.col(name)
+    return column.fill_nan(None) if dtype.is_float() else column
+
+
+def _number(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Read a column as numbers; a text that spells none becomes null, and so do flags."""
+    if dtype == pl.Boolean:
+        return pl.lit(None, pl.Float64)
+    return raw.cast(pl.Float64, strict=False)
+
+
+def _as_kind(feature: Feature, dtype: pl.DataType) -> pl.Expr:
+    """Give a feature in the type in which it is stored, null where it has no such value."""
+    raw = _present(feature.name, dtype)
+    if feature.kind == "category":
+        return raw.cast(pl.String)
+    if feature.kind == "flag":
+        if dtype == pl.Boolean:
+            return raw
+        return raw.cast(pl.String).str.to_lowercase().replace_strict(FLAGS, default=None)
+    number = _number(raw, dtype)
+    # Through a float an integer keeps all its digits: the check allows none beyond 2^53.
+    return number.cast(TYPES[feature.kind], strict=False)
+
+
+def _other_reasons(problem: Problem, rows: pl.DataFrame) -> Iterator[pl.Expr]:
+    """Give what is wrong with the target, the key and the watermark, or null."""
+    target = problem.target_column
+    wrong = ~pl.col(target).cast(pl.Float64, strict=False).is_in([0.0, 1.0]).fill_null(False)
+    yield pl.when(wrong).then(pl.lit(f"{target}: not_a_class"))
+    names = {*problem.other_columns} - {feature.name for feature in problem.features}
+    for name in sorted(names):
+        yield pl.when(pl.col(name).is_null()).then(pl.lit(f"{name}: missing_field"))
+
+
+def plain(name: str, schema: pl.Schema) -> pl.Expr:
+    """Give a column of the key, of time or of groups as a whole number or a text."""
+    column, dtype = pl.col(name), schema[name]
+    if dtype.is_integer():
+        return column.cast(pl.Int64)
+    if isinstance(dtype, pl.Datetime):
+        return column.dt.strftime("%Y-%m-%d %H:%M:%S").alias(name)
+    return column.cast(pl.String)
+
+
+def part_duplicates(rows: pl.DataFrame, key: tuple[str, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part rows that are ordered by their key into those to keep and those to refuse.
+
+    Of rows that are equal in everything one is kept. Where two rows say different things under
+    the same key, nobody knows which is right, and both are refused.
+
+    Returns
+    -------
+    kept, refused : DataFrame
+    """
+    if not rows.select(pl.struct(key).is_duplicated().any()).item():
+        return rows, rows.clear()
+    numbered = rows.with_row_index("#")
+    once = numbered.unique(rows.columns, keep="first")
+    kept = once.filter(~pl.struct(key).is_duplicated()).sort("#")
+    refused = numbered.join(kept.select("#"), on="#", how="anti")
+    return kept.drop("#"), refused.drop("#")

@@ -1,0 +1,249 @@
+"""Run a problem's query on a source, and keep the rows that pass the checks."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import polars as pl
+import sqlglot
+from sqlglot import exp
+
+from slipway.errors import SlipwayError
+from slipway.etl.lock import locked
+from slipway.etl.parts import content_sha256, write_parts, write_whole
+from slipway.etl.statistics import column_statistics, require_balance
+from slipway.etl.stored import MANIFEST, Part, RowsManifest, StoredRows, open_rows
+from slipway.problem import Problem
+from slipway.sources import Source, open_source
+
+LAST = "last"
+Progress = Callable[[str], None]
+
+
+def run_etl(
+    problem: Problem,
+    url: str | None,
+    folder: Path,
+    *,
+    since: str | None = None,
+    progress: Progress = lambda stage: None,
+    environ: Mapping[str, str] = os.environ,
+) -> RowsManifest:
+    """Fill a folder with a problem's rows; what was there before stays until all is well.
+
+    Parameters
+    ----------
+    problem : Problem
+    url : str, optional
+        Of the source; by default the problem's own files.
+    folder : Path
+    since : str, optional
+        The watermark from which on rows are read anew, or ``last`` for the stored one.
+    progress : callable
+        Told each stage before it begins.
+    environ : mapping of str to str
+        Where credentials come from.
+
+    Returns
+    -------
+    RowsManifest
+
+    Raises
+    ------
+    SlipwayError
+        The message says what is wrong and what to do.
+    """
+    started = time.perf_counter()
+    try:
+        with locked(folder), open_source(url, problem, environ) as source:
+            _remove_half_written(folder)
+            kept = _kept(problem, folder, since)
+            progress(f"running the query on {source.shown}")
+            manifest = _read(problem, source, folder, kept, progress)
+            seconds = round(time.perf_counter() - started, 1)
+            manifest = msgspec.structs.replace(manifest, seconds=seconds)
+            _publish(manifest, folder)
+            return manifest
+    except OSError as error:
+        raise _explained(error, folder) from error
+
+
+def _read(
+    problem: Problem, source: Source, folder: Path, kept: tuple[Part, ...], progress: Progress
+) -> RowsManifest:
+    """Read what is new, and describe it together with what is kept."""
+    first = kept[-1].last if kept else None
+    parts = list(kept)
+    batches = _batches(problem, source, kept)
+    for part in write_parts(problem, batches, folder):
+        parts.append(part)
+        progress(f"{sum(each.rows_read for each in parts):,} rows read, until {part.last or 'now'}")
+    _require_all(problem, source, parts, first)
+    _require_good(problem, parts, folder)
+    progress("hashing and counting the columns")
+    stored = StoredRows(folder, _described(problem, source, parts))
+    return _with_content(problem, stored)
+
+
+def _kept(problem: Problem, folder: Path, since: str | None) -> tuple[Part, ...]:
+    """Give the parts of an earlier run that end before a watermark."""
+    if since is None:
+        return ()
+    if problem.watermark_column is None:
+        raise SlipwayError(f"the problem {problem.name} names no watermark; run without --since")
+    stored = open_rows(folder)
+    if stored.manifest.query_sha256 != query_sha256(problem):
+        raise SlipwayError("the query has changed since the rows were written; run without --since")
+    mark = stored.manifest.watermark if since == LAST else since
+    return tuple(part for part in stored.manifest.parts if _before(part.last, mark))
+
+
+def _before(last: str | None, mark: str | None) -> bool:
+    """Whether a part ends before a watermark: numbers as numbers, all else as text."""
+    if last is None or mark is None:
+        return False
+    if last.lstrip("-").isdigit() and mark.lstrip("-").isdigit():
+        return int(last) < int(mark)
+    return last < mark
+
+
+def _batches(problem: Problem, source: Source, kept: tuple[Part, ...]) -> Iterator[pl.DataFrame]:
+    """Run the query for what comes after the parts that are kept, by watermark and key."""
+    after = kept[-1].last if kept else None
+    for batch in source.batches(ordered_query(problem, after)):
+        yield cast(pl.DataFrame, pl.from_arrow(batch))
+
+
+def ordered_query(problem: Problem, after: str | None = None) -> str:
+    """Give the problem's query with its rows in one order on every engine.
+
+    Parameters
+    ----------
+    problem : Problem
+    after : str, optional
+        Only rows with a greater watermark.
+
+    Returns
+    -------
+    str
+        In DuckDB's dialect.
+    """
+    inner = sqlglot.parse_one(problem.query, read="duckdb")
+    inner.set("order", None)
+    mark = problem.watermark_column
+    order = dict.fromkeys([*([mark] if mark else []), *problem.key])
+    query = exp.select("*").from_(exp.Subquery(this=inner, alias="row_of_query"))
+    query = query.order_by(*(exp.column(name, quoted=True) for name in order))
+    if after is not None and mark is not None:
+        column: exp.Expression = exp.column(mark, quoted=True)
+        number = after.lstrip("-").isdigit()
+        text = column if number else exp.cast(column, "VARCHAR")
+        query = query.where(text > (exp.Literal.number(after) if number else after))
+    return query.sql(dialect="duckdb")
+
+
+def _require_all(problem: Problem, source: Source, parts: list[Part], first: str | None) -> None:
+    """Hold the count of rows against that of the raw table, where all of it was asked for."""
+    read = sum(part.rows_read for part in parts)
+    if first is not None:
+        return
+    table = problem.tables[0]
+    due = int(source.rows(f'SELECT COUNT(*) FROM "{table}"')[0][0])  # noqa: S608
+    if read != due:
+        raise SlipwayError(f"the query gave {read:,} rows for the {due:,} of {table}; mend it")
+    if not read:
+        raise SlipwayError(f"the table {table} of {source.shown} is empty")
+
+
+def _require_good(problem: Problem, parts: list[Part], folder: Path) -> None:
+    """Stop where too many rows were refused; the files of refused rows are left to look at."""
+    read, refused = sum(part.rows_read for part in parts), _summed(p.quarantined for p in parts)
+    bad = sum(refused.values())
+    if bad <= problem.max_quarantined * read:
+        return
+    most = "; ".join(f"{reason} ({n:,})" for reason, n in Counter(refused).most_common(3))
+    files = ", ".join(str(folder / part.quarantine) for part in parts if part.quarantine)
+    share = f"{bad:,} of {read:,} rows, more than {problem.max_quarantined:.1%}"
+    raise SlipwayError(f"{share}, were refused: {most}; they are in {files}")
+
+
+def _described(problem: Problem, source: Source, parts: list[Part]) -> RowsManifest:
+    """Put the counts of all parts together."""
+    labels = {name: dict(names) for name, names in problem.labels(source.rows).items()}
+    return RowsManifest(
+        problem=problem.name,
+        source=source.shown,
+        query_sha256=query_sha256(problem),
+        data_sha256="",
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        watermark=next((part.last for part in reversed(parts) if part.last is not None), None),
+        rows_read=sum(part.rows_read for part in parts),
+        rows=sum(part.rows for part in parts),
+        left_out=_summed(part.left_out for part in parts),
+        quarantined=_summed(part.quarantined for part in parts),
+        columns={},
+        parts=tuple(parts),
+        labels=labels,
+    )
+
+
+def _with_content(problem: Problem, stored: StoredRows) -> RowsManifest:
+    """Add what takes a look at all values, and refuse rows that nothing can be learned from."""
+    statistics = column_statistics(stored)
+    require_balance(problem, stored, statistics)
+    frames = (cast(pl.DataFrame, pl.from_arrow(batch)) for batch in stored.batches())
+    return msgspec.structs.replace(
+        stored.manifest, columns=statistics, data_sha256=content_sha256(frames)
+    )
+
+
+def query_sha256(problem: Problem) -> str:
+    """Hash the query's text."""
+    return hashlib.sha256(problem.query.encode()).hexdigest()
+
+
+def _summed(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
+
+
+def _publish(manifest: RowsManifest, folder: Path) -> None:
+    """Make the new rows the rows, in one step, and drop files that nobody reads any more."""
+    try:
+        older = open_rows(folder).manifest.parts
+    except SlipwayError:
+        older = ()
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    write_whole(content + b"\n", folder / MANIFEST)
+    # Somebody may just be reading the rows of the run before this one.
+    used = {name for part in (*manifest.parts, *older) for name in (part.file, part.quarantine)}
+    for pattern in ("part-*.parquet", "quarantine-*.jsonl"):
+        for file in folder.glob(pattern):
+            if file.name not in used:
+                file.unlink()
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what a run that was killed has left."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink()
+
+
+def _explained(error: OSError, folder: Path) -> SlipwayError:
+    """Say what to do about an error of the disk."""
+    fix = "the rows of the run before are untouched"
+    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return SlipwayError(f"the disk of {folder} is full; make room and run again; {fix}")
+    return SlipwayError(f"cannot write to {folder}: {error.strerror or error}; {fix}")
