@@ -80,17 +80,73 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: tuple[Slice, ...]
 
 
+class LearningPoint(msgspec.Struct, frozen=True):
+    """How good models are that were fitted on random samples of one size.
+
+    Attributes
+    ----------
+    rows, fits : int
+        The size, and how many samples of it were drawn, with a fit on each.
+    roc_auc, log_loss : float
+        Means over the fits.
+    roc_auc_sd, log_loss_sd : float, optional
+        Standard deviations between the fits; None of a single one.
+    """
+
+    rows: int
+    fits: int
+    roc_auc: float
+    log_loss: float
+    roc_auc_sd: float | None = None
+    log_loss_sd: float | None = None
+
+
+class LearningCurve(msgspec.Struct, frozen=True):
+    """How good the model becomes with more rows, see ``slipway/training/learning.py``.
+
+    Attributes
+    ----------
+    points : tuple of LearningPoint
+        From the smallest size to all rows.
+    rows_test : int
+        How many of the rows held out they were all tested on.
+    recommended : int
+        The size of the smallest sample that is good enough, by the rule.
+    tolerance : float
+        How much more log loss than the best is good enough.
+    rule : str
+        How size and tolerance were found, in words.
+    left_out : dict of str to str
+        Why there is no point, by the size of which there is none.
+    """
+
+    points: tuple[LearningPoint, ...]
+    rows_test: int
+    recommended: int
+    tolerance: float
+    rule: str
+    left_out: dict[str, str] = {}
+
+
 class Training(msgspec.Struct, frozen=True):
-    """Where the rows came from; ``rows_read`` is the sum of all the other counts.
+    """Where the rows came from, and what made the model of them.
 
     Attributes
     ----------
     source, query_sha256, data_sha256 : str
         The data's origin, and the hashes of the query and of the rows it gave.
     rows_read, rows_fit, rows_test : int
+        ``rows_read`` is the sum of all the other counts.
     left_out : dict of str to int
         Rows that were not used, by reason.
     seconds : float
+    engine : str
+        Where the rows were during the fit: ``memory``, ``chunks`` or ``spark``.
+    command, commit : str
+        What was typed to make it, and the git commit of the code, with a plus where files
+        had been changed since. Empty where that is not known.
+    learning_curve : LearningCurve, optional
+        None where nobody asked for it.
     """
 
     source: str
@@ -101,6 +157,10 @@ class Training(msgspec.Struct, frozen=True):
     rows_test: int
     left_out: dict[str, int]
     seconds: float
+    engine: str = "memory"
+    command: str = ""
+    commit: str = ""
+    learning_curve: LearningCurve | None = None
 
 
 class GoldenRow(msgspec.Struct, frozen=True):
