@@ -20,6 +20,8 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, sync_playwright
 
 from slipway.config import Settings
+from slipway.etl.run import run_etl
+from slipway.etl.stored import StoredRows, open_rows
 from slipway.manifest import Manifest
 from slipway.problem import load_problem
 from slipway.serving import Live
@@ -93,9 +95,17 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def rows() -> Rows:
-    """All flights, as the query gives them."""
-    return read_rows(load_problem("flights"))
+def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredRows:
+    """All flights in Parquet files, as ``flask etl`` leaves them."""
+    folder = tmp_path_factory.mktemp("flights")
+    run_etl(load_problem("flights"), None, folder)
+    return open_rows(folder)
+
+
+@pytest.fixture(scope="session")
+def rows(stored: StoredRows) -> Rows:
+    """All flights in memory."""
+    return read_rows(load_problem("flights"), stored)
 
 
 def free_port() -> int:

@@ -52,7 +52,8 @@ def write_parts(problem: Problem, batches: Iterable[pl.DataFrame], folder: Path)
     Part
     """
     opened = _Open()
-    for rows in _whole_watermarks(batches, problem):
+    pieces = (piece for batch in batches for piece in batch.iter_slices(PART_ROWS))
+    for rows in _whole_watermarks(pieces, problem):
         checked = check(problem, rows)
         kept, refused = part_duplicates(checked.good, problem.key)
         opened.rows_read += len(rows)
@@ -101,8 +102,8 @@ def _refused(bad: pl.DataFrame) -> pl.DataFrame:
 
 
 def _refused_twice(rows: pl.DataFrame) -> pl.DataFrame:
-    reasons = pl.lit(pl.Series([[DUPLICATE_REASON]])).alias(REASONS)
-    return _refused(rows.with_columns(reasons))
+    reason = pl.concat_list(pl.lit(DUPLICATE_REASON)).alias(REASONS)
+    return _refused(rows.with_columns(reason))
 
 
 def _write(problem: Problem, opened: _Open, folder: Path) -> Part:
