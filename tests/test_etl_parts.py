@@ -1,6 +1,7 @@
 """Rows are written in parts: nothing is lost, and no boundary matters."""
 
 import json
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -24,7 +25,7 @@ def table(n_rows):
 def cut(rows, ends):
     """The same rows in batches."""
     edges = [0, *sorted(ends), len(rows)]
-    return [rows[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [rows[a:b] for a, b in pairwise(edges)]
 
 
 def written(made, folder):
@@ -45,7 +46,7 @@ def test_parts_whatever_the_batches_hold_the_same_rows(tmp_path, ends, part_rows
     assert content_sha256([kept]) == content_sha256(cut(kept, ends))
     # A day is never in two parts, so that a later run can begin with any part.
     days = [(part.first, part.last) for part in made]
-    assert all(before[1] < after[0] for before, after in zip(days, days[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(days))
 
 
 def test_parts_counts_add_up_with_bad_rows_beside(tmp_path):
