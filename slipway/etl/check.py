@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from operator import or_
 
 import polars as pl
@@ -25,6 +26,7 @@ TYPES: dict[str, type[pl.DataType]] = {
 }
 REASONS = "reasons"
 DUPLICATE = "duplicate"
+Faults = list[tuple[str, pl.Expr]]
 FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -67,12 +69,15 @@ def check(problem: Problem, rows: pl.DataFrame) -> Checked:
     """
     _require_columns(problem, rows)
     known = rows.filter(pl.col(problem.target_column).is_not_null())
-    reasons = [*_feature_reasons(problem, known), *_other_reasons(problem, known)]
-    told = known.with_columns(pl.concat_list(reasons).list.drop_nulls().alias(REASONS))
-    refused = pl.col(REASONS).list.len() > 0
+    faults = {**_feature_faults(problem, known), **_other_faults(problem, known)}
+    refused = known.select(
+        pl.any_horizontal(wrong.fill_null(False) for _, wrong in chain(*faults.values()))
+    ).to_series()
+    reasons = [_first(name, listed) for name, listed in faults.items()]
+    told = pl.concat_list(reasons).list.drop_nulls().alias(REASONS)
     return Checked(
-        good=typed(problem, told.filter(~refused)),
-        bad=told.filter(refused),
+        good=typed(problem, known.filter(~refused)),
+        bad=known.filter(refused).with_columns(told),
         unlabelled=len(rows) - len(known),
     )
 
@@ -94,34 +99,36 @@ def _require_columns(problem: Problem, rows: pl.DataFrame) -> None:
         raise SlipwayError(f"the query gives no column {', '.join(absent)}; the problem names it")
 
 
-def _feature_reasons(problem: Problem, rows: pl.DataFrame) -> Iterator[pl.Expr]:
-    """Give for each feature what is wrong with it, or null."""
-    for feature in problem.features:
-        dtype = rows.schema[feature.name]
-        raw, value = _present(feature.name, dtype), _as_kind(feature, dtype)
-        reason: pl.Expr = pl.lit(None, pl.String)
-        for code, wrong in reversed(list(_faults(feature, raw, value, dtype))):
-            reason = pl.when(wrong).then(pl.lit(f"{feature.name}: {code}")).otherwise(reason)
-        if feature.nullable:
-            yield pl.when(raw.is_null()).then(None).otherwise(reason)
-        else:
-            missing = pl.lit(f"{feature.name}: missing_field")
-            yield pl.when(raw.is_null()).then(missing).otherwise(reason)
+def _feature_faults(problem: Problem, rows: pl.DataFrame) -> dict[str, Faults]:
+    """List for each feature what can be wrong with it."""
+    return {
+        feature.name: list(_faults(feature, rows.schema[feature.name]))
+        for feature in problem.features
+    }
 
 
-def _faults(
-    feature: Feature, raw: pl.Expr, value: pl.Expr, dtype: pl.DataType
-) -> Iterator[tuple[str, pl.Expr]]:
-    """List what can be wrong with a value that is there, the first that holds comes first."""
+def _first(name: str, faults: Faults) -> pl.Expr:
+    """Give the first thing that is wrong with a column, in words, or null."""
+    reason: pl.Expr = pl.lit(None, pl.String)
+    for code, wrong in reversed(faults):
+        reason = pl.when(wrong).then(pl.lit(f"{name}: {code}")).otherwise(reason)
+    return reason
+
+
+def _faults(feature: Feature, dtype: pl.DataType) -> Iterator[tuple[str, pl.Expr]]:
+    """List what can be wrong with a feature; where several hold, the first is told."""
+    raw, value = _present(feature.name, dtype), _as_kind(feature, dtype)
+    if not feature.nullable:
+        yield "missing_field", raw.is_null()
     if feature.kind == "category":
         yield "too_long", value.str.len_chars() > MAX_TEXT
         yield "not_a_text", value.str.contains("\0", literal=True)
     elif feature.kind == "flag":
-        yield "not_a_flag", value.is_null()
+        yield "not_a_flag", value.is_null() & raw.is_not_null()
     else:
         number = _number(raw, dtype)
         word = "not_an_integer" if feature.kind == "integer" else "not_a_number"
-        yield word, number.is_null()
+        yield word, number.is_null() & raw.is_not_null()
         yield "not_finite", number.is_infinite()
         yield "out_of_range", _outside(feature, number)
         if feature.kind == "integer":
@@ -170,14 +177,15 @@ def _as_kind(feature: Feature, dtype: pl.DataType) -> pl.Expr:
     return number.cast(TYPES[feature.kind], strict=False)
 
 
-def _other_reasons(problem: Problem, rows: pl.DataFrame) -> Iterator[pl.Expr]:
-    """Give what is wrong with the target, the key and the watermark, or null."""
-    target = problem.target_column
-    wrong = ~pl.col(target).cast(pl.Float64, strict=False).is_in([0.0, 1.0]).fill_null(False)
-    yield pl.when(wrong).then(pl.lit(f"{target}: not_a_class"))
+def _other_faults(problem: Problem, rows: pl.DataFrame) -> dict[str, Faults]:
+    """List what can be wrong with the target, the key and the watermark."""
+    target = pl.col(problem.target_column)
+    known = target.cast(pl.Float64, strict=False).is_in([0.0, 1.0]).fill_null(False)
     names = {*problem.other_columns} - {feature.name for feature in problem.features}
-    for name in sorted(names):
-        yield pl.when(pl.col(name).is_null()).then(pl.lit(f"{name}: missing_field"))
+    missing: dict[str, Faults] = {
+        name: [("missing_field", pl.col(name).is_null())] for name in sorted(names)
+    }
+    return {problem.target_column: [("not_a_class", ~known)]} | missing
 
 
 def plain(name: str, schema: pl.Schema) -> pl.Expr:
@@ -200,7 +208,8 @@ def part_duplicates(rows: pl.DataFrame, key: tuple[str, ...]) -> tuple[pl.DataFr
     -------
     kept, refused : DataFrame
     """
-    if not rows.select(pl.struct(key).is_duplicated().any()).item():
+    again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in key)
+    if len(rows) < 2 or not rows.select(again.slice(1).any()).item():
         return rows, rows.clear()
     numbered = rows.with_row_index("#")
     once = numbered.unique(rows.columns, keep="first")
