@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
-from pathlib import Path
 
-from flights.tables import read_names
+from slipway.problem import Ask
 from slipway.signature import Feature, Target
 
 # What the encoder's handle_unknown="infrequent_if_exist" does.
@@ -167,20 +166,20 @@ TARGET = Target(
 )
 
 
-def labels(tables: Mapping[str, Path]) -> Mapping[str, Mapping[str, str]]:
+def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
     """Give names for people: airlines, airports, hours and days.
 
     Parameters
     ----------
-    tables : mapping of str to Path
-        The raw tables' CSV files.
+    ask : callable
+        Gives the rows of a query on the raw tables.
 
     Returns
     -------
     mapping of str to mapping of str to str
         By feature and category.
     """
-    airports = read_names(tables["airports"], "faa")
+    airports: dict[str, str] = dict(ask("SELECT faa, name FROM airports"))
     periods = {
         f"{month:02}-{part}": f"{calendar.month_name[month]}, {part}"
         for month in range(1, 13)
@@ -189,7 +188,7 @@ def labels(tables: Mapping[str, Path]) -> Mapping[str, Mapping[str, str]]:
     hours = {str(hour): f"{hour:02}:00 to {hour:02}:59" for hour in range(24)}
     days = {str(i + 1): day for i, day in enumerate(calendar.day_name)}
     return {
-        "carrier": read_names(tables["airlines"], "carrier"),
+        "carrier": dict(ask("SELECT carrier, name FROM airlines")),
         "origin": airports,
         "dest": airports,
         "departure_period": periods,

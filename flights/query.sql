@@ -5,7 +5,8 @@
 WITH departures AS (
     SELECT
         *,
-        CAST(FLOOR(EPOCH(time_hour) / 3600) AS BIGINT) AS hour_id,
+        DATE_DIFF('day', DATE '1970-01-01', CAST(time_hour AS DATE)) * 24
+            + CAST(STRFTIME(time_hour, '%H') AS BIGINT) AS hour_id,
         CAST(year || '-' || month || '-' || day AS DATE) AS local_date
     FROM flights
 ),
@@ -13,7 +14,8 @@ WITH departures AS (
 hours AS (
     SELECT
         *,
-        CAST(FLOOR(EPOCH(time_hour) / 3600) AS BIGINT) AS hour_id
+        DATE_DIFF('day', DATE '1970-01-01', CAST(time_hour AS DATE)) * 24
+            + CAST(STRFTIME(time_hour, '%H') AS BIGINT) AS hour_id
     FROM weather
 ),
 
@@ -60,7 +62,10 @@ SELECT
     f.month,
     -- The flights of a day share its weather and its jams, so that they are no independent
     -- evidence.
-    f.local_date
+    f.local_date,
+    -- With the carrier and the origin, what tells a flight from all others.
+    f.flight,
+    f.hour_id
 FROM departures AS f
 LEFT JOIN weather_by_hour AS w ON w.origin = f.origin AND w.hour_id = f.hour_id
 LEFT JOIN weather_by_hour AS before

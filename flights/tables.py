@@ -7,7 +7,6 @@ are read from its folder without importing it, because its own import needs a
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import distribution
@@ -33,20 +32,3 @@ def read_tables(scratch: Path) -> Mapping[str, Path]:
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
         flights = Path(archive.extract("flights.csv", scratch))
     return {name: folder / f"{name}.csv" for name in NAMES} | {"flights": flights}
-
-
-def read_names(table: Path, key: str) -> dict[str, str]:
-    """Read the names of airlines or airports by their code.
-
-    Parameters
-    ----------
-    table : Path
-    key : str
-        The column that holds the code.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    with table.open(newline="", encoding="utf-8") as lines:
-        return {row[key]: row["name"] for row in csv.DictReader(lines)}
