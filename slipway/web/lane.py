@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -22,13 +22,46 @@ from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi
 if TYPE_CHECKING:
     from slipway.serving import Live
 
-PATH = "/predict"
+PATH, FILE, READY = "/predict", "/predict_file", "/readyz"
 JSON = "application/json"
 
 
 def register(app: Flask) -> None:
     """Put the lane before an app's own dispatch; to be called before ``headers.register``."""
     app.wsgi_app = with_lane(app.wsgi_app, app)  # type: ignore[method-assign, assignment]
+    # A worker uses these of any application that has them; the two know no more of each other.
+    app.takes_long = partial(takes_long, app)  # type: ignore[attr-defined]
+    app.warm_up = partial(warm_up, app)  # type: ignore[attr-defined]
+
+
+def warm_up(app: Flask) -> None:
+    """Let the model answer its golden rows, so that no client is the first to ask."""
+    live: Live | None = app.extensions["slipway"]
+    if live is not None:
+        live.model.replay()
+
+
+def takes_long(app: Flask, environ: Environ) -> bool:
+    """Whether a request should be answered by a thread, whatever its length.
+
+    A file takes as long as it is, and a pipeline takes milliseconds for one record: a whole
+    loop's clients would wait for either. What is posted asks the model, and so does ``/readyz``.
+
+    Parameters
+    ----------
+    app : Flask
+    environ : dict
+        A WSGI environ.
+
+    Returns
+    -------
+    bool
+    """
+    live: Live | None = app.extensions["slipway"]
+    path = environ["PATH_INFO"]
+    if live is None or live.model.engine == "scorecard":
+        return bool(path == FILE)
+    return bool(environ["REQUEST_METHOD"] == "POST" or path == READY)
 
 
 def with_lane(inner: Wsgi, app: Flask) -> Wsgi:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import socket
@@ -19,8 +20,8 @@ from slipway.worker.request import Request
 PATIENCE = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
 # A large body may take longer, as long as it comes at this rate.
 BYTES_A_SECOND = 16 * 1024
-# How long a client may take to receive one piece of an answer.
-SEND_SECONDS = 30.0
+# How long a client may take none of its answer; whoever takes some must keep to the rate above.
+SEND_SECONDS = 3 * PATIENCE
 
 IDLE, READING, QUEUED, SENDING, DRAINING, CLOSED = range(6)
 NEVER = math.inf
@@ -57,11 +58,13 @@ class Client:
         When its request was complete.
     deadline : float
         When the loop's patience ends.
+    left : int
+        Bytes that it may still send after its answer.
     """
 
     __slots__ = (
         *("sock", "fd", "address", "server", "environ", "data", "request"),
-        *("out", "keep", "state", "masked", "since", "deadline"),
+        *("out", "keep", "state", "masked", "since", "deadline", "left"),
     )
 
     def __init__(
@@ -76,6 +79,7 @@ class Client:
         self.state = IDLE
         self.masked = False
         self.since = self.deadline = 0.0
+        self.left = 0
 
 
 class Punctual(SocketUnreader):  # type: ignore[misc]
@@ -113,11 +117,47 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
         return bytes(self.take_buffered()) + self._data
 
 
+class Receiver:
+    """A socket for sending, whose client must keep up.
+
+    Python's own timeout begins anew with every piece, so that a client that takes a little of
+    each would keep a thread for hours.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left = SEND_SECONDS
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the socket in all else, for Gunicorn's code."""
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Send a piece.
+
+        Raises
+        ------
+        BrokenPipeError
+            The client took too long; for Gunicorn, one that has gone.
+        """
+        rest = memoryview(data)
+        while rest:
+            self._sock.settimeout(max(self._left, 0.001))
+            began = time.monotonic()
+            try:
+                sent = self._sock.send(rest)
+            except TimeoutError:
+                raise BrokenPipeError(errno.EPIPE, "the answer is not taken") from None
+            rest = rest[sent:]
+            earned = sent / BYTES_A_SECOND - (time.monotonic() - began)
+            self._left = min(self._left + earned, SEND_SECONDS)
+
+
 class HandedOver(TConn):  # type: ignore[misc]
     """A connection as Gunicorn's own code sees it, with what has been read of it so far."""
 
     def __init__(self, cfg: Any, client: Client) -> None:
-        super().__init__(cfg, client.sock, client.address, client.server)
+        super().__init__(cfg, Receiver(client.sock), client.address, client.server)
         self.parser = get_parser(cfg, client.sock, client.address)
         self.parser.unreader = Punctual(client.sock, bytes(client.data))
         self.initialized = True

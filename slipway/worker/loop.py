@@ -14,17 +14,18 @@ from gunicorn_h1c import IncompleteError
 
 from slipway.worker import clients
 from slipway.worker.clients import NEVER, Client
+from slipway.worker.pool import MAX_WAIT
 from slipway.worker.refusals import busy, late
-from slipway.worker.request import MAX_HEAD, Reader
+from slipway.worker.request import MAX_HEAD, Reader, Request
 from slipway.worker.sending import Sender
 
-# Addresses whose answers take long whatever their size, and the one that is never refused.
-POOLED = ("/predict_file",)
+# The address that is never refused.
 LIVE = "/livez"
+# A longer body is collected by the loop and answered by a thread: what is wrong with 64 KiB of
+# JSON can take 140 ms to say, with this much 32 ms at most.
+MAX_ANSWERED = 8 * 1024
 # The loop looks for new requests this often while it has answers to give.
 BUDGET = 0.01
-# Where the oldest request has waited this long, further ones are refused.
-MAX_WAIT = 1.0
 # A thread that computes holds Python's lock this long while the loop waits for it; Python's
 # own 5 ms, two or three times a request, were a delay of 15 ms.
 SWITCH_SECONDS = 0.0001
@@ -44,6 +45,8 @@ class Loop(Sender):
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
         self.reader = Reader(worker.cfg)
+        # An application may say itself which of its requests take long.
+        self.takes_long = getattr(worker.wsgi, "takes_long", lambda _environ: False)
         self.listeners = {listener.fileno(): listener for listener in worker.sockets}
         self.listening = False
         self.ready: deque[Client] = deque()
@@ -70,7 +73,7 @@ class Loop(Sender):
         for client in self.clients.values():
             if client.state == clients.IDLE:
                 client.deadline = min(client.deadline, linger)
-        while (self.clients or self.in_pool) and self.now < end:
+        while (self.clients or self.pool.size) and self.now < end:
             self.turn()
         for client in list(self.clients.values()):
             self.close(client)
@@ -116,6 +119,7 @@ class Loop(Sender):
         for client in list(self.clients.values()):
             if self.now > client.deadline:
                 self.expire(client)
+        self.pool.give_up(self.now)
         if self.worker.alive:
             self.listen(True)
 
@@ -139,7 +143,7 @@ class Loop(Sender):
 
     def accept(self, listener: Any) -> None:
         """Take one connection, so that other workers have their share."""
-        full = len(self.clients) + self.in_pool >= self.cfg.worker_connections
+        full = len(self.clients) + self.pool.size >= self.cfg.worker_connections
         if not self.listening or (full and not self.evict()):
             return self.listen(False)
         try:
@@ -181,7 +185,11 @@ class Loop(Sender):
             return
         except OSError:
             data = client.data = b""
-        if data and client.state != clients.DRAINING:
+        if data and client.state == clients.DRAINING:
+            client.left -= len(data)
+            if client.left < 0:
+                self.close(client)
+        elif data:
             client.data += data
             self.advance(client)
         elif client.data:
@@ -202,7 +210,7 @@ class Loop(Sender):
             client.state = clients.IDLE
         if len(client.data) < client.request.end:
             return self.wait(client, started=client.state == clients.READING)
-        return self.queue(client, client.request.environ["PATH_INFO"])
+        return self.queue(client, client.request)
 
     def wait(self, client: Client, *, started: bool) -> None:
         """Wait for the rest of a head, or of a body."""
@@ -215,12 +223,12 @@ class Loop(Sender):
             client.data = bytearray(client.data)
         return None
 
-    def queue(self, client: Client, path: str) -> None:
+    def queue(self, client: Client, request: Request) -> None:
         """Put a whole request where it will be answered."""
         client.state, client.deadline, client.since = clients.QUEUED, NEVER, self.now
-        if path in POOLED:
+        if request.end - request.begin > MAX_ANSWERED or self.takes_long(request.environ):
             self.hand_over(client)
-        elif path == LIVE:
+        elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
         elif self.ready and self.now - self.ready[0].since > MAX_WAIT:
             self.answer(client, busy)

@@ -14,14 +14,16 @@ from typing import Any
 
 from slipway.worker import clients
 from slipway.worker.answer import Answer
-from slipway.worker.clients import Client, HandedOver
+from slipway.worker.clients import Client, HandedOver, Receiver
+from slipway.worker.pool import Pool
 from slipway.worker.refusals import busy
 from slipway.worker.request import Request
 from slipway.worker.watch import Watch
 
-# Requests that may wait for each thread.
-WAITING = 4
+# What a client still sends after its answer is read this long, and up to this much: who sends a
+# file that is too large is to see the refusal, and who sends for ever is to be cut off.
 DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 32 * 2**20
 
 
 class Sender:
@@ -39,7 +41,7 @@ class Sender:
         self.watch = Watch(worker)
         self.clients: dict[int, Client] = {}
         self.more: deque[Client] = deque()
-        self.in_pool = 0
+        self.pool = Pool(worker)
         self.now = 0.0
 
     def answer(self, client: Client, wsgi: Callable[..., Iterable[bytes]]) -> None:
@@ -120,7 +122,7 @@ class Sender:
         if client.masked:
             self.epoll.modify(client.fd, select.EPOLLIN)
             client.masked = False
-        client.data, client.out = b"", b""
+        client.data, client.out, client.left = b"", b"", DRAIN_BYTES
         client.state, client.deadline = clients.DRAINING, self.now + DRAIN_SECONDS
         try:
             client.sock.shutdown(socket.SHUT_WR)
@@ -135,9 +137,9 @@ class Sender:
 
     def hand_over(self, client: Client) -> None:
         """Let Gunicorn's own code answer a client's request, in a thread."""
-        if self.in_pool >= self.cfg.threads * (1 + WAITING):
+        if self.pool.is_full(self.now):
             return self.answer(client, busy)
-        return self.to_pool(client, self.by_gunicorn, client)
+        return self.to_pool(client, self.by_gunicorn, client, since=self.now)
 
     def by_gunicorn(self, client: Client) -> bool:
         """Answer a request as Gunicorn does, and say whether the connection goes on."""
@@ -159,36 +161,38 @@ class Sender:
     ) -> bool:
         """Send a long answer from a thread, at its client's pace."""
         try:
-            client.sock.settimeout(clients.SEND_SECONDS)
+            receiver = Receiver(client.sock)
             for piece in itertools.chain([head], pieces):
-                client.sock.sendall(piece)
+                receiver.sendall(piece)
             framed = request.minor == 1 if answer.length is None else answer.sent == answer.length
             return keep and framed
         finally:
             self.watch.end(begun, request.environ, answer)
             close(result)
 
-    def to_pool(self, client: Client, do: Callable[..., bool], *words: Any) -> None:
+    def to_pool(
+        self, client: Client, do: Callable[..., bool], *words: Any, since: float | None = None
+    ) -> None:
         """Let a thread do something with a client's socket, which the loop then leaves alone."""
         self.epoll.unregister(client.fd)
         del self.clients[client.fd]
         client.state, client.masked = clients.CLOSED, False
-        self.in_pool += 1
         back = self.worker.method_queue.defer
-        future = self.worker.tpool.submit(do, *words)
+        future = self.pool.submit(do, *words, since=since)
         future.add_done_callback(lambda done: back(self.take_back, client, done))
 
     def take_back(self, client: Client, done: Future[bool]) -> None:
         """Go on with a client when its thread has ended."""
-        self.in_pool -= 1
+        self.pool.size -= 1
         client.request = None
         if client.sock.fileno() < 0:
-            return
-        failed = done.cancelled() or done.exception() is not None
+            return None
         client.sock.setblocking(False)
         self.clients[client.fd] = client
         self.epoll.register(client.fd, select.EPOLLIN)
-        self.go_on(client, not failed and done.result())
+        if done.cancelled():
+            return self.answer(client, busy)
+        return self.go_on(client, done.exception() is None and done.result())
 
 
 def close(result: Any) -> None:
