@@ -172,14 +172,73 @@ def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, examp
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
-def test_lane_untrusted_host_is_refused_by_flask(settings, example):
+@pytest.fixture(scope="module")
+def choosy(settings):
+    """A client of the app that takes requests to one host only."""
     app = create_app(settings.model.parent, settings)
     app.config["TRUSTED_HOSTS"] = ["good.example"]
-    statuses = [
-        app.test_client().post("/predict", json=example, headers={"Host": host}).status_code
-        for host in ("good.example", "good.example:8000", "evil.example", "good.example@evil")
-    ]
-    assert statuses == [200, 200, 400, 400]
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("good.example", 200),
+        ("good.example:8000", 200),
+        ("evil.example", 400),
+        ("good.example@evil", 400),
+        ("good.example.evil", 400),
+        ("", 400),
+    ],
+)
+def test_lane_untrusted_host_is_refused_by_flask(choosy, example, host, status):
+    answer = choosy.post("/predict", json=example, headers={"Host": host})
+    assert answer.status_code == status
+
+
+def test_app_untrusted_host_is_refused_on_every_route(choosy):
+    rules = list(choosy.application.url_map.iter_rules())
+    assert len(rules) > 10
+    for rule in rules:
+        path = rule.build(dict.fromkeys(rule.arguments, "x"))[1]
+        for method in rule.methods:
+            answer = choosy.open(path, method=method, headers={"Host": "evil.example"})
+            assert (answer.status_code, method, path) == (400, method, path)
+            assert b"evil" not in answer.data
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "by_pickle", "by_scorecard"),
+    [
+        ("POST", "/predict", True, False),
+        ("POST", "/", True, False),
+        ("POST", "/predict_file", True, True),
+        ("GET", "/readyz", True, False),
+        ("GET", "/", False, False),
+        ("GET", "/model", False, False),
+        ("GET", "/version", False, False),
+    ],
+)
+def test_takes_long_is_what_asks_a_pipeline(settings, method, path, by_pickle, by_scorecard):
+    app = create_app(settings.model.parent, settings)
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
+    assert app.takes_long(environ) is by_scorecard
+    app.extensions["slipway"].model.engine = "pickle"
+    assert app.takes_long(environ) is by_pickle
+    app.extensions["slipway"] = None
+    assert app.takes_long(environ) is (path == "/predict_file")
+
+
+def test_warm_up_asks_the_model(settings):
+    app = create_app(settings.model.parent, settings)
+    model = app.extensions["slipway"].model
+    score, asked_for = model.score, []
+    model.score = lambda records: asked_for.extend(records) or score(records)
+    app.warm_up()
+    assert len(asked_for) == len(model.manifest.golden)
+    app.extensions["slipway"] = None
+    app.warm_up()
 
 
 def test_lane_without_a_model_leaves_the_answer_to_flask(tmp_path, monkeypatch, settings):

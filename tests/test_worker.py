@@ -1,244 +1,16 @@
-"""The loop worker as a process: slow clients, stops, restarts, overload, log and hooks."""
+"""The loop worker as a process: log and hooks, many clients, and the same answers without it."""
 
-import http.client
 import json
 import os
-import signal
-import socket
-import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 
-import psutil
 import pytest
+from clients import asked, post
 from conftest import GUNICORN, running
 
-pytestmark = pytest.mark.slow
-PATIENCE = 2
-HEAD = (
-    b"POST /predict HTTP/1.1\r\nHost: a\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-)
-
-
-def port_of(base):
-    return int(base.rpartition(":")[2])
-
-
-def connected(base):
-    return socket.create_connection(("127.0.0.1", port_of(base)), timeout=20)
-
-
-def until_closed(sock):
-    answer = b""
-    while more := sock.recv(65536):
-        answer += more
-    return answer
-
-
-def post(base, body, path="/predict", kind="application/json", timeout=5):
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=timeout)
-    try:
-        connection.request("POST", path, body, {"Content-Type": kind})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def workers(process):
-    """The running workers of a master."""
-    children = psutil.Process(process.pid).children()
-    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
-
-
-@contextmanager
-def loaded(base, body, n_clients=4):
-    """Clients that keep their connections as long as they are told to; gives what they got."""
-    stop, statuses = threading.Event(), []
-
-    def client():
-        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=10)
-        while not stop.is_set():
-            try:
-                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                answer.read()
-                statuses.append(answer.status)
-            except (OSError, http.client.HTTPException) as error:
-                statuses.append(repr(error))
-                connection.close()
-        connection.close()
-
-    threads = [threading.Thread(target=client) for _ in range(n_clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def body(manifest):
-    features = manifest.signature.features
-    return json.dumps({feature.name: feature.example for feature in features}).encode()
-
-
-@pytest.fixture(scope="module")
-def impatient():
-    """One worker that gives its clients two seconds."""
-    with running(*GUNICORN, "--workers=1", SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process):
-        yield base, process
-
-
-def test_worker_slow_clients_wait_and_others_are_served(impatient, body):
-    base, process = impatient
-    with ExitStack() as stack:
-        opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
-        for sock in opened[:16]:
-            sock.sendall(HEAD % len(body) + body[:10])
-        for sock in opened[16:80]:
-            sock.sendall(b"POST /predict HT")
-        assert {post(base, body, timeout=1)[0] for _ in range(50)} == {200}
-        refused = [until_closed(sock) for sock in opened[:80]]
-        assert {answer.split(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 408 REQUEST TIMEOUT"}
-        told = json.loads(refused[0].partition(b"\r\n\r\n")[2])
-        assert told["code"] == "request_timeout"
-        assert f"X-Request-Id: {told['request_id']}".encode() in refused[0]
-        assert b"nosniff" in refused[0]
-        # Those that are idle were left alone.
-        opened[-1].sendall(HEAD % len(body) + body)
-        assert opened[-1].recv(100).startswith(b"HTTP/1.1 200")
-    assert psutil.Process(process.pid).children()[0].memory_info().rss < 120e6
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        HEAD % 100,
-        HEAD % 100_000,
-        HEAD.replace(b"/predict", b"/predict_file").replace(b"application/json", b"text/csv")
-        % 100_000,
-        HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked"),
-        HEAD.replace(b"Content-Length: %d", b"Content-Length: 9\r\nExpect: 100-continue"),
-    ],
-    ids=["small", "large", "file", "chunked", "expected"],
-)
-def test_worker_body_of_single_bytes_is_given_up(impatient, head):
-    base, _ = impatient
-    began = time.monotonic()
-    with connected(base) as sock:
-        sock.sendall(head)
-        sock.settimeout(0.1)
-        answer = b""
-        while not answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"):
-            assert time.monotonic() < began + 20
-            try:
-                sock.sendall(b"1" if b"chunked" not in head else b"1\r\n1\r\n")
-                answer += sock.recv(65536)
-            except TimeoutError:
-                continue
-    if b"chunked" not in head and b"Expect" not in head:
-        assert answer.startswith(b"HTTP/1.1 408")
-
-
-def test_worker_slow_uploads_leave_single_predictions_alone(impatient, body):
-    base, _ = impatient
-    with ExitStack() as stack:
-        for _ in range(16):
-            sock = stack.enter_context(connected(base))
-            sock.sendall(HEAD.replace(b"/predict", b"/predict_file") % 10**6 + b"x")
-        assert {post(base, body, timeout=1)[0] for _ in range(20)} == {200}
-
-
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_worker_term_finishes_what_is_in_flight(body, twice):
-    with running(*GUNICORN, "--workers=2") as (base, process), ExitStack() as stack:
-        idle, half = (stack.enter_context(connected(base)) for _ in range(2))
-        idle.sendall(HEAD % len(body) + body)
-        assert idle.recv(100).startswith(b"HTTP/1.1 200")
-        half.sendall(HEAD % len(body) + body[:-1])
-        time.sleep(0.3)
-        everyone = [process.pid, *(each.pid for each in workers(process))]
-        began = time.monotonic()
-        for _ in range(1 + twice):
-            for pid in everyone if twice else everyone[:1]:
-                # One that has nothing to finish is gone at once.
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            time.sleep(0.2)
-        half.sendall(body[-1:])
-        answer = until_closed(half)
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"Connection: close" in answer
-        assert process.wait(22) == 0
-        assert time.monotonic() < began + 5
-
-
-def test_worker_killed_is_replaced(body):
-    with running(*GUNICORN, "--workers=2") as (base, process):
-        while len(workers(process)) < 2:
-            time.sleep(0.05)
-        first = workers(process)[0]
-        with loaded(base, body) as statuses:
-            time.sleep(0.3)
-            first.kill()
-            deadline = time.monotonic() + 2
-            while len(workers(process)) < 2 or first in workers(process):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            statuses.clear()
-            time.sleep(0.5)
-        assert set(statuses) == {200}
-
-
-def test_worker_hup_loses_no_request(body):
-    with running(*GUNICORN, "--workers=2") as (base, process), loaded(base, body) as statuses:
-        time.sleep(0.5)
-        process.send_signal(signal.SIGHUP)
-        time.sleep(3.5)
-    assert set(statuses) == {200}
-
-
-def test_worker_max_requests_loses_no_request(body):
-    words = ["--workers=2", "--max-requests=300", "--max-requests-jitter=200"]
-    with running(*GUNICORN, *words) as (base, process):
-        first = {each.pid for each in workers(process)}
-        with loaded(base, body) as statuses:
-            time.sleep(4)
-        assert not first & {each.pid for each in workers(process)}
-    assert set(statuses) == {200}
-
-
-SLOW = """
-import time
-
-def app(environ, start_response):
-    if environ["PATH_INFO"] == "/predict":
-        time.sleep(0.02)
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-"""
-
-
-def test_worker_overload_is_refused_and_livez_answers(tmp_path):
-    (tmp_path / "slow.py").write_text(SLOW)
-    words = [sys.executable, "-m", "gunicorn", "slow:app", "--bind=127.0.0.1:{port}"]
-    with running(*words, "--pythonpath", str(tmp_path), "--workers=1") as (base, _):
-        with loaded(base, b"{}", n_clients=150) as statuses:
-            time.sleep(2)
-            connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=1)
-            connection.request("GET", "/livez")
-            assert connection.getresponse().read() == b"ok"
-            time.sleep(1)
-        assert set(statuses) == {200, 503}
-        assert {post(base, b"{}")[0] for _ in range(5)} == {200}
-
+pytest_plugins = ["served"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_idle")]
 
 HOOKS = """
 def pre_request(worker, req):
@@ -266,27 +38,21 @@ def test_worker_log_and_hooks_see_each_request_once(tmp_path, body, capfd):
         ["pre", "POST", "/predict_file"],
     ]
     assert [words[1] for words in told if words[0] == "post"][-3:] == ["200", "422", "422"]
-    asked = [first for first, _ in lines if "livez" not in first]
-    assert asked == ["POST /predict HTTP/1.1"] * 2 + ["POST /predict_file HTTP/1.1"]
+    asked_for = [first for first, _ in lines if "livez" not in first]
+    assert asked_for == ["POST /predict HTTP/1.1"] * 2 + ["POST /predict_file HTTP/1.1"]
 
 
-def test_worker_forged_headers_change_nothing(impatient, body):
-    base, _ = impatient
-    answers = set()
-    for name in (
-        "SCRIPT_NAME",
-        "PATH_INFO",
-        "Script-Name",
-        "X-Forwarded-Host",
-        "X-Forwarded-Prefix",
-    ):
-        request = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=5)
-        request.request(
-            "POST", "/predict", body, {"Content-Type": "application/json", name: "/evil"}
-        )
-        answers.add(request.getresponse().read())
-        request.close()
-    assert answers == {post(base, body)[1]}
+@pytest.mark.parametrize(
+    "name", ["SCRIPT_NAME", "PATH_INFO", "Script-Name", "X-Forwarded-Host", "X-Forwarded-Prefix"]
+)
+def test_worker_forged_header_changes_nothing(lanes, body, name):
+    forged = {"Content-Type": "application/json", name: "/evil"}
+    for base, _ in lanes:
+        status, _, answer = asked(base, "POST", "/predict", body, **forged)
+        assert (status, answer) == post(base, body)
+        page = asked(base, "GET", "/apidocs/", **forged)[2]
+        assert b"evil" not in page
+        assert page == asked(base, "GET", "/apidocs/")[2]
 
 
 def test_worker_many_clients_at_once_get_their_own_answers(impatient, body):
@@ -294,9 +60,141 @@ def test_worker_many_clients_at_once_get_their_own_answers(impatient, body):
     record = json.loads(body)
 
     def own(number):
-        asked = [record] * (number % 40 + 1)
-        status, answer = post(base, json.dumps(asked).encode())
-        return status, len(json.loads(answer)) == len(asked)
+        sent = [record] * (number % 40 + 1)
+        status, answer = post(base, json.dumps(sent).encode())
+        return status, len(json.loads(answer)) == len(sent)
 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(own, range(200))) == {(200, True)}
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory):
+    """The service with the loop and without it, behind a proxy; addresses and access logs."""
+    folder = tmp_path_factory.mktemp("logs")
+    logs = [folder / "loop.log", folder / "threads.log"]
+    words = [(*GUNICORN, "--workers=1", f"--access-logfile={log}") for log in logs]
+    # Flask names the methods in the order of a set, which is another in every process.
+    both = {"FORWARDED_ALLOW_IPS": "*", "PYTHONHASHSEED": "0"}
+    with (
+        running(*words[0], SLIPWAY_LANE="1", **both) as (loop, _),
+        running(*words[1], SLIPWAY_LANE="0", **both) as (threads, _),
+    ):
+        yield [(loop, logs[0]), (threads, logs[1])]
+
+
+VARY = ("Date", "Connection")
+
+
+def same(lanes, method, path, body=None, **headers):
+    """Ask both lanes, hold them to be the same, and give the answer."""
+    told = []
+    for base, _ in lanes:
+        status, got, answer = asked(base, method, path, body, X_Request_Id="the-same", **headers)
+        told.append((status, {k: v for k, v in got.items() if k not in VARY}, answer))
+    assert told[0] == told[1]
+    return told[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
+def test_worker_wrong_method_is_refused_with_those_allowed(lanes, method):
+    status, headers, answer = same(lanes, method, "/predict")
+    assert status == 405
+    assert headers["Allow"] == "OPTIONS, POST"
+    assert "X-Content-Type-Options" in headers
+    if method == "HEAD":
+        assert answer == b""
+        assert int(headers["Content-Length"]) > 0
+    else:
+        told = json.loads(answer)
+        assert (told["code"], told["request_id"]) == ("method_not_allowed", "the-same")
+
+
+def test_worker_options_names_the_methods(lanes):
+    status, headers, answer = same(lanes, "OPTIONS", "/predict")
+    assert (status, answer) == (200, b"")
+    assert set(headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize("path", ["/file", "/livez", "/version", "/model", "/nothing"])
+def test_worker_head_has_the_headers_of_get_and_no_body(lanes, path):
+    status, headers, answer = same(lanes, "HEAD", path)
+    got = same(lanes, "GET", path)
+    assert answer == b""
+    assert got[2] != b""
+    assert (status, headers) == got[:2]
+
+
+FORWARDED = {
+    "one client": ({"X_Forwarded_For": "198.51.100.7"}, "198.51.100.7", False),
+    "invented left": ({"X_Forwarded_For": "6.6.6.6, 198.51.100.7"}, "198.51.100.7", False),
+    "no address": ({"X_Forwarded_For": '6.6.6.6, x" evil'}, "127.0.0.1", False),
+    "empty": ({"X_Forwarded_For": "6.6.6.6,"}, "127.0.0.1", False),
+    "address of IPv6": ({"X_Forwarded_For": "2001:db8::7"}, "2001:db8::7", False),
+    "https": ({"X_Forwarded_Proto": "https"}, "127.0.0.1", True),
+    "http": ({"X_Forwarded_Proto": "http"}, "127.0.0.1", False),
+    "https invented": ({"X_Forwarded_Proto": "https, http"}, "127.0.0.1", False),
+    "http invented": ({"X_Forwarded_Proto": "http, https"}, "127.0.0.1", True),
+    "no scheme": ({"X_Forwarded_Proto": "javascript"}, "127.0.0.1", False),
+    "all": (
+        {
+            "X_Forwarded_For": "6.6.6.6, 198.51.100.8",
+            "X_Forwarded_Proto": "https",
+            "X_Forwarded_Host": "evil.example",
+            "X_Forwarded_Prefix": "/evil",
+            "X_Forwarded_Port": "666",
+        },
+        *("198.51.100.8", True),
+    ),
+}
+
+
+def logged(log, request):
+    """The client that a log shows for a request.
+
+    The line is written when the answer has been sent, so that it can come after that.
+    """
+    deadline = time.monotonic() + 5
+    while True:
+        lines = [line for line in log.read_text().splitlines() if request in line]
+        if lines:
+            return lines[-1].split()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("headers", "client", "is_https"), FORWARDED.values(), ids=FORWARDED)
+def test_worker_behind_a_proxy_sees_client_and_scheme(lanes, body, headers, client, is_https):
+    for _, log in lanes:
+        os.truncate(log, 0)
+    told = [
+        same(lanes, "POST", "/predict", body, Content_Type="application/json", **headers),
+        same(lanes, "GET", "/model", **headers),
+        same(lanes, "GET", "/apidocs/", **headers),
+    ]
+    for status, got, answer in told:
+        assert status == 200
+        assert ("Strict-Transport-Security" in got) == is_https
+        assert b"evil" not in answer
+    assert [logged(log, "GET /apidocs/") for _, log in lanes] == [client] * 2
+    assert [logged(log, "POST /predict") for _, log in lanes] == [client] * 2
+
+
+def test_worker_without_a_trusted_proxy_believes_no_header(tmp_path, body):
+    for lane in ("0", "1"):
+        log = tmp_path / f"{lane}.log"
+        words = (*GUNICORN, "--workers=1", f"--access-logfile={log}")
+        with running(*words, SLIPWAY_LANE=lane, FORWARDED_ALLOW_IPS="192.0.2.1") as (base, _):
+            forged = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https"}
+            _, headers, _ = asked(
+                base, "POST", "/predict", body, Content_Type="application/json", **forged
+            )
+        assert "Strict-Transport-Security" not in headers
+        assert log.read_text().splitlines()[-1].startswith("127.0.0.1 ")
+
+
+def test_worker_trusts_the_proxies_that_gunicorn_was_told_of(body):
+    words = (*GUNICORN, "--workers=1", "--forwarded-allow-ips=192.0.2.1")
+    with running(*words) as (base, _):
+        headers = asked(base, "GET", "/livez", X_Forwarded_Proto="https")[1]
+    assert "Strict-Transport-Security" not in headers

@@ -1,0 +1,124 @@
+"""Clients of a running service, down to the bytes: odd, slow, and many."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: a\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+CHUNKED = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
+JSON = "application/json"
+
+
+def port_of(base: str) -> int:
+    return int(base.rpartition(":")[2])
+
+
+def connected(base: str, receive_buffer: int = 0) -> socket.socket:
+    sock = socket.socket()
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.settimeout(20)
+    sock.connect(("127.0.0.1", port_of(base)))
+    return sock
+
+
+def until_closed(sock: socket.socket) -> bytes:
+    answer = b""
+    while more := sock.recv(65536):
+        answer += more
+    return answer
+
+
+def asked(
+    base: str,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    timeout: float = 5,
+    **headers: str,
+) -> tuple[int, dict[str, str], bytes]:
+    """Send one request over a connection of its own; the answer's status, headers and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=timeout)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, named)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def post(
+    base: str, body: bytes, path: str = "/predict", kind: str = JSON, timeout: float = 5
+) -> tuple[int, bytes]:
+    status, _, answer = asked(base, "POST", path, body, timeout, Content_Type=kind)
+    return status, answer
+
+
+def seconds_of(base: str, path: str) -> float:
+    """How long an address takes to answer 200."""
+    began = time.perf_counter()
+    assert asked(base, "GET", path, timeout=20)[0] == 200
+    return time.perf_counter() - began
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The running workers of a master."""
+    children = psutil.Process(process.pid).children()
+    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def memory(process: subprocess.Popen[bytes]) -> int:
+    """The bytes that the first worker of a master holds."""
+    return int(workers(process)[0].memory_info().rss)
+
+
+@contextmanager
+def loaded(
+    base: str, body: bytes, n_clients: int = 4
+) -> Iterator[list[tuple[int | str, str | None, float]]]:
+    """Clients that keep their connections as long as they are told to.
+
+    Gives a list that fills with each answer's status, its ``Retry-After`` and its seconds.
+    """
+    stop = threading.Event()
+    answers: list[tuple[int | str, str | None, float]] = []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=20)
+        while not stop.is_set():
+            began = time.perf_counter()
+            try:
+                connection.request("POST", "/predict", body, {"Content-Type": JSON})
+                answer = connection.getresponse()
+                answer.read()
+                told = answer.status, answer.headers["Retry-After"]
+            except (OSError, http.client.HTTPException) as error:
+                told = repr(error), None
+                connection.close()
+            answers.append((*told, time.perf_counter() - began))
+            if told[0] != 200:
+                # Thousands of refusals a second would take the processor from the service.
+                time.sleep(0.1)
+        connection.close()
+
+    threads = [threading.Thread(target=client) for _ in range(n_clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,193 @@
+"""The loop worker and its clients: slow to send, slow to read, too many, or never silent."""
+
+import json
+import threading
+import time
+from contextlib import ExitStack
+
+import psutil
+import pytest
+from clients import CHUNKED, HEAD, connected, memory, post, until_closed
+from conftest import GUNICORN, running
+from served import PATIENCE
+
+pytest_plugins = ["served"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_idle")]
+
+FILE, CHUNKED_FILE = (
+    head.replace(b"/predict", b"/predict_file").replace(b"application/json", b"text/csv")
+    for head in (HEAD, CHUNKED)
+)
+EXPECTING = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Far more than any client's and server's buffers hold between them.
+N_ROWS = 400_000
+
+
+def test_worker_slow_clients_wait_and_others_are_served(impatient, body):
+    base, process = impatient
+    with ExitStack() as stack:
+        opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
+        for sock in opened[:16]:
+            sock.sendall(HEAD % len(body) + body[:10])
+        for sock in opened[16:80]:
+            sock.sendall(b"POST /predict HT")
+        assert {post(base, body, timeout=1)[0] for _ in range(50)} == {200}
+        refused = [until_closed(sock) for sock in opened[:80]]
+        assert {answer.split(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 408 REQUEST TIMEOUT"}
+        told = json.loads(refused[0].partition(b"\r\n\r\n")[2])
+        assert told["code"] == "request_timeout"
+        assert f"X-Request-Id: {told['request_id']}".encode() in refused[0]
+        assert b"nosniff" in refused[0]
+        # Those that are idle were left alone.
+        opened[-1].sendall(HEAD % len(body) + body)
+        assert opened[-1].recv(100).startswith(b"HTTP/1.1 200")
+    assert memory(process) < 120e6
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (HEAD % 100, b"1"),
+        (HEAD % 100_000, b"1"),
+        (FILE % 100_000, b"1"),
+        (CHUNKED, b"1\r\n1\r\n"),
+        (CHUNKED, b""),
+        (CHUNKED + b"5\r\nab", b""),
+        (CHUNKED_FILE, b"1\r\n1\r\n"),
+        (EXPECTING % 9, b""),
+        (EXPECTING % 100_000, b"1"),
+    ],
+    ids=[
+        *("small", "large", "file", "chunked", "chunked nothing", "half a chunk", "chunked file"),
+        *("expected nothing", "expected large"),
+    ],
+)
+def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
+    base, _ = impatient
+    began = time.monotonic()
+    with connected(base) as sock:
+        sock.sendall(head)
+        sock.settimeout(0.1)
+        answer = b""
+        while not answer.endswith(b'"errors":[]}'):
+            assert time.monotonic() < began + 20
+            try:
+                sock.sendall(piece)
+                answer += sock.recv(65536)
+            except TimeoutError:
+                continue
+    assert time.monotonic() > began + PATIENCE - 0.2
+    assert answer.startswith(CONTINUE) == (b"Expect" in head)
+    head, _, told = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(told)["code"] == "request_timeout"
+
+
+def test_worker_slow_uploads_leave_single_predictions_alone(impatient, body):
+    base, _ = impatient
+    with ExitStack() as stack:
+        for _ in range(16):
+            sock = stack.enter_context(connected(base))
+            sock.sendall(FILE % 10**6 + b"x")
+        assert {post(base, body, timeout=1)[0] for _ in range(20)} == {200}
+
+
+def test_worker_answers_that_are_not_read_are_given_up(example, body):
+    lines = (",".join(example) + "\n").encode()
+    row = (",".join(map(str, example.values())) + "\n").encode()
+    words = (*GUNICORN, "--workers=1", "--threads=2")
+    with (
+        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process),
+        connected(base, 4096) as silent,
+        connected(base, 4096) as trickling,
+    ):
+        began = time.monotonic()
+        upload = FILE % (len(lines) + len(row) * N_ROWS) + lines + row * N_ROWS
+        # Both threads are taken, each by a client that does not take its answer.
+        for sock in (silent, trickling):
+            threading.Thread(target=sock.sendall, args=(upload,), daemon=True).start()
+        while time.monotonic() < began + 2 * PATIENCE:
+            trickling.recv(20)
+            assert post(base, body, timeout=1)[0] == 200
+            assert memory(process) < 400e6
+            time.sleep(0.02)
+        # Each is given up after three times the patience, and a thread is free again.
+        assert post(base, lines + row, "/predict_file", "text/csv", timeout=30)[0] == 200
+        assert time.monotonic() < began + 3 * PATIENCE + 10
+        assert b"# rows=" not in _what_there_is(silent)
+
+
+def _what_there_is(sock):
+    answer = b""
+    try:
+        while more := sock.recv(2**20):
+            answer += more
+    except ConnectionResetError:
+        pass
+    return answer
+
+
+def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
+    with (
+        running(*GUNICORN, "--workers=1", "--worker-connections=10") as (base, _),
+        ExitStack() as stack,
+    ):
+        opened = []
+        for _ in range(10):
+            opened.append(stack.enter_context(connected(base)))
+            opened[-1].sendall(HEAD % len(body) + body)
+            assert opened[-1].recv(65536).startswith(b"HTTP/1.1 200")
+        # The first is used again, so that the second has now been idle for longest.
+        opened[0].sendall(HEAD % len(body) + body)
+        assert opened[0].recv(65536).startswith(b"HTTP/1.1 200")
+        for n_more in (1, 2):
+            more = stack.enter_context(connected(base))
+            more.sendall(HEAD % len(body) + body)
+            assert more.recv(65536).startswith(b"HTTP/1.1 200")
+            assert opened[n_more].recv(1) == b""
+        for sock in (opened[0], *opened[3:]):
+            sock.sendall(HEAD % len(body) + body)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
+    words = (*GUNICORN, "--workers=1", "--worker-connections=10")
+    with (
+        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, _),
+        ExitStack() as stack,
+    ):
+        for _ in range(10):
+            stack.enter_context(connected(base)).sendall(HEAD % len(body) + body[:-1])
+        began = time.monotonic()
+        assert post(base, body, timeout=20)[0] == 200
+        assert time.monotonic() < began + PATIENCE + 6
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
+def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause):
+    base, process = impatient
+    began, sent, block = time.monotonic(), 0, b"x" * (2**20 if not pause else 10)
+    with connected(base) as sock:
+        sock.sendall(HEAD % 10**12)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 413")
+        try:
+            while time.monotonic() < began + 20:
+                sock.sendall(block)
+                sent += len(block)
+                time.sleep(pause)
+        except OSError:
+            pass
+    # 32 MiB, and what the buffers of both ends hold; without that limit it would be gigabytes.
+    assert sent < 64 * 2**20
+    # A thread reads for its patience, then the loop for two seconds and until it next looks.
+    assert time.monotonic() < began + PATIENCE + 6
+    assert memory(process) < 150e6
+    assert post(base, body)[0] == 200
+
+
+def test_worker_refusal_of_a_whole_upload_is_read_by_its_client(impatient):
+    base, _ = impatient
+    status, told = post(base, b" " * 20 * 2**20)
+    assert (status, json.loads(told)["code"]) == (413, "too_large")
+    assert psutil.pid_exists(impatient[1].pid)

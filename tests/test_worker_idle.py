@@ -1,0 +1,27 @@
+"""Idle connections outlive a router's: a server that closes first loses the next request."""
+
+import runpy
+import time
+
+import pytest
+from clients import HEAD
+from conftest import ROOT
+
+pytest_plugins = ["served"]
+
+# Heroku's router keeps a connection for 90 s.
+ROUTER_SECONDS = 90
+
+
+def test_settings_keep_connections_longer_than_the_router():
+    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    assert settings["keepalive"] > ROUTER_SECONDS
+    assert settings["graceful_timeout"] < 30
+
+
+@pytest.mark.slow
+def test_worker_connection_idle_for_91_seconds_is_used_again(kept_idle, body):
+    sock, since = kept_idle
+    time.sleep(max(0.0, since + ROUTER_SECONDS + 1 - time.monotonic()))
+    sock.sendall(HEAD % len(body) + body)
+    assert sock.recv(65536).startswith(b"HTTP/1.1 200")

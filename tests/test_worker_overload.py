@@ -1,0 +1,138 @@
+"""More than a worker can do: who is refused, who waits, and who notices nothing."""
+
+import json
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median, quantiles
+from types import SimpleNamespace
+
+import pytest
+from clients import loaded, post, seconds_of
+from conftest import GUNICORN, running
+
+from slipway.worker.pool import GIVEN_UP, MAX_WAIT, Pool
+
+pytest_plugins = ["served"]
+
+SLOW = """
+import time
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/predict":
+        time.sleep(0.02)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+POOLED = (
+    SLOW
+    + """
+app.takes_long = lambda environ: environ["PATH_INFO"] == "/predict"
+"""
+)
+
+
+def served(folder, code):
+    """The words that serve an application of one's own with a worker of two threads."""
+    (folder / "slow.py").write_text(code)
+    words = [sys.executable, "-m", "gunicorn", "slow:app", "--bind=127.0.0.1:{port}"]
+    return [*words, "--pythonpath", str(folder), "--workers=1", "--threads=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [SLOW, POOLED], ids=["on the loop", "in threads"])
+def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
+    with running(*served(tmp_path, code)) as (base, _):
+        with loaded(base, b"{}", n_clients=300) as answers:
+            time.sleep(2)
+            probes = []
+            for _ in range(20):
+                probes.append(seconds_of(base, "/livez"))
+                time.sleep(0.05)
+        ended = time.monotonic()
+        assert {post(base, b"{}", timeout=5)[0] for _ in range(5)} == {200}
+        assert time.monotonic() < ended + 5
+    assert median(probes) < 0.1, probes
+    assert max(probes) < 2, probes
+    assert {status for status, _, _ in answers} == {200, 503}
+    refused = [(retry, seconds) for status, retry, seconds in answers if status == 503]
+    assert {retry for retry, _ in refused} == {"1"}
+    assert median(seconds for _, seconds in refused) < 0.1
+
+
+@pytest.mark.slow
+def test_worker_pickle_that_computes_leaves_the_loop_to_others(body):
+    words = (*GUNICORN, "--workers=1", "--log-level=warning")
+    with running(*words, SLIPWAY_ENGINE="pickle") as (base, _):
+        with loaded(base, body, n_clients=16) as answers:
+            time.sleep(1)
+            probes = [seconds_of(base, "/version") for _ in range(50)]
+        assert {status for status, _, _ in answers} == {200}
+    # On the loop, each would wait for all sixteen: 170 ms.
+    assert median(probes) < 0.05, probes
+
+
+def bodies(body):
+    """Long requests: an array as large as is taken, and one with much to say about it."""
+    return {
+        "right": json.dumps([json.loads(body)] * 10_000).encode(),
+        "wrong": b"[" + b",".join([b'{"a":1}'] * 8_000) + b"]",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["right", "wrong"])
+def test_worker_long_arrays_delay_others_by_less_than_50_ms(body, kind):
+    long, p99s = bodies(body)[kind], []
+    with running(*GUNICORN, "--workers=1") as (base, _):
+        for _ in range(3):
+            with loaded(base, long, n_clients=1) as answers:
+                waits = [_seconds_of_a_prediction(base, body) for _ in range(200)]
+            assert {status for status, _, _ in answers} <= {200, 207}
+            assert len(answers) > 1
+            p99s.append(quantiles(waits, n=100)[98])
+            if p99s[-1] < 0.05:
+                break
+    # Other programs can only make it seem slower.
+    assert min(p99s) < 0.05, p99s
+
+
+def _seconds_of_a_prediction(base, body):
+    time.sleep(0.005)
+    began = time.perf_counter()
+    assert post(base, body)[0] == 200
+    return time.perf_counter() - began
+
+
+@pytest.fixture
+def pool():
+    """A pool of one thread, and the event that ends what it does."""
+    end = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        yield Pool(SimpleNamespace(tpool=threads)), end
+        end.set()
+
+
+def test_pool_is_full_while_one_has_waited_too_long(pool):
+    pool, end = pool
+    first = pool.submit(end.wait, since=0.0)
+    while not first.running():
+        time.sleep(0.001)
+    assert not pool.is_full(100.0)
+    second = pool.submit(bool, since=100.0)
+    assert not pool.is_full(100.0 + MAX_WAIT)
+    assert pool.is_full(100.1 + MAX_WAIT)
+    end.set()
+    assert second.result(5) is False
+    assert not pool.is_full(1000.0)
+
+
+def test_pool_gives_up_what_waits_too_long_and_nothing_else(pool):
+    pool, end = pool
+    first = pool.submit(end.wait, since=0.0)
+    while not first.running():
+        time.sleep(0.001)
+    never, late, later = (pool.submit(bool, since=since) for since in (None, 1.0, 2.0))
+    pool.give_up(GIVEN_UP + 1.5)
+    assert [each.cancelled() for each in (first, never, late, later)] == [False, False, True, False]
