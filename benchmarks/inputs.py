@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.services import ROOT, Running, Service
+from slipway.etl.run import own_rows
 from slipway.manifest import Manifest
 from slipway.problem import load_problem
 from slipway.training.rows import read_rows
@@ -44,7 +45,9 @@ class Inputs:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The real rows that there are."""
-        return read_rows(load_problem(self.problem)).X
+        problem = load_problem(self.problem)
+        with own_rows(problem) as stored:
+            return read_rows(problem, stored).X
 
     @cached_property
     def record(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import click
@@ -118,16 +117,15 @@ def train(rows: Path | None, output: Path | None, engine: str, **wanted: Any) ->
 
 def _trained(problem: Problem, rows: Path | None, output: Path, plan: Any) -> Manifest:
     """Train on rows that are kept, or on rows that are read for this once."""
-    from slipway.etl.run import run_etl
+    from slipway.etl.run import own_rows
     from slipway.etl.stored import open_rows
     from slipway.training.train import train as train_model
 
     stages = Stages()
     if rows is not None:
         return train_model(problem, open_rows(rows), output, plan, stages)
-    with TemporaryDirectory() as scratch:
-        run_etl(problem, None, Path(scratch), progress=stages)
-        return train_model(problem, open_rows(Path(scratch)), output, plan, stages)
+    with own_rows(problem, stages) as stored:
+        return train_model(problem, stored, output, plan, stages)
 
 
 def _told(manifest: Manifest) -> list[str]:

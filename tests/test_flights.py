@@ -12,9 +12,10 @@ from conftest import ROOT
 from flights import PROBLEM
 from flights.tables import read_tables
 from slipway.errors import SlipwayError
+from slipway.etl.run import own_rows, run_etl
 from slipway.problem import load_problem
-from slipway.training.rows import read_rows
 
+DOUBLED = "FROM departures AS f CROSS JOIN (VALUES (1), (2)) AS twice (copy)"
 AFTERWARDS = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
 
 
@@ -28,10 +29,12 @@ def flights(tables):
     return pd.read_csv(tables["flights"])
 
 
-def test_rows_counts_add_up(rows, flights):
-    assert rows.rows_read == len(flights) == 336_776
-    assert list(rows.left_out.values()) == [9_430]
-    assert len(rows.X) == len(rows.y) == rows.rows_read - 9_430 == 327_346
+def test_rows_counts_add_up(rows, stored, flights):
+    told = stored.manifest
+    assert told.rows_read == len(flights) == 336_776
+    assert list(told.left_out.values()) == [9_430]
+    assert told.quarantined == {}
+    assert len(rows.X) == len(rows.y) == told.rows == told.rows_read - 9_430 == 327_346
     assert list(rows.X) == [feature.name for feature in PROBLEM.features]
 
 
@@ -75,8 +78,9 @@ def test_rows_planes_are_joined_with_gaps(rows):
     assert rows.X["plane_year"].isna().mean() > rows.X["seats"].isna().mean()
 
 
-def test_rows_are_the_same_every_time(rows):
-    assert read_rows(PROBLEM).sha256 == rows.sha256
+def test_rows_are_the_same_every_time(stored):
+    with own_rows(PROBLEM) as again:
+        assert again.manifest.data_sha256 == stored.manifest.data_sha256
 
 
 def test_rows_rare_destinations_make_no_wild_points(rows, manifest):
@@ -101,10 +105,10 @@ def test_rows_evaluation_holds_what_was_asked_of_it(manifest):
     assert later.scores["model"].log_loss < later.scores["base rate"].log_loss
 
 
-def test_rows_query_that_multiplies_rows_is_refused():
-    twice = replace(PROBLEM, query="SELECT 1 AS late FROM flights, (VALUES (1), (2))")
-    with pytest.raises(SlipwayError, match="673552 rows for 336776 of flights"):
-        read_rows(twice)
+def test_rows_query_that_multiplies_rows_is_refused(tmp_path):
+    twice = replace(PROBLEM, query=PROBLEM.query.replace("FROM departures AS f", DOUBLED))
+    with pytest.raises(SlipwayError, match="673,552 rows for the 336,776 of flights"):
+        run_etl(twice, None, tmp_path)
 
 
 def test_query_weekdays_are_the_calendars():

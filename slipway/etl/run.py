@@ -8,8 +8,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import msgspec
@@ -75,6 +77,24 @@ def run_etl(
             return manifest
     except OSError as error:
         raise _explained(error, folder) from error
+
+
+@contextmanager
+def own_rows(problem: Problem, progress: Progress = lambda stage: None) -> Iterator[StoredRows]:
+    """Hold the rows of a problem's own files, in a scratch folder.
+
+    Parameters
+    ----------
+    problem : Problem
+    progress : callable
+
+    Yields
+    ------
+    StoredRows
+    """
+    with TemporaryDirectory() as scratch:
+        run_etl(problem, None, Path(scratch), progress=progress)
+        yield open_rows(Path(scratch))
 
 
 def _read(
