@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import pyarrow.compute as pc
+import numpy as np
 from sklearn.pipeline import Pipeline
 
 from slipway.errors import ModelError, SlipwayError
@@ -245,7 +245,7 @@ def _provenance(
     """Say where the rows came from and what became of each of them."""
     told = stored.manifest
     held_out = sum(
-        int(pc.sum(pc.is_in(batch.column(FOLD), pc.SetLookupOptions([*HELD_OUT]))).as_py() or 0)
+        int(np.isin(batch.column(FOLD).to_numpy(), HELD_OUT).sum())
         for batch in stored.batches([FOLD])
     )
     return Training(
