@@ -1,4 +1,4 @@
-"""DuckDB over files, or over what other sources without SQL have been copied into."""
+"""DuckDB, over files or over what sources without SQL have been copied into."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-BATCH_ROWS = 65_536
-TEXT = "read_csv($files, nullstr = ['NA', ''], sample_size = -1, filename = false)"
+from slipway.errors import SlipwayError
+
+# An empty cell, and what R and pandas write for one.
+READERS = {
+    "text": "read_csv($files, nullstr = ['NA', ''], sample_size = -1, union_by_name = true)",
+    "json": "read_json($files, sample_size = -1, union_by_name = true)",
+    "parquet": "read_parquet($files, union_by_name = true)",
+}
+FULL = ("No space left", "File too large", "disk quota", "max_temp_directory_size")
 
 
 class Duck:
@@ -19,50 +27,98 @@ class Duck:
 
     Parameters
     ----------
-    shown : str
     connection : DuckDBPyConnection
+    scratch : Path
     """
 
     dialect = "duckdb"
 
-    def __init__(self, shown: str, connection: duckdb.DuckDBPyConnection) -> None:
-        self.shown = shown
+    def __init__(self, connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
         self._connection = connection
+        self._scratch = scratch
 
-    def load(self, name: str, files: Sequence[Path]) -> None:
-        """Read files as a table."""
-        self._connection.execute(
-            f"CREATE TABLE {quoted(name)} AS FROM {TEXT}", {"files": [str(file) for file in files]}
-        )
+    def load(self, name: str, kind: str, files: Sequence[Path]) -> None:
+        """Make a table of files: ``text``, ``json`` or ``parquet``.
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a short query as Python's values."""
-        return self._connection.cursor().execute(query).fetchall()
+        Parquet is read where it is; text is parsed once, however often a query reads it.
+        """
+        words = {"files": [str(file) for file in files]}
+        with self._errors(f"{files[0]} cannot be read as {kind}"):
+            if kind == "parquet":
+                relation = self._connection.sql(f"FROM {READERS[kind]}", params=words)
+                relation.create_view(name)
+            else:
+                create = f"CREATE TABLE {quoted(name)} AS FROM {READERS[kind]}"
+                self._connection.execute(create, words)
 
-    def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a query, so many at a time."""
-        with self._connection.cursor() as cursor:
-            yield from cursor.sql(query).to_arrow_reader(rows)
+    def tables(self) -> list[str]:
+        """Name the tables that there are."""
+        return [name for (name,) in self.rows("SELECT table_name FROM information_schema.tables")]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Give all rows."""
+        with self._errors("the query failed"), self._connection.cursor() as cursor:
+            return list(cursor.execute(sql).fetchall())
+
+    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """Give all rows, so many at a time."""
+        with self._errors("the query failed"), self._connection.cursor() as cursor:
+            for batch in cursor.sql(sql).to_arrow_reader(rows):
+                yield plain_numbers(batch)
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Say what DuckDB said, in one line, and what to do where the disk is full."""
+        try:
+            yield
+        # Arrow hands on what DuckDB raises while rows are read as an error of its own.
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            said = str(error)
+            if any(word.lower() in said.lower() for word in FULL):
+                fix = "make room there, or set TMPDIR to a folder with more"
+                raise SlipwayError(f"the disk of {self._scratch.parent} is full: {fix}") from error
+            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            raise SlipwayError(f"{what}: {' '.join(lines[:2])}") from error
 
 
 @contextmanager
-def open_duck(shown: str, scratch: Path, memory: int | None = None) -> Iterator[Duck]:
+def open_duck(scratch: Path, memory: int | None = None) -> Iterator[Duck]:
     """Make an empty database.
 
     Parameters
     ----------
-    shown : str
     scratch : Path
         A folder for the database and for what a query has no memory for.
     memory : int, optional
         Bytes.
+
+    Yields
+    ------
+    Duck
     """
     config: dict[str, Any] = {"temp_directory": str(scratch / "spilled")}
     if memory is not None:
         config["memory_limit"] = f"{memory} bytes"
     with duckdb.connect(str(scratch / "tables.duckdb"), config=config) as connection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        yield Duck(shown, connection)
+        yield Duck(connection, scratch)
+
+
+def plain_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give decimals as doubles, which is what every engine has.
+
+    Parameters
+    ----------
+    batch : RecordBatch
+
+    Returns
+    -------
+    RecordBatch
+    """
+    for i, column in enumerate(batch.schema):
+        if pa.types.is_decimal(column.type):
+            batch = batch.set_column(i, column.name, pc.cast(batch.column(i), pa.float64()))
+    return batch
 
 
 def quoted(name: str) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
-
+from slipway.errors import SlipwayError
 from slipway.problem import Problem
+from slipway.sources.address import Address, read_address
+from slipway.sources.dialect import translate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH_ROWS = 65_536
+BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
+SPARKS = ("spark", "sc", "hive")
 
 
 class Source(Protocol):
@@ -37,12 +44,54 @@ class Source(Protocol):
         """Give the rows of a query, in DuckDB's dialect, so many at a time, in its own types."""
 
 
+class Engine(Protocol):
+    """What runs SQL in its own dialect; its errors are ``SlipwayError``."""
+
+    dialect: str
+
+    def tables(self) -> list[str]:
+        """Name the tables that there are."""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Give all rows."""
+
+    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """Give all rows, so many at a time."""
+
+
+class EngineSource:
+    """An engine, asked in DuckDB's dialect, whose errors hold nothing secret.
+
+    Parameters
+    ----------
+    engine : Engine
+    address : Address
+    """
+
+    def __init__(self, engine: Engine, address: Address) -> None:
+        self.shown = address.shown
+        self.dialect = engine.dialect
+        self._engine = engine
+        self._address = address
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Give all rows of a short query."""
+        with self._address.masked():
+            return self._engine.rows(translate(query, self.dialect))
+
+    def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Give the rows of a query, so many at a time."""
+        with self._address.masked():
+            yield from self._engine.batches(translate(query, self.dialect), rows)
+
+
+@contextmanager
 def open_source(
     url: str | None,
     problem: Problem,
     environ: Mapping[str, str] = os.environ,
     memory: int | None = None,
-) -> AbstractContextManager[Source]:
+) -> Iterator[Source]:
     """Open a source.
 
     Parameters
@@ -55,29 +104,86 @@ def open_source(
     environ : mapping of str to str
         Where everything secret comes from.
     memory : int, optional
-        The bytes that DuckDB or a local Spark may take.
+        The bytes that DuckDB or the driver of Spark may take.
 
-    Returns
-    -------
-    context manager of Source
+    Yields
+    ------
+    Source
 
     Raises
     ------
     SlipwayError
         The message says what is wrong and what to do.
     """
-    return _own_files(problem, memory)
+    address = _own(problem) if url is None else read_address(url, environ)
+    with ExitStack() as stack:
+        with address.masked():
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="slipway-")))
+            opened = _opened(url, address, problem, environ, scratch, memory)
+            engine = stack.enter_context(opened)
+            require_tables(problem.tables, engine.tables(), address.shown)
+        yield EngineSource(engine, address)
 
 
-@contextmanager
-def _own_files(problem: Problem, memory: int | None) -> Iterator[Source]:
-    """Open the problem's own CSV files."""
-    from slipway.sources.duck import open_duck
+def require_tables(wanted: tuple[str, ...], found: list[str], shown: str) -> None:
+    """Refuse a source that lacks a table.
 
-    with TemporaryDirectory(prefix="slipway-") as folder:
-        scratch = Path(folder)
-        tables = problem.read_tables(scratch)
-        with open_duck(problem.source, scratch, memory) as duck:
-            for name, file in tables.items():
-                duck.load(name, [file])
-            yield duck
+    Parameters
+    ----------
+    wanted : tuple of str
+    found : list of str
+        Engines write names in lower or upper case as they like.
+    shown : str
+
+    Raises
+    ------
+    SlipwayError
+        The message names the tables that there are.
+    """
+    known = {name.lower(): name for name in found}
+    for name in wanted:
+        if name.lower() in known:
+            continue
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {known[near[0]]}?" if near else ""
+        there = ", ".join(sorted(found)[:20]) or "none"
+        raise SlipwayError(f"{shown} has no table {name}{hint} (there are: {there})")
+
+
+def _own(problem: Problem) -> Address:
+    """Name the problem's own files."""
+    return Address("own", "", "", "", {}, problem.source, ())
+
+
+def _opened(
+    url: str | None,
+    address: Address,
+    problem: Problem,
+    environ: Mapping[str, str],
+    scratch: Path,
+    memory: int | None,
+) -> AbstractContextManager[Engine]:
+    """Choose by the scheme; what a source needs is imported with it."""
+    scheme = address.scheme
+    if url is None or scheme == "file" or scheme in BUCKETS:
+        from slipway.sources import files
+
+        if url is None:
+            return files.open_named(problem.read_tables(scratch), scratch, memory)
+        folder = Path(address.path)
+        if scheme in BUCKETS:
+            from slipway.sources.bucket import download
+
+            folder = download(address, problem.tables, environ, scratch / "downloaded")
+        return files.open_files(folder, address.shown, problem.tables, scratch, memory)
+    if scheme.startswith("mongodb"):
+        from slipway.sources.mongo import open_mongo
+
+        return open_mongo(address, problem.tables, scratch, memory)
+    if scheme in SPARKS:
+        from slipway.sources.catalog import open_catalog
+
+        return open_catalog(address, problem.tables, environ, memory)
+    from slipway.sources.database import open_database
+
+    return open_database(address, problem.tables)

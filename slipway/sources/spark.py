@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 LOG_LINES = 5
 PROBE_SECONDS = 10.0
 EXECUTOR_SECONDS = 120
+SERVERS = {"spark://": ("Spark master", 7077), "sc://": ("Spark Connect server", 15002)}
 SESSION = {
     "spark.sql.session.timeZone": "UTC",
     # Hive tables refuse a timestamp without a zone, which pandas writes and Spark would infer.
@@ -66,7 +67,7 @@ def open_spark(master: str, app: str, **conf: str) -> Iterator[SparkSession]:
         raise SlipwayError(INSTALL) from error
     if SparkSession.getActiveSession() is not None:
         raise SlipwayError("this process runs a Spark session already; stop it first")
-    _require_answer(master)
+    _require_master(master)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="slipway-spark-")))
         if master.startswith("sc://"):
@@ -108,7 +109,7 @@ def _driven(
     from pyspark.sql import SparkSession
 
     settings = SparkConf(loadDefaults=False)
-    settings.setAll([*(_settings(master, app, scratch) | dict(conf)).items()])
+    settings.setAll([*_settings(master, app, conf, scratch).items()])
     log = scratch / "spark.log"
     with ExitStack() as stack:
         try:
@@ -148,18 +149,19 @@ def _java(conf: SparkConf, log: Path) -> Iterator[Any]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _settings(master: str, app: str, scratch: Path) -> dict[str, str]:
+def _settings(master: str, app: str, conf: Mapping[str, str], scratch: Path) -> dict[str, str]:
     """Give the settings of a driver."""
     settings = DRIVER | {"spark.master": master, "spark.app.name": app}
-    # By default the current folder gets one.
-    settings["spark.sql.warehouse.dir"] = str(scratch / "warehouse")
+    if conf.get("spark.sql.catalogImplementation") != "hive":
+        # By default the current folder gets one.
+        settings["spark.sql.warehouse.dir"] = str(scratch / "warehouse")
     if is_local(master):
         settings |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
     if master.startswith("local"):
         # A task for each of 200 parts would take longer than the work.
         settings["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
         settings["spark.local.dir"] = str(scratch)
-    return settings
+    return settings | dict(conf)
 
 
 def _variables(master: str, scratch: Path) -> dict[str, str]:
@@ -178,24 +180,42 @@ def is_local(master: str) -> bool:
     return master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")
 
 
-def _require_answer(master: str) -> None:
-    """Refuse a master that nobody listens at, for which Spark itself would wait for minutes."""
-    if not master.startswith(("spark://", "sc://")):
-        return
-    addresses = urlsplit(master).netloc.split(",")
+def require_answer(kind: str, addresses: Sequence[str]) -> None:
+    """Refuse a server that nobody listens at, for which Spark itself would wait for minutes.
+
+    Parameters
+    ----------
+    kind : str
+        What is meant to be there.
+    addresses : sequence of str
+        Host and port; one that answers is enough.
+
+    Raises
+    ------
+    SlipwayError
+        None answers.
+    """
     said: Exception | None = None
     for address in addresses:
-        host, _, port = address.rpartition(":") if ":" in address else (address, "", "15002")
+        host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+            socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
         except (OSError, ValueError) as error:
             said = error
         else:
             return
-    kind = "Spark Connect server" if master.startswith("sc://") else "Spark master"
     where = ", ".join(addresses)
     fix = "check the address, and that it runs"
     raise SlipwayError(f"no {kind} answers at {where}: {said}; {fix}") from said
+
+
+def _require_master(master: str) -> None:
+    """Refuse a master that does not answer."""
+    for scheme, (kind, port) in SERVERS.items():
+        if master.startswith(scheme):
+            places = master.removeprefix(scheme).partition("/")[0].split(",")
+            named = [place if ":" in place else f"{place}:{port}" for place in places]
+            require_answer(kind, named)
 
 
 def _require_executor(session: SparkSession, master: str) -> None:
