@@ -1,13 +1,16 @@
 -- One row a flight: what is known before it leaves, and whether it arrived late.
--- DuckDB's dialect, kept to what other engines understand too: no INTERVAL, no DATE_TRUNC,
--- no EXTRACT of a weekday, and hours counted as integers since 1970 (hour_id). The hour in
--- UTC is the key to the weather: the local hour comes twice when summer time ends.
+-- DuckDB's dialect, kept to what other engines understand too (docs/data.md), with hours
+-- counted as integers since 1970 (hour_id). The hour in UTC is the key to the weather: the
+-- local hour comes twice when summer time ends.
 WITH departures AS (
     SELECT
         *,
         DATE_DIFF('day', DATE '1970-01-01', CAST(time_hour AS DATE)) * 24
             + CAST(STRFTIME(time_hour, '%H') AS BIGINT) AS hour_id,
-        CAST(year || '-' || month || '-' || day AS DATE) AS local_date
+        CAST(
+            year || '-' || SUBSTRING(CAST(100 + month AS VARCHAR), 2, 2)
+            || '-' || SUBSTRING(CAST(100 + day AS VARCHAR), 2, 2) AS DATE
+        ) AS local_date
     FROM flights
 ),
 
@@ -54,7 +57,7 @@ SELECT
     w.visib AS visibility,
     w.precip AS precipitation,
     FLOOR(w.precip_6h * 100 + 0.5) / 100 AS precipitation_6h,
-    FLOOR((w.pressure - before.pressure) * 10 + 0.5) / 10 AS pressure_change_6h,
+    FLOOR((w.pressure - earlier.pressure) * 10 + 0.5) / 10 AS pressure_change_6h,
     p.year AS plane_year,
     p.seats,
     -- The US Department of Transportation counts a flight as late from 15 minutes on.
@@ -68,7 +71,7 @@ SELECT
     f.hour_id
 FROM departures AS f
 LEFT JOIN weather_by_hour AS w ON w.origin = f.origin AND w.hour_id = f.hour_id
-LEFT JOIN weather_by_hour AS before
-    ON before.origin = f.origin AND before.hour_id = f.hour_id - 6
+LEFT JOIN weather_by_hour AS earlier
+    ON earlier.origin = f.origin AND earlier.hour_id = f.hour_id - 6
 LEFT JOIN planes AS p ON p.tailnum = f.tailnum
 ORDER BY f.hour_id, f.sched_dep_time, f.origin, f.carrier, f.flight, f.dest
