@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # The counts come to the driver: these take some hundred megabytes there.
 MAX_DISTINCT = 2_000_000
+# Columns that are counted in one pass; a set of columns has 64 bits.
+AT_ONCE = 32
 MEMORY = "--engine memory"
 # Two features may have names that differ in case only.
 CONF = {"spark.sql.caseSensitive": "true"}
@@ -73,13 +76,26 @@ def fit_spark(
         The pipeline has a step that Spark cannot be told, the rows are all of one class, or
         Spark fails.
     """
-    pipeline = problem.pipeline()
-    C = _inverse_ridge(pipeline)
+    _inverse_ridge(problem.pipeline())
     if master.startswith("sc://"):
         raise SlipwayError(
             "a Spark Connect server cannot train; give its cluster: spark://host:port"
         )
-    with open_spark(master, f"slipway {problem.name}", **CONF) as session, _own_words():
+    with open_spark(master, f"slipway {problem.name}", **CONF) as session:
+        return fit_in_session(session, problem, stored, folds, progress)
+
+
+def fit_in_session(
+    session: SparkSession,
+    problem: Problem,
+    stored: StoredRows,
+    folds: Container[int],
+    progress: Callable[[str], None],
+) -> Pipeline:
+    """Fit a problem's pipeline in a session that is open; see ``fit_spark``."""
+    pipeline = problem.pipeline()
+    C = _inverse_ridge(pipeline)
+    with _own_words():
         rows = _read(session, problem, stored, folds)
         progress(f"Spark counts the values of {len(problem.features)} features")
         counts = _count(rows, problem, stored.manifest.rows)
@@ -138,14 +154,14 @@ def _read(
 
 
 def _count(rows: DataFrame, problem: Problem, rows_stored: int) -> dict[str, Counts]:
-    """Count the values of the features and of the target, a column at a time.
-
-    Of Parquet files Spark reads no more than that column.
-    """
+    """Count the values of the features and of the target."""
     names = [*(feature.name for feature in problem.features), problem.target_column]
     if rows_stored > MAX_DISTINCT:
         _require_few_values(rows, names)
-    return {name: _count_column(rows, name) for name in names}
+    counts: dict[str, Counts] = {}
+    for start in range(0, len(names), AT_ONCE):
+        counts |= _count_columns(rows, names[start : start + AT_ONCE])
+    return counts
 
 
 def _require_few_values(rows: DataFrame, names: Sequence[str]) -> None:
@@ -159,16 +175,32 @@ def _require_few_values(rows: DataFrame, names: Sequence[str]) -> None:
             raise SlipwayError(f"{said}: round it in the query, or leave it out")
 
 
-def _count_column(rows: DataFrame, name: str) -> Counts:
-    """Let the cluster count the values of a column, and sort them here."""
-    counted = rows.groupBy(rows[_quoted(name)].alias("value")).count().toArrow()
-    known = pc.is_valid(counted["value"])
-    missing = pc.sum(counted["count"].filter(pc.invert(known)), min_count=0).as_py()
-    found = [
-        (batch.column("value"), batch.column("count").to_numpy())
-        for batch in counted.filter(known).to_batches()
+def _count_columns(rows: DataFrame, names: Sequence[str]) -> dict[str, Counts]:
+    """Let the cluster count the values of each column in one pass, and sort them here."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    values = [rows[_quoted(name)].alias(f"value_{i}") for i, name in enumerate(names)]
+    some = rows.select(*values)
+    own = [some[name] for name in some.columns]
+    sets = some.groupingSets([[column] for column in own], *own)
+    found = sets.agg(F.grouping_id().alias("set"), F.count("*").alias("times")).toArrow()
+    # Of a set's number, the first column's bit is the highest, and 0 if it is grouped by.
+    every, first = 2 ** len(names) - 1, 2 ** (len(names) - 1)
+    return {
+        name: _counts(name, found.filter(pc.equal(found["set"], every ^ (first >> i))), i)
+        for i, name in enumerate(names)
+    }
+
+
+def _counts(name: str, found: pa.Table, i: int) -> Counts:
+    """Sort what was found of one column."""
+    known = pc.is_valid(found[f"value_{i}"])
+    missing = pc.sum(found["times"].filter(pc.invert(known)), min_count=0).as_py()
+    pending = [
+        (batch.column(f"value_{i}"), batch.column("times").to_numpy())
+        for batch in found.filter(known).to_batches()
     ]
-    return Tally(name, found, missing).counts()
+    return Tally(name, pending, missing).counts()
 
 
 def _require_classes(target: Counts) -> None:
@@ -187,8 +219,11 @@ def _fit(
     if not len(varying):
         raise SlipwayError("there is nothing to learn: every column is the same in all rows")
     if len(varying) < len(design.places):
-        vectors = _sliced(vectors, varying).persist()
+        whole, vectors = vectors, _sliced(vectors, varying).persist()
+        vectors.count()
+        whole.unpersist()
     optimum = minimise(vectors, len(varying), C, progress)
+    vectors.unpersist()
     # A constant column has the coefficient 0: the intercept does the same without a penalty.
     coef = np.zeros(len(design.places))
     coef[np.array(design.places)[varying]] = optimum.coef
