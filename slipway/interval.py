@@ -16,7 +16,7 @@ import re
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import mul
 from pathlib import Path
@@ -176,10 +176,34 @@ class Uncertainty:
         record : tuple
             Checked values in the features' order.
         """
+        return self._quadratic(sorted(self._cells(record)))
+
+    def variance_between(self, one: Record, other: Record) -> float:
+        """Give the variance of the difference of two records' scores.
+
+        Cells that both have are no part of it, least of all the intercept.
+
+        Parameters
+        ----------
+        one, other : tuple
+            Checked values in the features' order.
+        """
+        difference: dict[int, float] = {}
+        for sign, record in ((1.0, one), (-1.0, other)):
+            for column, value in self._cells(record):
+                difference[column] = difference.get(column, 0.0) + sign * value
+        cells = sorted((column, value) for column, value in difference.items() if value)
+        return self._quadratic(cells) if cells else 0.0
+
+    def _cells(self, record: Record) -> list[tuple[int, float]]:
+        """Give the cells of a record's row, the intercept's included."""
         cells = [(0, 1.0)]
         for place, lookup in self._lookups:
             cells += lookup(record[place])
-        cells.sort()
+        return cells
+
+    def _quadratic(self, cells: Sequence[tuple[int, float]]) -> float:
+        """Give ``z' Sigma z`` of sorted cells."""
         columns, values = zip(*cells, strict=True)
         total = 0.0
         for i, (column, value) in enumerate(cells):
