@@ -19,13 +19,14 @@ from conftest import ROOT
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 
+from slipway import charts
 from slipway.config import Settings
 from slipway.curve import sigmoid
 from slipway.manifest import GoldenRow, write_manifest
 from slipway.scorecard import Scorecard, Slope, Steps, Sum, Table
 from slipway.signature import Feature, Signature, Target
-from slipway.web import charts, create_app
-from slipway.web.words import byte_count, compared, percent, signed
+from slipway.web import create_app
+from slipway.words import byte_count, compared, percent, signed
 
 FORM = "application/x-www-form-urlencoded"
 PATHS = ("/", "/?example=1", "/file", "/model", "/nothing-here")

@@ -13,15 +13,15 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 from taskmodels import CLASSES, FEATURES, RECORD, REFUSED, SCORECARDS, TASKS, write_model
 
-from slipway import batch
+from slipway import batch, charts
 from slipway.batch import predict_file
 from slipway.config import Settings
 from slipway.curve import Affine, Named, Pieces
 from slipway.scorecard import Bent, Slope
 from slipway.serving import Live
 from slipway.ways import CarefulWay, ColumnsWay, FusedWay, choose_way
-from slipway.web import charts, create_app
-from slipway.web.words import decimals, measured, signed
+from slipway.web import create_app
+from slipway.words import decimals, measured, signed
 
 HTML = {"Accept": "text/html"}
 FORM = {"colour": "red", "size": "2.5", "age": "7", "shiny": "true"}

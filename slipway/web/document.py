@@ -11,7 +11,7 @@ from flask import Flask
 import slipway
 from slipway.serving import Live
 from slipway.web.schemas import Schema, model_schemas
-from slipway.web.words import answer_text, sentence
+from slipway.words import answer_text, sentence
 
 SPECS = Path(__file__).with_name("specs")
 

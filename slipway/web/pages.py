@@ -13,31 +13,21 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
+from slipway import charts, learningplots
 from slipway.body import read_form
 from slipway.cells import added_columns
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
+from slipway.report import TEMPLATES, read_report
 from slipway.serving import Live
 from slipway.signature import Feature, Record, Signature
-from slipway.web import charts, words
+from slipway.terms import score_unit, sum_cards
 from slipway.web.api import FORM
 from slipway.web.context import live, request_id
 from slipway.web.shown import Shown, show
-from slipway.web.terms import sum_cards
-from slipway.web.words import sentence, short, value_name, value_text
+from slipway.words import FILTERS, sentence, short, value_name, value_text
 
-pages = Blueprint("pages", __name__)
-for _write in (
-    words.byte_count,
-    words.inner,
-    words.answer_text,
-    words.meaning,
-    words.measured,
-    words.percent,
-    words.sentence,
-    words.signed,
-    words.title_of,
-    words.value_name,
-):
+pages = Blueprint("pages", __name__, template_folder=str(TEMPLATES))
+for _write in FILTERS:
     pages.add_app_template_filter(_write)
 
 
@@ -138,17 +128,29 @@ def sample() -> Response:
 @pages.get("/model")
 def model() -> str:
     """Tell what the model is, how good it is, and where it came from."""
-    served = live().model
-    features = {feature.name: feature for feature in served.manifest.signature.features}
+    service = live()
+    served = service.model
+    manifest = served.manifest
     return render_template(
         "model.html",
-        manifest=served.manifest,
+        manifest=manifest,
         engine=served.engine,
-        features=features,
+        features=manifest.signature.by_name,
         engine_reason=served.engine_reason,
-        sums=sum_cards(served.manifest),
+        sums=sum_cards(manifest),
+        unit=score_unit(manifest),
         charts=charts,
+        learningplots=learningplots,
+        has_report=read_report(service.settings.model, manifest.version) is not None,
     )
+
+
+@pages.get("/model/report")
+def report() -> Response:
+    """Give the report of the version that is served, if it has one."""
+    service = live()
+    content = read_report(service.settings.model, service.model.manifest.version)
+    return abort(404) if content is None else Response(content, mimetype="text/html")
 
 
 @pages.app_context_processor

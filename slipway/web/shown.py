@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway import charts
 from slipway.answers import Prediction, score_name
 from slipway.manifest import Manifest
 from slipway.model import Model
 from slipway.signature import Record, Signature
-from slipway.web import charts
-from slipway.web.words import compared, decimals, measured, percent, title_of, value_name
+from slipway.words import compared, decimals, measured, percent, title_of, value_name
 
 MOST_BARS = 12
 

@@ -1,4 +1,7 @@
-"""Geometry of the pages' charts: numbers in, places in an SVG out. The templates draw them."""
+"""Geometry of the charts of pages and reports: numbers in, places in an SVG out.
+
+The templates draw them.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,15 @@ class Bar(NamedTuple):
     points: float
     x: float
     width: float
+
+
+class Note(NamedTuple):
+    """A text in a drawing, which begins, is centred or ends at a place."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
 
 
 class Dot(NamedTuple):
@@ -60,6 +72,10 @@ class Axis:
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return tuple(round(i * step, 12) for i in range(first, last + 1))
 
+    def text(self, tick: float) -> str:
+        """Write a tick."""
+        return f"{tick:g}"
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -71,12 +87,14 @@ class Plot:
     lines : dict of str to str
         By CSS class: the ``points`` of an SVG polyline.
     dots : tuple of Dot
+    notes : tuple of Note
     """
 
     x: Axis
     y: Axis
     lines: dict[str, str]
     dots: tuple[Dot, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def width(self) -> int:
@@ -123,20 +141,20 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> Plot:
         for each in bins
     )
     curve = [(each.predicted, each.observed) for each in bins]
-    return Plot(x, y, {"guide": _line(x, y, [(0, 0), (1, 1)]), "curve": _line(x, y, curve)}, dots)
+    return Plot(x, y, {"guide": line(x, y, [(0, 0), (1, 1)]), "curve": line(x, y, curve)}, dots)
 
 
 def roc_plot(points: Sequence[Point]) -> Plot:
     """Plot the true over the false positive rate; guessing lies on the diagonal."""
     x, y = _unit_axes()
-    return Plot(x, y, {"guide": _line(x, y, [(0, 0), (1, 1)]), "curve": _line(x, y, points)})
+    return Plot(x, y, {"guide": line(x, y, [(0, 0), (1, 1)]), "curve": line(x, y, points)})
 
 
 def precision_recall_plot(points: Sequence[Point], base_rate: float) -> Plot:
     """Plot precision over recall; guessing lies on the base rate."""
     x, y = _unit_axes()
     guide = [(0, base_rate), (1, base_rate)]
-    return Plot(x, y, {"guide": _line(x, y, guide), "curve": _line(x, y, points)})
+    return Plot(x, y, {"guide": line(x, y, guide), "curve": line(x, y, points)})
 
 
 def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
@@ -163,7 +181,9 @@ def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
     return Axis(start, end, LEFT, WIDTH - RIGHT)
 
 
-def term_plot(term: Term, x: Axis, low: float, high: float) -> Plot:
+def term_plot(
+    term: Term, x: Axis, low: float, high: float, reaches: Sequence[float] | None = None
+) -> Plot:
     """Plot what a feature adds to the score over its value.
 
     Parameters
@@ -173,40 +193,46 @@ def term_plot(term: Term, x: Axis, low: float, high: float) -> Plot:
     x : Axis
     low, high : float
         The ends of the y-axis, the same for all the plots of a model.
+    reaches : sequence of float, optional
+        How far an interval reaches to either side of each point of ``curve``; it is drawn as
+        a band, in the place of the area under the curve.
 
     Returns
     -------
     Plot
     """
     y = Axis(1.05 * low, 1.05 * high, TOP + 120, TOP)
-    curve = _curve(term, x)
-    # A curve may be undefined at the ends.
-    ends = (curve[0][0], curve[-1][0]) if curve else (x.low, x.high)
-    area = [(ends[0], 0.0), *curve, (ends[1], 0.0)]
+    points = curve(term, x)
     zero = [(x.low, 0.0), (x.high, 0.0)]
-    return Plot(
-        x, y, {"area": _line(x, y, area), "guide": _line(x, y, zero), "curve": _line(x, y, curve)}
-    )
+    if reaches is None:
+        # A curve may be undefined at the ends.
+        ends = (points[0][0], points[-1][0]) if points else (x.low, x.high)
+        filled = {"area": line(x, y, [(ends[0], 0.0), *points, (ends[1], 0.0)])}
+    else:
+        filled = {"band": band(x, y, points, reaches)}
+    return Plot(x, y, filled | {"guide": line(x, y, zero), "curve": line(x, y, points)})
+
+
+def band(x: Axis, y: Axis, points: Sequence[Point], reaches: Sequence[float]) -> str:
+    """Write the points of what lies within a reach of a curve: there above it, back below."""
+    above = [(a, b + far) for (a, b), far in zip(points, reaches, strict=True)]
+    below = [(a, b - far) for (a, b), far in zip(points, reaches, strict=True)]
+    return line(x, y, [*above, *reversed(below)])
 
 
 def reach(term: Term, x: Axis) -> tuple[float, float]:
     """Give the least and the most that a feature adds, zero included."""
-    every = term.points if isinstance(term, Table) else [y for _, y in _curve(term, x)]
+    every = term.points if isinstance(term, Table) else [y for _, y in curve(term, x)]
     # Two ends that are the same would leave an axis without length.
     return min(-0.05, *every), max(0.05, *every)
 
 
-def _unit_axes() -> tuple[Axis, Axis]:
-    """Make the axes of two shares."""
-    return Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, TOP + 220, TOP)
-
-
-def _line(x: Axis, y: Axis, points: Iterable[Point]) -> str:
+def line(x: Axis, y: Axis, points: Iterable[Point]) -> str:
     """Write the points of a polyline."""
     return " ".join(f"{x.place(a):g},{y.place(b):g}" for a, b in points)
 
 
-def _curve(term: Term, x: Axis) -> list[Point]:
+def curve(term: Term, x: Axis) -> list[Point]:
     """Give points of a term that is drawn over numbers; there are none where it is undefined."""
     if isinstance(term, Steps):
         sides = (x.low, *term.edges, x.high)
@@ -216,6 +242,11 @@ def _curve(term: Term, x: Axis) -> list[Point]:
     samples = SAMPLES if isinstance(term, Slope) else BENT_SAMPLES
     values = (x.low + (x.high - x.low) * i / samples for i in range(samples + 1))
     return [(value, at) for value in values if isfinite(at := points(value))]
+
+
+def _unit_axes() -> tuple[Axis, Axis]:
+    """Make the axes of two shares."""
+    return Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, TOP + 220, TOP)
 
 
 def _round_step(least: float) -> float:

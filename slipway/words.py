@@ -1,4 +1,4 @@
-"""How the pages write numbers, values and sentences for people."""
+"""How pages and reports write numbers, values and sentences for people."""
 
 from __future__ import annotations
 
@@ -129,3 +129,18 @@ def answer_text(target: Target) -> str:
     if target.task == "multiclass":
         return f"one of {len(target.classes)} classes, with the probability of each"
     return f"the probability of “{target.positive}”"
+
+
+# What the templates of pages and reports write with.
+FILTERS = (
+    byte_count,
+    inner,
+    answer_text,
+    meaning,
+    measured,
+    percent,
+    sentence,
+    signed,
+    title_of,
+    value_name,
+)
