@@ -86,7 +86,7 @@ def describe_card(manifest: Manifest) -> Card:
         intercepts={label: each.intercept for label, each in sums_of(manifest).items()},
         terms=_term_cards(manifest),
         evaluations=manifest.evaluations,
-        made_from=msgspec.structs.asdict(manifest.training) | manifest.libraries,
+        made_from=_made_from(manifest),
     )
 
 
@@ -141,6 +141,14 @@ def _about(manifest: Manifest) -> dict[str, Any]:
     if manifest.scorecard is not None and manifest.scorecard.is_log_odds:
         facts["score"] = "log-odds"
     return facts | {f"target_{name}": value for name, value in target.items()}
+
+
+def _made_from(manifest: Manifest) -> dict[str, Any]:
+    """Give by name what a version was made from; of a learning curve only what it says."""
+    facts = msgspec.structs.asdict(manifest.training)
+    curve = facts.pop("learning_curve")
+    told = {} if curve is None else {"rows_recommended": curve.recommended}
+    return facts | told | manifest.libraries
 
 
 def _samples(feature: Feature, golden: Iterable[GoldenRow], steps: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""The commands for model versions: ``flask model add|show|diff|sql``."""
+"""The commands for model versions: ``flask model add|show|diff|sql|report``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from slipway.config import Settings
 from slipway.difference import compare, difference_text
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest, manifest_path, read_manifest
+from slipway.report import write_report
 from slipway.signature import Target
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
-model = AppGroup("model", help="Add, show, compare and translate model versions.")
+model = AppGroup("model", help="Add, show, compare, translate and report on model versions.")
 
 
 @model.command()
@@ -57,7 +58,7 @@ def add(
         manifest = write(content, made.manifest, output)
     except SlipwayError as error:
         raise click.ClickException(error.message) from error
-    for line in _report(manifest, made.notes):
+    for line in _told(manifest, made.notes):
         click.echo(line)
     click.echo(f"wrote {output.name} and {manifest_path(output).name}: {manifest.version}")
 
@@ -112,6 +113,24 @@ def sql(path: Path | None, dialect: str, table: str | None, key: str | None, exp
     click.echo(f"{text};")
 
 
+@model.command()
+@click.argument("path", type=FILE, required=False)
+@click.option("--previous", type=FILE, help="Another model.pkl to compare with.")
+def report(path: Path | None, previous: Path | None) -> None:
+    """Write the report of a model version: report.html beside its pickle.
+
+    PATH is a model.pkl, whose manifest stands beside it; the default is the served one.
+    """
+    settings: Settings = current_app.extensions["slipway_settings"]
+    path = path or settings.model
+    manifest = _manifest(path)
+    try:
+        written = write_report(manifest, path, None if previous is None else _manifest(previous))
+    except OSError as error:
+        raise click.ClickException(f"cannot write the report: {error.strerror}") from error
+    click.echo(f"wrote {written.name}: {manifest.version}")
+
+
 def _manifest(path: Path) -> Manifest:
     """Read the manifest of a model version that was named on the command line."""
     try:
@@ -125,7 +144,7 @@ def _json(told: msgspec.Struct) -> str:
     return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
 
 
-def _report(manifest: Manifest, notes: list[str]) -> list[str]:
+def _told(manifest: Manifest, notes: list[str]) -> list[str]:
     """Say what will be served, by which engine, and what could not be known."""
     signature = manifest.signature
     kinds = Counter(feature.kind for feature in signature.features)
