@@ -183,7 +183,7 @@ def test_etl_killed_at_any_moment_leaves_whole_rows(folder, tmp_path):
     sources = [write_tables(tmp_path / str(n), by_day(parcels(2_000, n))) for n in (1, 2)]
     whole = {run_etl(PROBLEM, str(each), tmp_path / "once").data_sha256 for each in sources}
     draw = random.Random(0)
-    for _ in range(6):
+    for _ in range(4):
         with python(FOREVER, folder, *sources, stdout=subprocess.PIPE) as process:
             process.stdout.readline()
             time.sleep(draw.uniform(0.0, 0.3))

@@ -16,9 +16,9 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 # Python with scikit-learn, pandas and what else training imports, before it has read a row.
 BASE_BYTES = 350 * 2**20
-# Measured on the flights: the frame, the encoded columns and the reference's own copy come to
-# this much for each value of a feature at the peak.
-BYTES_A_VALUE = 100
+# Measured on the flights: the frame, the encoded columns and the records that the
+# scorecard is held against come to this much for each value of a feature at the peak.
+BYTES_A_VALUE = 120
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 

@@ -16,6 +16,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from slipway.manifest import CalibrationBin, Evaluation, Scores, Slice
 from slipway.problem import Problem
@@ -34,7 +35,10 @@ def evaluate(problem: Problem, rows: Rows, split: Split, pipeline: Pipeline) -> 
     X, y = rows.X.iloc[split.test], rows.y.iloc[split.test]
     p: Floats = pipeline.predict_proba(X)[:, 1].astype(float)
     base = np.full(len(y), rows.y.iloc[split.fit].mean())
-    upper = boosting(problem).fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
+    # Its threads wait for one another in busy loops: two on a machine that does other work as
+    # well took ten times as long as one.
+    with threadpool_limits(1, user_api="openmp"):
+        upper = boosting(problem).fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
     scores = {
         "model": score_probabilities(y, p),
         "base rate": score_probabilities(y, base),
