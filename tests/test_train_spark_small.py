@@ -30,7 +30,7 @@ from slipway.signature import Feature
 from slipway.training.spark import fit_in_session, fit_spark
 
 pytest_plugins = ["engines"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Bins whose width")]
 EVERY_FOLD = range(10)
 
 FEATURES = (
