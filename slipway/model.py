@@ -6,7 +6,6 @@ import hashlib
 import logging
 import math
 import os
-import pickle
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
 from slipway.manifest import Manifest, manifest_path, read_manifest
+from slipway.pickles import load_pickle
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
 
@@ -164,7 +164,8 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     Raises
     ------
     ModelError
-        It was made by other versions, which gives no promise that it means the same.
+        It was made by other versions, which gives no promise that it means the same, or
+        ``load_pickle`` refuses it.
     """
     _limit_threads()
     for library, made_by in manifest.libraries.items():
@@ -178,11 +179,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
         if not allow_version_skew or here == "none":
             raise ModelError(f"{told}: {fix}")
         _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
-    try:
-        pipeline: Pipeline = pickle.loads(content)  # noqa: S301 - its hash was checked
-    except Exception as error:
-        fix = "what it uses must be in a module that can be imported here, not in a notebook"
-        raise ModelError(f"the pickle cannot be opened: {error}; {fix}") from error
+    pipeline: Pipeline = load_pickle(content)
     return pipeline
 
 

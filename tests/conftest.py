@@ -31,6 +31,8 @@ from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
 GUNICORN = (sys.executable, "-m", "gunicorn", "app:app", "--bind=127.0.0.1:{port}")
+# A function of the tests, which the services that they start must let pass as well.
+os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
 NOT_RUN = pytest.StashKey[int]()
 # Chromium otherwise looks for its maker's servers at every start.
 CHROMIUM = [

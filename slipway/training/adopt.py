@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
+from slipway.pickles import load_pickle
 from slipway.training.version import describe_model, stamped
 
 _log = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ def open_pickle(path: Path, content: bytes) -> Any:
     Raises
     ------
     ModelError
-        It cannot be opened, or holds no fitted estimator.
+        It cannot be opened, asks for what no model needs, or holds no fitted estimator.
     """
     try:
-        model = pickle.loads(content)  # noqa: S301 - its owner put it there to be served
-    except Exception as error:
-        raise ModelError(f"{path.name} cannot be opened: {error}") from error
+        model = load_pickle(content)
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error.message}") from error
     if not hasattr(model, "predict") or not hasattr(model, "get_params"):
         raise ModelError(f"{path.name} holds a {type(model).__name__}, not a fitted estimator")
     return model
