@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slipway.errors import SlipwayError
 from slipway.training.codes import CodedRows
 from slipway.training.loss import Chunk, Chunks, Loss
 from slipway.training.newton import DECREMENT, State, descend
@@ -43,12 +44,24 @@ class Fit:
         some = self._loss(self.sample.chunks)
         n_rows = sum(map(len, self.sample.taken))
         self.progress(f"fitting on {n_rows:,} rows, from which the passes over all begin")
-        beta, looks = _climb(some, n_rows, self._curve(some))
         if self.sample.is_whole:
-            return beta, looks
+            return _climb(some, n_rows, self._curve(some))
+        try:
+            beta, _ = _climb(some, n_rows, self._curve(some))
+        except SlipwayError:
+            # A column may tell the classes of a sample apart, and not those of all rows.
+            beta = np.zeros(some.width)
         passes = Passes(self.progress, self.coded.rows)
         every = self._loss(self._chunks, passes.pace)
-        return descend(every.gradient, beta, self.coded.rows, self._curve(some), told=passes.told)
+        curve = self._curve(some)
+        return descend(
+            every.gradient,
+            beta,
+            self.coded.rows,
+            curve,
+            instead=replace(every, told=lambda rows: None).hessian if _is_whole(curve) else None,
+            told=passes.told,
+        )
 
     def _loss(self, chunks: Chunks, told: Callable[[int], None] = lambda rows: None) -> Loss:
         return Loss(self.sample.design, self.penalty, chunks, told)
@@ -92,14 +105,24 @@ class Fit:
 
 def _climb(loss: Loss, rows: int, curve: Callable[[Floats], Floats]) -> tuple[Floats, int]:
     """Find the optimum for rows in memory, beginning with a tenth of them if they are many."""
-    beta = np.zeros(loss.width)
+    beta, newton = np.zeros(loss.width), _is_whole(curve)
     if rows > TENTH_ROWS:
         tenth = replace(loss, chunks=lambda: map(_tenth, loss.chunks()))
-        whole = curve == loss.hessian
-        beta, _ = descend(
-            tenth.gradient, beta, rows, tenth.hessian if whole else tenth.diagonal, always=whole
-        )
-    return descend(loss.gradient, beta, rows, curve, always=rows <= TENTH_ROWS)
+        rough = tenth.hessian if newton else tenth.diagonal
+        beta, _ = descend(tenth.gradient, beta, rows, rough, always=newton)
+    return descend(
+        loss.gradient,
+        beta,
+        rows,
+        curve,
+        always=newton and rows <= TENTH_ROWS,
+        instead=curve if newton else None,
+    )
+
+
+def _is_whole(curve: Callable[[Floats], Floats]) -> bool:
+    """Whether a method of a loss gives the whole Hessian."""
+    return curve.__name__ == Loss.hessian.__name__
 
 
 def _tenth(chunk: Chunk) -> Chunk:

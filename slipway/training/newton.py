@@ -31,7 +31,11 @@ SLOPE = 1e-10
 # What comes below this and does not get smaller is rounding.
 ROUNDING = 1e-10
 SINGULAR = 1e-11
-MOST = 300
+SHIFT = 1e-6
+PATIENCE = 24
+# Of a mean row, this loss is none.
+NO_LOSS = 1e-8
+MOST = 1500
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,14 @@ class State:
     decrement: float
 
 
-def inverse_of(hessian: Floats) -> Callable[[Floats], Floats]:
+def inverse_of(hessian: Floats, *, exact: bool) -> Callable[[Floats], Floats]:
     """Give what multiplies by the inverse of a Hessian, or of its diagonal alone.
 
     Parameters
     ----------
     hessian : ndarray of shape (n_parameters, n_parameters) or (n_parameters,)
+    exact : bool
+        Whether it is that of the function itself, so that what it does not know does not matter.
     """
     if hessian.ndim == 1:
         floor = 1e-12 * hessian.max()
@@ -61,9 +67,14 @@ def inverse_of(hessian: Floats) -> Callable[[Floats], Floats]:
     except LinAlgError:
         pass
     # Without a penalty, one-hot columns that add up to the intercept leave directions in which
-    # nothing changes. The descent must not go along these.
-    inverse = np.linalg.pinv(hessian, rcond=SINGULAR, hermitian=True)
-    return lambda slope: np.asarray(inverse @ slope)
+    # nothing changes.
+    if exact:
+        inverse = np.linalg.pinv(hessian, rcond=SINGULAR, hermitian=True)
+        return lambda slope: np.asarray(inverse @ slope)
+    # A sample may besides know nothing of a direction in which all rows do change.
+    floor = np.maximum(np.diag(hessian), SHIFT * np.diag(hessian).max())
+    shifted = cho_factor(hessian + SHIFT * np.diag(floor), lower=True)
+    return lambda slope: np.asarray(cho_solve(shifted, slope))
 
 
 def descend(
@@ -73,6 +84,7 @@ def descend(
     curve: Callable[[Floats], Floats],
     *,
     always: bool = False,
+    instead: Callable[[Floats], Floats] | None = None,
     told: Callable[[State], None] = lambda state: None,
 ) -> tuple[Floats, int]:
     """Find the least of a convex function.
@@ -89,6 +101,9 @@ def descend(
         Gives the Hessian at a point, or its diagonal, roughly.
     always : bool
         Whether to ask for it at each point, which is Newton's method, or at the first alone.
+    instead : callable, optional
+        Gives the Hessian exactly. It takes long, and is asked for where a rough one does not
+        lead to the least in ``PATIENCE`` looks.
     told : callable
         Told each state.
 
@@ -102,29 +117,34 @@ def descend(
     SlipwayError
         There is no least, or it is not found.
     """
-    solve = inverse_of(curve(beta))
+    solve = inverse_of(curve(beta), exact=always)
     pairs: list[tuple[Floats, Floats]] = []
     loss, slope = gradient(beta)
-    looks, best, stuck = 1, np.inf, 0
+    looks, best, stuck, patience = 1, np.inf, 0, PATIENCE
     while looks < MOST:
         direction = -_inverse(slope, pairs, solve)
         decrement = -float(slope @ direction)
         told(State(looks, loss, float(np.abs(slope).max()) / rows, decrement))
         stuck = 0 if decrement < 0.5 * best else stuck + 1
         best = min(best, decrement)
-        small = decrement <= DECREMENT and np.abs(slope).max() <= SLOPE * rows
-        if small or (stuck >= 3 and best <= ROUNDING):
+        if loss <= NO_LOSS * rows:
+            break
+        small = decrement <= DECREMENT or (stuck >= 3 and best <= ROUNDING)
+        if small and np.abs(slope).max() <= SLOPE * rows:
             return beta, looks
         point, loss, new, tried = _searched(gradient, beta, loss, slope, direction)
         looks += tried
         pairs = [*pairs, (point - beta, new - slope)][-MEMORY:]
         beta, slope = point, new
+        if instead is not None and looks >= patience:
+            solve, pairs = inverse_of(instead(beta), exact=True), []
+            patience = looks + PATIENCE // 4
         if always:
-            solve, pairs = inverse_of(curve(beta)), []
+            solve, pairs = inverse_of(curve(beta), exact=True), []
     raise SlipwayError(
-        f"the logistic regression is not found after {MOST} passes: its columns may tell the "
-        "classes apart without error, or differ much in scale; give it a penalty (a smaller C) "
-        "or scale its numbers"
+        f"the logistic regression is not found after {looks} passes: its columns tell the classes "
+        "apart without error, or differ much in scale; give it a penalty (a smaller C), or scale "
+        "its numbers"
     )
 
 

@@ -1,0 +1,270 @@
+"""Time and memory of fitting against the number of rows: ``python -m benchmarks.growth``.
+
+The rows are flights drawn with replacement. No engine gains by that: none of them looks for rows
+that are equal. Each fit runs in a process of its own, whose peak of resident memory is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slipway.errors import SlipwayError
+from slipway.etl.run import run_etl
+from slipway.etl.stored import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, file_sha256, open_rows
+from slipway.problem import Problem, load_problem
+from slipway.training.split import FIT_FOLDS
+
+HERE = Path(__file__).parent
+ROWS = (10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
+PART_ROWS = 500_000
+MEMORY = 2**30
+# What is told of an engine that is not asked for so many rows.
+TOO_MANY = {"memory": 2_000_000, "spark": 10_000_000}
+COLOURS = {"memory": "#b3541e", "chunks": "#1f5f8b", "average": "#5b8c5a", "spark": "#7a5195"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One fit."""
+
+    engine: str
+    rows: int
+    seconds: float
+    peak_bytes: int
+
+
+def fit_memory(problem: Problem, stored: StoredRows) -> None:
+    """Fit by scikit-learn, with all rows in memory."""
+    from slipway.training.rows import read_rows
+
+    rows = read_rows(problem, stored)
+    problem.pipeline().fit(rows.X[~rows.held_out], rows.y[~rows.held_out])
+
+
+def fit_chunks(problem: Problem, stored: StoredRows) -> None:
+    """Fit in chunks, by passes over all of them, in 1 GiB."""
+    from slipway.training import chunks
+
+    chunks.fit_chunks(problem, stored, memory=MEMORY, folds=FIT_FOLDS, progress=tell)
+
+
+def fit_average(problem: Problem, stored: StoredRows) -> None:
+    """Fit in chunks, and average the coefficients."""
+    from slipway.training import chunks
+
+    chunks.fit_chunks(
+        problem, stored, memory=MEMORY, folds=FIT_FOLDS, progress=tell, combine="average"
+    )
+
+
+def fit_spark(problem: Problem, stored: StoredRows) -> None:
+    """Fit by Spark on this machine; the peak is that of Python alone, not of Java."""
+    from slipway.training import spark
+
+    spark.fit_spark(problem, stored, master="local[*]", folds=FIT_FOLDS, progress=tell)
+
+
+ENGINES = {"memory": fit_memory, "chunks": fit_chunks, "average": fit_average, "spark": fit_spark}
+
+
+def tell(line: str) -> None:
+    """Show a line of progress."""
+    print(f"    {line}", file=sys.stderr, flush=True)
+
+
+def draw_rows(stored: StoredRows, n_rows: int, folder: Path, seed: int = 0) -> StoredRows:
+    """Draw stored rows with replacement and write them as others, a part at a time.
+
+    Parameters
+    ----------
+    stored : StoredRows
+        Few enough for memory.
+    n_rows : int
+    folder : Path
+    seed : int
+
+    Returns
+    -------
+    StoredRows
+        Each row with a fold of its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_batches(stored.batches()).drop_columns([FOLD]).combine_chunks()
+    rng = np.random.default_rng(seed)
+    parts = tuple(_parts(table, n_rows, folder, rng))
+    manifest = msgspec.structs.replace(
+        stored.manifest, rows=n_rows, rows_read=n_rows, parts=parts, left_out={}, quarantined={}
+    )
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    return StoredRows(folder, manifest)
+
+
+def _parts(table: pa.Table, n_rows: int, folder: Path, rng: np.random.Generator) -> Iterator[Part]:
+    """Write parts of drawn rows."""
+    for number, start in enumerate(range(0, n_rows, PART_ROWS)):
+        n = min(PART_ROWS, n_rows - start)
+        part = table.take(pa.array(rng.integers(0, table.num_rows, n)))
+        part = part.append_column(FOLD, pa.array(rng.integers(0, N_FOLDS, n), pa.int8()))
+        file = folder / f"part-{number:04}.parquet"
+        pq.write_table(part, file, row_group_size=65_536, compression="zstd")
+        yield Part(file=file.name, rows=n, sha256=file_sha256(file))
+
+
+def measure(engine: str, folder: Path, rows: int) -> Measured:
+    """Fit in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--fit", engine, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=HERE.parent)
+    told = json.loads(done.stdout.splitlines()[-1])
+    return Measured(engine, rows, told["seconds"], told["peak_bytes"])
+
+
+def fit_here(engine: str, folder: Path) -> None:
+    """Fit in this process, and tell the time without the imports, and the peak with them."""
+    problem, stored = load_problem("flights"), open_rows(folder)
+    started = time.perf_counter()
+    ENGINES[engine](problem, stored)
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}))
+
+
+def peak_bytes() -> int:
+    """Give the most memory that this process has ever taken."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in lines if line.startswith("VmHWM"))
+    return int(peak.split()[1]) * 1024
+
+
+def run(numbers: Sequence[int], engines: Sequence[str], scratch: Path) -> list[Measured]:
+    """Measure every engine on every number of rows."""
+    problem, whole = load_problem("flights"), scratch / "flights"
+    run_etl(problem, None, whole)
+    found = []
+    for n_rows in numbers:
+        drawn = draw_rows(open_rows(whole), n_rows, scratch / "drawn")
+        for engine in engines:
+            if n_rows <= TOO_MANY.get(engine, n_rows):
+                found.append(measure(engine, drawn.folder, n_rows))
+                print(found[-1], flush=True)
+        for part in drawn.files:
+            part.unlink()
+    return found
+
+
+def table_text(found: Sequence[Measured]) -> str:
+    """Lay out what was found as Markdown."""
+    engines = list(dict.fromkeys(one.engine for one in found))
+    by = {(one.rows, one.engine): one for one in found}
+    lines = [
+        "| rows | " + " | ".join(engines) + " |",
+        "|---:|" + "---:|" * len(engines),
+    ]
+    for rows in sorted({one.rows for one in found}):
+        cells = [_cell(by.get((rows, engine))) for engine in engines]
+        lines.append(f"| {rows:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(one: Measured | None) -> str:
+    if one is None:
+        return "–"
+    return f"{one.seconds:,.1f} s, {one.peak_bytes / 2**20:,.0f} MiB"
+
+
+def plot(found: Sequence[Measured]) -> str:
+    """Draw time and memory against rows, all on logarithmic scales, as an SVG."""
+    left = _panel(found, "seconds", [(one.rows, one.seconds) for one in found], 0)
+    right = _panel(found, "MiB at the peak", [(o.rows, o.peak_bytes / 2**20) for o in found], 420)
+    style = "text{font:12px sans-serif;fill:#333}line{stroke:#ddd}"
+    size = 'width="840" height="330" viewBox="0 0 840 330"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
+    back = '<rect width="840" height="330" fill="#fff"/>'
+    return f"{head}<style>{style}</style>{back}{left}{right}</svg>\n"
+
+
+def _panel(
+    found: Sequence[Measured], title: str, points: Sequence[tuple[float, float]], x0: int
+) -> str:
+    """Draw one of the two pictures."""
+    low_x, high_x = (f(math.log10(x) for x, _ in points) for f in (min, max))
+    low_y = math.floor(min(math.log10(y) for _, y in points))
+    high_y = math.ceil(max(math.log10(y) for _, y in points))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (math.log10(x) - low_x) / max(high_x - low_x, 1e-9)
+        up = (math.log10(y) - low_y) / max(high_y - low_y, 1)
+        return round(x0 + 60 + 330 * across, 1), round(280 - 230 * up, 1)
+
+    parts = [f'<text x="{x0 + 60}" y="30">{title} by rows</text>']
+    for power in range(low_y, high_y + 1):
+        _, y = place(points[0][0], 10.0**power)
+        parts.append(f'<line x1="{x0 + 60}" x2="{x0 + 390}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{x0 + 54}" y="{y + 4}" text-anchor="end">{10.0**power:g}</text>')
+    for rows in sorted({x for x, _ in points}):
+        x, _ = place(rows, 10.0**low_y)
+        parts.append(f'<text x="{x}" y="300" text-anchor="middle">{_short(rows)}</text>')
+    for i, engine in enumerate(dict.fromkeys(one.engine for one in found)):
+        some = [place(*xy) for one, xy in zip(found, points, strict=True) if one.engine == engine]
+        path, colour = " ".join(f"{x},{y}" for x, y in some), COLOURS.get(engine, "#333")
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x}" cy="{y}" r="3.5" fill="{colour}"/>' for x, y in some]
+        name = f'<text x="{x0 + 70}" y="{60 + 16 * i}" style="fill:{colour}">{engine}</text>'
+        parts.append(name)
+    return "".join(parts)
+
+
+def _short(rows: float) -> str:
+    return f"{rows / 1e6:g} M" if rows >= 1e6 else f"{rows / 1e3:g} k"
+
+
+def main() -> None:
+    """Measure, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["memory", "chunks"])
+    parser.add_argument("--scratch", type=Path, help="a folder for the drawn rows")
+    parser.add_argument("--write", action="store_true", help="write growth.md and growth.svg")
+    parser.add_argument("--fit", nargs=2, metavar=("ENGINE", "FOLDER"), help="one fit, here")
+    asked = parser.parse_args()
+    if asked.fit:
+        try:
+            fit_here(asked.fit[0], Path(asked.fit[1]))
+        except SlipwayError as error:
+            sys.exit(str(error))
+        return
+    with TemporaryDirectory(dir=asked.scratch) as scratch:
+        found = run(asked.rows, asked.engines, Path(scratch))
+    print(table_text(found))
+    if asked.write:
+        (HERE / "growth.md").write_text(f"{HEAD}\n{table_text(found)}\n{TAIL}", encoding="utf-8")
+        (HERE / "growth.svg").write_text(plot(found), encoding="utf-8")
+
+
+HEAD = """# Fitting the flights pipeline on more and more rows
+
+`python -m benchmarks.growth --write`. The rows are flights drawn with replacement, four fifths of
+them fitted on. Each cell is one fit in a fresh process, from Parquet files to the fitted
+pipeline: the time without the imports, and the peak of resident memory with them.
+"""
+TAIL = """
+`memory` is the pipeline's own `fit`. `chunks` was given 1 GiB, and finds the same coefficients to
+1e-6 by passes over all rows.
+
+![Time and memory against rows](growth.svg)
+"""
+
+if __name__ == "__main__":
+    main()
