@@ -14,7 +14,8 @@ of half the rows share too many of them to be independent.
 
 Test rows are taken for independent. Flights of a day are not, and with days as the unit the
 standard error is about 2.7 times as large. The smaller one is used because it errs towards
-more rows.
+more rows. Few test rows make it large whatever their kind, and then the rule asks for few rows
+to fit on: where that is too lenient, give a tolerance.
 """
 
 from __future__ import annotations
