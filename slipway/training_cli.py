@@ -52,7 +52,7 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
 
     try:
         problem = _problem()
-        folder = rows or _default_rows(problem)
+        folder = rows or Path("data") / problem.name
         told = run_etl(problem, source, folder, since=since, progress=Stages())
     except SlipwayError as error:
         raise click.ClickException(error.message) from error
@@ -143,10 +143,6 @@ def _problem() -> Problem:
     """Load the problem that the settings name."""
     settings: Settings = current_app.extensions["slipway_settings"]
     return load_problem(settings.problem)
-
-
-def _default_rows(problem: Problem) -> Path:
-    return Path(current_app.root_path) / "data" / problem.name
 
 
 def _command() -> str:

@@ -10,6 +10,7 @@ import textwrap
 import urllib.request
 from pathlib import Path
 
+import polars as pl
 import pytest
 from conftest import ROOT, running
 
@@ -48,7 +49,7 @@ def test_readme_is_short_and_predicts_by_its_25th_line():
 def test_readme_has_no_shell_block_that_is_not_executed():
     words = {text.split()[0] for text in blocks("sh")}
     assert words == {"make", "curl", "flask"}
-    assert [text.strip() for text in commands("make")] == ["make run", "make test", "make train"]
+    assert [text.strip() for text in commands("make")] == ["make run", "make test"]
 
 
 def test_readme_first_prediction_is_the_printed_one(service, tmp_path):
@@ -94,19 +95,18 @@ def test_make_target_calls_its_command(target, command):
 
 
 @pytest.mark.slow
-def test_flask_train_writes_the_same_model(tmp_path, manifest):
-    command = ["-m", "flask", "train", "--output", str(tmp_path / "model.pkl")]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "fitting the logistic regression on 80% of 327,346 rows" in done.stdout
-    assert "model version" in done.stdout
+def test_readme_training_writes_the_shipped_model_and_scores_the_flights(tmp_path, manifest):
+    told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0])
+    assert "336,776 rows read, 327,346 kept in data/flights" in told
+    assert "engine memory: 327,346 rows need about" in told
+    assert "model version" in told
     (made,) = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]["sums"]
     (shipped,) = manifest.scorecard.sums
     assert made["intercept"] == pytest.approx(shipped.intercept, abs=1e-9)
     for ours, due in zip(made["terms"], shipped.terms, strict=True):
         assert ours["feature"] == due.feature
         assert ours["points"] == pytest.approx(due.points, abs=1e-9)
+    assert len(pl.read_parquet(tmp_path / "scores.parquet")) == 336_776
 
 
 @pytest.fixture
@@ -182,7 +182,13 @@ def assert_served(path):
 
 def test_readme_settings_are_those_that_are_read():
     named = set(re.findall(r"`(SLIPWAY_\w+)`", README))
-    files = ("slipway/config.py", "slipway/worker/clients.py", "gunicorn.conf.py")
+    files = (
+        "slipway/config.py",
+        "slipway/pickles.py",
+        "slipway/training_cli.py",
+        "slipway/worker/clients.py",
+        "gunicorn.conf.py",
+    )
     read = {n for file in files for n in re.findall(r'"(SLIPWAY_\w+)"', (ROOT / file).read_text())}
     assert named == read
 

@@ -144,35 +144,33 @@ class Passes:
         self.progress = progress
         self.rows = rows
         self.first: State | None = None
+        self.line = "pass 1"
         self.started = self.last = time.monotonic()
         self.done = 0
 
     def pace(self, rows: int) -> None:
-        """Take note of some rows more, of a pass that takes long."""
+        """Take note of some rows more, in the middle of a pass."""
         if not self.done:
             self.started = self.last = time.monotonic()
         self.done += rows
-        self._say(f"passes: {self.done:,} rows in {self.done / self.rows:.1f} passes")
+        now = time.monotonic()
+        if now - self.last >= SECONDS:
+            self.last = now
+            rate = self.done / (now - self.started)
+            self.progress(f"{self.line}; {self.done:,} rows read, {rate:,.0f} rows/s")
 
     def told(self, state: State) -> None:
         """Take note of a state."""
         self.first = self.first or state
         loss = f"log loss {state.loss / self.rows:.6f}, gradient {state.slope:.0e}"
-        self._say(f"pass {state.step}: {loss}; {self._left(state)}")
+        self.line = f"pass {state.step + 1}: {loss}, {self._left(state)}"
 
     def _left(self, state: State) -> str:
         """Estimate how many passes it still takes, by how fast the decrement has become less."""
         done = state.step - (self.first.step if self.first else state.step)
         if self.first is None or not done or not 0 < state.decrement < self.first.decrement:
-            return "about 8 passes left"
+            return "about 10 passes left"
         rate = math.log(state.decrement / self.first.decrement) / done
         left = max(0.0, math.log(DECREMENT / state.decrement) / rate)
         seconds = (time.monotonic() - self.started) / state.step
         return f"about {math.ceil(left)} passes left, {time_text(seconds * left)}"
-
-    def _say(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self.last >= SECONDS:
-            self.last = now
-            rate = self.done / (now - self.started)
-            self.progress(f"{line}, {rate:,.0f} rows/s")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slipway.training.codes import CHUNK_ROWS
 from slipway.training.design import Design
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +34,7 @@ class Sample:
     rows: int
     taken: list[npt.NDArray[Any]] = field(default_factory=list)
     weights: list[Floats] = field(default_factory=list)
+    merged: bool = False
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @property
@@ -56,4 +58,9 @@ class Sample:
 
     def chunks(self) -> list[tuple[npt.NDArray[Any], Floats | None]]:
         """Give the rows, some at a time, with their weights."""
+        if len(self.taken) > 1 and not self.merged:
+            self.merged = True
+            rows, weights = np.concatenate(self.taken), np.concatenate(self.weights)
+            cuts = range(CHUNK_ROWS, len(rows), CHUNK_ROWS)
+            self.taken, self.weights = np.split(rows, cuts), np.split(weights, cuts)
         return list(zip(self.taken, self.weights, strict=True))

@@ -105,7 +105,7 @@ def train(
     split = holdout_split(rows)
     pipeline = fit_by(problem, stored, rows, plan, choice, progress)
     evaluations = _evaluations(problem, rows, split, pipeline, plan.estimator, progress)
-    curve = learning_curve(problem, rows, split, progress) if plan.learning_curve else None
+    curve = _curve(problem, rows, split, plan, progress)
     progress("compiling the scorecard and checking it on every row")
     training = _provenance(problem, stored, plan, choice, curve)
     manifest = _described(problem, rows, split, pipeline, evaluations, training)
@@ -119,6 +119,15 @@ def train(
     written = write(pickle.dumps(pipeline, protocol=5), manifest, path, uncertainty)
     write_report(written, path, previous)
     return written
+
+
+def _curve(
+    problem: Problem, rows: Rows, split: Split, plan: Plan, progress: Progress
+) -> LearningCurve | None:
+    """Find how many rows are enough, where that was asked for."""
+    if not plan.learning_curve:
+        return None
+    return learning_curve(problem, rows, split, progress, estimator=plan.estimator)
 
 
 def _choose(plan: Plan, stored: StoredRows, n_features: int, memory: int) -> Choice:
