@@ -279,8 +279,9 @@ def test_chunks_progress_tells_rows_pace_and_what_is_left(
     assert told[0] == "counting values: 5,000 rows"
     assert any("of 5,000 rows, " in line and " rows/s, " in line for line in told)
     assert any(line.startswith("writing codes") and line.endswith(" left") for line in told)
-    passes = [line for line in told if line.startswith("pass ")]
+    passes = [line for line in told if line.startswith("pass ") and not line.startswith("pass 1;")]
     assert all("log loss 0." in line and "passes left" in line for line in passes)
+    assert all(" rows/s" in line for line in passes)
     assert len(passes) > 2
 
 
