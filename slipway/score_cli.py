@@ -1,0 +1,51 @@
+"""The command that scores data where it is: ``flask score``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from slipway.config import Settings
+from slipway.errors import SlipwayError
+from slipway.manifest import read_manifest
+from slipway.problem import load_problem
+
+
+@click.command
+@click.option("--source", envvar="SLIPWAY_SOURCE", help="Where the tables are, as for flask etl.")
+@click.option("--out", required=True, help="A Parquet file or folder, or table:NAME.")
+@click.option(
+    "--model",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A model.pkl with its manifest beside it.  [default: the served model]",
+)
+@click.option("--table", help="Holds the features.  [default: the problem's query gives them]")
+@click.option("--replace", is_flag=True, help="Put the answers in the place of earlier ones.")
+@with_appcontext
+def score(
+    source: str | None, out: str, path: Path | None, table: str | None, replace: bool
+) -> None:
+    """Score the rows of a source by its own engine, and write the answers there."""
+    # SQL and its engines are nothing that the rest of the command line needs.
+    from slipway.score import score as score_rows
+    from slipway.sources import open_source
+
+    settings: Settings = current_app.extensions["slipway_settings"]
+    try:
+        problem = load_problem(settings.problem)
+        manifest = read_manifest(path or settings.model)
+        wanted = problem if table is None else dataclasses.replace(problem, tables=(table,))
+        with open_source(source, wanted) as opened:
+            done = score_rows(
+                manifest, wanted, opened, out, table=table, replace=replace, progress=click.echo
+            )
+    except SlipwayError as error:
+        raise click.ClickException(error.message) from error
+    speed = f"{done.rows_per_second:,.0f} a second"
+    click.echo(f"{done.rows:,} rows scored in {done.seconds:.1f} s, {speed}, into {done.out}")
+    click.echo(f"{done.checked:,} of them held against the model's own answers")

@@ -1,0 +1,43 @@
+"""``flask score`` with the shipped model on all flights, and what it says when it cannot."""
+
+import duckdb
+import pytest
+from msgspec.structs import replace
+
+from slipway.manifest import read_manifest, write_manifest
+from slipway.score_cli import score
+
+
+@pytest.mark.slow
+def test_command_scores_all_flights_beside_their_keys(app, tmp_path):
+    out = tmp_path / "scored.parquet"
+    done = app.test_cli_runner().invoke(score, ["--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "336,776 rows scored" in done.output
+    assert "1,000 of them held against" in done.output
+    sql = f"SELECT COUNT(DISTINCT (carrier, flight, origin, hour_id)), COUNT(*) FROM '{out}'"
+    ((keys, rows),) = duckdb.sql(sql).fetchall()
+    assert keys == rows == 336_776
+    sql = f"SELECT MIN(probability), MAX(probability) FROM '{out}'"
+    ((least, greatest),) = duckdb.sql(sql).fetchall()
+    assert 0 < least < 0.1
+    assert 0.9 < greatest < 1
+
+
+def test_command_says_that_the_output_exists(app, tmp_path):
+    out = tmp_path / "scored.parquet"
+    out.touch()
+    done = app.test_cli_runner().invoke(score, ["--out", str(out)])
+    assert done.exit_code == 1
+    assert "exists; --replace puts the new answers in its place" in done.output
+
+
+def test_command_with_a_model_that_is_no_sum_says_why(app, settings, tmp_path):
+    manifest = read_manifest(settings.model)
+    other = replace(manifest, scorecard=None, reason="it has trees")
+    write_manifest(other, tmp_path / "model.pkl")
+    words = ["--model", str(tmp_path / "model.pkl"), "--out", str(tmp_path / "out.parquet")]
+    done = app.test_cli_runner().invoke(score, words)
+    assert done.exit_code == 1
+    assert "cannot be said in SQL" in done.output
+    assert "it has trees" in done.output
