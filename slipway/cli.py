@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from slipway.model_cli import model
+from slipway.registry_cli import model
 from slipway.training_cli import etl, train
 
 
