@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Flask
 
 from slipway.registry_cli import model
+from slipway.score_cli import score
 from slipway.training_cli import etl, train
 
 
 def register(app: Flask) -> None:
     """Give an app the commands."""
-    for command in (etl, train, model):
+    for command in (etl, train, score, model):
         app.cli.add_command(command)
