@@ -101,7 +101,7 @@ def executors(context):
     return context._jsc.sc().getExecutorMemoryStatus().size() - 1
 
 
-def wait_for(ready, seconds=120):
+def wait_for(ready, seconds=300):
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline
