@@ -12,6 +12,7 @@ import math
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def fit_memory(problem: Problem, stored: StoredRows) -> None:
     """Fit by scikit-learn, with all rows in memory."""
     from slipway.training.rows import read_rows
 
+    # Many hours have no rain at all, so that several of its quantiles are the same.
+    warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
     rows = read_rows(problem, stored)
     problem.pipeline().fit(rows.X[~rows.held_out], rows.y[~rows.held_out])
 

@@ -84,7 +84,11 @@ def fit_chunks(
     with closing(open_scratch(design, sum(classes))) as coded:
         coder = Coder(design, counts, problem.target_column)
         pace = Pace(progress, "writing codes", stored.manifest.rows)
-        written = write_codes(stored, coder, folds, rows=room.batch_rows, pace=pace, into=coded)
+        # Rows that come one after the other are alike; a part takes some from everywhere.
+        mixed = combine == "average"
+        written = write_codes(
+            stored, coder, folds, rows=room.batch_rows, pace=pace, into=coded, mixed=mixed
+        )
         for i, (batch, used, rows) in enumerate(written):
             sample.add(rows)
             if not i:

@@ -23,7 +23,7 @@ from slipway.training.sample import Sample
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
 # A part of the rows takes pieces from all over them, lest it be a season.
-PIECE_ROWS = 1_024
+PIECE_ROWS = 256
 LEAST_PART_ROWS = 2_000
 # Of more rows, the Hessian is computed once instead of at every step.
 TENTH_ROWS = 50_000
