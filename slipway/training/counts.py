@@ -183,11 +183,17 @@ def batches(
     wanted = np.array([fold in folds for fold in range(N_FOLDS)])
     for file in stored.files:
         schema = pq.read_schema(file)
-        texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+        texts = [name for name in columns if _is_text(schema.field(name).type)]
         # Reading ahead would hold whole row groups of several columns in memory.
         with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as opened:
             for batch in opened.iter_batches(rows, columns=[*columns, FOLD]):
                 yield batch, pa.array(wanted[batch.column(FOLD).to_numpy()])
+
+
+def _is_text(column_type: pa.DataType) -> bool:
+    types = pa.types
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(is_text(column_type) for is_text in texts)
 
 
 def _require_room(tallies: Sequence[Tally], memory: int) -> None:
