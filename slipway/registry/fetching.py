@@ -79,7 +79,7 @@ def fetch(objects: Objects, stored: Stored, folder: Path, signer: Signer) -> Pat
 
 
 def _download(objects: Objects, stored: Stored, folder: Path) -> None:
-    objects.begin(stored.size)
+    objects.extend(stored.size)
     for file in stored.files:
         path = version_path(stored.version, file.name)
         try:

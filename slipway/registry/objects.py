@@ -60,9 +60,13 @@ class Objects:
         self._stores: dict[float, Any] = {}
         self._until = time.monotonic() + ALL
 
-    def begin(self, size: int = 0) -> None:
-        """Start a call that may take some seconds, and more for what it is to carry."""
-        self._until = time.monotonic() + ALL + size / SLOWEST
+    def begin(self) -> None:
+        """Start a call that may take some seconds."""
+        self._until = time.monotonic() + ALL
+
+    def extend(self, size: int) -> None:
+        """Give a call more time, for what it is to carry."""
+        self._until += size / SLOWEST
 
     def get(self, path: str) -> bytes:
         """Give an object's content.
@@ -115,7 +119,7 @@ class Objects:
 
     def _is(self, path: str, content: bytes) -> bool:
         """Whether an object has this content."""
-        self.begin(len(content))
+        self.begin()
         try:
             return self.get(path) == content
         except RegistryError:

@@ -94,7 +94,7 @@ def upload(
         Other bytes are there under the name of one of the files.
     """
     for file in stored.files:
-        objects.begin(stored.size)
+        objects.begin()
         path = version_path(stored.version, file.name)
         if not objects.put_new(path, contents[file.name]):
             fix = "train again, which gives another version, or prune a day later"
