@@ -101,9 +101,10 @@ def train(
     memory = plan.memory or available_memory()
     choice = _choose(plan, stored, len(problem.features), memory)
     progress(f"engine {choice.engine}: {choice.reason}")
+    elsewhere = fit_elsewhere(problem, stored, plan, choice, memory, progress)
     rows = read_rows(problem, stored, choice.most_rows)
     split = holdout_split(rows)
-    pipeline = fit_by(problem, stored, rows, plan, choice, progress)
+    pipeline = elsewhere or fit_here(problem, rows, split, plan, choice, progress)
     evaluations = _evaluations(problem, rows, split, pipeline, plan.estimator, progress)
     curve = _curve(problem, rows, split, plan, progress)
     progress("compiling the scorecard and checking it on every row")
@@ -139,28 +140,33 @@ def _choose(plan: Plan, stored: StoredRows, n_features: int, memory: int) -> Cho
     return choice
 
 
-def fit_by(
+def fit_elsewhere(
     problem: Problem,
     stored: StoredRows,
-    rows: Rows,
     plan: Plan,
     choice: Choice,
+    memory: int,
     progress: Progress,
-) -> Pipeline:
-    """Fit the pipeline by the engine that was chosen."""
+) -> Pipeline | None:
+    """Fit by an engine that reads the rows itself, while none are in memory yet."""
     if choice.engine == "chunks":
         from slipway.training.chunks import fit_chunks
 
-        memory = plan.memory or available_memory()
         settings: dict[str, Any] = {"memory": memory, "folds": FIT_FOLDS, "combine": plan.combine}
         return fit_chunks(problem, stored, progress=progress, **settings)
     if choice.engine == "spark":
         from slipway.training.spark import fit_spark
 
         return fit_spark(problem, stored, master=plan.spark, folds=FIT_FOLDS, progress=progress)
+    return None
+
+
+def fit_here(
+    problem: Problem, rows: Rows, split: Split, plan: Plan, choice: Choice, progress: Progress
+) -> Pipeline:
+    """Fit on rows in memory."""
     if rows.every > 1:
         raise SlipwayError(f"not all rows fit in memory: {choice.reason}; use --engine chunks")
-    split = holdout_split(rows)
     progress(f"fitting on {len(split.fit):,} of {len(rows.y):,} rows")
     return fit(problem, rows, split, plan.estimator)
 
