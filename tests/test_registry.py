@@ -1,6 +1,7 @@
 """A registry in a folder and in a bucket: what is pushed is what is fetched, and nothing else."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from slipway.registry import (
     Unknown,
     open_registry,
 )
+from slipway.registry.pruning import remove_version
 
 pytest_plugins = ["registryservers"]
 BAD_NAMES = [
@@ -161,7 +163,7 @@ def test_name_that_could_lead_elsewhere_is_refused_before_anything_is_asked(
         lambda name: nowhere.move(name, version_name(1), who="me"),
         lambda name: nowhere.rollback(name, who="me"),
     ):
-        with pytest.raises(BadName, match="cannot be a"):
+        with pytest.raises(BadName, match=r"cannot be an? (version|alias)"):
             ask(name)
     assert not (tmp_path / "here").exists()
 
@@ -311,6 +313,40 @@ def test_prune_leaves_a_push_that_may_still_end(registry, address, tmp_path):
     put_object(address, f"versions/{version_name(9)}/model.pkl", b"half")
     assert registry.prune(1) == []
     assert list(objects_of(address)) == [f"versions/{version_name(9)}/model.pkl"]
+
+
+def test_prune_removes_what_a_push_that_never_ended_has_left(tmp_path):
+    address = str(tmp_path / "registry")
+    registry = open_registry(address, {})
+    versions = push_some(registry, tmp_path, 1)
+    put_object(address, f"versions/{version_name(9)}/model.pkl", b"half")
+    for file in Path(address).rglob("*"):
+        os.utime(file, (0, 0))
+    assert registry.prune(1) == []
+    assert {path.split("/")[1] for path in objects_of(address)} == set(versions)
+
+
+def test_version_that_an_alias_comes_to_while_it_is_pruned_stays(registry, tmp_path):
+    (version,) = push_some(registry, tmp_path, 1)
+    heads = registry._journal.heads()
+    registry.move("production", version, who="me")
+    stored = registry.stored(version)
+    assert not remove_version(registry._objects, registry._journal, stored, heads)
+    assert registry.fetch(version, tmp_path / "here").exists()
+
+
+def test_move_to_a_version_that_is_pruned_meanwhile_says_so(address, tmp_path):
+    registry = open_registry(address, {})
+    (version,) = push_some(registry, tmp_path, 1)
+    append = registry._journal.append
+
+    def pruned_meanwhile(move):
+        put_object(address, f"versions/{version}/version.json", None)
+        return append(move)
+
+    registry._journal.append = pruned_meanwhile
+    with pytest.raises(RegistryError, match="was pruned meanwhile: move production again"):
+        registry.move("production", version, who="me")
 
 
 def test_fetched_copy_is_used_again_without_the_registry(registry, address, tmp_path):

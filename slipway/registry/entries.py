@@ -104,7 +104,7 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: str = ""
 
 
-def checked_name(name: str, what: str = "version") -> str:
+def checked_name(name: str, what: str = "a version") -> str:
     """Give a name back if it can be one of a version or an alias.
 
     Raises
@@ -114,7 +114,7 @@ def checked_name(name: str, what: str = "version") -> str:
     """
     if not _NAME.fullmatch(name):
         rule = "letters, digits, '.', '_' and '-', 64 at most, and no dot in front"
-        raise BadName(f"{name[:80]!a} cannot be a {what}: {rule}")
+        raise BadName(f"{name[:80]!a} cannot be {what}: {rule}")
     return name
 
 

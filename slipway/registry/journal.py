@@ -68,7 +68,7 @@ class Journal:
         return self._objects.put_new(_path(move.alias, move.number), encode(move))
 
     def _numbers(self, alias: str) -> list[int]:
-        checked_name(alias, "alias")
+        checked_name(alias, "an alias")
         paths = (_ENTRY.fullmatch(each.path) for each in self._objects.list(f"aliases/{alias}"))
         return sorted(int(found[2]) for found in paths if found and found[1] == alias)
 

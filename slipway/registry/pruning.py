@@ -51,13 +51,28 @@ def prune(
     heads = journal.heads()
     used = in_use(journal)
     old = (each for each in versions if each.version not in used)
-    gone = [each for each in old if _remove(objects, journal, each, heads)]
+    gone = [each for each in old if remove_version(objects, journal, each, heads)]
     _remove_unfinished(objects, listed)
     return [each.version for each in gone]
 
 
-def _remove(objects: Objects, journal: Journal, stored: Stored, heads: dict[str, int]) -> bool:
-    """Remove one version; give whether it is gone."""
+def remove_version(
+    objects: Objects, journal: Journal, stored: Stored, heads: dict[str, int]
+) -> bool:
+    """Remove one version; give whether it is gone.
+
+    Parameters
+    ----------
+    objects : Objects
+    journal : Journal
+    stored : Stored
+    heads : dict of str to int
+        The last entries of all journals, before it was found that no alias needs the version.
+
+    Returns
+    -------
+    bool
+    """
     objects.begin()
     mark = version_path(stored.version, STORED)
     content = objects.get(mark)

@@ -154,13 +154,13 @@ class Registry:
 
     def alias(self, alias: str) -> Move | None:
         """Give the last entry in the journal of an alias; None if there is none."""
-        checked_name(alias, "alias")
+        checked_name(alias, "an alias")
         self._objects.begin()
         return self._journal.last(alias)
 
     def history(self, alias: str) -> list[Move]:
         """Give the journal of an alias, the first entry first."""
-        checked_name(alias, "alias")
+        checked_name(alias, "an alias")
         self._objects.begin()
         return self._journal.all(alias)
 
@@ -197,7 +197,7 @@ class Registry:
         Unknown
             There is no such version.
         """
-        checked_name(alias, "alias")
+        checked_name(alias, "an alias")
         self.stored(version)
         last = self.alias(alias)
         before = last.version if last else None
@@ -208,20 +208,18 @@ class Registry:
         when = datetime.now(UTC).isoformat(timespec="seconds")
         number, nonce = (last.number if last else 0) + 1, secrets.token_hex(8)
         move = Move(alias, number, version, before, action, who, when, why, nonce)
-        self._append(move)
-        return move
+        return self._append(self._signer.sign(move))
 
-    def _append(self, move: Move) -> None:
+    def _append(self, move: Move) -> Move:
         """Write an entry, and look whether its version is still there."""
-        if not self._journal.append(self._signer.sign(move)):
+        if not self._journal.append(move):
             now = self.alias(move.alias)
             told = f"to {now.version} by {now.who}" if now else "elsewhere"
             before = move.before or "no version"
             raise Conflict(f"{move.alias} moved meanwhile, from {before} {told}; look again")
         if self.find(move.version) is None:
-            raise RegistryError(
-                f"{move.version} was removed while {move.alias} moved: move it again"
-            )
+            raise RegistryError(f"{move.version} was pruned meanwhile: move {move.alias} again")
+        return move
 
     def rollback(
         self, alias: str = PRODUCTION, to: str | None = None, *, who: str, why: str = ""
@@ -251,8 +249,8 @@ class Registry:
         present = self.history(alias)[-1].version
         return self.move(alias, to, who=who, why=why, expected=present, action="rollback")
 
-    def rollback_target(self, alias: str = PRODUCTION, to: str | None = None) -> str:
-        """Give the version that a rollback would go to; see ``rollback``."""
+    def rollback_target(self, alias: str, to: str | None = None) -> str:
+        """Give the version that a rollback would go to."""
         moves = self.history(alias)
         if to is not None and to not in {move.version for move in moves}:
             raise Unknown(f"{to!a} was never {alias}; promote it instead")
@@ -290,12 +288,11 @@ class Registry:
         Parameters
         ----------
         keep : int
-            How many of the newest stay.
 
         Returns
         -------
         list of str
-            The versions that are gone.
+            What is gone.
         """
         old = self.versions()[max(keep, 0) :]
         self._objects.begin()
