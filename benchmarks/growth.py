@@ -265,10 +265,10 @@ pipeline: the time without the imports, and the peak of resident memory with the
 """
 TAIL = """
 `memory` is the pipeline's own `fit`. `chunks` was given 1 GiB, and finds the same coefficients to
-1e-6 by passes over all rows. `spark` is a Spark of this machine's own two cores with its start, which
-takes some ten seconds; its peak is that of Python alone, Java takes one to two GiB beside it. More
-than two million rows in memory, and one in Spark, were not tried. Measured on two
-cores that had other work to do besides; the times are good for their proportions.
+1e-6 by passes over all rows. `spark` is a Spark on the same two cores with its start, which takes
+some ten seconds; its peak is that of Python alone, Java takes one to two GiB beside it. More than
+two million rows in memory, and one in Spark, were not tried. Measured on two cores that had other
+work to do besides; the times are good for their proportions.
 
 ![Time and memory against rows](growth.svg)
 """
