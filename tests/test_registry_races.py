@@ -138,7 +138,7 @@ def test_prune_and_promoters_at_once_leave_every_alias_with_a_whole_version(addr
     told = at_once(MANY, act)
     registry = open_registry(address, {})
     removed = [
-        each for each in told if isinstance(each, RegistryError) and "removed" in each.message
+        each for each in told if isinstance(each, RegistryError) and "pruned" in each.message
     ]
     for alias, version in registry.aliases().items():
         whole = registry.find(version)
