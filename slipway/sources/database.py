@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ CONNECT: dict[str, dict[str, Any]] = {
     "postgres": {"connect_timeout": CONNECT_SECONDS, "application_name": "slipway"},
     "mysql": {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"},
 }
+# The types of texts as the drivers number them, where a language may decide about their order.
+TEXTS = {"postgres": {19, 25, 1042, 1043}, "mysql": {252, 253, 254}}
 # One time zone, and one state of all tables for as long as the source is open.
 BEGIN = {
     "postgres": [
@@ -58,8 +61,23 @@ BEGIN = {
     ],
     "mysql": ["SET time_zone = '+00:00'", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"],
     "sqlite": ["BEGIN"],
+    # Without these MariaDB compares every row of a table that has no index with every other.
+    "mariadb": [
+        "SET join_cache_level = 4",
+        "SET join_buffer_size = 33554432",
+        "SET join_buffer_space_limit = 268435456",
+    ],
     "snowflake": ["ALTER SESSION SET TIMEZONE = 'UTC'"],
 }
+
+
+class PlainSqlite(sqlite3.Connection):
+    """SQLite with its own FLOOR; SQLAlchemy's, in its place, raises for NULL."""
+
+    def create_function(self, name: str, *words: Any, **options: Any) -> None:
+        """Add a function, but for one that is there."""
+        if name != "floor":
+            super().create_function(name, *words, **options)
 
 
 class Database:
@@ -89,6 +107,18 @@ class Database:
         """Give all rows."""
         with self._errors():
             return [tuple(row) for row in self._executed(sql)]
+
+    def texts(self, sql: str) -> list[str]:
+        """Name the columns of a result that are texts and sorted in some language."""
+        kinds = TEXTS.get(self.dialect)
+        if kinds is None:
+            return []
+        with self._errors():
+            result = self._executed(f"SELECT * FROM ({sql}) AS result LIMIT 0")  # noqa: S608
+            described = result.cursor.description if result.cursor is not None else []
+            names = [name for name, kind, *_ in described if kind in kinds]
+            result.close()
+            return names
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
         """Give all rows, so many at a time; the server keeps the others."""
@@ -147,7 +177,8 @@ def open_database(address: Address, wanted: Sequence[str]) -> Iterator[Database]
     try:
         try:
             connection = engine.connect()
-            for statement in BEGIN.get(dialect, []):
+            more = BEGIN["mariadb"] if getattr(engine.dialect, "is_mariadb", False) else []
+            for statement in (*more, *BEGIN.get(dialect, [])):
                 connection.exec_driver_sql(statement)
         except SQLAlchemyError as error:
             said = _said(getattr(error, "orig", None) or error)
@@ -173,11 +204,13 @@ def _engine(address: Address) -> sqlalchemy.Engine:
         parsed = sqlalchemy.make_url(url)
         if base == "sqlite":
             parsed = _read_only(parsed, address.shown)
-        given = CONNECT.get(_dialect(base), {})
+        given = CONNECT.get(
+            DIALECTS.get(base, base), {"factory": PlainSqlite} if base == "sqlite" else {}
+        )
         arguments = {key: value for key, value in given.items() if key not in address.query}
         return sqlalchemy.create_engine(parsed, connect_args=arguments)
     except NoSuchModuleError as error:
-        raise SlipwayError(_unknown(base)) from error
+        raise SlipwayError(_unknown(scheme, base)) from error
     except ImportError as error:
         package = PACKAGES.get(error.name or "", PACKAGES.get(base, error.name))
         raise SlipwayError(f"{scheme}:// needs a driver: pip install {package!r}") from error
@@ -185,12 +218,12 @@ def _engine(address: Address) -> sqlalchemy.Engine:
         raise SlipwayError(f"{address.shown} is no URL of a database: {_said(error)}") from error
 
 
-def _unknown(base: str) -> str:
+def _unknown(scheme: str, base: str) -> str:
     """Say what to do about a scheme that SQLAlchemy does not know."""
     if base in PACKAGES:
         return f"{base}:// needs a driver: pip install {PACKAGES[base]!r}"
     kinds = "a path, s3, gs, az, sqlite, postgresql, mysql, mongodb, hive, spark, sc"
-    return f"the source's URL begins with {base}://, which is none of {kinds}, nor a driver's"
+    return f"the source's URL begins with {scheme}://, which is none of {kinds}, nor a driver's"
 
 
 def _read_only(url: sqlalchemy.URL, shown: str) -> sqlalchemy.URL:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
@@ -12,7 +14,14 @@ from slipway.sources.portable import require_portable
 WRITTEN = "duckdb"
 
 
-def translate(query: str, dialect: str) -> str:
+# How a text is put in the order of its bytes, as DuckDB does, whatever the database's language.
+BY_BYTES: dict[str, Callable[[exp.Expr], exp.Expr]] = {
+    "postgres": lambda text: exp.Collate(this=text, expression=exp.to_identifier("C", quoted=True)),
+    "mysql": lambda text: exp.cast(text, "BINARY", dialect="mysql"),
+}
+
+
+def translate(query: str, dialect: str, texts: Collection[str] = ()) -> str:
     """Write a query in another engine's dialect, so that it gives the same rows there.
 
     Parameters
@@ -21,6 +30,8 @@ def translate(query: str, dialect: str) -> str:
         In DuckDB's dialect.
     dialect : str
         As sqlglot calls it.
+    texts : collection of str
+        The columns of the result that are texts, where their order is to be told.
 
     Returns
     -------
@@ -36,6 +47,7 @@ def translate(query: str, dialect: str) -> str:
         return query
     require_portable(tree)
     _leave_nulls_of_bounded_ranges(tree)
+    _order_by_bytes(tree, dialect, texts)
     try:
         return tree.transform(_explicit).sql(
             dialect=dialect, unsupported_level=ErrorLevel.RAISE, comments=False
@@ -62,14 +74,38 @@ def _explicit(node: exp.Expr) -> exp.Expr:
     """Say what DuckDB means by itself and other engines do not.
 
     A division gives a double, where some engines cut to integers or to a few decimals; so does
-    an average. A difference in days counts midnights, where some engines count 24 hours.
+    an average. A difference in days counts midnights, where some engines count 24 hours. FILTER
+    is a CASE, which every engine has.
     """
+    if isinstance(node, exp.Filter):
+        return _by_case(node)
     if isinstance(node, exp.Div | exp.Avg):
         node.set("this", exp.cast(node.this.unnest(), "DOUBLE", dialect=WRITTEN))
     elif isinstance(node, exp.DateDiff):
         for side in ("this", "expression"):
             node.set(side, exp.cast(node.args[side].unnest(), "DATE", dialect=WRITTEN))
     return node
+
+
+def _by_case(node: exp.Filter) -> exp.Expr:
+    """Write an aggregate of some rows as one of a CASE that is NULL for the others."""
+    aggregate, condition = node.this.copy(), node.expression.this.copy()
+    holder = aggregate.this if isinstance(aggregate.this, exp.Distinct) else aggregate
+    value = holder.expressions[0] if isinstance(holder, exp.Distinct) else holder.this
+    counted = exp.Literal.number(1) if isinstance(value, exp.Star) else value
+    case = exp.Case().when(condition, counted)
+    holder.set(*(("expressions", [case]) if isinstance(holder, exp.Distinct) else ("this", case)))
+    explicit: exp.Expr = aggregate.transform(_explicit)
+    return explicit
+
+
+def _order_by_bytes(tree: exp.Expr, dialect: str, texts: Collection[str]) -> None:
+    """Put the rows in one order, whatever language the database sorts in."""
+    order = tree.args.get("order")
+    for ordered in order.expressions if order is not None and dialect in BY_BYTES else ():
+        column = ordered.this
+        if isinstance(column, exp.Column) and column.name in texts:
+            ordered.set("this", BY_BYTES[dialect](column.copy()))
 
 
 def _leave_nulls_of_bounded_ranges(tree: exp.Expr) -> None:

@@ -60,6 +60,10 @@ class Duck:
         with self._errors("the query failed"), self._connection.cursor() as cursor:
             return list(cursor.execute(sql).fetchall())
 
+    def texts(self, sql: str) -> tuple[str, ...]:
+        """Name none: texts are in the order of their bytes."""
+        return ()
+
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
         """Give all rows, so many at a time."""
         with self._errors("the query failed"), self._connection.cursor() as cursor:

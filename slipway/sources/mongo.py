@@ -53,8 +53,10 @@ def open_mongo(
         raise SlipwayError("MongoDB needs pymongo: pip install 'slipway[train]'") from error
     with open_duck(scratch, memory) as duck:
         try:
-            options = {"serverSelectionTimeoutMS": SELECT_MS, "connectTimeoutMS": SELECT_MS}
-            with pymongo.MongoClient[dict[str, Any]](address.url, **options) as client:  # type: ignore[arg-type]
+            waits = {"serverSelectionTimeoutMS": SELECT_MS, "connectTimeoutMS": SELECT_MS}
+            options = {name: ms for name, ms in waits.items() if name not in address.query}
+            opened: Any = pymongo.MongoClient
+            with opened(address.url, **options) as client:
                 database = client[_database(address)]
                 require_tables(tuple(wanted), database.list_collection_names(), address.shown)
                 for name in wanted:

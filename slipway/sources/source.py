@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +55,9 @@ class Engine(Protocol):
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Give all rows."""
 
+    def texts(self, sql: str) -> Collection[str]:
+        """Name the columns of a result that are texts and sorted in some language."""
+
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
         """Give all rows, so many at a time."""
 
@@ -82,7 +85,8 @@ class EngineSource:
     def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Give the rows of a query, so many at a time."""
         with self._address.masked():
-            yield from self._engine.batches(translate(query, self.dialect), rows)
+            texts = self._engine.texts(translate(query, self.dialect))
+            yield from self._engine.batches(translate(query, self.dialect, texts), rows)
 
 
 @contextmanager

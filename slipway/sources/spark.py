@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.errors import SlipwayError
+from slipway.sources.address import SECRET
 from slipway.sources.java import java_home
 
 if TYPE_CHECKING:
@@ -108,13 +109,16 @@ def _driven(
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    settings = SparkConf(loadDefaults=False)
-    settings.setAll([*_settings(master, app, conf, scratch).items()])
+    chosen = _settings(master, app, conf, scratch)
+    settings, open_settings = SparkConf(loadDefaults=False), SparkConf(loadDefaults=False)
+    settings.setAll([*chosen.items()])
+    # These are words of a command, which lists of processes show.
+    open_settings.setAll([item for item in chosen.items() if not SECRET.search(item[0].lower())])
     log = scratch / "spark.log"
     with ExitStack() as stack:
         try:
             with _environment(_variables(master, scratch)):
-                gateway = stack.enter_context(_java(settings, log))
+                gateway = stack.enter_context(_java(open_settings, log))
                 context = SparkContext(conf=settings, gateway=gateway)
             session = SparkSession(context)
             stack.callback(session.stop)
