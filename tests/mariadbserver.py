@@ -65,5 +65,5 @@ def _ready(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
     with root, root.cursor() as cursor:
         cursor.execute("CREATE DATABASE nyc CHARACTER SET utf8mb4")
         cursor.execute(f"CREATE USER slipway@localhost IDENTIFIED BY '{PASSWORD}'")
-        cursor.execute("GRANT ALL ON *.* TO slipway@localhost")
+        cursor.execute("GRANT ALL ON *.* TO slipway@localhost WITH GRANT OPTION")
     return f"mariadb://slipway:{PASSWORD}@127.0.0.1:{port}/nyc"

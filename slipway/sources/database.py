@@ -122,11 +122,20 @@ class Database:
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
         """Give all rows, so many at a time; the server keeps the others."""
+        import sqlalchemy
+
         with self._errors():
             result = self._executed(sql, stream_results=True, max_row_buffer=rows)
             columns = Columns([*result.keys()])
-            for part in result.partitions(rows):
-                yield columns.batch(part)
+            cursor: Any = result.cursor
+            try:
+                for part in result.partitions(rows):
+                    yield columns.batch(part)
+            except sqlalchemy.exc.DBAPIError as error:
+                if error.connection_invalidated and self.dialect == "mysql":
+                    # Else PyMySQL waits for the other rows, and prints that there are none.
+                    cursor._result.unbuffered_active = False
+                raise
 
     def _executed(self, sql: str, **options: Any) -> sqlalchemy.CursorResult[Any]:
         """Run a statement as it is; a % in it is no place for a parameter."""
