@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slipway.web import create_app
+from slipway.web import open_door
 
-app = create_app(Path(__file__).parent, with_pages=False)
+app = open_door(Path(__file__).parent, with_pages=False)
 
 if __name__ == "__main__":
     app.run(host="127.0.0.1", port=int(os.environ.get("PORT", "5000")))

@@ -51,8 +51,16 @@ def when_ready(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Make a new worker ready for its first request.
 
-    The service trusts the same proxies as Gunicorn, however that was told. And it answers once
-    for itself, because the first call of a pipeline after the fork takes four times as long.
+    The service trusts the same proxies as Gunicorn, however that was told. It takes the version
+    that serves by now, which may not be the one that the master has loaded, and follows it. And
+    it answers once for itself, because the first call of a pipeline after the fork takes four
+    times as long.
     """
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(worker.cfg.forwarded_allow_ips)
+    getattr(worker.wsgi, "follow", lambda: None)()
     getattr(worker.wsgi, "warm_up", lambda: None)()
+
+
+def on_reload(server: Any) -> None:
+    """Let the registry be asked at once; the master keeps what it has preloaded."""
+    getattr(server.app.wsgi(), "ask_now", lambda: None)()

@@ -1,6 +1,7 @@
-"""The live model of a process: request bytes in, answer bytes out.
+"""A live model: request bytes in, answer bytes out.
 
-Nothing here knows Flask, so that a view and any other front can share it.
+Nothing here knows Flask, so that a view and any other front can share it. A ``Live`` never
+changes: another version is another ``Live``, which a request takes once and uses throughout.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,16 +23,26 @@ from slipway.model import Model, load_model
 from slipway.scorecard import Answer
 from slipway.signature import Record
 
+if TYPE_CHECKING:
+    from slipway.shadow import Shadow
+
 Checked = tuple[Record, list[FieldError], list[Warned]]
 Interval = Callable[[Record], tuple[float, float]]
 
 
 class Live:
-    """The model that a process serves, and the checks before it.
+    """One model version that answers, and the checks before it.
 
     Parameters
     ----------
     settings : Settings
+    path : Path, optional
+        The pickle, where it is not that of the settings.
+
+    Attributes
+    ----------
+    shadow : Shadow, optional
+        What is told of every answer, so that a candidate can be asked the same.
 
     Raises
     ------
@@ -38,10 +50,12 @@ class Live:
         The model does not pass its checks.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, path: Path | None = None) -> None:
         self.settings = settings
+        self.path = path or settings.model
+        self.shadow: Shadow | None = None
         self.model: Model = load_model(
-            settings.model, settings.engine, allow_version_skew=settings.allow_version_skew
+            self.path, settings.engine, allow_version_skew=settings.allow_version_skew
         )
         self.signature = self.model.manifest.signature
         self._dress = dresser(self.model)
@@ -52,9 +66,26 @@ class Live:
         self._n_features = len(self.signature.features)
 
     @property
+    def version(self) -> str:
+        """The version that answers."""
+        return self.model.manifest.version
+
+    @property
     def not_ready(self) -> str | None:
         """Why the model should not be sent requests, or None."""
         return self.model.replay()
+
+    def warm_up(self) -> None:
+        """Answer the golden rows as requests, so that no caller is the first to ask.
+
+        Raises
+        ------
+        SlipwayError
+            One is not answered.
+        """
+        examples = {feature.name: feature.example for feature in self.signature.features}
+        for record in [row.record for row in self.model.manifest.golden] or [examples]:
+            self.predict_json(msgspec.json.encode(record))
 
     @cached_property
     def _interval(self) -> Callable[[float, Record], tuple[float, float]]:
@@ -66,7 +97,7 @@ class Live:
         if covariance is None or scorecard is None:
             message = "this model was not trained with intervals, or none would be honest"
             raise BadInput(message, code="no_interval")
-        uncertainty = Uncertainty.read(covariance_path(self.settings.model), covariance.sha256)
+        uncertainty = Uncertainty.read(covariance_path(self.path), covariance.sha256)
         score = scorecard.sums[0].scorer()
         return lambda level, record: uncertainty.interval(record, score(record), level)
 
@@ -98,7 +129,7 @@ class Live:
             return self._predict_array(body, explain, level)
         records = self._fast(body, self._decode_one)
         if records and not explain and level is None:
-            prediction = self._dress(self.model.score(records)[0])
+            prediction = self._dress(self._score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
         checked: Checked = (records[0], [], []) if records else self._check(body)
@@ -149,13 +180,19 @@ class Live:
         """Answer checked records, each in its place."""
         asked = None if level is None else partial(self._interval, level)
         good = [record for record, errors, _ in checked if not errors]
-        scores = iter(self.model.score(good) if good else ())
+        scores = iter(self._score(good) if good else ())
         return [
             Failure(errors)
             if errors
             else self._prediction(next(scores), record, warned, explain, asked)
             for record, errors, warned in checked
         ]
+
+    def _score(self, records: list[Record]) -> list[Answer]:
+        answers = self.model.score(records)
+        if self.shadow is not None:
+            self.shadow.offer(self.model, records, answers)
+        return answers
 
     def _prediction(
         self,
@@ -194,7 +231,7 @@ class Live:
 
     def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
         """Answer records with nothing to say about them, none of them explained."""
-        predictions: list[Any] = list(map(self._dress, self.model.score(records)))
+        predictions: list[Any] = list(map(self._dress, self._score(records)))
         if None not in predictions:
             return predictions
         return [Failure([NO_ANSWER]) if each is None else each for each in predictions]

@@ -107,7 +107,8 @@ def test_settings_from_the_environment_are_used():
     settings = Settings.from_environ(
         ROOT, {"SLIPWAY_MODEL": "other.pkl", "SLIPWAY_ENGINE": "pickle", "SLIPWAY_MAX_RECORDS": "5"}
     )
-    assert settings == Settings(model=ROOT / "other.pkl", engine="pickle", max_records=5)
+    expected = Settings(ROOT / "other.pkl", "pickle", max_records=5, cache=ROOT / ".cache/models")
+    assert settings == expected
 
 
 def test_api_door_has_the_api_and_the_document_but_no_pages():

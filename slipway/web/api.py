@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from io import BytesIO
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from msgspec import json
 
 import slipway
 from slipway.batch import predict_file as predict_file_stream
 from slipway.errors import BadInput, FieldError, TooLarge, WrongMediaType
 from slipway.web.context import live
+from slipway.web.life import following
 
 api = Blueprint("api", __name__)
 
@@ -37,7 +38,8 @@ def predict() -> Response:
 @api.post("/predict_file")
 def predict_file() -> Response:
     """Predict for every row of a CSV file."""
-    request.max_content_length = live().settings.max_file_bytes
+    model = live()
+    request.max_content_length = model.settings.max_file_bytes
     kind = _content_type()
     if kind == "text/csv":
         file = _spooled()
@@ -45,10 +47,10 @@ def predict_file() -> Response:
         file = _uploaded()
     else:
         raise WrongMediaType("send text/csv, or multipart/form-data with a field called file")
-    answer = Response(predict_file_stream(file, live()), mimetype="text/csv")
+    answer = Response(predict_file_stream(file, model), mimetype="text/csv")
     answer.call_on_close(file.close)
     answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
-    answer.headers["X-Model-Version"] = live().model.manifest.version
+    answer.headers["X-Model-Version"] = model.version
     return answer
 
 
@@ -78,9 +80,14 @@ def metadata() -> Response:
 
 @api.get("/version")
 def version() -> Response:
-    """Say which model version and which Slipway answer."""
-    model = live().model
-    versions = {"model_version": model.manifest.version, "slipway": slipway.__version__}
+    """Say which model version and which Slipway answer, and which version each worker has."""
+    versions: dict[str, Any] = {
+        "model_version": live().version,
+        "slipway": slipway.__version__,
+    }
+    followed = following(current_app)
+    if followed is not None:
+        versions |= followed.describe()
     return Response(json.encode(versions), content_type=JSON)
 
 
@@ -92,10 +99,18 @@ def livez() -> Response:
 
 @api.get("/readyz")
 def readyz() -> Response:
-    """Say whether the model reproduces its golden rows."""
+    """Say whether the model reproduces its golden rows, and whether it is the one that is meant."""
     reason = live().not_ready
-    state = {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
-    return Response(json.encode(state), 503 if reason else 200, content_type=JSON)
+    if reason:
+        state = {"status": "not ready", "reason": reason}
+        return Response(json.encode(state), 503, content_type=JSON)
+    followed = following(current_app)
+    problem, pinned = (followed.problem, followed.pinned) if followed else ("", "")
+    # It does serve, and another start would serve no better.
+    state = {"status": "degraded", "reason": problem} if problem else {"status": "ready"}
+    if pinned:
+        state["pinned"] = pinned
+    return Response(json.encode(state), content_type=JSON)
 
 
 def _explain() -> bool:

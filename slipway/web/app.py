@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 
 from flask import Flask
@@ -10,8 +10,7 @@ from flask import Flask
 from slipway import cli
 from slipway.config import Settings
 from slipway.errors import ModelError
-from slipway.serving import Live
-from slipway.web import document, failures, headers, lane
+from slipway.web import document, failures, headers, lane, life
 from slipway.web.api import api
 from slipway.web.pages import pages
 
@@ -42,8 +41,7 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     app = Flask("slipway", root_path=str(root))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_json_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["slipway_settings"] = settings
-    app.extensions["slipway"] = _load(settings, app)
+    life.register(app, settings)
     failures.register(app)
     lane.register(app)
     headers.register(app)
@@ -55,12 +53,21 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     return app
 
 
-def _load(settings: Settings, app: Flask) -> Live | None:
-    """Load the model, before the first request."""
+def open_door(root: Path, *, with_pages: bool = True) -> Flask:
+    """Make the app, or end the process with one line that says why there is none.
+
+    Parameters
+    ----------
+    root, with_pages
+        As for ``create_app``.
+
+    Returns
+    -------
+    Flask
+    """
     try:
-        return Live(settings)
-    except ModelError as error:
-        if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
-            raise
-        app.logger.error("there is no model to serve: %s", error)
-        return None
+        return create_app(root, with_pages=with_pages)
+    except (ModelError, ValueError) as error:
+        print(f"slipway cannot serve: {error}", file=sys.stderr, flush=True)
+        # Gunicorn's own word for a worker that cannot begin, with which its master ends as well.
+        raise SystemExit(3) from None

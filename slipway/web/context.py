@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import current_app, request
+from flask import current_app, g, request
 
 from slipway.errors import ModelError
 from slipway.serving import Live
@@ -10,14 +10,16 @@ from slipway.web.headers import REQUEST_ID
 
 
 def live() -> Live:
-    """Give the live model of this process.
+    """Give the model that answers this request: the same one from its beginning to its end.
 
     Raises
     ------
     ModelError
         There is none, because the app was made to train the first one.
     """
-    loaded: Live | None = current_app.extensions["slipway"]
+    if "live" not in g:
+        g.live = current_app.extensions["slipway"]
+    loaded: Live | None = g.live
     if loaded is None:
         raise ModelError("no model has been loaded; train one with `flask train`")
     return loaded

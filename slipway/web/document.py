@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import distribution
 from pathlib import Path
 
 from flasgger import Swagger
-from flask import Flask
+from flask import Flask, current_app, g
 
 import slipway
 from slipway.serving import Live
@@ -14,6 +15,8 @@ from slipway.web.schemas import Schema, model_schemas
 from slipway.words import answer_text, sentence
 
 SPECS = Path(__file__).with_name("specs")
+# Flasgger keeps what it works on in itself.
+_MAKING = threading.Lock()
 
 
 def register(app: Flask) -> None:
@@ -41,7 +44,22 @@ def register(app: Flask) -> None:
         "specs_route": "/apidocs/",
         "doc_dir": str(SPECS),
     }
-    Swagger(app, config=config, template=_template(app.extensions["slipway"]))
+    Document(app, config=config)
+
+
+class Document(Swagger):  # type: ignore[misc]
+    """Flasgger's document, made anew where another version answers."""
+
+    def get_apispecs(self, endpoint: str = "apispec_1") -> Schema:
+        """Give the document of the version that answers this request."""
+        loaded: Live | None = current_app.extensions["slipway"] if "live" not in g else g.live
+        made: tuple[Live | None, Schema] | None = getattr(self, "_made", None)
+        if made is None or made[0] is not loaded:
+            with _MAKING:
+                self.template = _template(loaded)
+                self.apispecs.clear()
+                made = self._made = loaded, super().get_apispecs(endpoint)
+        return made[1]
 
 
 def _template(live: Live | None) -> Schema:

@@ -141,7 +141,7 @@ def model() -> str:
         unit=score_unit(manifest),
         charts=charts,
         learningplots=learningplots,
-        has_report=read_report(service.settings.model, manifest.version) is not None,
+        has_report=read_report(service.path, manifest.version) is not None,
     )
 
 
@@ -149,7 +149,7 @@ def model() -> str:
 def report() -> Response:
     """Give the report of the version that is served, if it has one."""
     service = live()
-    content = read_report(service.settings.model, service.model.manifest.version)
+    content = read_report(service.path, service.version)
     return abort(404) if content is None else Response(content, mimetype="text/html")
 
 
