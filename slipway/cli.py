@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from slipway.registry_cli import model
+from slipway.following_cli import model
 from slipway.score_cli import score
 from slipway.training_cli import etl, train
 
