@@ -322,13 +322,14 @@ def test_model_page_draws_curves_and_every_term(client, manifest):
     page = Page(client.get("/model"))
     plots = [svg for svg in page.all("svg") if svg.get("role") == "img"]
     terms = [term for term in manifest.scorecard.sums[0].terms if not isinstance(term, Table)]
-    assert len(plots) == 3 * len(manifest.evaluations) + len(terms)
+    # The learning curve has one plot for the score, and one for the log loss.
+    assert len(plots) == 3 * len(manifest.evaluations) + len(terms) + 2
     assert "nan" not in " ".join(line["points"] for line in page.all("polyline"))
 
 
 def test_model_page_largest_levels_are_named(client):
     text = Page(client.get("/model")).text
-    assert "The 12 largest; 92 more lie nearer to zero." in text
+    assert "The 12 largest; 91 more lie nearer to zero." in text
     assert "F9 — Frontier Airlines Inc." in text
 
 

@@ -72,17 +72,22 @@ class Duck:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Say what DuckDB said, in one line, and what to do where the disk is full."""
+        """Turn what DuckDB raises into an error for people."""
         try:
             yield
         # Arrow hands on what DuckDB raises while rows are read as an error of its own.
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            said = str(error)
-            if any(word.lower() in said.lower() for word in FULL):
-                fix = "make room there, or set TMPDIR to a folder with more"
-                raise SlipwayError(f"the disk of {self._scratch.parent} is full: {fix}") from error
-            lines = [line.strip() for line in said.splitlines() if line.strip()]
-            raise SlipwayError(f"{what}: {' '.join(lines[:2])}") from error
+            raise _explained(error, what, self._scratch) from error
+
+
+def _explained(error: Exception, what: str, scratch: Path) -> SlipwayError:
+    """Say in one line what DuckDB said, or what to do where the disk is full."""
+    said = str(error)
+    if any(word.lower() in said.lower() for word in FULL):
+        fix = "make room there, or set TMPDIR to a folder with more"
+        return SlipwayError(f"the disk of {scratch.parent} is full: {fix}")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return SlipwayError(f"{what}: {' '.join(lines[:2])}")
 
 
 @contextmanager
@@ -103,9 +108,12 @@ def open_duck(scratch: Path, memory: int | None = None) -> Iterator[Duck]:
     config: dict[str, Any] = {"temp_directory": str(scratch / "spilled")}
     if memory is not None:
         config["memory_limit"] = f"{memory} bytes"
-    with duckdb.connect(str(scratch / "tables.duckdb"), config=config) as connection:
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        yield Duck(connection, scratch)
+    try:
+        with duckdb.connect(str(scratch / "tables.duckdb"), config=config) as connection:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            yield Duck(connection, scratch)
+    except duckdb.Error as error:
+        raise _explained(error, "DuckDB failed", scratch) from error
 
 
 def plain_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:

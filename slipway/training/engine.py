@@ -105,7 +105,7 @@ def parse_size(text: str) -> int:
 def size_text(size: float) -> str:
     """Write a size for people."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
+        if size < 999.5:
             return f"{size:.3g} {unit}"
         size /= 1024
     return f"{size:.3g} TiB"
