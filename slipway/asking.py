@@ -116,8 +116,9 @@ def ask(question: Question) -> str:
         The registry cannot be asked.
     """
     said, status = _run(question)
-    # Who reads this may be anybody; the address of the registry is in the settings.
+    # Who reads this may be anybody; where registry and cache are is in the settings.
     problem = said.problem.replace(question.url, "the registry")
+    problem = problem.replace(question.folder, "the cache")
     if said.checking and not said.done:
         raise Refused(said.version, f"its check ended with status {status}", lasting=True)
     if said.refused:

@@ -31,19 +31,20 @@ class Served:
         self.a, self.b = self.push(0.5), self.push(1.5)
         self.promote(self.a)
 
-    def push(self, weight):
-        path = save_version(self.folder / f"{weight}", weight)
+    def push(self, weight, **named):
+        path = save_version(self.folder / f"{weight}", weight, **named)
         self.versions.add(path)
         return self.registry.push(path, who="a test")
 
     def promote(self, version):
         self.registry.move("production", version, who="a test")
 
-    def settings(self):
+    def settings(self, **more):
         return {
             "SLIPWAY_MODEL": str(self.folder / "registry"),
             "SLIPWAY_CACHE": str(self.folder / "cache"),
             "SLIPWAY_MODEL_POLL": f"{POLL}",
+            **more,
         }
 
     def flask(self, *words):
@@ -95,6 +96,19 @@ def test_page_document_and_metadata_are_those_of_the_version_that_answers(served
     for _ in range(8):
         assert got(served.base, "/metadata")["version"] == served.b
         assert served.b in got(served.base, "/apispec_1.json")["info"]["description"]
+
+
+def test_version_that_is_no_sum_takes_over_from_a_scorecard_and_back(served):
+    tree = served.push(0.25, tree=True)
+    with clients(served.base) as told:
+        served.promote(tree)
+        # scikit-learn is loaded for it, four times at once: 7 s where nothing else runs.
+        until(lambda: all_serve(served.base, tree), WITHIN + 30)
+        assert got(served.base, "/metadata")["engine"] == "pickle"
+        served.promote(served.a)
+        until(lambda: all_serve(served.base, served.a), WITHIN)
+    served.versions.require_right(told)
+    assert {each.version for each in told} == {served.a, tree}
 
 
 def test_rollback_is_one_command_and_reaches_all_workers(served):
@@ -216,3 +230,35 @@ def test_registry_that_goes_away_degrades_and_recovers(served):
         (served.folder / "away").rename(served.folder / "registry")
         until(lambda: status(served.base) == "ready", WITHIN)
     served.versions.require_right(told)
+
+
+def test_without_polls_a_reload_or_a_hangup_takes_the_new_version(served):
+    """A service of its own, which shares registry and cache with the other one."""
+    cache = str(served.folder / "unpolled")
+    settings = served.settings(SLIPWAY_MODEL_POLL="0", SLIPWAY_CACHE=cache)
+    with running(*GUNICORN, "--workers=2", **settings) as (base, process):
+        until(lambda: all_serve(base, served.a, 2), 3)
+        served.promote(served.b)
+        until(lambda: all_serve(served.base, served.b), WITHIN)
+        assert all_serve(base, served.a, 2)
+        with clients(base) as told:
+            command = [sys.executable, "-m", "flask", "model", "reload"]
+            subprocess.run(command, cwd=ROOT, env=os.environ | settings, check=True)
+            until(lambda: all_serve(base, served.b, 2), 3)
+            served.promote(served.a)
+            process.send_signal(signal.SIGHUP)
+            until(lambda: all_serve(base, served.a, 2), 10)
+        served.versions.require_right(told)
+
+
+def test_exchanged_versions_leave_the_memory(served):
+    def memory():
+        return sum(worker.memory_info().rss for worker in workers(served.process))
+
+    sizes = []
+    for number in range(12):
+        version = (served.b, served.a)[number % 2]
+        served.promote(version)
+        until(lambda v=version: all_serve(served.base, v), WITHIN)
+        sizes.append(memory())
+    assert sizes[-1] < sizes[3] + 4 * 2**20
