@@ -31,7 +31,7 @@ CREATE TABLE facts AS FROM (VALUES
     (5, 0, 3, 0.1, '', TIMESTAMP '2016-02-29 12:30:00')
 ) AS facts(id, n, k, x, s, t)
 """
-# What docs/data.md says is the same everywhere; ``PAIR`` comes where rows would fit together.
+# What docs/data.md says is the same everywhere.
 PROVEN = [
     "n / 2",
     "n / k",

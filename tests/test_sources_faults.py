@@ -206,11 +206,17 @@ def test_spark_names_databases_tables_and_files(tmp_path):
 
 
 def test_cluster_answers_as_a_source(spark_cluster, tmp_path):
-    (tmp_path / "long_table.csv").write_text("a,s\n3,NA\n1,x\n2,\n")
-    url = f"{spark_cluster}?path={tmp_path}&spark.executor.memory=512m"
+    lines = [f"{i * 7919 % 20_011},{'NA' if i % 3 else 'x'}\n" for i in range(20_000)]
+    (tmp_path / "long_table.csv").write_text("a,s\n" + "".join(lines))
+    parts = "spark.sql.adaptive.enabled=false&spark.sql.shuffle.partitions=3"
+    url = f"{spark_cluster}?path={tmp_path}&spark.executor.memory=512m&{parts}"
     with open_source(url, LONG) as source:
-        assert source.rows(QUERY) == [(1, "x"), (2, None), (3, None)]
+        given = [row for batch in source.batches(QUERY, 3_000) for row in batch.to_pylist()]
         assert "aa" in refused_query(source, "SELECT aa FROM long_table")
+    due = sorted(
+        (int(a), None if s == "NA" else s) for a, s in (x.strip().split(",") for x in lines)
+    )
+    assert [(row["a"], row["s"]) for row in given] == due
 
 
 def test_connect_server_answers_as_a_source(spark_connect, tmp_path):

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.errors import SlipwayError
 from slipway.sources.address import Address
 from slipway.sources.columns import Columns
+from slipway.sources.duck import plain_numbers
 from slipway.sources.files import table_of
 from slipway.sources.spark import open_spark, require_answer
 
@@ -21,7 +24,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 APP = "slipway etl"
-PARTS = "64"
+RESULT = {
+    # The driver holds a part of the result at a time, several times over.
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "4m",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.shuffle.partitions": "200",
+}
 METASTORE = "HIVE_METASTORE_URIS"
 LOCAL = re.compile(r"(local(\[.*\])?|yarn)")
 READERS: dict[str, dict[str, Any]] = {
@@ -39,13 +47,16 @@ class Catalog:
     ----------
     session : SparkSession
     shown : str
+    scratch : Path, optional
+        A folder that the session's executors share with this process.
     """
 
     dialect = "spark"
 
-    def __init__(self, session: SparkSession, shown: str) -> None:
+    def __init__(self, session: SparkSession, shown: str, scratch: Path | None = None) -> None:
         self._session = session
         self._shown = shown
+        self._scratch = scratch
 
     def use(self, database: str) -> None:
         """Take tables from a database."""
@@ -88,17 +99,29 @@ class Catalog:
         return ()
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time; two parts of them are in memory."""
+        """Give all rows, so many at a time.
+
+        In this process's own Spark all cores write them down, in order; what a cluster gives
+        comes a part at a time by way of the driver.
+        """
         with self._errors():
             frame = self._session.sql(sql)
-            columns, taken = Columns(frame.columns), []
-            for row in self._streamed(frame):
-                taken.append(row)
-                if len(taken) == rows:
-                    yield columns.batch(taken)
-                    taken = []
-            if taken:
+            if self._scratch is not None:
+                yield from self._stored(frame, self._scratch, rows)
+                return
+            columns, parts = Columns(frame.columns), iter(self._streamed(frame))
+            while taken := list(islice(parts, rows)):
                 yield columns.batch(taken)
+
+    def _stored(self, frame: DataFrame, scratch: Path, rows: int) -> Iterator[pa.RecordBatch]:
+        """Give rows by way of files on this machine."""
+        import pyarrow.parquet as pq
+
+        with TemporaryDirectory(dir=scratch) as folder:
+            frame.write.mode("overwrite").parquet(f"file://{folder}")
+            for file in sorted(Path(folder).glob("part-*.parquet")):
+                with pq.ParquetFile(file) as opened:
+                    yield from map(plain_numbers, opened.iter_batches(rows))
 
     def _read(self, found: tuple[str, str], pattern: str) -> DataFrame:
         """Read files as a table; an empty cell of a text is NULL, as everywhere else."""
@@ -149,14 +172,17 @@ class Catalog:
         try:
             yield
         except kinds as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = " ".join(lines[:2])[:400] or type(error).__name__
+            said = _said(error)
             raise SlipwayError(f"{self._shown} did not answer the query: {said}") from error
 
 
 @contextmanager
 def open_catalog(
-    address: Address, wanted: Sequence[str], environ: Mapping[str, str], memory: int | None
+    address: Address,
+    wanted: Sequence[str],
+    environ: Mapping[str, str],
+    scratch: Path,
+    memory: int | None,
 ) -> Iterator[Catalog]:
     """Start Spark on a source's tables.
 
@@ -167,6 +193,7 @@ def open_catalog(
     wanted : sequence of str
         The tables, where they are files in a folder: ``?path=FOLDER``.
     environ : mapping of str to str
+    scratch : Path
     memory : int, optional
         Bytes of the driver.
 
@@ -182,15 +209,16 @@ def open_catalog(
     conf = {key: text for key, text in address.query.items() if key.startswith("spark.")}
     if memory is not None:
         conf.setdefault("spark.driver.memory", f"{max(memory >> 20, 512)}m")
-    if _master(address).startswith("local"):
-        # Two parts of a result are in memory at a time; Spark puts small ones together itself.
-        conf.setdefault("spark.sql.shuffle.partitions", PARTS)
+    for key, text in RESULT.items():
+        conf.setdefault(key, text)
     database = address.path.strip("/")
     if address.scheme == "hive":
         database = address.host
         conf = _hive(address, environ) | conf
-    with open_spark(_master(address), APP, **conf) as session:
-        catalog = Catalog(session, address.shown)
+    master = _master(address)
+    with open_spark(master, APP, **conf) as session:
+        shared = scratch if master.startswith("local") else None
+        catalog = Catalog(session, address.shown, shared)
         if database:
             catalog.use(database)
         for name in wanted if "path" in address.query else ():
@@ -238,3 +266,10 @@ def _moment(micros: int) -> datetime:
     """Give a time by its microseconds since 1970."""
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def _said(error: Exception) -> str:
+    """Give what Spark said first, and the last of its causes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return " ".join(lines[:2] + causes[-1:])[:500] or type(error).__name__

@@ -187,7 +187,7 @@ def _opened(
     if scheme in SPARKS:
         from slipway.sources.catalog import open_catalog
 
-        return open_catalog(address, problem.tables, environ, memory)
+        return open_catalog(address, problem.tables, environ, scratch, memory)
     from slipway.sources.database import open_database
 
     return open_database(address, problem.tables)

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INSTALL = "Spark is not installed: pip install 'slipway[spark]'"
 LOOPBACK = "127.0.0.1"
-LOG_LINES = 5
+LOG_LINES = 2
 PROBE_SECONDS = 10.0
 EXECUTOR_SECONDS = 120
 SERVERS = {"spark://": ("Spark master", 7077), "sc://": ("Spark Connect server", 15002)}
@@ -34,6 +34,8 @@ SESSION = {
     "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
 }
 DRIVER = SESSION | {
+    # Spark would otherwise wait for ever for the thread that had no memory.
+    "spark.driver.defaultJavaOptions": "-XX:+ExitOnOutOfMemoryError",
     "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -121,20 +123,33 @@ def _driven(
                 gateway = stack.enter_context(_java(open_settings, log))
                 context = SparkContext(conf=settings, gateway=gateway)
             session = SparkSession(context)
-            stack.callback(session.stop)
+            stack.callback(_stopped, session)
             _require_executor(session, master)
         except SlipwayError:
             raise
         # Py4J raises what Java threw, and its own errors where Java has ended.
         except Exception as error:
             raise SlipwayError(f"Spark did not start on {master}: {_reason(error, log)}") from error
-        yield session
+        try:
+            yield session
+        except SlipwayError as error:
+            if gateway.proc.poll() is None:
+                raise
+            fix = "if it ran out of memory, give it more: spark.driver.memory"
+            raise SlipwayError(f"{error.message}: Spark's Java has ended; {fix}") from error
+
+
+def _stopped(session: SparkSession) -> None:
+    """Stop a session; where its Java has ended, nothing is left to be stopped."""
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+
+    with suppress(Py4JError, OSError):
+        session.stop()
 
 
 @contextmanager
 def _java(conf: SparkConf, log: Path) -> Iterator[Any]:
     """Start the Java process and end it; PySpark would leave it until Python itself ends."""
-    from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
 
     handler = signal.getsignal(signal.SIGINT)
@@ -144,13 +159,22 @@ def _java(conf: SparkConf, log: Path) -> Iterator[Any]:
     try:
         yield gateway
     finally:
-        gateway.shutdown()
+        with suppress(OSError):
+            gateway.shutdown()
         gateway.proc.stdin.close()
         gateway.proc.wait(60)
-        # Otherwise the next session of this process would talk to a Java that has ended.
-        SparkContext._gateway = SparkContext._jvm = None
+        _forget_session()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
+
+
+def _forget_session() -> None:
+    """Forget what PySpark keeps; a later session would talk to a Java that has ended."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
 
 
 def _settings(master: str, app: str, conf: Mapping[str, str], scratch: Path) -> dict[str, str]:
@@ -240,10 +264,11 @@ def _require_executor(session: SparkSession, master: str) -> None:
 
 
 def _reason(error: Exception, log: Path) -> str:
-    """Give Spark's own words: the error's first line, and the log's last ones."""
+    """Give Spark's own words: what its log calls an error, else what it raised."""
     lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
-    said = [line for line in lines if "ERROR" in line or "Exception" in line][-LOG_LINES:]
-    return "; ".join([(str(error).splitlines() or [type(error).__name__])[0], *said])
+    said = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
+    raised = (str(error).splitlines() or [type(error).__name__])[0]
+    return "; ".join(said[:LOG_LINES] or [raised])
 
 
 @contextmanager
