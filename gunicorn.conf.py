@@ -62,5 +62,5 @@ def post_worker_init(worker: Any) -> None:
 
 
 def on_reload(server: Any) -> None:
-    """Let the registry be asked at once; the master keeps what it has preloaded."""
-    getattr(server.app.wsgi(), "ask_now", lambda: None)()
+    """Bring the master up to date before it makes new workers, as nothing is preloaded again."""
+    getattr(server.app.wsgi(), "before_reload", lambda: None)()

@@ -159,7 +159,7 @@ class Follower:
         self._take(live)
         self.swaps += 1
         self.version, self.since, self.problem, self._failed = wanted, _now(), "", ""
-        _log.warning("%s: %s serves in worker %s", self._name, wanted, os.getpid())
+        _log.warning("%s: %s serves in process %s", self._name, wanted, os.getpid())
 
 
 def _now() -> str:

@@ -61,6 +61,8 @@ class Following:
         """Catch up with what was found out since the master began, and follow from now on."""
         if self._live is not None:
             self._live.shadow = self._shadow
+        if self._model:
+            self._model.swaps = 0
         self._guarded(self._catch_up)
         tasks: list[tuple[Callable[[], None], float]] = [
             (self._catch_up, TICK),
@@ -76,10 +78,16 @@ class Following:
         """Let the threads end."""
         self._stop.set()
 
-    def ask_now(self) -> None:
-        """Let the registry be asked at once, by whoever asks it on this machine."""
+    def before_reload(self) -> None:
+        """Take what serves by now into the master, and let the registry be asked at once.
+
+        New workers then begin with the present version, and share its memory. The master itself
+        asks nothing, and whatever goes wrong is left to the workers.
+        """
         for follower in self._followers():
-            follower.cache.ask_now()
+            self._guarded(follower.cache.ask_now)
+        if self._model:
+            self._guarded(self._model.turn)
 
     @property
     def pinned(self) -> str:

@@ -40,7 +40,7 @@ def register(app: Flask, settings: Settings) -> None:
         app.extensions["slipway_following"] = Following(settings, live, serve)
     # Gunicorn's hooks use these of any application that has them.
     app.follow = partial(follow, app)  # type: ignore[attr-defined]
-    app.ask_now = partial(ask_now, app)  # type: ignore[attr-defined]
+    app.before_reload = partial(before_reload, app)  # type: ignore[attr-defined]
 
 
 def following(app: Flask) -> Following | None:
@@ -56,11 +56,11 @@ def follow(app: Flask) -> None:
         found.start()
 
 
-def ask_now(app: Flask) -> None:
-    """Let the registry be asked at once."""
+def before_reload(app: Flask) -> None:
+    """Bring a master up to date before it makes new workers."""
     found = following(app)
     if found is not None:
-        found.ask_now()
+        found.before_reload()
 
 
 def is_command() -> bool:
