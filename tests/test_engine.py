@@ -34,7 +34,8 @@ def test_size_that_is_none_is_refused(text):
 
 @given(st.integers(1, 2**45))
 def test_size_written_and_read_is_about_the_same(size):
-    assert parse_size(size_text(size)) == pytest.approx(size, rel=0.005, abs=1)
+    # Three digits are written, and what is read is cut to whole bytes.
+    assert abs(parse_size(size_text(size)) - size) <= 0.005 * size + 1
 
 
 def test_engine_rows_that_fit_are_fitted_in_memory(tmp_path):
