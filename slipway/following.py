@@ -103,9 +103,13 @@ class Following:
         told = [standing.problem if standing else "", *(row.problem for row in self._board.read())]
         return next(filter(None, told), "")
 
+    def workers(self) -> list[Row]:
+        """Give what each worker of this master tells."""
+        return self._board.read()
+
     def describe(self) -> dict[str, Any]:
         """Tell of all workers, and how the candidate compares."""
-        rows = self._board.read()
+        rows = self.workers()
         told = [{name: getattr(row, name) for name in row.__struct_fields__[:-1]} for row in rows]
         described: dict[str, Any] = {"pinned": self.pinned or None, "workers": told}
         if self._shadowed is not None:

@@ -31,7 +31,7 @@ def test_document_names_every_route_and_method_of_the_api(settings, with_pages):
     }
     documented = {(path, method) for path, verbs in document["paths"].items() for method in verbs}
     assert routes == documented
-    assert len(routes) == 6
+    assert len(routes) == 7
 
 
 def test_document_every_operation_is_described_with_a_schema_for_each_status(document):

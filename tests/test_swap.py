@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 
 import msgspec
 import pytest
@@ -171,6 +172,8 @@ def test_bad_version_is_refused_and_the_old_one_keeps_serving(served, spoil):
     assert status(served.base).startswith(f"degraded {version} is refused:")
     assert all_serve(served.base, served.a)
     assert sum(row["refused"] for row in got(served.base, "/version")["workers"]) >= 1
+    with urllib.request.urlopen(f"{served.base}/metrics", timeout=5) as answer:
+        assert f'slipway_degraded{{reason="{version} is refused:' in answer.read().decode()
 
 
 def test_changed_bytes_are_refused_by_everyone(served):
