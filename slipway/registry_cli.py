@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 from flask import current_app
 
 from slipway.config import Settings
 from slipway.errors import SlipwayError
 from slipway.model_cli import model
 from slipway.terminal import page, table
+from slipway.verification import verify_served
 
 if TYPE_CHECKING:
     from slipway.registry import Move, Registry, Stored
@@ -158,11 +160,26 @@ def history(url: str | None, alias: str, as_json: bool) -> None:
 @click.argument("version", required=False)
 @click.option("--all", "every", is_flag=True, help="All versions.")
 @at
-@pickle_option
+@click.option(
+    "--pickle",
+    is_flag=True,
+    help="Open the pickle and ask it too, where the scorecard answers. Without VERSION it is "
+    "opened anyway, and must be with this option.",
+)
 def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> None:
-    """Check a version's files, signature and golden rows; VERSION may be an alias."""
-    if every == bool(version):
-        raise click.UsageError("give a version, or --all")
+    """Check a version's files, signature and golden rows; VERSION may be an alias.
+
+    Without VERSION it is what SLIPWAY_MODEL names, a file or a registry's, with its pickle, which
+    is opened wherever scikit-learn is installed. A release runs this.
+    """
+    if every and version:
+        raise click.UsageError("give a version, or --all, or neither for what SLIPWAY_MODEL names")
+    if not every and not version:
+        source = click.get_current_context().get_parameter_source("url")
+        if source is ParameterSource.COMMANDLINE:
+            raise click.UsageError("give a version, or --all, with --registry")
+        _verify_served(pickle)
+        return
     wrong = 0
     with _one_line():
         registry = _open(url)
@@ -176,6 +193,14 @@ def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> N
             click.echo(f"{name} WRONG: {error.message}", err=True)
     if wrong:
         raise click.ClickException(f"{wrong} of {len(names)} cannot be used")
+
+
+def _verify_served(pickle: bool) -> None:
+    settings = _settings()
+    with _one_line():
+        checks = verify_served(settings, need_pickle=pickle)
+    meant = settings.reference or settings.model.name
+    click.echo(page({f"{meant} is right": table(checks)}), nl=False)
 
 
 @model.command()
@@ -196,7 +221,8 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except SlipwayError as error:
-        raise click.ClickException(error.message) from error
+        # What a library says within it may have several.
+        raise click.ClickException(" ".join(error.message.split())) from error
 
 
 def _settings() -> Settings:

@@ -126,7 +126,7 @@ def test_api_door_has_the_api_and_the_document_but_no_pages():
 
 
 WAYS = {
-    "honcho start": ["-m", "honcho", "start"],
+    "honcho start web": ["-m", "honcho", "start", "web"],
     "gunicorn app:app": ["-m", "gunicorn", "--workers=4", "--bind", "127.0.0.1:{port}", "app:app"],
     "gunicorn flask_api:app": ["-m", "gunicorn", "--bind", "127.0.0.1:{port}", "flask_api:app"],
     "python app.py": ["app.py"],

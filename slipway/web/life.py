@@ -83,7 +83,7 @@ def _load(settings: Settings, app: Flask) -> Live | None:
     except ModelError as error:
         if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
             raise
-        # A command on the registry has no need of a model, nor of being told that there is none.
-        if settings.reference is None or not is_command():
+        # A command has no need of a model, or says itself what is wrong with it.
+        if not is_command():
             app.logger.error("there is no model to serve: %s", error)
         return None
