@@ -43,6 +43,8 @@ class Question(msgspec.Struct, frozen=True):
         The version that serves; it need not be looked at, and another must take the same records.
     bad : str
         A version that is known to be refused; it need not be looked at either.
+    number : int
+        The highest entry of the alias's journal that was ever seen: a lower one is none to follow.
     engine : {"scorecard", "pickle"}
     allow_version_skew : bool
     """
@@ -52,6 +54,7 @@ class Question(msgspec.Struct, frozen=True):
     folder: str
     present: str = ""
     bad: str = ""
+    number: int = 0
     engine: Engine = "scorecard"
     allow_version_skew: bool = False
 
@@ -62,6 +65,8 @@ class Said(msgspec.Struct, omit_defaults=True):
     Attributes
     ----------
     version : str
+    number : int
+        Of the entry by which an alias stands for it.
     size : int
         Bytes that are being copied.
     checking : bool
@@ -73,6 +78,7 @@ class Said(msgspec.Struct, omit_defaults=True):
     """
 
     version: str = ""
+    number: int = 0
     size: int = 0
     checking: bool = False
     problem: str = ""
@@ -96,7 +102,7 @@ class Refused(ModelError):
         self.lasting = lasting
 
 
-def ask(question: Question) -> str:
+def ask(question: Question) -> Said:
     """Find out which version is meant, copy it, and try it.
 
     Parameters
@@ -105,8 +111,8 @@ def ask(question: Question) -> str:
 
     Returns
     -------
-    str
-        The version, of which there is a copy that answers as it should.
+    Said
+        The version, of which there is a copy that answers as it should, and its entry's number.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def ask(question: Question) -> str:
         raise Refused(version, problem, lasting=said.checking)
     if not said.done or problem:
         raise ModelError(problem or f"asking the registry ended with status {status}")
-    return said.version
+    return said
 
 
 def _run(question: Question) -> tuple[Said, int]:
@@ -170,8 +176,7 @@ def main(question: Question) -> Said:
     said = Said()
     try:
         registry = open_registry(question.url)
-        name = question.name
-        said.version = registry.resolve(name) if name.startswith("@") else name
+        said.version, said.number = _meant(registry, question)
         if said.version not in (question.present, question.bad):
             path = _copy(registry, Path(question.folder), said)
             said.checking = True
@@ -184,6 +189,23 @@ def main(question: Question) -> Said:
         # What is wrong before the check is the registry's fault, and may be over soon.
         said.done, said.refused, said.problem = True, said.checking, error.message
     return said
+
+
+def _meant(registry: Registry, question: Question) -> tuple[str, int]:
+    """Give the version that is meant, and its entry's number.
+
+    Whoever deletes the last entries of a journal would bring an earlier version back; only a
+    rollback may, which is an entry of its own.
+    """
+    if not question.name.startswith("@"):
+        return question.name, 0
+    move = registry.entry(question.name[1:])
+    if move.number < question.number:
+        raise ModelError(
+            f"{move.alias} is at entry {move.number}, where entry {question.number} was before: "
+            "entries were deleted; if that is right, remove the cache and start anew"
+        )
+    return move.version, move.number
 
 
 def _copy(registry: Registry, folder: Path, said: Said) -> Path:

@@ -38,11 +38,14 @@ class Standing(msgspec.Struct, frozen=True):
         Why it may not be the newest; empty where it is.
     asked : int
         The last ``ask_now`` that was heard.
+    number : int
+        The highest entry of the alias's journal that was ever seen.
     """
 
     version: str
     problem: str = ""
     asked: int = 0
+    number: int = 0
 
 
 def verified(folder: Path, version: str) -> Path | None:

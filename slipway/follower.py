@@ -66,10 +66,11 @@ class Leader:
 
     def _found(self, standing: Standing, mark: int) -> Standing:
         """Give what the reference stands for now."""
-        bad = self._bad.version if self._bad else ""
-        asked = question(self._settings, self._reference, present=standing.version, bad=bad)
+        bad, number = self._bad.version if self._bad else "", standing.number
+        asked = question(self._settings, self._reference, standing, bad)
         try:
-            version = ask(asked)
+            said = ask(asked)
+            version, number = said.version, said.number
             if self._bad and version == self._bad.version:
                 raise self._bad
             self._bad, problem = None, ""
@@ -81,7 +82,7 @@ class Leader:
             version, problem = standing.version, error.message
             self.polls_failed += 1
         self._tell(problem)
-        return Standing(version, problem, mark)
+        return Standing(version, problem, mark, number)
 
     def _tell(self, problem: str) -> None:
         """Log what is wrong once, and not at each look."""

@@ -20,7 +20,7 @@ _COUNTS = {
 }
 
 
-class Standing(Collector):
+class ModelMetrics(Collector):
     """What a service tells of its model.
 
     Parameters

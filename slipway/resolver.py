@@ -52,15 +52,19 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
     return _last_good(settings, cache, problem)
 
 
-def question(settings: Settings, reference: Reference, **known: str) -> Question:
+def question(
+    settings: Settings, reference: Reference, standing: Standing, bad: str = ""
+) -> Question:
     """Put the question which version a reference stands for.
 
     Parameters
     ----------
     settings : Settings
     reference : Reference
-    **known : str
-        ``present`` and ``bad``, see ``Question``.
+    standing : Standing
+        What it stood for until now.
+    bad : str
+        A version that is known to be refused.
 
     Returns
     -------
@@ -71,7 +75,9 @@ def question(settings: Settings, reference: Reference, **known: str) -> Question
         folder=str(settings.cache),
         engine=settings.engine,
         allow_version_skew=settings.allow_version_skew,
-        **known,
+        present=standing.version,
+        number=standing.number,
+        bad=bad,
     )
 
 
@@ -93,9 +99,11 @@ def load_version(settings: Settings, cache: Cache, version: str) -> Live:
 def _asked(settings: Settings, cache: Cache, reference: Reference) -> Live:
     """Load what the registry says."""
     mark = cache.asked_now()
-    version = ask(question(settings, reference))
-    live = load_version(settings, cache, version)
-    _remember(cache, Standing(version, "", mark))
+    before = cache.read() or Standing("")
+    # Whatever served before, a start takes a version that its callers would have to change with.
+    said = ask(question(settings, reference, Standing("", number=before.number)))
+    live = load_version(settings, cache, said.version)
+    _remember(cache, Standing(said.version, "", mark, said.number))
     return live
 
 
@@ -109,7 +117,7 @@ def _last_good(settings: Settings, cache: Cache, problem: str) -> Live:
     except SlipwayError as error:
         raise ModelError(f"{problem}; nor can the last good version serve: {error}") from error
     _log.error("the last good version, %s, serves: %s", live.version, problem)
-    _remember(cache, Standing(live.version, problem, standing.asked))
+    _remember(cache, Standing(live.version, problem, standing.asked, standing.number))
     return live
 
 

@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 import slipway
 from slipway.board import Row
-from slipway.metrics import Standing
+from slipway.metrics import ModelMetrics
 
 
 def samples(text):
@@ -29,7 +29,7 @@ def test_metrics_of_a_served_file_tell_that_it_is_ready_and_its_version(client, 
 
 def test_metrics_count_by_worker_and_give_the_reason():
     rows = [Row(7, "a", "", swaps=2), Row(8, "b", "", refused=1, polls_failed=3)]
-    found = samples(Standing(None, 'b is refused: "x"\nline', "a", rows).text().decode())
+    found = samples(ModelMetrics(None, 'b is refused: "x"\nline', "a", rows).text().decode())
     assert found["slipway_degraded", 'b is refused: "x"\nline'] == 1
     assert found["slipway_pinned",] == 1
     assert found["slipway_model_swaps_total", "7"] == 2
@@ -39,4 +39,4 @@ def test_metrics_count_by_worker_and_give_the_reason():
 
 
 def test_metrics_of_a_model_that_answers_wrongly_say_so():
-    assert samples(Standing("golden row 0", "", "", []).text().decode())["slipway_ready",] == 0
+    assert samples(ModelMetrics("golden row 0", "", "", []).text().decode())["slipway_ready",] == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import GUNICORN, ROOT, free_port, running
@@ -237,7 +238,22 @@ def test_refused_version_is_looked_at_once_and_logged_once(place, settings, capl
     assert "is refused" in cache.read().problem
     place.promote(place.b)
     leader.turn()
-    assert cache.read() == Standing(place.b, "", 0)
+    assert cache.read() == Standing(place.b, "", 0, 3)
+
+
+def test_entries_that_were_deleted_bring_no_earlier_version_back(place, settings):
+    place.promote(place.b)
+    assert first_live(settings).version == place.b
+    last = max(Path(place.url).glob("aliases/production/*.json"))
+    last.unlink()
+    leader = Leader(replace(settings, poll=0.001), settings.reference)
+    leader.turn()
+    standing = Cache(settings.cache, settings.reference).read()
+    assert (standing.version, standing.number) == (place.b, int(last.stem))
+    assert "entries were deleted" in standing.problem
+    assert first_live(settings).version == place.b
+    # Another machine, which never saw them, cannot know.
+    assert first_live(replace(settings, cache=settings.cache / "new")).version == place.a
 
 
 def test_full_disk_keeps_what_serves(place, settings):

@@ -141,10 +141,20 @@ class Registry:
         """
         if not name.startswith("@"):
             return self.stored(name).version
-        move = self.alias(name[1:])
+        return self.entry(name[1:]).version
+
+    def entry(self, alias: str) -> Move:
+        """Give the last entry in the journal of an alias.
+
+        Raises
+        ------
+        Unknown
+            There is none.
+        """
+        move = self.alias(alias)
         if move is None:
-            raise Unknown(f"no version was ever {name[1:]} in {self._objects.shown}")
-        return move.version
+            raise Unknown(f"no version was ever {alias} in {self._objects.shown}")
+        return move
 
     def aliases(self) -> dict[str, str]:
         """Give the version of every alias."""

@@ -119,12 +119,12 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Tell how the model stands, in the form that Prometheus reads."""
     # The library takes 90 ms to import, which only those pay who ask.
-    from slipway.metrics import CONTENT_TYPE, Standing
+    from slipway.metrics import CONTENT_TYPE, ModelMetrics
 
     model, followed = live(), following(current_app)
     told = (followed.problem, followed.pinned) if followed else ("", "")
     rows = followed.workers() if followed else [Row(os.getpid(), model.version, "")]
-    return Response(Standing(model.not_ready, *told, rows).text(), content_type=CONTENT_TYPE)
+    return Response(ModelMetrics(model.not_ready, *told, rows).text(), content_type=CONTENT_TYPE)
 
 
 def _explain() -> bool:
