@@ -6,12 +6,18 @@ all server processes for one ``POST /predict`` over 32 kept-alive connections.
 
 import gc
 import os
+import sys
 from typing import Any
 
 # One loop reads all clients and answers what is short; its threads take what is long or unusual
 # (docs/worker.md). SLIPWAY_LANE=0, or --worker-class gthread, goes back to Gunicorn's own.
 worker_class = "gthread" if os.environ.get("SLIPWAY_LANE") == "0" else "slipway.worker.LoopWorker"
 threads = 4
+
+# What --workers says goes first, as in the Procfile, then GUNICORN_CMD_ARGS, then WEB_CONCURRENCY,
+# then this. Heroku sets WEB_CONCURRENCY=2 by itself on 512 MB, which is for workers of 256 MB each;
+# four of these take 70 MB together.
+workers = int(os.environ.get("WEB_CONCURRENCY") or 0) or 4
 
 # gunicorn_h1c, the parser in C, is used because it is installed: 241 against 272 µs.
 http_parser = "auto"
@@ -40,6 +46,23 @@ forwarder_headers = ""
 
 # Nobody uses the control socket, and it logs errors where the home folder cannot be written.
 control_socket_disable = True
+
+
+def on_starting(server: Any) -> None:
+    """Tell how many workers there will be, and who said so."""
+    server.log.info("workers: %d, by %s", server.cfg.workers, _who_says(server.cfg))
+
+
+def _who_says(cfg: Any) -> str:
+    """Name what the number of workers comes from, in Gunicorn's own order."""
+    by_environ = os.environ.get("WEB_CONCURRENCY", "")
+    told = {"--workers": sys.argv[1:], "GUNICORN_CMD_ARGS": cfg.get_cmd_args_from_env()}
+    for name, words in told.items():
+        said = cfg.parser().parse_known_args(words)[0].workers
+        if said is not None:
+            unused = by_environ not in ("", str(said))
+            return f"{name}; WEB_CONCURRENCY={by_environ} is not used" if unused else name
+    return "WEB_CONCURRENCY" if by_environ.strip("0") else "gunicorn.conf.py"
 
 
 def when_ready(_server: Any) -> None:

@@ -30,7 +30,11 @@ from slipway.training.rows import Rows, read_rows
 from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
-GUNICORN = (sys.executable, "-m", "gunicorn", "app:app", "--bind=127.0.0.1:{port}")
+# One worker, unless a test asks for more.
+GUNICORN = (
+    *(sys.executable, "-m", "gunicorn", "app:app"),
+    *("--bind=127.0.0.1:{port}", "--workers=1"),
+)
 # A function of the tests, which the services that they start must let pass as well.
 os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
 NOT_RUN = pytest.StashKey[int]()

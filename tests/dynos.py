@@ -1,0 +1,127 @@
+"""A dyno played on this machine: the Procfile's commands under what Heroku sets, and its memory.
+
+What the buildpack's scripts set at the start of a dyno was read in heroku/heroku-buildpack-python
+(``vendor/``): ``FORWARDED_ALLOW_IPS``, ``GUNICORN_CMD_ARGS``, ``WEB_CONCURRENCY``, ``DYNO_RAM``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clients import workers
+from conftest import ROOT, free_port, wait_for
+from registries import KEY
+
+COMMANDS = dict(
+    line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+)
+RAM = 512
+ENVIRON = {
+    "DYNO": "web.1",
+    "DYNO_RAM": str(RAM),
+    "WEB_CONCURRENCY": "2",
+    "FORWARDED_ALLOW_IPS": "*",
+    "GUNICORN_CMD_ARGS": "--access-logfile -",
+    "PYTHONUNBUFFERED": "true",
+    **KEY,
+}
+GROUPS = Path("/sys/fs/cgroup")
+
+
+class Dyno:
+    """A running dyno: its process, where it listens, and its log."""
+
+    def __init__(self, process: subprocess.Popen[bytes], base: str, log: Path) -> None:
+        self.process, self.base, self._log = process, base, log
+
+    @property
+    def logged(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def everyone(self) -> list[int]:
+        """All processes, to which Heroku sends its signals."""
+        return [self.process.pid, *(each.pid for each in workers(self.process))]
+
+    def wait_for_workers(self, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while len(workers(self.process)) != count:
+            assert time.monotonic() < deadline, len(workers(self.process))
+            time.sleep(0.05)
+
+
+@contextmanager
+def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[Dyno]:
+    """Start a web dyno as Heroku does, by a shell, and end it in any case.
+
+    ``group`` is a control group that it is put into.
+    """
+    port, log = free_port(), folder / "dyno.log"
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    told = {**os.environ, **ENVIRON, "PORT": str(port), "PATH": path, **environ}
+    join = f"echo $$ > {group / 'cgroup.procs'}; " if group else ""
+    command = ["bash", "-c", f"{join}exec {COMMANDS['web']}"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=told, stdout=file, stderr=file)
+    dyno = Dyno(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(f"{dyno.base}/livez", process, seconds=60)
+        yield dyno
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def limited(megabytes: int) -> Iterator[Path | None]:
+    """Make a control group of limited memory, where this machine lets us; else give None."""
+    made = next(filter(None, map(_made, (GROUPS / "memory", GROUPS))), None)
+    if made is None:
+        yield None
+        return
+    try:
+        for name in ("memory.limit_in_bytes", "memory.max"):
+            if (made / name).exists():
+                (made / name).write_text(str(megabytes * 2**20))
+        yield made
+    finally:
+        # The kernel lets a group go a moment after its last process.
+        deadline = time.monotonic() + 10
+        while made.exists() and time.monotonic() < deadline:
+            with suppress(OSError):
+                made.rmdir()
+            time.sleep(0.05)
+
+
+def _made(parent: Path) -> Path | None:
+    """Make a group below another, if it can limit memory."""
+    group = parent / f"slipway-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        return None
+    if (group / "memory.limit_in_bytes").exists() or (group / "memory.max").exists():
+        return group
+    group.rmdir()
+    return None
+
+
+def killed_for_memory(group: Path) -> int:
+    """How many processes of a group the kernel has killed because there was no memory."""
+    names = ("memory.oom_control", "memory.events")
+    text = "".join((group / name).read_text() for name in names if (group / name).exists())
+    return int(re.findall(r"^oom_kill (\d+)", text, re.MULTILINE)[0])
+
+
+def shared_memory(pids: Iterable[int]) -> float:
+    """The memory of processes in MB, with what they share counted once (PSS)."""
+    texts = (Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in pids)
+    found = (re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE) for text in texts)
+    return sum(int(each[1]) for each in found if each) * 1024 / 1e6

@@ -1,0 +1,149 @@
+"""The Procfile on a dyno: how many workers, how soon, how much memory, and how it ends."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+from clients import JSON, asked, loaded, port_of
+from conftest import GUNICORN, ROOT, free_port
+from dynos import ENVIRON, RAM, booted, killed_for_memory, limited, shared_memory
+
+pytest_plugins = ["served"]
+
+UNFLAGGED = GUNICORN[:-1]
+FLAGGED = (*UNFLAGGED, "--workers=4")
+
+
+def said_workers(*words, **environ):
+    """Start Gunicorn and take what it says of its workers."""
+    kept = {name: value for name, value in os.environ.items() if name not in ENVIRON}
+    process = subprocess.Popen(
+        [word.format(port=free_port()) for word in words],
+        cwd=ROOT,
+        env=kept | environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in process.stderr:
+            if found := re.search(r"workers: (\d+), by (.*)", line):
+                return int(found[1]), found[2]
+        raise AssertionError(f"Gunicorn ended with status {process.wait()}")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "environ", "due"),
+    [
+        (UNFLAGGED, {}, (4, "gunicorn.conf.py")),
+        (UNFLAGGED, {"WEB_CONCURRENCY": "0"}, (4, "gunicorn.conf.py")),
+        (UNFLAGGED, {"WEB_CONCURRENCY": "2"}, (2, "WEB_CONCURRENCY")),
+        (
+            UNFLAGGED,
+            {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--workers=3"},
+            (3, "GUNICORN_CMD_ARGS; WEB_CONCURRENCY=2 is not used"),
+        ),
+        (FLAGGED, {"WEB_CONCURRENCY": "4"}, (4, "--workers")),
+        (FLAGGED, {"WEB_CONCURRENCY": "2"}, (4, "--workers; WEB_CONCURRENCY=2 is not used")),
+        (FLAGGED, {"GUNICORN_CMD_ARGS": "--workers=3"}, (4, "--workers")),
+    ],
+)
+def test_workers_are_as_many_as_flag_then_environment_then_four(words, environ, due):
+    assert said_workers(*words, **environ) == due
+
+
+def flights(manifest, count):
+    """A CSV file of the examples, again and again."""
+    features = manifest.signature.features
+    row = ",".join(str(feature.example) for feature in features)
+    return "\n".join([",".join(manifest.signature.names), *[row] * count, ""]).encode()
+
+
+@pytest.mark.slow
+def test_dyno_boots_in_seconds_and_stays_small_under_load(body, tmp_path, manifest):
+    began = time.monotonic()
+    with limited(RAM) as group, booted(tmp_path, group) as dyno:
+        # Heroku gives up after 60; a second or two are usual.
+        assert time.monotonic() - began < 30
+        dyno.wait_for_workers(4)
+        assert "workers: 4, by --workers; WEB_CONCURRENCY=2 is not used" in dyno.logged
+        with loaded(dyno.base, body, n_clients=16) as answers:
+            deadline = time.monotonic() + 60
+            while len(answers) < 10_000:
+                assert time.monotonic() < deadline, len(answers)
+                time.sleep(0.1)
+        assert {status for status, _, _ in answers} == {200}
+        for path in ("/", "/model", "/metadata", "/apidocs/", "/apispec_1.json", "/readyz"):
+            assert asked(dyno.base, "GET", path, timeout=20)[0] == 200
+        assert shared_memory(dyno.everyone()) < 160
+        # A file brings in polars, in every worker that is sent one.
+        file = flights(manifest, 20_000)
+        for _ in range(12):
+            answer = asked(dyno.base, "POST", "/predict_file", file, 60, Content_Type="text/csv")
+            assert b"# rows=20000 failed=0 " in answer[2][-100:]
+        assert shared_memory(dyno.everyone()) < 400
+        assert group is None or killed_for_memory(group) == 0
+
+
+@pytest.mark.slow
+def test_dyno_takes_client_and_scheme_from_the_router_and_the_log_shows_them(body, tmp_path):
+    with booted(tmp_path) as dyno:
+        told = {
+            "Content-Type": JSON,
+            "X-Forwarded-For": "6.6.6.6, 203.0.113.7",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "evil.example",
+            "X-Request-Id": "given-by-the-router",
+            "SCRIPT_NAME": "/evil",
+            "PATH_INFO": "/livez",
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=20)
+        connection.request("POST", "/predict", body, told)
+        answer = connection.getresponse()
+        assert (answer.status, set(json.load(answer)) > {"probability"}) == (200, True)
+        connection.close()
+        assert answer.headers["X-Request-Id"] == "given-by-the-router"
+        assert "max-age" in answer.headers["Strict-Transport-Security"]
+        line = next(each for each in dyno.logged.splitlines() if "POST /predict" in each)
+    assert line.startswith("203.0.113.7 ")
+    assert "evil" not in line
+    # The router logs addresses: no value of a record may be in one.
+    assert "GET /predict?" not in dyno.logged
+
+
+@pytest.mark.slow
+def test_dyno_terminated_twice_finishes_files_and_predictions(body, tmp_path, manifest):
+    file = flights(manifest, 300_000)
+    with booted(tmp_path) as dyno, loaded(dyno.base, body, n_clients=4) as answers:
+        dyno.wait_for_workers(4)
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=30)
+        connection.request("POST", "/predict_file", file, {"Content-Type": "text/csv"})
+        answer = connection.getresponse()
+        begun = answer.read(1000)
+        time.sleep(0.2)
+        began, in_time = time.monotonic(), len(answers)
+        for _ in range(2):
+            for pid in dyno.everyone():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            time.sleep(0.1)
+        rest = begun + answer.read()
+        connection.close()
+        assert dyno.process.wait(30) == 0
+        # Heroku kills after 30 s, and Gunicorn gives up after 20.
+        assert time.monotonic() - began < 20
+    assert b"# rows=300000 failed=0 " in rest[-100:]
+    assert in_time > 0
+    statuses = [status for status, _, _ in answers]
+    # A new connection is refused, and a kept one may be closed while it is idle; nothing that was
+    # taken is answered wrongly.
+    assert not {status for status in statuses if isinstance(status, int)} - {200}
