@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 Engine = Literal["scorecard", "pickle"]
 CACHE = Path(".cache/models")
+_HOST = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8,}", re.ASCII)
 
 
@@ -68,6 +69,9 @@ class Settings:
         Seconds between two looks at an alias, 0 for none (``SLIPWAY_MODEL_POLL``).
     cache : Path
         Where copies of versions are kept (``SLIPWAY_CACHE``).
+    trusted_hosts : tuple of str
+        The names that requests may be sent to, all where it is empty
+        (``SLIPWAY_TRUSTED_HOSTS``); one with a dot in front stands for all below it too.
     """
 
     model: Path
@@ -81,6 +85,7 @@ class Settings:
     shadow: Reference | None = None
     poll: float = 30.0
     cache: Path = CACHE
+    trusted_hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environ(cls, root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -121,6 +126,7 @@ class Settings:
             shadow=candidate,
             poll=_seconds(environ, "SLIPWAY_MODEL_POLL", cls.poll),
             cache=root / environ.get("SLIPWAY_CACHE", CACHE),
+            trusted_hosts=_hosts(environ, "SLIPWAY_TRUSTED_HOSTS"),
         )
 
 
@@ -160,6 +166,14 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError(f"{name} must be 0 or 1")
     return text == "1"
+
+
+def _hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    hosts = [host.strip().lower() for host in environ.get(name, "").split(",")]
+    if any(host and not _HOST.fullmatch(host) for host in hosts):
+        raise ValueError(f"{name} must be names with commas, as example.com,.example.org")
+    return tuple(host for host in hosts if host)
 
 
 def _count(environ: Mapping[str, str], name: str, default: int) -> int:

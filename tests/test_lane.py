@@ -172,42 +172,6 @@ def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, examp
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
-@pytest.fixture(scope="module")
-def choosy(settings):
-    """A client of the app that takes requests to one host only."""
-    app = create_app(settings.model.parent, settings)
-    app.config["TRUSTED_HOSTS"] = ["good.example"]
-    return app.test_client()
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("good.example", 200),
-        ("good.example:8000", 200),
-        ("evil.example", 400),
-        ("good.example@evil", 400),
-        ("good.example.evil", 400),
-        ("", 400),
-    ],
-)
-def test_lane_untrusted_host_is_refused_by_flask(choosy, example, host, status):
-    answer = choosy.post("/predict", json=example, headers={"Host": host})
-    assert answer.status_code == status
-
-
-def test_app_untrusted_host_is_refused_on_every_route(choosy):
-    rules = list(choosy.application.url_map.iter_rules())
-    assert len(rules) > 10
-    for rule in rules:
-        path = rule.build(dict.fromkeys(rule.arguments, "x"))[1]
-        for method in rule.methods:
-            answer = choosy.open(path, method=method, headers={"Host": "evil.example"})
-            assert (answer.status_code, method, path) == (400, method, path)
-            assert b"evil" not in answer.data
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
 @pytest.mark.parametrize(
     ("method", "path", "by_pickle", "by_scorecard"),
     [

@@ -10,7 +10,7 @@ from flask import Flask
 from slipway import cli
 from slipway.config import Settings
 from slipway.errors import ModelError
-from slipway.web import document, failures, headers, lane, life
+from slipway.web import document, failures, headers, hosts, lane, life
 from slipway.web.api import api
 from slipway.web.pages import pages
 
@@ -44,6 +44,7 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     life.register(app, settings)
     failures.register(app)
     lane.register(app)
+    hosts.register(app, settings.trusted_hosts)
     headers.register(app)
     app.register_blueprint(api)
     if with_pages:

@@ -1,0 +1,103 @@
+"""The names that a service answers to, in Flask's dispatch and in the lane before it."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from clients import JSON, asked
+from conftest import GUNICORN, ROOT, running
+
+from slipway.config import Settings
+from slipway.web import create_app
+from slipway.web.hosts import HEALTH
+
+pytest_plugins = ["served"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", ()),
+        ("example.com", ("example.com",)),
+        (" Example.com , .example.org,,127.0.0.1 ", ("example.com", ".example.org", "127.0.0.1")),
+        ("bücher.example", ("bücher.example",)),
+    ],
+)
+def test_trusted_hosts_are_names_with_commas(text, hosts):
+    assert Settings.from_environ(ROOT, {"SLIPWAY_TRUSTED_HOSTS": text}).trusted_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "https://example.com", "a b", "example.com:80", "[::1]", "."]
+)
+def test_trusted_hosts_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match="SLIPWAY_TRUSTED_HOSTS must be names"):
+        Settings.from_environ(ROOT, {"SLIPWAY_TRUSTED_HOSTS": text})
+
+
+@pytest.fixture(scope="module")
+def choosy(settings):
+    """A client of the app that takes requests to some hosts only."""
+    trusted = replace(settings, trusted_hosts=("good.example", ".all.example"))
+    return create_app(ROOT, trusted).test_client()
+
+
+HOSTS = [
+    ("good.example", 200),
+    ("good.example:8000", 200),
+    ("some.all.example", 200),
+    ("all.example", 200),
+    ("other.good.example", 400),
+    ("evil.example", 400),
+    ("good.example@evil", 400),
+    ("good.example.evil", 400),
+    ("evilall.example", 400),
+    ("127.0.0.1", 400),
+    ("[::1]:80", 400),
+    ("", 400),
+]
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS)
+def test_prediction_is_answered_under_a_trusted_name_alone(choosy, example, host, status):
+    answer = choosy.post("/predict", json=example, headers={"Host": host})
+    assert answer.status_code == status
+    # What Flask dispatches obeys the same rule as the lane.
+    assert choosy.get("/version", headers={"Host": host}).status_code == status
+
+
+def test_every_route_but_health_is_refused_under_another_name(choosy):
+    rules = list(choosy.application.url_map.iter_rules())
+    assert len(rules) > 10
+    for rule in rules:
+        path = rule.build(dict.fromkeys(rule.arguments, "x"))[1]
+        for method in rule.methods - ({"GET", "HEAD", "OPTIONS"} if path in HEALTH else set()):
+            answer = choosy.open(path, method=method, headers={"Host": "evil.example"})
+            assert (answer.status_code, method, path) == (400, method, path)
+            assert b"evil" not in answer.data
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "evil.example", ""])
+@pytest.mark.parametrize("path", HEALTH)
+def test_health_is_told_under_any_name(choosy, path, host):
+    answer = choosy.get(path, headers={"Host": host})
+    assert answer.status_code == 200
+    assert b"evil" not in answer.data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lane", ["0", "1"])
+def test_service_answers_under_its_name_alone_in_both_workers(body, lane):
+    environ = {"SLIPWAY_LANE": lane, "SLIPWAY_TRUSTED_HOSTS": "good.example"}
+    with running(*GUNICORN, **environ) as (base, _):
+        for path, sent in (("/predict", body), ("/predict_file", b"a,b\n1,2\n")):
+            kind = JSON if path == "/predict" else "text/csv"
+            for host, status in (("evil.example", 400), (re.sub("http://", "", base), 400)):
+                answer = asked(base, "POST", path, sent, Content_Type=kind, Host=host)
+                assert (answer[0], b'"bad_request"' in answer[2]) == (status, True)
+        assert (
+            asked(base, "POST", "/predict", body, Content_Type=JSON, Host="good.example")[0] == 200
+        )
+        assert asked(base, "GET", "/readyz", Host="10.0.0.7")[0] == 200
+        assert asked(base, "GET", "/", Host="evil.example")[0] == 400
