@@ -16,7 +16,8 @@ import polars as pl
 from slipway.csvfile import Block, Header
 from slipway.plain import plain_number, text_columns
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
-from slipway.signature import LARGEST_INTEGER, Feature, Signature
+from slipway.signature import Feature, Signature
+from slipway.values import LARGEST_INTEGER
 
 SIMPLE = (Table, Slope, Steps)
 # Python and polars part ways below this in how they write a number.

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from slipway.signature import LARGEST_INTEGER, MAX_TEXT, Feature, Signature
+from slipway.signature import Feature, Signature
+from slipway.values import LARGEST_INTEGER, MAX_TEXT
 
 
 def fast_record(signature: Signature) -> type[msgspec.Struct]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from slipway.csvfile import Block, Header
-from slipway.signature import LARGEST_INTEGER, MAX_TEXT, Feature, Record, Signature
+from slipway.signature import Feature, Record, Signature
+from slipway.values import LARGEST_INTEGER, MAX_TEXT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from slipway.cells import label_cells
 from slipway.csvfile import Block, Header
-from slipway.model import Model, PipelineScorer
+from slipway.model import Model
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer
 from slipway.signature import Record
 

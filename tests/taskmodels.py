@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from slipway.curve import SIGMOID, Affine, Named, Pieces
 from slipway.manifest import GoldenRow, Manifest, Training, write_manifest
-from slipway.model import PipelineScorer
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Record, Signature, Target
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.fast import fast_record
-from slipway.signature import MAX_TEXT, Feature, Signature, Target
+from slipway.signature import Feature, Signature, Target
+from slipway.values import MAX_TEXT
 
 SIGNATURE = Signature(
     (

@@ -16,7 +16,8 @@ import polars as pl
 
 from slipway.errors import SlipwayError
 from slipway.problem import Problem
-from slipway.signature import LARGEST_INTEGER, MAX_TEXT, Feature
+from slipway.signature import Feature
+from slipway.values import LARGEST_INTEGER, MAX_TEXT
 
 TYPES: dict[str, type[pl.DataType]] = {
     "category": pl.String,

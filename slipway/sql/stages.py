@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from slipway.curve import Affine, Clip, Named, Pieces, Stage
-from slipway.signature import LARGEST_INTEGER
 from slipway.sql.columns import (
     LARGEST,
     ONE,
@@ -31,6 +30,7 @@ from slipway.sql.columns import (
     subtract,
 )
 from slipway.sql.quantile import normal_quantile
+from slipway.values import LARGEST_INTEGER
 
 # The largest power that EXP can take, and the least whose result has all its bits.
 HIGHEST_POWER, LOWEST_POWER = 709.782712893384, -708.0

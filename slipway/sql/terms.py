@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Table, Term
-from slipway.signature import LARGEST_INTEGER, Feature
+from slipway.signature import Feature
 from slipway.sql.columns import (
     LARGEST,
     LINEAR,
@@ -24,6 +24,7 @@ from slipway.sql.columns import (
     subtract,
 )
 from slipway.sql.stages import along
+from slipway.values import LARGEST_INTEGER
 
 # A CASE compares one level after the other; docs/sql.md says what that costs.
 FEW_LEVELS = 128

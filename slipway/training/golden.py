@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slipway.manifest import GoldenRow
-from slipway.model import PipelineScorer
+from slipway.pipeline import PipelineScorer
 from slipway.signature import Feature, Record, Signature, Value
 
 SEED = 2013

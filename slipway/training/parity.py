@@ -11,7 +11,8 @@ import pandas as pd
 from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
-from slipway.model import TOLERANCE, Model, PipelineScorer, frame
+from slipway.model import TOLERANCE, Model
+from slipway.pipeline import PipelineScorer, frame
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from slipway.answers import score_name
 from slipway.model import Model
-from slipway.signature import MAX_TEXT, Feature, Target
+from slipway.signature import Feature, Target
+from slipway.values import MAX_TEXT
 
 Schema = dict[str, Any]
 NAMED_CATEGORIES = 20

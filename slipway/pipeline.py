@@ -1,0 +1,163 @@
+"""A fitted pipeline that answers: its pickle opened, kept to one thread, asked for many records."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from slipway.errors import ModelError
+from slipway.manifest import Manifest
+from slipway.pickles import load_pickle
+from slipway.scorecard import Answer
+from slipway.signature import Record, Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+_log = logging.getLogger(__name__)
+
+
+def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = False) -> Pipeline:
+    """Open a pickle whose hash was checked.
+
+    Raises
+    ------
+    ModelError
+        It was made by other versions, which gives no promise that it means the same, or
+        ``load_pickle`` refuses it.
+    """
+    limit_threads()
+    for library, made_by in manifest.libraries.items():
+        if library in ("python", "numpy", "pandas"):
+            continue
+        here = _installed(library)
+        if here == made_by:
+            continue
+        told = f"the pickle was made by {library} {made_by}, here is {here}"
+        fix = f"pip install {library}=={made_by}, or train again"
+        if not allow_version_skew or here == "none":
+            raise ModelError(f"{told}: {fix}")
+        _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
+    pipeline: Pipeline = load_pickle(content)
+    return pipeline
+
+
+def limit_threads() -> None:
+    """Keep libraries that are not loaded yet to one thread, in whichever thread they are called."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def bounded(pipeline: Pipeline) -> Pipeline:
+    """Keep a pipeline to one thread, because the workers share the cores already.
+
+    It also keeps OpenMP from starting threads before Gunicorn forks, which they do not survive.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+    parameters = pipeline.get_params()
+    jobs = {name: 1 for name in parameters if name.rsplit("__", 1)[-1] == "n_jobs"}
+    pipeline.set_params(**jobs)
+    return pipeline
+
+
+class PipelineScorer:
+    """A fitted pipeline that answers, all the records in one call.
+
+    A record that the pipeline itself refuses has NaN for an answer, and does not spoil the
+    others.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    signature : Signature
+    """
+
+    def __init__(self, pipeline: Pipeline, signature: Signature) -> None:
+        # An unseen category is told to who sent it, not to the log; any other warning is logged
+        # once, by Python's default.
+        warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
+        self._pipeline = pipeline
+        self._signature = signature
+        self._by_name = hasattr(pipeline, "feature_names_in_")
+        target = signature.target
+        several = (math.nan,) * len(target.classes)
+        self._none: Answer = several if target.task == "multiclass" else math.nan
+        self._one_at_a_time = Lock()
+
+    def __call__(self, records: Sequence[Record]) -> list[Answer]:
+        """Score records of values in the features' order."""
+        return self.score_frame(frame(self._signature, records)) if records else []
+
+    def score_frame(self, X: pd.DataFrame) -> list[Answer]:
+        """Score the rows of a frame as ``frame`` builds it."""
+        try:
+            return self._answers(X)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            if len(X) == 1:
+                return [self._none]
+        # One record may have spoilt the others; halving finds it in few calls.
+        half = len(X) // 2
+        return self.score_frame(X[:half]) + self.score_frame(X[half:])
+
+    def _answers(self, X: pd.DataFrame) -> list[Any]:
+        # scikit-learn silences warnings for a while, which in Python is for all threads: two at
+        # once undo each other's. And together they are no faster than one after the other.
+        with self._one_at_a_time:
+            return self._predict(X)
+
+    def _predict(self, X: pd.DataFrame) -> list[Any]:
+        given: Any = X if self._by_name else X.to_numpy()
+        target = self._signature.target
+        if not target.classes:
+            values: list[Any] = self._pipeline.predict(given).ravel().tolist()
+            return values
+        probabilities = self._pipeline.predict_proba(given)
+        if target.positive is None:
+            return list(map(tuple, probabilities.tolist()))
+        return list(probabilities[:, target.classes.index(target.positive)].tolist())
+
+
+def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
+    """Build the frame that a pipeline takes.
+
+    Parameters
+    ----------
+    signature : Signature
+    records : sequence of tuple
+        Checked values in the features' order.
+
+    Returns
+    -------
+    DataFrame of shape (n_records, n_features)
+        Each column of its feature's ``column_type``.
+    """
+    import numpy as np
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for feature, values in zip(signature.features, zip(*records, strict=True), strict=True):
+        kind = feature.column_type
+        if kind == "category":
+            columns[feature.name] = pd.Categorical(list(values), categories=feature.categories)
+            continue
+        gap = math.nan if kind == "object" and feature.gap == "nan" else None
+        given = values if gap is None else [gap if value is None else value for value in values]
+        columns[feature.name] = np.array(given, dtype=kind)
+    return pd.DataFrame(columns, copy=False)
+
+
+def _installed(library: str) -> str:
+    """Give the version of a library here."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
