@@ -4,6 +4,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
+# Many tests wait, so that three keep two cores busy.
+TEST_PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -19,7 +21,7 @@ run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for anoth
 	eval exec "$$command"
 
 test: $(VENV)/dev ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -37,7 +37,36 @@ GUNICORN = (
 )
 # A function of the tests, which the services that they start must let pass as well.
 os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
-NOT_RUN = pytest.StashKey[int]()
+# A marker, and the program without which its tests cannot run.
+PROGRAMS = {"browser": "chromium", "image": "buildah", "proxy": "nginx"}
+# Several processes share the tests, a file each. These take longest, a minute and more each, and
+# whoever began one of them last would keep the others waiting.
+FIRST = {
+    name: place
+    for place, name in enumerate(
+        (
+            "test_notebooks",
+            "test_train_spark",
+            "test_sources_engines",
+            "test_image",
+            "test_readme",
+            "test_worker_idle",
+            "test_sources_faults",
+            "test_sql",
+            "test_train",
+            "test_chunks_process",
+            "test_train_spark_small",
+            "test_train_spark_columns",
+            "test_swap_bucket",
+            "test_swap",
+            "test_box",
+            "test_compiler",
+            "test_chunks",
+            "test_schemathesis",
+            "test_score",
+        )
+    )
+}
 # Chromium otherwise looks for its maker's servers at every start.
 CHROMIUM = [
     "--no-sandbox",
@@ -50,22 +79,31 @@ CHROMIUM = [
 ]
 
 
+def absent() -> dict[str, str]:
+    """Name the programs that are not here, by the marker of the tests that need them.
+
+    In CI nothing may be left out: those tests fail there.
+    """
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    there = {name for name in PROGRAMS.values() if shutil.which(name, path=path)}
+    ci = os.environ.get("CI")
+    return {} if ci else {mark: name for mark, name in PROGRAMS.items() if name not in there}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the browser tests out where there is no browser, but never in CI."""
-    if shutil.which("chromium") or os.environ.get("CI"):
-        return
-    browser = [item for item in items if item.get_closest_marker("browser")]
-    items[:] = [item for item in items if item not in browser]
-    config.stash[NOT_RUN] = len(browser)
-    config.hook.pytest_deselected(items=browser)
+    """Begin with what takes longest; leave out what cannot run here."""
+    items.sort(key=lambda item: FIRST.get(item.path.stem, len(FIRST)))
+    without = absent()
+    left_out = [item for item in items if any(map(item.get_closest_marker, without))]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was left out."""
-    left_out = terminalreporter.config.stash.get(NOT_RUN, 0)
-    if left_out:
-        message = f"NOT RUN: {left_out} browser tests, because there is no Chromium."
-        terminalreporter.write_sep("=", "browser tests", red=True, bold=True)
+    for mark, name in absent().items():
+        message = f"NOT RUN: the {mark} tests, because there is no {name}."
+        terminalreporter.write_sep("=", f"{mark} tests", red=True, bold=True)
         terminalreporter.write_line(f"{message} `make system` installs it.", red=True)
 
 

@@ -40,6 +40,8 @@ def mariadb() -> Iterator[str]:
     installed = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal"]
     subprocess.run([*installed, "--skip-test-db"], check=True, capture_output=True, cwd=folder)
     place = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}"]
+    # A server removes what others have left in its folder for short-lived files.
+    common.append(f"--tmpdir={folder}")
     rest = [f"--pid-file={folder / 'pid'}", "--secure-file-priv=", "--innodb-flush-method=fsync"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([server, *common, *place, *rest], stdout=log, stderr=log)

@@ -10,7 +10,7 @@ from clients import asked, post
 from conftest import GUNICORN, running
 
 pytest_plugins = ["served"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_idle")]
+pytestmark = pytest.mark.slow
 
 HOOKS = """
 def pre_request(worker, req):

@@ -12,7 +12,7 @@ from conftest import GUNICORN, running
 from served import PATIENCE
 
 pytest_plugins = ["served"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_idle")]
+pytestmark = pytest.mark.slow
 
 FILE, CHUNKED_FILE = (
     head.replace(b"/predict", b"/predict_file").replace(b"application/json", b"text/csv")

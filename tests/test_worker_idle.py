@@ -4,8 +4,8 @@ import runpy
 import time
 
 import pytest
-from clients import HEAD
-from conftest import ROOT
+from clients import HEAD, connected
+from conftest import GUNICORN, ROOT, running
 
 pytest_plugins = ["served"]
 
@@ -20,8 +20,9 @@ def test_settings_keep_connections_longer_than_the_router():
 
 
 @pytest.mark.slow
-def test_worker_connection_idle_for_91_seconds_is_used_again(kept_idle, body):
-    sock, since = kept_idle
-    time.sleep(max(0.0, since + ROUTER_SECONDS + 1 - time.monotonic()))
-    sock.sendall(HEAD % len(body) + body)
-    assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+def test_worker_connection_idle_for_91_seconds_is_used_again(body):
+    with running(*GUNICORN, "--workers=1") as (base, _), connected(base) as sock:
+        for seconds in (0, ROUTER_SECONDS + 1):
+            time.sleep(seconds)
+            sock.sendall(HEAD % len(body) + body)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")

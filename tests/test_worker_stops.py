@@ -11,7 +11,7 @@ from clients import HEAD, connected, loaded, until_closed, workers
 from conftest import GUNICORN, running
 
 pytest_plugins = ["served"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_idle")]
+pytestmark = pytest.mark.slow
 
 
 def statuses_of(answers):
