@@ -6,10 +6,11 @@ from flask import Flask
 
 from slipway.following_cli import model
 from slipway.score_cli import score
+from slipway.smoke_cli import smoke
 from slipway.training_cli import etl, train
 
 
 def register(app: Flask) -> None:
     """Give an app the commands."""
-    for command in (etl, train, score, model):
+    for command in (etl, train, score, model, smoke):
         app.cli.add_command(command)

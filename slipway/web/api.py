@@ -23,6 +23,8 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 SPOOL_IN_MEMORY = 2**20
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+# The git commit that the code is of; Heroku's own names for it come with its dyno metadata.
+_REVISION = ("SLIPWAY_REVISION", "HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT")
 
 
 @api.post("/predict")
@@ -72,6 +74,8 @@ def metadata() -> Response:
         "estimator": manifest.estimator,
         "signature": manifest.signature,
         "threshold": manifest.threshold,
+        # Whoever asks from outside can see with it that answers arrive as the pipeline gave them.
+        "golden": manifest.golden[0] if manifest.golden else None,
         "base_rate": manifest.base_rate,
         "evaluations": manifest.evaluations,
         "training": manifest.training,
@@ -87,6 +91,9 @@ def version() -> Response:
         "model_version": live().version,
         "slipway": slipway.__version__,
     }
+    revision = next(filter(None, map(os.environ.get, _REVISION)), None)
+    if revision:
+        versions["revision"] = revision
     followed = following(current_app)
     if followed is not None:
         versions |= followed.describe()
