@@ -69,7 +69,7 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
             said, status = json.loads(answer.read()), answer.status
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            closed = isinstance(error, ConnectionResetError | http.client.RemoteDisconnected)
+            closed = isinstance(error, ConnectionResetError | BrokenPipeError)
             told.append(Told(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0))
             continue
         took = time.perf_counter() - began
