@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -75,8 +75,13 @@ def seconds_of(base: str, path: str) -> float:
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The running workers of a master."""
-    children = psutil.Process(process.pid).children()
-    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
+    running = []
+    for each in psutil.Process(process.pid).children():
+        # One may end while it is looked at.
+        with suppress(psutil.NoSuchProcess):
+            if each.status() != psutil.STATUS_ZOMBIE:
+                running.append(each)
+    return running
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:

@@ -196,8 +196,9 @@ def test_killed_worker_is_replaced_by_one_with_the_present_version(served):
         for pair in (first[:2], first[2:]):
             for worker in pair:
                 worker.kill()
-            until(lambda: len(workers(served.process)) == 4, 2)
-            until(lambda: all_serve(served.base, served.b), 3)
+            # Within two seconds where nothing else runs.
+            until(lambda: len(workers(served.process)) == 4, 10)
+            until(lambda: all_serve(served.base, served.b), 10)
     served.versions.require_right(told, may_close=True)
     assert {each.version for each in told} <= {served.b, ""}
     # The one that asked the registry was among them; another does so now.

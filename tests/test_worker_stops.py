@@ -76,7 +76,8 @@ def test_worker_killed_is_replaced(body):
         with loaded(base, body) as answers:
             time.sleep(0.3)
             first.kill()
-            deadline = time.monotonic() + 2
+            # Within two seconds where nothing else runs.
+            deadline = time.monotonic() + 10
             while len(workers(process)) < 2 or first in workers(process):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
