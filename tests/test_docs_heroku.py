@@ -1,0 +1,94 @@
+"""docs/deploy-heroku.md: what can run without an account is run, and what it names is there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, running
+from dynos import COMMANDS
+
+TEXT = (ROOT / "docs" / "deploy-heroku.md").read_text(encoding="utf-8")
+BLOCKS = [
+    re.sub(r"^ +", "", body, flags=re.MULTILINE).strip()
+    for body in re.findall(r"^ *```sh\n(.*?)^ *```$", TEXT, re.MULTILINE | re.DOTALL)
+]
+NEEDS_ACCOUNT = re.compile(r"heroku |docker |git push|export HEROKU_|deploy/heroku\.sh")
+OWN = [line for block in BLOCKS for line in block.splitlines() if not NEEDS_ACCOUNT.match(line)]
+ENVIRON = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.com",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.com",
+}
+
+
+def run(line, folder=ROOT):
+    done = subprocess.run(
+        ["bash", "-euc", line], cwd=folder, env=ENVIRON, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def test_docs_every_command_is_run_or_needs_an_account():
+    assert OWN == [
+        "flask model verify",
+        "honcho start web",
+        "python3 -P slipway/smoke.py http://127.0.0.1:5000",
+        "git revert --no-edit HEAD",
+    ]
+
+
+def test_docs_verify_prints_what_is_shown():
+    (shown,) = re.findall(r"^ *```\n( *model.pkl is right\n.*?)^ *```$", TEXT, re.M | re.S)
+    told = run(OWN[0]).splitlines()
+    due = [" ".join(line.split()) for line in shown.splitlines()]
+    found = [re.sub(r"\d{8}T\d{6}Z-\w+", "…", " ".join(line.split())) for line in told]
+    # How many rows there are, and which scikit-learn, goes with the model that is shipped.
+    assert [re.sub(r"[\d.]+", "N", line) for line in found] == [
+        re.sub(r"[\d.]+", "N", line) for line in due
+    ]
+
+
+@pytest.mark.slow
+def test_docs_started_as_shown_it_passes_the_check_from_outside():
+    path = ENVIRON["PATH"]
+    with running("bash", "-c", f"exec {OWN[1]}", PATH=path) as (base, _):
+        told = run(OWN[2].replace("http://127.0.0.1:5000", base))
+    assert re.search(r"^(\d+) of \1 right", told, re.MULTILINE), told
+
+
+def test_docs_revert_brings_the_code_before_back(tmp_path):
+    file = tmp_path / "app.py"
+    run("git init --quiet", tmp_path)
+    for text in ("right", "wrong"):
+        file.write_text(text)
+        run(f"git add app.py && git commit --quiet -m {text}", tmp_path)
+    run(OWN[3], tmp_path)
+    assert file.read_text() == "right"
+
+
+def test_docs_procfile_is_the_one_that_is_there():
+    shown = re.search(r"^```\n(web: .*?)^```$", TEXT, re.MULTILINE | re.DOTALL)[1]
+    assert dict(line.split(": ", 1) for line in shown.splitlines()) == COMMANDS
+
+
+def test_docs_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+        assert (ROOT / "docs" / link).exists(), link
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= anchors
+
+
+def test_docs_settings_are_read_somewhere():
+    code = "".join(path.read_text() for path in (ROOT / "slipway").rglob("*.py"))
+    assert set(re.findall(r"SLIPWAY_\w+", TEXT)) <= set(re.findall(r"SLIPWAY_\w+", code))
+
+
+def test_docs_files_that_are_named_are_there():
+    for name in re.findall(r"`((?:tests|slipway|deploy)/[\w./]+)", TEXT):
+        assert (ROOT / name).exists(), name
