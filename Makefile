@@ -44,9 +44,9 @@ lock: $(VENV)/dev ## pin the requirements again
 	$(LOCK) --constraint requirements.txt --extra train --extra spark --extra dev --extra bench \
 		--output-file requirements-dev.txt
 
-system: ## install what needs a system package: Chromium and MariaDB for tests, wrk for bench
+system: ## install what needs a system package: Chromium, MariaDB, nginx for tests, wrk for bench
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium mariadb-server wrk
+	apt-get install -y -qq --no-install-recommends chromium curl mariadb-server nginx-light wrk
 
 clean: ## remove the virtual environment and the caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
