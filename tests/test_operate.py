@@ -1,0 +1,57 @@
+"""docs/operate.md names only what there is."""
+
+import re
+import subprocess
+
+import click
+from conftest import ROOT
+
+PAGE = (ROOT / "docs" / "operate.md").read_text()
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)([^)#]+)", PAGE):
+        assert (ROOT / "docs" / link).exists(), link
+
+
+def test_flask_commands_exist(app):
+    named = set(re.findall(r"flask ((?:model )?[a-z]+)", PAGE))
+    assert named >= {"smoke", "model rollback", "model pin", "model unpin", "model reload"}
+    for words in named:
+        command = app.cli
+        for word in words.split():
+            command = command.get_command(click.Context(command), word)
+            assert command, words
+
+
+def test_scripts_take_the_words_that_the_page_gives_them():
+    usage = subprocess.run(
+        [ROOT / "deploy/box.sh"], capture_output=True, text=True, check=False
+    ).stderr
+    words = set(re.findall(r"`deploy/box\.sh ([a-z]+)", PAGE))
+    assert (
+        words
+        == {"deploy", "rollback", "status", "logs"}
+        == set(re.findall(r"box\.sh ([a-z]+)", usage))
+    )
+    for script in re.findall(r"deploy/[a-z/]+\.sh", PAGE):
+        assert (ROOT / script).exists(), script
+
+
+def test_paths_are_those_of_the_script_and_the_proxy():
+    script = (ROOT / "deploy/box.sh").read_text()
+    proxy = (ROOT / "deploy/nginx/slipway.conf").read_text()
+    for path in ("/etc/slipway/env", "/etc/slipway/box", "slipway-cache", "SLIPWAY_BOX_MEMORY"):
+        assert path in PAGE
+        assert path in script
+    assert "/var/log/nginx/slipway.log" in proxy
+
+
+def test_smoke_table_has_the_lines_that_are_printed(service):
+    from slipway.smoke import smoke
+
+    shown = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
+    printed = smoke(service)[0].splitlines()
+    assert [line.split()[:2] for line in shown[1:-1]] == [
+        line.split()[:2] for line in printed[1:-1]
+    ]
