@@ -22,6 +22,32 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
+class PromotionRules:
+    """When ``flask retrain`` lets a new model take over; ``docs/retraining.md`` gives the reasons.
+
+    Attributes
+    ----------
+    log_loss_margin, calibration_margin : float
+        How much more log loss and calibration error than the model in production still count as
+        not worse. The upper end of the one-sided interval of the difference must lie below.
+    level : float
+        Of that interval.
+    resamples, seed : int
+        Of the bootstrap that gives it.
+    min_rows, min_groups : int
+        The fewest rows held out, and groups of them, that can tell two models apart.
+    """
+
+    log_loss_margin: float = 0.002
+    calibration_margin: float = 0.005
+    level: float = 0.95
+    resamples: int = 1_000
+    seed: int = 2013
+    min_rows: int = 300
+    min_groups: int = 30
+
+
+@dataclass(frozen=True)
 class Problem:
     """One prediction problem.
 
@@ -72,6 +98,8 @@ class Problem:
         The share of gaps in one column from which on they are not.
     min_class_rows : int
         The fewest rows of each class that can be learned from.
+    promotion : PromotionRules
+        When a new model may take the place of the one in production.
     """
 
     name: str
@@ -95,6 +123,7 @@ class Problem:
     max_quarantined: float = 0.01
     max_missing: float = 0.5
     min_class_rows: int = 30
+    promotion: PromotionRules = PromotionRules()
 
     @property
     def other_columns(self) -> tuple[str, ...]:

@@ -48,8 +48,8 @@ def push(path: Path | None, url: str | None, alias: str | None, who: str | None)
 
     PATH is the pickle; the default is the served one.
     """
-    with _one_line():
-        registry, who = _open(url), _who(who)
+    with one_line():
+        registry, who = registry_at(url), mover(who)
         before = {each.version for each in registry.versions()}
         version = registry.push(path or _settings().model, who=who)
         click.echo(f"{version} {'is there already' if version in before else 'pushed'}")
@@ -62,8 +62,8 @@ def push(path: Path | None, url: str | None, alias: str | None, who: str | None)
 @as_json_option
 def list_(url: str | None, as_json: bool) -> None:
     """List the versions, the newest first."""
-    with _one_line():
-        registry = _open(url)
+    with one_line():
+        registry = registry_at(url)
         versions, aliases = registry.versions(), registry.aliases()
     if as_json:
         stored = [
@@ -84,8 +84,8 @@ def list_(url: str | None, as_json: bool) -> None:
 @click.option("--output", type=FOLDER, help="Where to put it.  [default: data/models]")
 def pull(version: str, url: str | None, output: Path | None) -> None:
     """Copy a version from the registry; VERSION may be an alias, as @production."""
-    with _one_line():
-        registry = _open(url)
+    with one_line():
+        registry = registry_at(url)
         folder = output or Path(current_app.root_path) / "data" / "models"
         path = registry.fetch(registry.resolve(version), folder)
     click.echo(f"{path}")
@@ -112,8 +112,8 @@ def promote(
 
     VERSION may be another alias, as @candidate.
     """
-    with _one_line():
-        registry = _open(url)
+    with one_line():
+        registry = registry_at(url)
         version = registry.resolve(version)
         before = registry.alias(alias)
         _check(registry, version, pickle)
@@ -122,7 +122,7 @@ def promote(
             return
         # What it stood for before the check, because the check can take a while.
         now = expected or (before.version if before else None)
-        _tell(registry.move(alias, version, who=_who(who), why=why, expected=now))
+        _tell(registry.move(alias, version, who=mover(who), why=why, expected=now))
 
 
 @model.command()
@@ -133,11 +133,11 @@ def promote(
 @who_option
 def rollback(url: str | None, alias: str, to: str | None, why: str, who: str | None) -> None:
     """Let an alias stand for an earlier version; twice goes further back."""
-    with _one_line():
-        registry = _open(url)
+    with one_line():
+        registry = registry_at(url)
         target = registry.rollback_target(alias, to)
         _check(registry, target, pickle=False)
-        _tell(registry.rollback(alias, target, who=_who(who), why=why))
+        _tell(registry.rollback(alias, target, who=mover(who), why=why))
 
 
 @model.command()
@@ -146,8 +146,8 @@ def rollback(url: str | None, alias: str, to: str | None, why: str, who: str | N
 @as_json_option
 def history(url: str | None, alias: str, as_json: bool) -> None:
     """Print who moved an alias, when, from where to where, and why; the last move first."""
-    with _one_line():
-        moves = _open(url).history(alias)[::-1]
+    with one_line():
+        moves = registry_at(url).history(alias)[::-1]
     if as_json:
         click.echo(_json(msgspec.to_builtins(moves)), nl=False)
         return
@@ -181,8 +181,8 @@ def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> N
         _verify_served(pickle)
         return
     wrong = 0
-    with _one_line():
-        registry = _open(url)
+    with one_line():
+        registry = registry_at(url)
         names = _every(registry) if every else [registry.resolve(version or "")]
     for name in names:
         try:
@@ -197,7 +197,7 @@ def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> N
 
 def _verify_served(pickle: bool) -> None:
     settings = _settings()
-    with _one_line():
+    with one_line():
         checks = verify_served(settings, need_pickle=pickle)
     meant = settings.reference or settings.model.name
     click.echo(page({f"{meant} is right": table(checks)}), nl=False)
@@ -208,15 +208,15 @@ def _verify_served(pickle: bool) -> None:
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="How many stay.")
 def prune(url: str | None, keep: int) -> None:
     """Remove all versions but the newest, and but those that an alias needs."""
-    with _one_line():
-        gone = _open(url).prune(keep)
+    with one_line():
+        gone = registry_at(url).prune(keep)
     for version in gone:
         click.echo(f"{version} removed")
     click.echo(f"{len(gone)} removed")
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Turn an error into one line and an exit status."""
     try:
         yield
@@ -234,14 +234,15 @@ def _url(url: str | None) -> str:
     return url or str(Path(current_app.root_path) / "models")
 
 
-def _open(url: str | None) -> Registry:
+def registry_at(url: str | None) -> Registry:
+    """Open the registry that a command speaks of; by default the project's own."""
     # What speaks to buckets is loaded by the commands that need it only.
     from slipway.registry import open_registry
 
     return open_registry(_url(url))
 
 
-def _who(who: str | None) -> str:
+def mover(who: str | None) -> str:
     """Name the one who does it; a process can be of a user without a name."""
     try:
         return who or getpass.getuser()

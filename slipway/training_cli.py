@@ -35,15 +35,34 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-@click.command
-@click.option(
+source_option = click.option(
     "--source",
     envvar="SLIPWAY_SOURCE",
     help="Where the tables are: a folder, or the URL of a bucket, a database, MongoDB, Hive or "
     "Spark; a password comes from the environment, as ${NAME}.  [default: the problem's own]",
 )
-@click.option("--rows", type=FOLDER, help="Where to keep them.  [default: data/ and the problem]")
-@click.option("--since", help="Read anew from this watermark on; 'last' for where it ended.")
+rows_option = click.option(
+    "--rows", type=FOLDER, help="Where to keep them.  [default: data/ and the problem]"
+)
+since_option = click.option(
+    "--since", help="Read anew from this watermark on; 'last' for where it ended."
+)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "memory", "chunks", "spark"]),
+    default="auto",
+    show_default=True,
+    help="What fits it; spark uses the master that SLIPWAY_SPARK names.",
+)
+memory_option = click.option(
+    "--memory", type=Size(), help="How much to use, as 1GiB.  [default: what is free]"
+)
+
+
+@click.command
+@source_option
+@rows_option
+@since_option
 @with_appcontext
 def etl(source: str | None, rows: Path | None, since: str | None) -> None:
     """Run the problem's query on a source, check its rows, and keep them as Parquet files."""
@@ -65,13 +84,7 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
 
 @click.command
 @click.option("--rows", type=FOLDER, help="What `flask etl` kept.  [default: read them now]")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "memory", "chunks", "spark"]),
-    default="auto",
-    show_default=True,
-    help="What fits it; spark uses the master that SLIPWAY_SPARK names.",
-)
+@engine_option
 @click.option(
     "--estimator",
     type=click.Choice(["logistic", "xgboost"]),
@@ -79,7 +92,7 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
     show_default=True,
     help="The problem's own pipeline, or XGBoost's trees.",
 )
-@click.option("--memory", type=Size(), help="How much to use, as 1GiB.  [default: what is free]")
+@memory_option
 @click.option(
     "--combine",
     type=click.Choice(["passes", "average"]),
@@ -104,7 +117,7 @@ def train(rows: Path | None, output: Path | None, engine: str, **wanted: Any) ->
         engine=None if engine == "auto" else cast(Any, engine),
         spark=os.environ.get("SLIPWAY_SPARK", Plan.spark),
         command=_command(),
-        commit=_commit(),
+        commit=commit(),
         **wanted,
     )
     try:
@@ -158,7 +171,7 @@ def _command() -> str:
     return " ".join(["flask", "train", *words])
 
 
-def _commit() -> str:
+def commit() -> str:
     """Give the git commit of the code, with a plus where files were changed since."""
     git = ["git", "-C", current_app.root_path]
     try:

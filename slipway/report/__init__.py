@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway.manifest import Manifest
+from slipway.promotion import Promotion
 from slipway.report.files import TEMPLATES, read_report, report_path
 
 __all__ = ["TEMPLATES", "read_report", "report_path", "write_report"]
 
 
-def write_report(manifest: Manifest, model: Path, previous: Manifest | None = None) -> Path:
+def write_report(
+    manifest: Manifest,
+    model: Path,
+    previous: Manifest | None = None,
+    promotion: Promotion | None = None,
+) -> Path:
     """Write the report of a version beside its pickle.
 
     Parameters
@@ -20,6 +26,8 @@ def write_report(manifest: Manifest, model: Path, previous: Manifest | None = No
         The pickle, beside which the covariance stands too.
     previous : Manifest, optional
         The version in production before, to compare with.
+    promotion : Promotion, optional
+        How it was held against that version, on the same rows.
 
     Returns
     -------
@@ -30,7 +38,7 @@ def write_report(manifest: Manifest, model: Path, previous: Manifest | None = No
 
     path = report_path(model)
     draft = path.with_name(f"{path.name}.part")
-    draft.write_text(report_text(manifest, model, previous), encoding="utf-8")
+    draft.write_text(report_text(manifest, model, previous, promotion), encoding="utf-8")
     # A service that reads it at this moment gets the old one or the new one.
     draft.replace(path)
     return path

@@ -11,13 +11,19 @@ from markupsafe import Markup
 
 from slipway import charts, learningplots
 from slipway.manifest import Manifest
+from slipway.promotion import Promotion
 from slipway.report.contents import compared, counts, evaluated, label_rule, read_uncertainty
 from slipway.report.files import TEMPLATES
 from slipway.terms import score_unit, sum_cards
 from slipway.words import FILTERS
 
 
-def report_text(manifest: Manifest, model: Path, previous: Manifest | None = None) -> str:
+def report_text(
+    manifest: Manifest,
+    model: Path,
+    previous: Manifest | None = None,
+    promotion: Promotion | None = None,
+) -> str:
     """Write the report of a version as HTML; see ``slipway.report.write_report``.
 
     It asks for nothing from outside: styles and drawings are part of it, and its own policy
@@ -37,6 +43,7 @@ def report_text(manifest: Manifest, model: Path, previous: Manifest | None = Non
             label_rule=label_rule(manifest),
             evaluated=evaluated(manifest, previous),
             compared=compared(manifest, previous),
+            promotion=promotion,
             sums=sum_cards(manifest, uncertainty),
             unit=score_unit(manifest),
             no_intervals=no_intervals,

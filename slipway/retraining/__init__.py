@@ -1,0 +1,1 @@
+"""A new model against the one in production: rows, training, evidence, promotion."""
