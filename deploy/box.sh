@@ -128,6 +128,7 @@ undo() {
     if [[ -n ${NEW:-} ]]; then
         if [[ -e $STATE/live-$NEW ]]; then
             if [[ -n $OLD ]]; then switch "$NEW" "$OLD"; else rm "$STATE/live-$NEW"; fi
+            drain "$NEW"
         fi
         say "the last lines of the new container's log:"
         docker logs --tail 20 "slipway-$NEW" 2>&1 | sed 's/^/    /' || true

@@ -148,6 +148,22 @@ def test_deploy_of_a_wrong_image_leaves_the_old_one_serving(serving, versions):
     assert serving.deployed() == journal
 
 
+def test_deploy_that_is_wrong_only_when_it_serves_is_taken_back(serving, versions, tmp_path):
+    answers, names = versions
+    before, journal = version_of(serving), serving.deployed()
+    # It finds the service wrong by the address that all use, and right by any other.
+    script = tmp_path / "smoke.py"
+    script.write_text(f"import sys\nsys.exit('{serving.port['8000']}' in sys.argv[-1])\n")
+    with clients(serving.base) as told:
+        output = serving.run("deploy", "slipway:d", status=1, SLIPWAY_BOX_SMOKE=str(script))
+        until(lambda: told[-1].version == before, 20)
+    assert "serves, as before" in output
+    answers.require_right(told)
+    assert {each.version for each in told} == {before, names["d"]}
+    assert (version_of(serving), serving.deployed()) == (before, journal)
+    assert len(serving.live()) == len(serving.containers()) == 1
+
+
 def test_deploy_that_is_ended_halfway_leaves_the_old_one_serving(serving, versions):
     version = version_of(serving)
     serving.publish("slipway:slow", app="spoiled:never_ready")
