@@ -12,7 +12,7 @@ main() {
     elif [[ -n $missing ]]; then
         tell "AWS" "**it cannot work**" "missing: $missing"
     else
-        tell "AWS" "yes" "by $(credentials)$(address)"
+        tell "AWS" "yes" "by $(credentials), $(machine)$(address)"
     fi
     if [[ ${DEPLOY_TO_HEROKU:-} == true ]]; then
         tell "Heroku" "yes" "deploy/heroku.sh says what is missing, if anything is"
@@ -27,19 +27,24 @@ main() {
 }
 
 for_aws() {
-    local name missing=()
+    local name told missing=()
     for name in AWS_REGION AWS_ECR_LOGIN_URI ECR_REPOSITORY_NAME; do
         if [[ -z ${!name:-} ]]; then missing+=("$name"); fi
     done
-    if [[ -z ${AWS_ROLE_ARN:-} && ${AWS_KEYS:-} != true ]]; then
+    # AWS is asked to run the deployment on the machine by the role alone.
+    if [[ -z ${AWS_ROLE_ARN:-} && (${AWS_KEYS:-} != true || -n ${BOX_ID:-}) ]]; then
         missing+=("AWS_ROLE_ARN")
     fi
-    local IFS=,
-    echo "${missing[*]}"
+    printf -v told '%s, ' "${missing[@]}"
+    echo "${told%, }"
 }
 
 credentials() {
     if [[ -n ${AWS_ROLE_ARN:-} ]]; then echo "a role"; else echo "an IAM user's keys (legacy)"; fi
+}
+
+machine() {
+    if [[ -n ${BOX_ID:-} ]]; then echo "without a runner, on $BOX_ID"; else echo "on the self-hosted runner"; fi
 }
 
 address() {

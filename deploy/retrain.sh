@@ -4,16 +4,17 @@
 set -uo pipefail
 
 KEPT=3
+LOG=$(mktemp)
+trap 'rm "$LOG"' EXIT
 
-.venv/bin/flask --app app retrain 2>&1 | tee retrain.log
+.venv/bin/flask --app app retrain 2>&1 | tee "$LOG"
 status=${PIPESTATUS[0]}
 {
     echo "### Retraining ended with status $status"
     printf '\n```\n'
-    tail -n 60 retrain.log
+    tail -n 60 "$LOG"
     echo '```'
 } >>"${GITHUB_STEP_SUMMARY:-/dev/null}"
-rm retrain.log
 if [[ $status == "$KEPT" ]]; then
     echo "::warning::The new model stays candidate; production is what it was. The summary says why."
     exit 0
