@@ -1,164 +1,75 @@
-"""A machine as deploy/box.sh finds it: a real nginx, real services, a Docker that is played."""
+"""A box of AWS on this machine: its user data run as root, on folders of its own.
+
+``/etc`` is a copy; what else is written to are empty folders, and the network is the box's alone.
+Everything ends with the run. nginx is the real one; in place of what a test cannot have are
+programs that write down how they were called: apt-get, systemctl, curl, docker.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
-import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-from clients import asked
-from conftest import ROOT, free_port
-from swapping import until
-
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-HERE = Path(__file__).parent
-MAIN = """
-user root;
-daemon off;
-worker_processes 2;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/slipway.conf;
-}}
+# What apt-get would install is here already or not needed; Docker brings its group.
+PROGRAMS = {
+    "apt-get": "getent group docker >/dev/null || groupadd --system docker",
+    "systemctl": '[[ $* != *nginx ]] || nginx -g "pid /run/nginx.pid;"',
+    "curl": '[[ $* != *github.com* ]] && exec /usr/bin/curl "$@"; cp "$PACKAGE" "${@: -2:1}"',
+    "docker": 'echo "docker $* as $(id -un) at $HOME"',
+    "hostname": "echo box",
+}
+SET_UP = """
+set -euo pipefail
+here=$1
+mount -t tmpfs tmpfs "$here"
+cp -a /etc "$here/etc"
+mount --bind "$here/etc" /etc
+rm -rf /etc/nginx/conf.d /etc/slipway
+mkdir -p /etc/nginx/conf.d
+for each in /root /home /run /var/lib /var/log /usr/local/sbin; do mount -t tmpfs tmpfs "$each"; done
+mkdir -p /var/lib/nginx /var/log/nginx
+python3 - <<'END'
+import fcntl, socket, struct
+up = struct.pack("16sh", b"lo", 0x41)
+fcntl.ioctl(socket.socket(), 0x8914, up)
+END
+cd /
+unset HOME
+export PATH=$2:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 """
-# The ports of deploy/nginx/slipway.conf, each of which is a free one here.
-PORTS = ("80", "443", "8000", "8001", "8002", "8011", "8012")
+TEAR_DOWN = '[[ ! -s /run/nginx.pid ]] || kill "$(cat /run/nginx.pid)"\n'
 
 
-class Box:
-    """One machine."""
+def run_on_box(
+    folder: Path, user_data: str, script: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Make a box, run a script on it, and give what that printed.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.docker, self.state = folder, folder / "docker", folder / "state"
-        for each in ("registry", "images", "containers"):
-            (self.docker / each).mkdir(parents=True)
-        self.state.mkdir()
-        self.port = {name: str(free_port()) for name in PORTS}
-        self.base = f"http://127.0.0.1:{self.port['80']}"
-        self.env = folder / "env"
-        self.env.write_text("")
-        self._write_docker()
-        self._write_nginx()
+    What the user data prints goes to ``user-data.log`` in the folder.
+    """
+    programs, place = folder / "programs", folder / "place"
+    place.mkdir(exist_ok=True)
+    write_programs(programs, PROGRAMS, folder / "calls")
+    (folder / "user-data").write_text(user_data)
+    made = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
+    words = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return subprocess.run(
+        [*words, "bash", "-c", SET_UP + made + script + "\n" + TEAR_DOWN, "box", place, programs],
+        env=environ | {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
-    def _write_docker(self) -> None:
-        path = self.folder / "bin" / "docker"
-        path.parent.mkdir()
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} -I {HERE / "fakedocker.py"} "$@"\n')
+
+def write_programs(folder: Path, programs: Mapping[str, str], calls: Path) -> None:
+    """Write programs that note their words in a file before they do what they do."""
+    folder.mkdir(exist_ok=True)
+    calls.touch()
+    calls.chmod(0o666)
+    for name, does in programs.items():
+        path = folder / name
+        path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{does}\n')
         path.chmod(0o755)
-
-    def _write_nginx(self) -> None:
-        conf = (ROOT / "deploy/nginx/slipway.conf").read_text()
-        conf = re.sub(
-            r"(?<![\d.])(80|443|80[01][012])\b", lambda m: self.port.get(m[1], m[1]), conf
-        )
-        for name, place in {
-            "/var/lib/slipway": self.state,
-            "/etc/slipway": self.folder,
-            "/var/log/nginx": self.folder,
-        }.items():
-            conf = conf.replace(name, str(place))
-        # What the script waits for at every deploy.
-        conf = conf.replace("keepalive_timeout 4s", "keepalive_timeout 200ms")
-        # The files that say what serves have their ports in their names.
-        (self.folder / "slipway.conf").write_text(conf)
-        (self.folder / "nginx.conf").write_text(MAIN.format(folder=self.folder))
-
-    @contextmanager
-    def proxy(self) -> Iterator[None]:
-        """Run nginx."""
-        assert NGINX, "there is no nginx; `make system` installs it"
-        process = subprocess.Popen(
-            [NGINX, "-c", f"{self.folder}/nginx.conf", "-p", f"{self.folder}"]
-        )
-        try:
-            until(lambda: process.poll() is not None or _listens(self.base), 20)
-            assert process.poll() is None, "nginx ended; see above"
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
-
-    def publish(
-        self, name: str, *, app: str = "app:app", ours: bool = True, **environ: str
-    ) -> None:
-        """Put an image into the registry."""
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        told = {"name": name, "id": f"sha256:{digest}", "revision": digest[:40], "app": app}
-        path = self.docker / "registry" / f"{name.replace('/', '_')}.json"
-        path.write_text(json.dumps({**told, "environ": environ, "ours": ours}))
-
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """Run the script; its output is one text."""
-        made = {
-            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-            "FAKE_DOCKER": str(self.docker),
-            "SLIPWAY_BOX": str(self.folder / "box"),
-            "SLIPWAY_BOX_STATE": str(self.state),
-            "SLIPWAY_BOX_ENV": str(self.env),
-            "SLIPWAY_BOX_PORTS": f"{self.port['8001']} {self.port['8002']}",
-            "SLIPWAY_BOX_DOORS": f"{self.port['8011']} {self.port['8012']}",
-            "SLIPWAY_BOX_FRONT": self.port["8000"],
-            **environ,
-        }
-        return subprocess.Popen(
-            [str(ROOT / "deploy/box.sh"), *words],
-            env=made,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    def run(self, *words: str, status: int = 0, **environ: str) -> str:
-        """Run the script to its end; what it said."""
-        process = self.start(*words, **environ)
-        said = process.communicate(timeout=120)[0]
-        assert process.returncode == status, said
-        return said
-
-    def calls(self) -> list[list[str]]:
-        return [json.loads(line) for line in (self.docker / "calls").read_text().splitlines()]
-
-    def containers(self) -> dict[str, dict[str, object]]:
-        paths = (self.docker / "containers").glob("*.json")
-        return {path.stem: json.loads(path.read_text()) for path in paths}
-
-    def images(self) -> set[str]:
-        paths = (self.docker / "images").glob("*.json")
-        return {json.loads(path.read_text())["name"] for path in paths}
-
-    def deployed(self) -> list[str]:
-        """The names of the images in the journal."""
-        return [line.split()[1] for line in (self.state / "deployed").read_text().splitlines()]
-
-    def live(self) -> list[str]:
-        return [path.name for path in self.state.glob("live-*")]
-
-    def clear(self) -> None:
-        """End whatever runs."""
-        for container in self.containers().values():
-            pid = int(str(container["pid"]))
-            if psutil.pid_exists(pid):
-                os.killpg(pid, signal.SIGKILL)
-
-
-def _listens(base: str) -> bool:
-    try:
-        return asked(base, "GET", "/livez")[0] > 0
-    except OSError:
-        return False
