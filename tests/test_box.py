@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxes import Box
 from clients import JSON, asked, port_of
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from deploybox import Box
 from smallversions import save_version
 from swapping import Versions, clients, got, until
 
