@@ -1,9 +1,13 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format train bench lock system clean
+.PHONY: help run test check format train bench image lock system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
+# What builds an image, for instance `buildah build --format docker`, and what else it is told.
+BUILDER ?= docker build
+IMAGE_ARGUMENTS ?=
+GIT_SHA ?= $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null)
 # Many tests wait, so that three keep two cores busy.
 TEST_PROCESSES ?= 3
 VENV := .venv
@@ -38,15 +42,19 @@ train: $(VENV)/run ## train the model again: writes model.pkl and model.json
 bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make system)
 	$(BIN)/python -m benchmarks
 
+image: ## build the container image slipway (docs/image.md)
+	$(BUILDER) --build-arg GIT_SHA=$(GIT_SHA) $(IMAGE_ARGUMENTS) --tag slipway .
+
 lock: $(VENV)/dev ## pin the requirements again
 	$(LOCK) --upgrade --extra train --output-file requirements.txt
 	$(LOCK) --constraint requirements.txt --output-file requirements-web.txt
 	$(LOCK) --constraint requirements.txt --extra train --extra spark --extra dev --extra bench \
 		--output-file requirements-dev.txt
 
-system: ## install what needs a system package: Chromium, MariaDB, nginx for tests, wrk for bench
+system: ## install what needs a system package: Chromium, buildah and servers for tests, wrk for bench
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium curl mariadb-server nginx-light wrk
+	apt-get install -y -qq --no-install-recommends \
+		buildah chromium curl debootstrap mariadb-server nginx-light wrk
 
 clean: ## remove the virtual environment and the caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

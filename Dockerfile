@@ -1,0 +1,54 @@
+# docs/image.md says how it is built and run. To have the same base tomorrow, give it with its
+# digest: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+# A compiler for gunicorn_h1c, of which no wheel is published.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+# requirements.txt makes the image that opens pickles and trains.
+ARG REQUIREMENTS=requirements-web.txt
+WORKDIR /app
+COPY ${REQUIREMENTS} /build/
+# The secrets are for those who have an index of their own; they are in no layer.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=certificates \
+    python3 -m venv /opt/slipway \
+    && /opt/slipway/bin/pip install --no-compile --require-hashes -r /build/${REQUIREMENTS} \
+    && /opt/slipway/bin/pip uninstall --yes pip setuptools
+# Flasgger's own copies of Swagger UI are old, and no page of ours asks for them; the tests of
+# libraries are a ninth of the image that trains.
+RUN rm -r /opt/slipway/lib/python*/site-packages/flasgger/ui[23]/static \
+    && find /opt/slipway/lib -type d -name tests -prune -exec rm -r {} +
+COPY . .
+# Byte code is made here, because the service may not write it. It goes by its content, so that
+# a builder that sets all dates alike does not spoil it.
+RUN rm requirements*.txt \
+    && chmod -R a+rX . \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/slipway/lib /app
+
+FROM ${BASE}
+# Any user may write to the cache: some platforms choose the user themselves.
+RUN groupadd --gid 10001 slipway \
+    && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /nonexistent slipway \
+    && install --directory --mode 1777 /var/cache/slipway
+ENV PATH=/opt/slipway/bin:$PATH \
+    PORT=8000 \
+    SLIPWAY_CACHE=/var/cache/slipway
+WORKDIR /app
+COPY --from=build /opt/slipway /opt/slipway
+COPY --from=build /app /app
+USER 10001
+EXPOSE ${PORT}
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["python", "-c", \
+    "import os, urllib.request as r; e = os.environ; r.urlopen('http://127.0.0.1:' + e['PORT'] + e.get('SCRIPT_NAME', '') + '/readyz', timeout=4)"]
+# What the Procfile says: Gunicorn takes the address from PORT, and four workers or
+# WEB_CONCURRENCY from gunicorn.conf.py. It is process 1 itself, so that it gets SIGTERM.
+CMD ["gunicorn", "app:app"]
+ARG GIT_SHA=
+LABEL org.opencontainers.image.title="Slipway" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.revision="${GIT_SHA}"
