@@ -206,6 +206,14 @@ def test_secrets_have_the_names_of_the_page_and_all_is_told_there():
 # What is named is there
 
 
+def test_build_arguments_are_those_of_the_dockerfile():
+    (build,) = (step for *_, step in STEPS if "build-push-action" in step.get("uses", ""))
+    given = set(re.findall(r"^(\w+)=", build["with"]["build-args"], re.MULTILINE))
+    known = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert given == {"GIT_SHA", "REQUIREMENTS"}
+    assert given < known
+
+
 def test_scripts_of_steps_are_there_and_can_be_run():
     runs = "\n".join(step.get("run", "") for *_, step in STEPS)
     scripts = set(re.findall(r"(?:deploy|\.ci)/[\w./-]+", runs))
