@@ -8,13 +8,14 @@ programs that write down how they were called: apt-get, systemctl, curl, docker.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 # What apt-get would install is here already or not needed; Docker brings its group.
 PROGRAMS = {
     "apt-get": "getent group docker >/dev/null || groupadd --system docker",
-    "systemctl": '[[ $* != *nginx ]] || nginx -g "pid /run/nginx.pid;"',
+    "systemctl": "[[ $* != *nginx ]] || nginx",
     "curl": '[[ $* != *github.com* ]] && exec /usr/bin/curl "$@"; cp "$PACKAGE" "${@: -2:1}"',
     "docker": 'echo "docker $* as $(id -un) at $HOME"',
     "hostname": "echo box",
@@ -22,23 +23,21 @@ PROGRAMS = {
 SET_UP = """
 set -euo pipefail
 here=$1
+"$3" -c 'import fcntl, socket, struct
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41))  # SIOCSIFFLAGS: up'
 mount -t tmpfs tmpfs "$here"
 cp -a /etc "$here/etc"
 mount --bind "$here/etc" /etc
 rm -rf /etc/nginx/conf.d /etc/slipway
 mkdir -p /etc/nginx/conf.d
-for each in /root /home /run /var/lib /var/log /usr/local/sbin; do mount -t tmpfs tmpfs "$each"; done
+for each in /root /home /run /var/lib /var/log /usr/local/sbin; do
+    mount -t tmpfs tmpfs "$each"
+done
 mkdir -p /var/lib/nginx /var/log/nginx
-python3 - <<'END'
-import fcntl, socket, struct
-up = struct.pack("16sh", b"lo", 0x41)
-fcntl.ioctl(socket.socket(), 0x8914, up)
-END
 cd /
 unset HOME
 export PATH=$2:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 """
-TEAR_DOWN = '[[ ! -s /run/nginx.pid ]] || kill "$(cat /run/nginx.pid)"\n'
 
 
 def run_on_box(
@@ -54,8 +53,9 @@ def run_on_box(
     (folder / "user-data").write_text(user_data)
     made = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
     words = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    words += ["bash", "-c", SET_UP + made + script, "box"]
     return subprocess.run(
-        [*words, "bash", "-c", SET_UP + made + script + "\n" + TEAR_DOWN, "box", place, programs],
+        [*words, place, programs, sys.executable],
         env=environ | {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
         text=True,

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Run deploy/box.sh on a box of AWS by Run Command: no runner there, no SSH, no open port.
+#
+#   deploy/aws/remote.sh BOX deploy IMAGE     BOX is the stack's output BoxId, i-…
+#   deploy/aws/remote.sh BOX rollback [IMAGE]
+#   deploy/aws/remote.sh BOX status
+#
+# The credentials are those of GitHub's role, in a stack with RunCommand=true, or your own. What
+# the box says is printed, and its status is the status.
+set -euo pipefail
+
+if (($# < 2)); then sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; fi
+BOX=$1
+shift
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+SECONDS_AT_MOST=1800
+
+# The scripts of this commit go along, so that the box needs no copy of the repository.
+words() {
+    local files command
+    files=$(tar --create --gzip --directory "$ROOT" deploy/box.sh slipway/smoke.py | base64 --wrap 0)
+    printf -v command ' %q' "$@"
+    jq --null-input --compact-output --arg files "$files" --arg command "$command" \
+        --arg seconds "$SECONDS_AT_MOST" '{executionTimeout: [$seconds], commands: [
+            "set -e",
+            "cd /",
+            "place=/home/runner/by-run-command",
+            "install --directory --owner runner --group runner $place",
+            "echo \($files) | base64 --decode | tar --extract --gzip --directory $place --no-same-owner",
+            "exec runuser --user runner -- env HOME=/home/runner $place/deploy/box.sh\($command)"]}'
+}
+
+ask() { aws ssm get-command-invocation --command-id "$ID" --instance-id "$BOX" --output json; }
+
+ID=$(aws ssm send-command --document-name AWS-RunShellScript --instance-ids "$BOX" \
+    --comment "deploy/box.sh $1" --parameters "$(words "$@")" --query Command.CommandId --output text)
+until ((SECONDS > SECONDS_AT_MOST)); do
+    sleep 2
+    # For a moment after the command AWS knows nothing of it.
+    told=$(ask 2>/dev/null) || continue
+    case $(jq --raw-output .Status <<<"$told") in
+        Pending | InProgress | Delayed | Cancelling) continue ;;
+    esac
+    jq --raw-output '.StandardOutputContent, .StandardErrorContent | select(. != "")' <<<"$told"
+    exit "$(jq '.ResponseCode | if . < 0 then 1 else . end' <<<"$told")"
+done
+echo "no answer by $BOX after $SECONDS_AT_MOST s" >&2
+exit 1

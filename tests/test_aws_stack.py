@@ -1,0 +1,187 @@
+"""The template of the AWS stack, as it is written: linted, and nobody may more than they need."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from stacks import TEMPLATE, properties, resources, template, user_data
+
+POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User")
+# What AWS knows no resource in; its reference of actions says so of each.
+WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "ssm:GetCommandInvocation"}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements():
+    """Give every statement of a policy, with the resource that it is of."""
+    for name, resource in resources().items():
+        if resource["Type"] in POLICIES:
+            told = resource.get("Properties", {})
+            documents = [told.get("PolicyDocument")]
+            documents += [each["PolicyDocument"] for each in told.get("Policies", ())]
+            for document in filter(None, documents):
+                for statement in document["Statement"]:
+                    yield name, statement
+
+
+def allowed(name):
+    """Give what a resource's own policies allow: the actions of each resource."""
+    return {
+        action: json.dumps(statement["Resource"])
+        for whose, statement in statements()
+        if whose == name and statement["Effect"] == "Allow"
+        for action in listed(statement["Action"])
+    }
+
+
+def test_template_passes_the_linter():
+    words = [Path(sys.executable).with_name("cfn-lint"), TEMPLATE]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_template_fits_where_it_is_sent():
+    """What is larger must be in a bucket first, of which there is none yet."""
+    assert TEMPLATE.stat().st_size < 51_200
+    assert len(user_data()) < 16_384
+
+
+def test_policies_name_actions_one_by_one():
+    found = list(statements())
+    assert {name for name, _ in found} == {"Delivery", "RunOnBox", "BoxPolicy"}
+    for name, statement in found:
+        for action in listed(statement["Action"]):
+            assert re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action), (name, action)
+    assert "FullAccess" not in TEMPLATE.read_text(encoding="utf-8")
+
+
+def test_policies_name_every_resource_where_aws_knows_one():
+    for name, statement in statements():
+        if statement["Effect"] == "Allow" and "*" in listed(statement["Resource"]):
+            assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE, name
+
+
+def test_box_reads_models_and_pulls_images_and_no_more():
+    assert set(allowed("BoxPolicy")) == {
+        "ecr:GetAuthorizationToken",
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+        "s3:ListBucket",
+        "s3:GetObject",
+    }
+    assert allowed("BoxPolicy")["s3:GetObject"] == '{"Fn::Sub": "${Bucket.Arn}/models/*"}'
+    assert "Images" in allowed("BoxPolicy")["ecr:BatchGetImage"]
+    (managed,) = properties("BoxRole")["ManagedPolicyArns"]
+    assert managed["Fn::Sub"].endswith(":iam::aws:policy/AmazonSSMManagedInstanceCore")
+    denied = [each for name, each in statements() if each["Effect"] == "Deny"]
+    assert [each["Action"] for each in denied] == [["ssm:GetParameter", "ssm:GetParameters"]]
+
+
+def test_delivery_deletes_nothing_and_touches_no_machine():
+    actions = set(allowed("Delivery"))
+    assert {"ecr:PutImage", "s3:PutObject", "s3:GetObject"} <= actions
+    assert not any("Delete" in action or action.startswith(("ec2", "iam")) for action in actions)
+
+
+def test_github_is_trusted_by_audience_and_subject():
+    document = properties("GitHubRole")["AssumeRolePolicyDocument"]
+    (statement,) = document["Statement"]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert set(statement["Condition"]) == {"StringEquals"}
+    told = statement["Condition"]["StringEquals"]
+    assert told.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
+    subjects = [each["Fn::Sub"][0] for each in told.popitem()[1]]
+    assert subjects == ["repo:${Whose}:ref:refs/heads/main", "repo:${Whose}:environment:production"]
+    assert not told
+
+
+def test_bucket_is_private_encrypted_versioned_and_kept():
+    bucket = resources()["Bucket"]
+    told = bucket["Properties"]
+    assert set(told["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(told["PublicAccessBlockConfiguration"]) == 4
+    assert told["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = told["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert told["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    (statement,) = properties("BucketPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_images_are_immutable_and_scanned():
+    told = properties("Images")
+    assert told["ImageTagMutability"] == "IMMUTABLE"
+    assert told["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    text = told["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
+    rules = json.loads(text.replace("${KeepImages}", "10"))["rules"]
+    assert [rule["selection"]["tagStatus"] for rule in rules] == ["untagged", "tagged"]
+    assert rules[1]["selection"]["countNumber"] == 10
+
+
+def test_box_is_closed_but_for_http():
+    doors = properties("BoxDoors")["SecurityGroupIngress"]
+    assert [(door["FromPort"], door["ToPort"]) for door in doors] == [(80, 80), (443, 443)]
+    ssh = resources()["BoxSsh"]
+    assert ssh["Condition"] == "HasSsh"
+    assert ssh["Properties"]["CidrIp"] == {"Ref": "SshFrom"}
+    assert template()["Parameters"]["SshFrom"]["Default"] == ""
+
+
+@pytest.mark.parametrize(
+    ("addresses", "right"),
+    [
+        ("", True),
+        ("203.0.113.7/32", True),
+        ("203.0.0.0/16", True),
+        ("0.0.0.0/0", False),
+        ("10.0.0.0/8", False),
+        ("203.0.113.7", False),
+        ("0.0.0.0/0\n203.0.113.7/32", False),
+    ],
+)
+def test_ssh_is_never_open_to_all(addresses, right):
+    pattern = template()["Parameters"]["SshFrom"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, addresses)) is right
+
+
+def test_box_has_a_small_encrypted_disk_and_asks_for_tokens():
+    told = properties("Box")
+    (disk,) = told["BlockDeviceMappings"]
+    assert disk["Ebs"]["VolumeSize"] == 16
+    assert disk["Ebs"]["Encrypted"] is True
+    assert disk["DeviceName"] == "/dev/sda1"
+    metadata = properties("BoxTemplate")["LaunchTemplateData"]["MetadataOptions"]
+    assert metadata["HttpTokens"] == "required"
+    assert metadata["HttpPutResponseHopLimit"] == 2
+    assert "ImageId" not in told
+    assert template()["Parameters"]["InstanceType"]["Default"] == "t3.small"
+
+
+def test_parameters_hold_no_secret_and_outputs_no_key():
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert "AWS::IAM::AccessKey" not in text
+    assert not re.search(r"SIGNING_KEY|PASSWORD|RunnerToken", text)
+
+
+def test_user_is_made_only_when_asked_for():
+    assert template()["Parameters"]["CreateDeployUser"]["Default"] == "false"
+    assert resources()["DeployUser"] == {"Type": "AWS::IAM::User", "Condition": "MakesUser"}
+    assert template()["Parameters"]["RunCommand"]["Default"] == "false"
+    assert resources()["RunOnBox"]["Condition"] == "HasRunCommand"
+
+
+def test_proxy_of_the_box_is_that_of_the_repository():
+    """The template must stand alone, so that the file is in it a second time, word for word."""
+    ours = (ROOT / "deploy" / "nginx" / "slipway.conf").read_text(encoding="utf-8")
+    start = "cat >/etc/nginx/conf.d/slipway.conf <<'END'\n"
+    assert user_data().split(start)[1].split("\nEND\n")[0] + "\n" == ours
