@@ -12,12 +12,9 @@ RUN apt-get update \
 ARG REQUIREMENTS=requirements-web.txt
 WORKDIR /app
 COPY ${REQUIREMENTS} /build/
-# The secrets are for those who have an index of their own; they are in no layer.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=secret,id=pip,target=/etc/pip.conf \
-    --mount=type=secret,id=certificates \
-    python3 -m venv /opt/slipway \
-    && /opt/slipway/bin/pip install --no-compile --require-hashes -r /build/${REQUIREMENTS} \
+# No --mount, which the builders of some platforms do not know, Heroku's among them.
+RUN python3 -m venv /opt/slipway \
+    && /opt/slipway/bin/pip install --no-cache-dir --no-compile --require-hashes -r /build/${REQUIREMENTS} \
     && /opt/slipway/bin/pip uninstall --yes pip setuptools
 # Flasgger's own copies of Swagger UI are old, and no page of ours asks for them; the tests of
 # libraries are a ninth of the image that trains.

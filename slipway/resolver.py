@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from slipway.asking import Question, ask
 from slipway.cache import Cache, Standing
 from slipway.config import Reference, Settings
@@ -44,12 +46,16 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
         with suppress(ModelError):
             if version:
                 return load_version(settings, cache, version)
-    if may_ask:
-        try:
-            return _asked(settings, cache, settings.reference)
-        except ModelError as error:
-            problem = error.message
-    return _last_good(settings, cache, problem)
+    if not may_ask:
+        return _last_good(settings, cache, problem)
+    try:
+        return _asked(settings, cache, settings.reference)
+    except ModelError as error:
+        live = _last_good(settings, cache, error.message)
+        _log.error("the last good version, %s, serves: %s", live.version, error.message)
+        standing = cache.read() or Standing("")
+        _remember(cache, replace(standing, version=live.version, problem=error.message))
+        return live
 
 
 def question(
@@ -113,12 +119,9 @@ def _last_good(settings: Settings, cache: Cache, problem: str) -> Live:
     if standing is None or not standing.version:
         raise ModelError(problem)
     try:
-        live = load_version(settings, cache, standing.version)
+        return load_version(settings, cache, standing.version)
     except SlipwayError as error:
         raise ModelError(f"{problem}; nor can the last good version serve: {error}") from error
-    _log.error("the last good version, %s, serves: %s", live.version, problem)
-    _remember(cache, Standing(live.version, problem, standing.asked, standing.number))
-    return live
 
 
 def _remember(cache: Cache, standing: Standing) -> None:

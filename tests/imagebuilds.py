@@ -1,7 +1,7 @@
 """Images that buildah builds on a base of Debian, without a container engine or its registry.
 
-A test module takes the fixtures with ``pytest_plugins = ["imagebuilds"]``. All of it is kept in
-``.cache/image``: the base, so that it is made once, and what pip has downloaded.
+A test module takes the fixtures with ``pytest_plugins = ["imagebuilds"]``. The base is kept in
+``.cache/image``, so that it is made once.
 """
 
 from __future__ import annotations
@@ -103,7 +103,6 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     environ = os.environ | {
         "BUILDAH_ISOLATION": "chroot",
         "CONTAINERS_STORAGE_CONF": str(work / "storage.conf"),
-        # Where buildah keeps the downloads of pip as well.
         "TMPDIR": str(CACHE / "tmp"),
     }
     # In a machine that is a container itself, layers cannot always be laid over one another.
@@ -170,7 +169,7 @@ def pip_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if key in carried and "file:" not in value:
             lines.append(f"{key} = {value.strip(chr(39))}")
     if CERTIFICATES.exists():
-        lines.append("cert = /run/secrets/certificates")
+        lines.append(f"cert = {CERTIFICATES}")
     path = tmp_path_factory.mktemp("pip") / "pip.conf"
     path.write_text("\n".join(lines))
     return path
@@ -180,14 +179,14 @@ def _built(
     name: str, base: str, environ: dict[str, str], context: Path, settings: Path, *words: str
 ) -> Image:
     """Build as the page says, by ``make image``."""
-    secrets = f"--secret id=pip,src={settings}"
+    lent = f"--volume {settings}:/etc/pip.conf:ro"
     if CERTIFICATES.exists():
-        secrets += f" --secret id=certificates,src={CERTIFICATES}"
+        lent += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
     run(
         "make",
         "image",
         "BUILDER=buildah build --format docker",
-        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {secrets} {' '.join(words)}",
+        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {lent} {' '.join(words)}",
         f"GIT_SHA={SHA}",
         cwd=context,
         env=environ,

@@ -299,6 +299,14 @@ def test_command_on_a_registry_does_not_ask_it(place):
     assert (done.stdout, done.stderr) == ("asked\n", "")
 
 
+def test_command_beside_a_service_leaves_what_is_known_of_it(place, settings, caplog):
+    served = first_live(settings).version
+    cache = Cache(settings.cache, settings.reference)
+    before = cache.read()
+    assert first_live(settings, may_ask=False).version == served
+    assert (cache.read(), caplog.records) == (before, [])
+
+
 def test_cache_keeps_few_copies_and_never_one_in_use(place, settings):
     cache = Cache(settings.cache, settings.reference)
     first_live(settings)
