@@ -3,14 +3,19 @@
 ``/etc`` is a copy; what else is written to are empty folders, and the network is the box's alone.
 Everything ends with the run. nginx is the real one; in place of what a test cannot have are
 programs that write down how they were called: apt-get, systemctl, curl, docker.
+
+A test module takes the fixture with ``pytest_plugins = ["boxes"]``.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 # What apt-get would install is here already or not needed; Docker brings its group.
 PROGRAMS = {
@@ -73,3 +78,16 @@ def write_programs(folder: Path, programs: Mapping[str, str], calls: Path) -> No
         path = folder / name
         path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{does}\n')
         path.chmod(0o755)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user may pass, as the box's own user must; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def assert_ran(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+    log = (folder / "user-data.log").read_text()
+    assert done.returncode == 0, log + done.stderr

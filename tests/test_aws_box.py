@@ -10,11 +10,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from boxes import run_on_box, write_programs
+from boxes import assert_ran, run_on_box, write_programs
 from conftest import ROOT
 from stacks import user_data
 
 REMOTE = ROOT / "deploy" / "aws" / "remote.sh"
+pytest_plugins = ["boxes"]
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
 
@@ -33,19 +34,6 @@ def test_scripts_pass_shellcheck(tmp_path):
     assert (done.returncode, done.stdout) == (0, "")
     for path in (*tmp_path.glob("*.sh"), REMOTE):
         subprocess.run(["bash", "-n", path], check=True)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder that every user may pass, as the box's own user must."""
-    for each in (tmp_path, *tmp_path.parents[:2]):
-        each.chmod(0o755)
-    return tmp_path
-
-
-def assert_ran(done, folder):
-    log = (folder / "user-data.log").read_text()
-    assert done.returncode == 0, log + done.stderr
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def test_github_is_trusted_by_audience_and_subject():
     assert not told
 
 
-def test_bucket_is_private_encrypted_versioned_and_kept():
+def test_bucket_is_private_encrypted_versioned_kept_and_never_written_over():
     bucket = resources()["Bucket"]
     told = bucket["Properties"]
     assert set(told["PublicAccessBlockConfiguration"].values()) == {True}
@@ -113,9 +113,11 @@ def test_bucket_is_private_encrypted_versioned_and_kept():
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     assert told["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
-    (statement,) = properties("BucketPolicy")["PolicyDocument"]["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    encrypted, added = properties("BucketPolicy")["PolicyDocument"]["Statement"]
+    assert {encrypted["Effect"], added["Effect"]} == {"Deny"}
+    assert encrypted["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert added["Resource"] == {"Fn::Sub": "${Bucket.Arn}/models/*"}
+    assert added["Condition"]["Null"] == {"s3:if-none-match": "true"}
 
 
 def test_images_are_immutable_and_scanned():

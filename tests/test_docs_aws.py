@@ -1,0 +1,157 @@
+"""docs/deploy-aws.md: what needs no account is run, all else is looked up in AWS's own API."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+
+import boto3
+import pytest
+from boxes import assert_ran, run_on_box
+from conftest import ROOT
+from registries import BUCKET
+from stacks import properties, template, user_data
+
+from slipway.manifest import read_manifest
+
+pytest_plugins = ["boxes", "registryservers"]
+PAGE = (ROOT / "docs" / "deploy-aws.md").read_text(encoding="utf-8")
+BLOCKS = [
+    (kind, textwrap.dedent(text))
+    for _, kind, text in re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
+]
+# What the command line has beyond the API.
+OWN = {"configure export-credentials": {"format"}, "cloudformation deploy": {"parameter-overrides"}}
+ANYWHERE = {"query", "output", "region"}
+
+
+def blocks(kind, word):
+    return [text for each, text in BLOCKS if each == kind and text.startswith(word)]
+
+
+def aws_commands():
+    """Give each command of AWS's on the page, in its blocks and between its words."""
+    texts = [text.replace("\\\n", " ") for kind, text in BLOCKS if kind in ("", "sh")]
+    lines = [line for text in texts for line in text.splitlines()]
+    told = [line[line.index("aws ") :] for line in lines if re.search(r"(^|\()aws ", line)]
+    told += [text.replace("\n", " ") for text in re.findall(r"`(aws [^`]+)`", PAGE)]
+    return [shlex.split(line.split(')"')[0]) for line in told]
+
+
+def test_page_commands_are_ones_that_aws_has():
+    found = aws_commands()
+    assert len(found) > 7
+    for _, service, name, *words in found:
+        operation = f"{service} {name}"
+        options = {word[2:] for word in words if word.startswith("--")} - ANYWHERE
+        if service == "configure":
+            assert options <= OWN[operation]
+            continue
+        client = boto3.client(service, region_name="ap-south-1")
+        if name == "wait":
+            assert words[0].replace("-", "_") in client.waiter_names
+            continue
+        call = {"deploy": "create-change-set"}.get(name, name).replace("-", "_")
+        shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call])
+        known = {
+            re.sub("(?<=[a-z])(?=[A-Z])", "-", each).lower() for each in shape.input_shape.members
+        }
+        if name == "deploy":
+            known |= {"template-file", "parameter-overrides"}
+        assert options <= known, operation
+
+
+def test_page_names_every_parameter_and_output_of_the_stack():
+    parsed = template()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
+    named = set(re.findall(r"\w+", " ".join(rows)))
+    assert set(parsed["Parameters"]) <= named
+    assert {"GitHubRoleArn", "Region", "EcrLoginUri", "Registry", "Address", "BoxId"} <= named
+    assert named <= set(parsed["Parameters"]) | set(parsed["Outputs"])
+    assert "BucketName" in parsed["Outputs"]
+    deploy = next(words for words in aws_commands() if "--parameter-overrides" in words)
+    given = deploy[deploy.index("--parameter-overrides") + 1 :]
+    for name, value in (each.split("=") for each in given):
+        pattern = parsed["Parameters"][name].get("AllowedPattern", "true|false")
+        assert re.fullmatch(pattern, value)
+
+
+def test_page_variables_are_those_of_the_workflows():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").iterdir()]
+    used = set(re.findall(r"(?:vars|secrets)\.([A-Z_]+)", "".join(texts)))
+    named = set(re.findall(r"^\| `\w+` \| `([A-Z_]+)`", PAGE, re.MULTILINE))
+    assert {"AWS_ROLE_ARN", "BOX_ID", "SERVICE_URL"} <= named <= used
+
+
+def test_page_links_to_what_there_is():
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", PAGE)
+    assert links
+    assert not [link for link in links if not (ROOT / "docs" / link).exists()]
+
+
+def filled(value):
+    """Give a part of the template with the page's account in it."""
+    told = json.dumps(value)
+    images = "arn:aws:ecr:ap-south-1:123456789012:repository/slipway"
+    for name, arn in {"Images": images, "Bucket": "arn:aws:s3:::BUCKET"}.items():
+        told = told.replace(f'{{"Fn::GetAtt": ["{name}", "Arn"]}}', f'"{arn}"')
+    told = re.sub(r'\{"Fn::Sub": "\$\{Bucket\.Arn\}([^"]*)"\}', r'"arn:aws:s3:::BUCKET\1"', told)
+    return json.loads(told)
+
+
+def test_page_policies_are_those_of_the_stack():
+    delivery, box = [json.loads(text) for kind, text in BLOCKS if kind == "json"]
+    assert delivery == filled(properties("Delivery")["PolicyDocument"])
+    assert box == filled(properties("BoxPolicy")["PolicyDocument"])
+
+
+@pytest.mark.slow
+def test_page_first_model_is_pushed_and_promoted(s3_server):
+    (block,) = blocks("sh", "export SLIPWAY_REGISTRY")
+    version = read_manifest(ROOT / "model.pkl").version
+    script = block.replace("BUCKET", BUCKET).replace("VERSION", version)
+    script = script.replace("flask", f"{sys.executable} -m flask")
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f"{version} pushed\nproduction is {version}\n" in done.stdout
+
+
+@pytest.mark.slow
+def test_page_bucket_is_emptied_with_all_versions_and_removed(s3_server):
+    (block,) = blocks("sh", "python3 -c")
+    s3, name = boto3.client("s3"), "bucket-to-end"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for content in (b"before", b"after"):
+        s3.put_object(Bucket=name, Key="models/a", Body=content)
+    s3.delete_object(Bucket=name, Key="models/a")
+    script = block.replace('"BUCKET"', f'"{name}"').replace("python3", sys.executable)
+    subprocess.run(["bash", "-euc", script], check=True)
+    assert name not in [each["Name"] for each in s3.list_buckets()["Buckets"]]
+
+
+@pytest.mark.slow
+@pytest.mark.proxy
+def test_page_proxy_answers_by_https_and_sends_the_rest_there(folder):
+    (block,) = blocks("sh", "sudo tee")
+    place = "/etc/letsencrypt/live/late.example.org"
+    script = f"""
+    sudo() {{ "$@"; }}
+    mkdir -p {place}
+    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=late.example.org -days 1 2>/dev/null \\
+        -keyout {place}/privkey.pem -out {place}/fullchain.pem
+    {block.replace("systemctl reload nginx", "nginx -s reload; sleep 1")}
+    to=(--connect-to ::127.0.0.1: --cacert {place}/fullchain.pem --silent --include)
+    curl "${{to[@]}}" https://late.example.org/livez
+    curl "${{to[@]}}" http://late.example.org/livez?a=1
+    """
+    done = run_on_box(folder, user_data(), textwrap.dedent(script))
+    assert_ran(done, folder)
+    secure, plain = re.split("HTTP/(?=[12])", done.stdout)[1:]
+    assert secure.startswith("2 502")
+    assert '"code":"unavailable"' in secure
+    assert plain.startswith("1.1 301")
+    assert "Location: https://late.example.org/livez?a=1" in plain
