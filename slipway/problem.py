@@ -39,7 +39,7 @@ class PromotionRules:
     """
 
     log_loss_margin: float = 0.002
-    calibration_margin: float = 0.005
+    calibration_margin: float = 0.01
     level: float = 0.95
     resamples: int = 1_000
     seed: int = 2013
