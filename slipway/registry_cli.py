@@ -17,7 +17,6 @@ from slipway.config import Settings
 from slipway.errors import SlipwayError
 from slipway.model_cli import model
 from slipway.terminal import page, table
-from slipway.verification import verify_served
 
 if TYPE_CHECKING:
     from slipway.registry import Move, Registry, Stored
@@ -196,6 +195,8 @@ def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> N
 
 
 def _verify_served(pickle: bool) -> None:
+    from slipway.verification import verify_served
+
     settings = _settings()
     with one_line():
         checks = verify_served(settings, need_pickle=pickle)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from slipway.smoke import smoke as run_smoke
-
 
 @click.command()
 @click.argument("url")
@@ -19,6 +17,9 @@ def smoke(url: str, version: str, image: str, host: str, wait: float) -> None:
     URL is where it is, with its path prefix. Where Slipway is not installed, python3 does the
     same: python3 -I slipway/smoke.py URL.
     """
+    # A service that starts does not need what this imports.
+    from slipway.smoke import smoke as run_smoke
+
     table, right = run_smoke(url, version=version, image=image, host=host, wait=wait)
     click.echo(table)
     if not right:
