@@ -33,9 +33,7 @@ def aws():
     """The address of an AWS API of our own."""
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    # With AWS's own policies, one of which the box has.
-    loaded = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-    process = subprocess.Popen(command, env=loaded, stdout=-3, stderr=-3)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     environ = {
         "AWS_ACCESS_KEY_ID": "root",
         "AWS_SECRET_ACCESS_KEY": "root",
@@ -250,8 +248,6 @@ def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp
         status, told = flask_model(stack, settings, "promote", "@production", "--alias", "other")
         assert status == 1
         assert "403" in told or "permission" in told, told
-        ssm = client("ssm", Metadata.keys)
-        assert refused(ssm.get_parameter, Name="/somebody/password")
 
 
 def test_box_gets_its_user_data(stack):

@@ -154,24 +154,22 @@ def test_settings_are_set_unseen_exchanged_and_taken_away(folder):
     ]
 
 
-# Says what it was asked, and that the command first is under way and then has ended.
+# Keeps what it is asked, first knows of no such command, then says that it is under way.
 AWS = """
 if [[ $2 == send-command ]]; then printf '%s\\n' "$@" >"$ASKED"; echo a-command; exit; fi
-if [[ ! -e $ASKED.seen ]]; then touch "$ASKED.seen"; exit 255; fi
-echo "$ANSWER"
+case "$*" in
+    *StandardOutputContent*) echo "what the box said" ;;
+    *StandardErrorContent*) echo "what was wrong" ;;
+    *) read -r line <"$ANSWERS"; sed -i 1d "$ANSWERS"; [[ $line != unknown ]] && echo "$line" ;;
+esac
 """
 
 
-def remote(folder, *words, status="Success", code=0):
-    """Run remote.sh; give how it ended, and the parameters of the command that it sent."""
+def remote(folder, *words, answer="Success 0"):
+    """Run remote.sh; give how it ended, and the words of the command that it sent."""
     write_programs(folder / "aws", {"aws": AWS}, folder / "aws-calls")
-    answer = {
-        "Status": status,
-        "ResponseCode": code,
-        "StandardOutputContent": "what the box said",
-        "StandardErrorContent": "",
-    }
-    environ = {"ASKED": str(folder / "asked"), "ANSWER": json.dumps(answer)}
+    (folder / "answers").write_text(f"unknown\nInProgress -1\n{answer}\n")
+    environ = {"ASKED": str(folder / "asked"), "ANSWERS": str(folder / "answers")}
     done = subprocess.run(
         [REMOTE, *words],
         env=environ | {"PATH": f"{folder / 'aws'}:/usr/bin:/bin"},
@@ -202,11 +200,16 @@ def test_run_command_brings_the_scripts_and_runs_them_as_the_boxs_user(folder):
     assert "as runner at /home/runner" in run.stdout, run.stderr
 
 
-def test_run_command_that_fails_has_the_boxs_status(folder):
-    done, _ = remote(folder, "i-0123", "status", status="Failed", code=3)
-    assert (done.returncode, done.stdout) == (3, "what the box said\n")
-    done, _ = remote(folder, "i-0123", "status", status="TimedOut", code=-1)
-    assert done.returncode == 1
-    done, _ = remote(folder, "i-0123")
-    assert done.returncode == 2
-    assert "deploy/aws/remote.sh BOX deploy IMAGE" in done.stderr
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "status"), [("Failed 3", 3), ("TimedOut -1", 1)])
+def test_run_command_that_fails_has_the_boxs_status(folder, answer, status):
+    done, _ = remote(folder, "i-0123", "status", answer=answer)
+    assert (done.returncode, done.stdout) == (status, "what the box said\n")
+    assert done.stderr == "what was wrong\n"
+
+
+@pytest.mark.parametrize("words", [("i-0123",), ("i-0123", "deploy", "a;reboot"), ("i-0", 'a"b')])
+def test_run_command_sends_nothing_that_it_does_not_know(folder, words):
+    done, asked = remote(folder, *words)
+    assert (done.returncode, done.stdout, asked) == (2, "", [])
+    assert done.stderr

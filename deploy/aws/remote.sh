@@ -15,34 +15,39 @@ shift
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SECONDS_AT_MOST=1800
 
+# They go into JSON and into a shell there as they are.
+for word in "$@"; do
+    if [[ ! $word =~ ^[A-Za-z0-9._:/@=-]+$ ]]; then echo "what is $word?" >&2; exit 2; fi
+done
+
 # The scripts of this commit go along, so that the box needs no copy of the repository.
-words() {
-    local files command
+parameters() {
+    local files place=/home/runner/by-run-command
     files=$(tar --create --gzip --directory "$ROOT" deploy/box.sh slipway/smoke.py | base64 --wrap 0)
-    printf -v command ' %q' "$@"
-    jq --null-input --compact-output --arg files "$files" --arg command "$command" \
-        --arg seconds "$SECONDS_AT_MOST" '{executionTimeout: [$seconds], commands: [
-            "set -e",
-            "cd /",
-            "place=/home/runner/by-run-command",
-            "install --directory --owner runner --group runner $place",
-            "echo \($files) | base64 --decode | tar --extract --gzip --directory $place --no-same-owner",
-            "exec runuser --user runner -- env HOME=/home/runner $place/deploy/box.sh\($command)"]}'
+    printf '{"executionTimeout": ["%s"], "commands": ["set -e", "cd /"' "$SECONDS_AT_MOST"
+    printf ', "%s"' "install --directory --owner runner --group runner $place" \
+        "echo $files | base64 --decode | tar --extract --gzip --directory $place --no-same-owner" \
+        "exec runuser --user runner -- env HOME=/home/runner $place/deploy/box.sh $*"
+    printf ']}'
 }
 
-ask() { aws ssm get-command-invocation --command-id "$ID" --instance-id "$BOX" --output json; }
+ask() {
+    aws ssm get-command-invocation --command-id "$ID" --instance-id "$BOX" --query "$1" --output text
+}
 
 ID=$(aws ssm send-command --document-name AWS-RunShellScript --instance-ids "$BOX" \
-    --comment "deploy/box.sh $1" --parameters "$(words "$@")" --query Command.CommandId --output text)
+    --comment "deploy/box.sh $1" --parameters "$(parameters "$@")" --query Command.CommandId --output text)
 until ((SECONDS > SECONDS_AT_MOST)); do
     sleep 2
     # For a moment after the command AWS knows nothing of it.
-    told=$(ask 2>/dev/null) || continue
-    case $(jq --raw-output .Status <<<"$told") in
+    read -r state status < <(ask '[Status, ResponseCode]' 2>/dev/null) || continue
+    case $state in
         Pending | InProgress | Delayed | Cancelling) continue ;;
     esac
-    jq --raw-output '.StandardOutputContent, .StandardErrorContent | select(. != "")' <<<"$told"
-    exit "$(jq '.ResponseCode | if . < 0 then 1 else . end' <<<"$told")"
+    ask StandardOutputContent
+    ask StandardErrorContent >&2
+    # What never ran there has -1.
+    exit $((status < 0 ? 1 : status))
 done
 echo "no answer by $BOX after $SECONDS_AT_MOST s" >&2
 exit 1
