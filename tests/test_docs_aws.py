@@ -6,11 +6,17 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
 from boxes import assert_ran, run_on_box
 from conftest import ROOT
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from registries import BUCKET
 from stacks import properties, template, user_data
 
@@ -133,6 +139,21 @@ def test_page_bucket_is_emptied_with_all_versions_and_removed(s3_server):
     assert name not in [each["Name"] for each in s3.list_buckets()["Buckets"]]
 
 
+def write_certificate(folder):
+    """Write what certbot would; give the files' names."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "late.example.org")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.DNSName("late.example.org")])
+    signed = made.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    (folder / "fullchain.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "privkey.pem").write_bytes(plain)
+    return f"{folder}/fullchain.pem {folder}/privkey.pem"
+
+
 @pytest.mark.slow
 @pytest.mark.proxy
 def test_page_proxy_answers_by_https_and_sends_the_rest_there(folder):
@@ -141,8 +162,7 @@ def test_page_proxy_answers_by_https_and_sends_the_rest_there(folder):
     script = f"""
     sudo() {{ "$@"; }}
     mkdir -p {place}
-    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=late.example.org -days 1 2>/dev/null \\
-        -keyout {place}/privkey.pem -out {place}/fullchain.pem
+    cp {write_certificate(folder)} {place}
     {block.replace("systemctl reload nginx", "nginx -s reload; sleep 1")}
     to=(--connect-to ::127.0.0.1: --cacert {place}/fullchain.pem --silent --include)
     curl "${{to[@]}}" https://late.example.org/livez
