@@ -348,6 +348,7 @@ def process(shop, when=""):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "versions"),
     [
@@ -371,6 +372,7 @@ def test_run_that_is_killed_is_finished_by_the_next(shop, when, versions):
     assert len(shop.registry.history("production")) == 1
 
 
+@pytest.mark.slow
 def test_second_run_at_the_same_time_is_refused_by_name_and_the_first_ends_well(shop):
     with process(shop, "wait") as first:
         for line in first.stdout:
