@@ -47,6 +47,7 @@ FIRST = {
         (
             "test_notebooks",
             "test_train_spark",
+            "test_retrain",
             "test_sources_engines",
             "test_image",
             "test_readme",
@@ -60,6 +61,8 @@ FIRST = {
             "test_swap_bucket",
             "test_swap",
             "test_box",
+            "test_aws_api",
+            "test_aws_box",
             "test_compiler",
             "test_chunks",
             "test_schemathesis",
