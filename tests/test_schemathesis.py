@@ -23,5 +23,5 @@ def test_service_keeps_every_promise_of_its_document(service):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "6 selected / 6 total" in done.stdout
+    assert "7 selected / 7 total" in done.stdout
     assert "No issues found" in done.stdout
