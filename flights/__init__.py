@@ -26,4 +26,5 @@ PROBLEM = Problem(
     slices=("origin", "carrier", "day_of_week"),
     pipeline=make_pipeline,
     labels=labels,
+    public_rows=True,
 )

@@ -199,7 +199,9 @@ def _meant(registry: Registry, question: Question) -> tuple[str, int]:
     """
     if not question.name.startswith("@"):
         return question.name, 0
-    move = registry.entry(question.name[1:])
+    move = registry.alias(question.name[1:])
+    if move is None:
+        return registry.resolve(question.name), 0
     if move.number < question.number:
         raise ModelError(
             f"{move.alias} is at entry {move.number}, where entry {question.number} was before: "

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
@@ -16,12 +15,8 @@ from slipway.pipeline import PipelineScorer, bounded, limit_threads, unpickle
 from slipway.scorecard import Answer
 from slipway.signature import Record
 
-if TYPE_CHECKING:
-    pass
-
 TOLERANCE = 1e-12
 VALUE_TOLERANCE = 1e-9
-_log = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):

@@ -100,6 +100,9 @@ class Problem:
         The fewest rows of each class that can be learned from.
     promotion : PromotionRules
         When a new model may take the place of the one in production.
+    public_rows : bool
+        Whether the service may show rows as they are for examples. Else each example has its
+        values from several rows.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Problem:
     max_missing: float = 0.5
     min_class_rows: int = 30
     promotion: PromotionRules = PromotionRules()
+    public_rows: bool = False
 
     @property
     def other_columns(self) -> tuple[str, ...]:

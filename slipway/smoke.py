@@ -77,7 +77,7 @@ class Service:
 
     def __init__(self, url: str, host: str = "") -> None:
         self.url = url.rstrip("/")
-        self._host = {"Host": host} if host else {}
+        self._host = {"Host": host.encode("idna").decode()} if host else {}
         handlers: list[urllib.request.BaseHandler] = [_AsItIs()]
         if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
             # The proxy that the environment names has another loopback.

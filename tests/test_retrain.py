@@ -302,7 +302,7 @@ def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begu
 
 def test_folder_that_cannot_be_written_is_told_in_a_line(shop):
     shop.folder.joinpath("rows").write_text("a file is in the way")
-    with pytest.raises(SlipwayError, match=r"cannot write to .*rows/retrain"):
+    with pytest.raises(SlipwayError, match=r"broken off, at .*rows/retrain"):
         shop.retrain()
 
 

@@ -77,6 +77,22 @@ def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
     assert "mean radius" in client.get("/apispec_1.json").text
 
 
+def test_save_shows_no_row_of_the_training_to_anybody(tmp_path, tumours):
+    X, y = tumours
+    slipway.save(LogisticRegression(max_iter=5000).fit(X, y), X, y, tmp_path / "model.pkl")
+    client = serve(tmp_path / "model.pkl")
+    training = set(map(tuple, X.to_numpy().tolist()))
+    lines = client.get("/sample.csv").text.splitlines()[1:]
+    shown = [tuple(map(float, line.split(","))) for line in lines]
+    told = client.get("/metadata").json
+    assert len(shown) > 20
+    assert not training & {*shown, tuple(told["golden"]["record"].values())}
+    examples = {each["name"]: each["example"] for each in told["signature"]["features"]}
+    assert told["golden"]["record"] == examples
+    (answer,) = client.post("/predict", json=[examples]).json
+    assert answer["probability"] == pytest.approx(told["golden"]["answer"], abs=1e-12)
+
+
 def test_save_infers_kinds_gaps_and_categories(tmp_path):
     X, y = people()
     columns = make_column_transformer(

@@ -63,9 +63,10 @@ def test_smoke_alone_needs_no_package(service):
     assert "7 of 7 right" in done.stdout
 
 
-def test_smoke_as_the_workflows_call_it(service):
+@pytest.mark.parametrize("option", ["-I", "-P"])
+def test_smoke_as_workflows_and_scripts_call_it(service, option):
     done = subprocess.run(
-        [sys.executable, "-P", "slipway/smoke.py", service],
+        [sys.executable, option, "slipway/smoke.py", service],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -141,20 +141,10 @@ class Registry:
         """
         if not name.startswith("@"):
             return self.stored(name).version
-        return self.entry(name[1:]).version
-
-    def entry(self, alias: str) -> Move:
-        """Give the last entry in the journal of an alias.
-
-        Raises
-        ------
-        Unknown
-            There is none.
-        """
-        move = self.alias(alias)
+        move = self.alias(name[1:])
         if move is None:
-            raise Unknown(f"no version was ever {alias} in {self._objects.shown}")
-        return move
+            raise Unknown(f"no version was ever {name[1:]} in {self._objects.shown}")
+        return move.version
 
     def aliases(self) -> dict[str, str]:
         """Give the version of every alias."""

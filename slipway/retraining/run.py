@@ -98,7 +98,8 @@ def retrain(problem: Problem, order: Order, progress: Progress = lambda stage: N
             write_promotion(promotion, work)
             return promotion
     except OSError as error:
-        raise SlipwayError(f"cannot write to {work}: {error.strerror or error}") from error
+        where, why = error.filename or work, error.strerror or error
+        raise SlipwayError(f"the run was broken off, at {where}: {why}") from error
 
 
 def _emptied(folder: Path) -> Path:

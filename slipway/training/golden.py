@@ -16,11 +16,31 @@ SEED = 2013
 N_GOLDEN = 24
 
 
-def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tuple[GoldenRow, ...]:
-    """Choose records with the model's own answers: ordinary, with gaps, unseen and extreme."""
+def golden_rows(
+    signature: Signature, model: Any, X: pd.DataFrame | None, *, public: bool = False
+) -> tuple[GoldenRow, ...]:
+    """Choose records with the model's own answers: ordinary, with gaps, unseen and extreme.
+
+    The pages of a service show them, so that they are nobody's: the first is that of the
+    signature's examples, and each of the others has its values from several rows.
+
+    Parameters
+    ----------
+    signature : Signature
+    model : estimator
+    X : DataFrame of shape (n_samples, n_features), optional
+        Rows to choose from; without them, values are made up.
+    public : bool
+        Whether the rows may be shown as they are.
+
+    Returns
+    -------
+    tuple of GoldenRow
+    """
     chosen = invented(signature)
     if X is not None:
-        chosen = to_records(X.sample(min(N_GOLDEN, len(X)), random_state=SEED), signature)
+        sample = X.sample(min(N_GOLDEN, len(X)), random_state=SEED)
+        chosen = to_records(sample if public else mixed(sample), signature)
     odd = zip(
         *(_oddities(f, v) for f, v in zip(signature.features, chosen[0], strict=True)), strict=True
     )
@@ -30,13 +50,23 @@ def golden_rows(signature: Signature, model: Any, X: pd.DataFrame | None) -> tup
         for i, feature in enumerate(signature.features)
         if feature.nullable
     ]
-    records = list(dict.fromkeys([*chosen, *single[:N_GOLDEN], *odd]))
+    example = tuple(feature.example for feature in signature.features)
+    records = list(dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd]))
     answers = PipelineScorer(model, signature)(records)
     return tuple(
         GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
         for record, answer in zip(records, answers, strict=True)
         if not math.isnan(answer[0] if isinstance(answer, tuple) else answer)
     )
+
+
+def mixed(X: pd.DataFrame) -> pd.DataFrame:
+    """Give each row its values from several rows: every column is shuffled by itself."""
+    columns = [
+        X[name].sample(frac=1.0, random_state=SEED + i).reset_index(drop=True)
+        for i, name in enumerate(X.columns)
+    ]
+    return pd.concat(columns, axis=1)
 
 
 def invented(signature: Signature) -> list[Record]:

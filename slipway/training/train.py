@@ -209,6 +209,7 @@ def _described(
         evaluations=evaluations,
         training=training,
         held_out=rows.X.iloc[split.test],
+        public_rows=problem.public_rows,
     )
 
 

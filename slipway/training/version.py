@@ -193,6 +193,7 @@ def describe(
     evaluations: dict[str, Evaluation],
     training: Training,
     held_out: pd.DataFrame | None = None,
+    public_rows: bool = False,
 ) -> Manifest:
     """Make the manifest of a fitted model; ``write`` fills in what the pickle decides.
 
@@ -209,6 +210,8 @@ def describe(
     held_out : DataFrame, optional
         Rows that were not trained on. Scorecard and pipeline must agree on them as well, and
         the golden rows are chosen from them; else from the training rows.
+    public_rows : bool
+        Whether rows may be shown as they are.
 
     Returns
     -------
@@ -216,7 +219,7 @@ def describe(
         Without a scorecard where it is not the model's equal on all these rows.
     """
     shown = X if held_out is None else held_out
-    golden = golden_rows(signature, model, shown)
+    golden = golden_rows(signature, model, shown, public=public_rows)
     if not golden:
         message = "the model refuses every record that could be made up for it"
         raise SlipwayError(f"{message}; give its training rows, with --data or as X")

@@ -14,6 +14,7 @@ import slipway
 from slipway.batch import predict_file as predict_file_stream
 from slipway.board import Row
 from slipway.errors import BadInput, FieldError, TooLarge, WrongMediaType
+from slipway.manifest import GoldenRow, Manifest
 from slipway.web.context import live
 from slipway.web.life import following
 
@@ -74,14 +75,23 @@ def metadata() -> Response:
         "estimator": manifest.estimator,
         "signature": manifest.signature,
         "threshold": manifest.threshold,
-        # Whoever asks from outside can see with it that answers arrive as the pipeline gave them.
-        "golden": manifest.golden[0] if manifest.golden else None,
+        "golden": _example_answered(manifest),
         "base_rate": manifest.base_rate,
         "evaluations": manifest.evaluations,
         "training": manifest.training,
         "libraries": manifest.libraries,
     }
     return Response(json.encode(described), content_type=JSON)
+
+
+def _example_answered(manifest: Manifest) -> GoldenRow | None:
+    """Give the examples with the pipeline's own answer; None where it was not asked about them.
+
+    Whoever asks from outside can see with it that answers arrive as the pipeline gave them. The
+    other golden rows are not given out here: those of older manifests may be somebody's.
+    """
+    examples = {feature.name: feature.example for feature in manifest.signature.features}
+    return next((row for row in manifest.golden if row.record == examples), None)
 
 
 @api.get("/version")
