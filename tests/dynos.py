@@ -45,6 +45,15 @@ class Dyno:
     def logged(self) -> str:
         return self._log.read_text(encoding="utf-8")
 
+    def wait_for_line(self, part: str) -> str:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for line in self.logged.splitlines():
+                if part in line:
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(f"no line with {part!r} in:\n{self.logged}")
+
     def everyone(self) -> list[int]:
         """All processes, to which Heroku sends its signals."""
         return [self.process.pid, *(each.pid for each in workers(self.process))]

@@ -113,7 +113,8 @@ def test_dyno_takes_client_and_scheme_from_the_router_and_the_log_shows_them(bod
         connection.close()
         assert answer.headers["X-Request-Id"] == "given-by-the-router"
         assert "max-age" in answer.headers["Strict-Transport-Security"]
-        line = next(each for each in dyno.logged.splitlines() if "POST /predict" in each)
+        # A line is written after its answer.
+        line = dyno.wait_for_line("POST /predict")
     assert line.startswith("203.0.113.7 ")
     assert "evil" not in line
     # The router logs addresses: no value of a record may be in one.

@@ -142,16 +142,16 @@ def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tm
     }
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         told_of = lambda: got(base, "/version")["shadow"]  # noqa: E731
-        until(lambda: "no version was ever candidate" in told_of()["problem"], POLL + 3)
+        until(lambda: "no version was ever candidate" in told_of()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
             with clients(base, 2) as told:
-                until(lambda c=candidate: (told_of()["comparison"] or {}).get("candidate") == c, 8)
+                until(lambda c=candidate: (told_of()["comparison"] or {}).get("candidate") == c, 30)
             versions.require_right(told)
             time.sleep(1.2)
             before = told_of()["comparison"]["compared"]
             assert {post(base, body)[0] for body in BODIES * 5} == {200}
-            until(lambda b=before: told_of()["comparison"]["compared"] == b + 30, 3)
+            until(lambda b=before: told_of()["comparison"]["compared"] == b + 30, 30)
         assert told_of()["problem"] == ""
         assert all_serve(base, first, 2)
         # A file's rows are not compared, and what is refused has no answer to compare.

@@ -18,7 +18,8 @@ from swapping import POLL, Versions, all_serve, clients, got, status, until
 from slipway.manifest import GoldenRow, read_manifest
 from slipway.registry import open_registry
 
-WITHIN = POLL + 2
+# Two seconds after a poll all serve it, where nothing else runs; others may share the machine.
+DUE, WITHIN = POLL + 2, POLL + 30
 
 
 class Served:
@@ -62,7 +63,7 @@ class Served:
     def reset(self):
         """Let all workers serve the first version, and all be well."""
         self.promote(self.a)
-        until(lambda: all_serve(self.base, self.a) and status(self.base) == "ready", WITHIN + 3)
+        until(lambda: all_serve(self.base, self.a) and status(self.base) == "ready", WITHIN)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +82,16 @@ def served(started):
 
 
 def test_promotion_under_load_reaches_all_workers_and_fails_nobody(served):
+    took = []
     with clients(served.base) as told:
         time.sleep(0.5)
-        served.promote(served.b)
-        until(lambda: all_serve(served.base, served.b), WITHIN)
+        for version in (served.b, served.a, served.b):
+            served.promote(version)
+            took.append(until(lambda v=version: all_serve(served.base, v), WITHIN))
         time.sleep(0.5)
     served.versions.require_right(told)
     assert {each.version for each in told} == {served.a, served.b}
+    assert min(took) < DUE, took
     assert status(served.base) == "ready"
 
 
@@ -109,7 +113,7 @@ def test_version_that_is_no_sum_takes_over_from_a_scorecard_and_back(served):
         before = {worker.pid for worker in workers(served.process)}
         served.process.send_signal(signal.SIGHUP)
         until(lambda: not before & {w.pid for w in workers(served.process)}, 30)
-        until(lambda: all_serve(served.base, tree), 5)
+        until(lambda: all_serve(served.base, tree), WITHIN)
         served.promote(served.a)
         until(lambda: all_serve(served.base, served.a), WITHIN)
     served.versions.require_right(told)
@@ -215,7 +219,7 @@ def test_hangup_keeps_the_present_version_though_the_master_has_an_older_one(ser
         until(lambda: not before & {w.pid for w in workers(served.process)}, 20)
     served.versions.require_right(told)
     assert {each.version for each in told} == {served.b}
-    until(lambda: all_serve(served.base, served.b), 2)
+    until(lambda: all_serve(served.base, served.b), WITHIN)
 
 
 def test_pinned_version_stays_whatever_the_registry_says(served):
@@ -225,7 +229,7 @@ def test_pinned_version_stays_whatever_the_registry_says(served):
     (served.folder / "registry").rename(served.folder / "away")
     try:
         assert served.flask("model", "pin", served.a)[0] == 0
-        until(lambda: all_serve(served.base, served.a), 2)
+        until(lambda: all_serve(served.base, served.a), WITHIN)
         assert got(served.base, "/version")["pinned"] == served.a
         assert got(served.base, "/readyz")["pinned"] == served.a
     finally:
@@ -248,14 +252,14 @@ def test_without_polls_a_reload_or_a_hangup_takes_the_new_version(served):
     cache = str(served.folder / "unpolled")
     settings = served.settings(SLIPWAY_MODEL_POLL="0", SLIPWAY_CACHE=cache)
     with running(*GUNICORN, "--workers=2", **settings) as (base, process):
-        until(lambda: all_serve(base, served.a, 2), 3)
+        until(lambda: all_serve(base, served.a, 2), WITHIN)
         served.promote(served.b)
         until(lambda: all_serve(served.base, served.b), WITHIN)
         assert all_serve(base, served.a, 2)
         with clients(base) as told:
             command = [sys.executable, "-m", "flask", "model", "reload"]
             subprocess.run(command, cwd=ROOT, env=os.environ | settings, check=True)
-            until(lambda: all_serve(base, served.b, 2), 3)
+            until(lambda: all_serve(base, served.b, 2), WITHIN)
             served.promote(served.a)
             process.send_signal(signal.SIGHUP)
             until(lambda: all_serve(base, served.a, 2), 10)

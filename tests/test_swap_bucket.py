@@ -74,20 +74,20 @@ def test_bucket_is_followed_and_its_absence_survived(store, tmp_path):
         "SLIPWAY_MODEL_POLL": f"{POLL}",
     }
     with running(*GUNICORN, "--workers=4", **environ) as (base, process):
-        until(lambda: all_serve(base, first), 3)
+        until(lambda: all_serve(base, first), 30)
         with clients(base) as told:
             registry.move("production", second, who="a test")
             # A poll begins each second, and each asks the server a few times.
-            until(lambda: all_serve(base, second), POLL + 3)
+            until(lambda: all_serve(base, second), 30)
             store.process.send_signal(signal.SIGSTOP)
             until(lambda: status(base).startswith("degraded"), 25)
             process.send_signal(signal.SIGHUP)
             time.sleep(3)
-            until(lambda: all_serve(base, second), 10)
+            until(lambda: all_serve(base, second), 30)
             store.process.send_signal(signal.SIGCONT)
             until(lambda: status(base) == "ready", 25)
             registry.rollback(who="a test")
-            until(lambda: all_serve(base, first), POLL + 3)
+            until(lambda: all_serve(base, first), 30)
             store.end()
             until(lambda: status(base).startswith("degraded"), 25)
             assert "cannot be reached" in status(base)
