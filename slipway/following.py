@@ -116,9 +116,17 @@ class Following:
             standing = self._shadowed.cache.read()
             described["shadow"] = {
                 "problem": standing.problem if standing else "",
-                "comparison": summary([row.shadow for row in rows if row.shadow]),
+                "comparison": self._compared(rows),
             }
         return described
+
+    def _compared(self, rows: list[Row]) -> dict[str, Any] | None:
+        """Tell how the candidate compares, over all workers."""
+        candidate = self._shadow.candidate if self._shadow else None
+        if candidate is None or self._live is None:
+            return None
+        tallies = [row.shadow for row in rows if row.shadow]
+        return summary(tallies, self._live.version, candidate.version)
 
     def _followers(self) -> list[Follower]:
         return [each for each in (self._model, self._shadowed) if each]

@@ -181,29 +181,32 @@ def is_comparable(model: Model, candidate: Model) -> bool:
     return same and set(mine) == set(others)
 
 
-def summary(tallies: Sequence[Tally]) -> dict[str, Any] | None:
-    """Add up what several processes have counted for the same two versions.
+def summary(tallies: Sequence[Tally], production: str, candidate: str) -> dict[str, Any] | None:
+    """Add up what several processes have counted for two versions.
+
+    A process that was asked nothing since a version changed still tells of the one before.
 
     Parameters
     ----------
     tallies : sequence of Tally
+    production, candidate : str
 
     Returns
     -------
     dict or None
+        None where nothing was compared yet.
     """
-    if not tallies:
+    same = [t for t in tallies if (t.production, t.candidate) == (production, candidate)]
+    if not same:
         return None
-    last = tallies[-1]
-    same = [t for t in tallies if (t.production, t.candidate) == (last.production, last.candidate)]
     total = {
         name: sum(getattr(tally, name) for tally in same)
         for name in ("compared", "agreed", "refused", "failed", "incomparable", "left_out")
     }
     compared = total["compared"]
     return {
-        "production": last.production,
-        "candidate": last.candidate,
+        "production": production,
+        "candidate": candidate,
         **total,
         "mean_difference": sum(t.difference for t in same) / compared if compared else None,
         "largest_difference": max(t.largest_difference for t in same) if compared else None,

@@ -49,7 +49,10 @@ def test_shadow_counts_agreement_and_differences(shadowed, lives):
     shadowed.predict_json(BODIES[0])
     shadowed.predict_json(json.dumps(RECORDS[1:]).encode())
     shadowed.shadow.turn()
-    told = summary([shadowed.shadow.read()])
+    counted = shadowed.shadow.read()
+    # Another worker was asked nothing since the candidate before.
+    left = Tally(counted.production, "before", compared=900)
+    told = summary([counted, left], counted.production, counted.candidate)
     assert (told["production"], told["candidate"]) == (lives[0].version, lives[1].version)
     assert told["compared"] == len(BODIES)
     assert told["agreed"] == sum(a == b for a, b in labels) < len(BODIES)
