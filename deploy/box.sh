@@ -3,6 +3,7 @@
 #
 #   deploy/box.sh deploy IMAGE       pull an image and let it serve
 #   deploy/box.sh rollback [IMAGE]   let the one before serve again, or any that is still here
+#   deploy/box.sh revoke IMAGE       roll back, if it is still this one that serves
 #   deploy/box.sh status             what serves, what is beside it, what a rollback goes to
 #   deploy/box.sh logs [WORD...]     the log of what serves; words go to `docker logs`
 #
@@ -167,11 +168,14 @@ let_serve() {
     fi
 }
 
-# note IMAGE ID HOW: it is the one that serves. A rollback forgets what was deployed after it, so
-# that one after another goes further back and never forth.
+# note IMAGE ID HOW: it is the one that serves. A rollback forgets what was deployed after it, and
+# all that is known where it is older than that, so that one after another never goes forth.
 note() {
     touch "$STATE/deployed"
-    awk -v id="$2" -v how="$3" '$1 == id { if (how == "rollback") exit; next } { print }' "$STATE/deployed" |
+    awk -v id="$2" -v how="$3" '
+        $1 == id { if (how == "rollback") { there = 1; exit } next }
+        { before = before $0 "\n" }
+        END { if (how != "rollback" || there) printf "%s", before }' "$STATE/deployed" |
         { cat; echo "$2 $1"; } | tail -n $((KEEP + 1)) >"$STATE/deployed.new"
     mv "$STATE/deployed.new" "$STATE/deployed"
 }
@@ -187,17 +191,15 @@ prune() {
 }
 
 deploy() {
-    lock
     pull "$1" || fail "$1 cannot be pulled"
     local id
-    id=$(id_of "$1")
+    id=$(id_of "$1") || fail "$1 is not here after the pull"
     let_serve "$1" "$id" deploy
     prune
 }
 
 rollback() {
     local image=${1:-} id
-    lock
     if [[ -z $image ]]; then
         read -r id image < <(tail -n 2 "$STATE/deployed" | head -n -1) || fail "nothing was deployed before"
     fi
@@ -206,6 +208,12 @@ rollback() {
         id=$(id_of "$image")
     fi
     let_serve "$image" "$id" rollback
+}
+
+# Whoever rolled back meanwhile by hand has chosen what serves.
+revoke() {
+    if [[ $(tail -n 1 "$STATE/deployed") != *" $1" ]]; then say "$1 serves no more; nothing to do"; return; fi
+    rollback
 }
 
 status() {
@@ -222,9 +230,10 @@ status() {
 }
 
 case "${1:-} $#" in
-    "deploy 2") deploy "$2" ;;
-    "rollback 1" | "rollback 2") rollback "${2:-}" ;;
+    "deploy 2") lock; deploy "$2" ;;
+    "rollback 1" | "rollback 2") lock; rollback "${2:-}" ;;
+    "revoke 2") lock; revoke "$2" ;;
     "status 1") status ;;
     logs\ *) docker logs "${@:2}" "slipway-$(live_port)" ;;
-    *) sed -n '3,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '3,8s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

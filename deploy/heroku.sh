@@ -31,7 +31,7 @@ main() {
 deploy() {
     [ "$(git rev-parse --is-shallow-repository)" = false ] ||
         fail "this clone is shallow, which Heroku refuses: git fetch --unshallow, or fetch-depth: 0"
-    local url before good after
+    local url before good after now
     url=$(address) || refused
     before=$(releases newest) || refused
     good=$(releases serving) || refused
@@ -47,6 +47,9 @@ deploy() {
     elif ! { booted "$after" && smoke "$url"; }; then
         say "release $(name "$after") is wrong"
         [ -n "$good" ] || fail "and there is none to go back to"
+        # Whoever rolled back meanwhile by hand has chosen what serves.
+        now=$(releases newest) || refused
+        [ "$(name "$now")" = "$(name "$after")" ] || fail "release $(name "$now") was made meanwhile, and is left alone"
         go_back "$good" "$url"
         fail "release $(name "$after") was wrong; the code of $(name "$good") serves again"
     fi

@@ -114,7 +114,8 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
     assert len(box.live()) == 1
 
 
-def test_rollback_with_nothing_before_says_so_and_changes_nothing(box):
+def test_rollback_with_nothing_before_says_so_and_changes_nothing(serving):
+    box = serving
     (box.state / "deployed").write_text(
         (box.state / "deployed").read_text().splitlines()[-1] + "\n"
     )
@@ -136,7 +137,8 @@ def test_deploy_of_a_wrong_image_leaves_the_old_one_serving(serving, versions):
     with clients(serving.base) as told:
         for what, (how, said) in WRONG.items():
             serving.publish(f"slipway:{what}", **how)
-            output = serving.run("deploy", f"slipway:{what}", status=1, SLIPWAY_BOX_READY="2")
+            wait = "2" if what == "never ready" else "60"
+            output = serving.run("deploy", f"slipway:{what}", status=1, SLIPWAY_BOX_READY=wait)
             assert said in output, what
             assert "serves, as before" in output, what
             assert "Booting worker" in output or what == "crashes at once", "no log was shown"
@@ -219,7 +221,20 @@ def test_prune_keeps_what_serves_and_the_two_before_it_and_rollbacks_go_back(ser
     assert serving.deployed() == ["slipway:b", "slipway:c"]
     # One that is no longer here is pulled again.
     serving.run("rollback", "slipway:a", **quick)
-    assert serving.deployed() == ["slipway:b", "slipway:c", "slipway:a"]
+    # What came after it is forgotten, and nothing older is known.
+    assert serving.deployed() == ["slipway:a"]
+    assert "FAILED: nothing was deployed before" in serving.run("rollback", status=1)
+
+
+def test_revoked_is_only_what_still_serves(serving):
+    quick = {"SLIPWAY_BOX_SMOKE": "/dev/null"}
+    for name in "bc":
+        serving.run("deploy", f"slipway:{name}", **quick)
+    journal, live = serving.deployed(), serving.live()
+    assert "slipway:b serves no more; nothing to do" in serving.run("revoke", "slipway:b")
+    assert (serving.deployed(), serving.live()) == (journal, live)
+    serving.run("revoke", "slipway:c", **quick)
+    assert serving.deployed() == journal[:-1]
 
 
 def test_container_is_started_with_few_rights(serving):
@@ -334,6 +349,33 @@ def test_proxy_refuses_what_is_too_large_in_the_services_own_form(echoing):
         connection.close()
         assert (answer.status, told["code"]) == (413, "too_large")
         assert set(told) == {"code", "message", "request_id", "errors"}
+
+
+def test_proxy_lets_four_files_in_at_once_that_few_may_not_fill_the_disk(echoing):
+    begun = []
+    for _ in range(4):
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(echoing.base), timeout=20)
+        connection.putrequest("POST", "/predict_file")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"carrier")
+        begun.append(connection)
+    until(lambda: asked(echoing.base, "POST", "/predict_file", b"a")[0] == 503, 20)
+    status, headers, body = asked(echoing.base, "POST", "/predict_file", b"a")
+    assert (status, json.loads(body)["code"], headers["Retry-After"]) == (503, "unavailable", "5")
+    assert asked(echoing.base, "GET", "/livez")[0] == 200
+    for connection in begun:
+        connection.close()
+
+
+def test_proxy_shows_metrics_to_its_own_machine_alone(echoing):
+    assert asked(echoing.base, "GET", "/metrics")[0] == 200
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port_of(echoing.base), timeout=20, source_address=("127.0.0.2", 0)
+    )
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["code"]) == (403, "forbidden")
+    connection.close()
 
 
 def test_proxy_with_nothing_behind_it_says_so_as_json(tmp_path):

@@ -31,7 +31,7 @@ def test_scripts_take_the_words_that_the_page_gives_them():
     words = set(re.findall(r"`deploy/box\.sh ([a-z]+)", PAGE))
     assert (
         words
-        == {"deploy", "rollback", "status", "logs"}
+        == {"deploy", "rollback", "revoke", "status", "logs"}
         == set(re.findall(r"box\.sh ([a-z]+)", usage))
     )
     for script in re.findall(r"deploy/[a-z/]+\.sh", PAGE):

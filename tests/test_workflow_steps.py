@@ -226,11 +226,11 @@ def test_rollback_step_takes_nothing_but_a_commit(checkout, aws, job, to):
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
-def test_failed_smoke_test_is_what_rolls_back(checkout, job, _, box):
+def test_failed_smoke_test_is_what_rolls_back(checkout, aws, job, _, box):
     smoke, back = JOBS["main", job]["steps"][-2:]
     assert (smoke["id"], back["if"]) == ("smoke", "failure() && steps.smoke.outcome == 'failure'")
     assert run_step(back, checkout, GITHUB_SHA=SHA).returncode == 0
-    assert asked(checkout) == [f"{box}rollback"]
+    assert asked(checkout) == [f"{box}revoke {IMAGE}"]
 
 
 @pytest.mark.slow

@@ -3,13 +3,14 @@
 #
 #   deploy/aws/remote.sh BOX deploy IMAGE     BOX is the stack's output BoxId, i-…
 #   deploy/aws/remote.sh BOX rollback [IMAGE]
+#   deploy/aws/remote.sh BOX revoke IMAGE
 #   deploy/aws/remote.sh BOX status
 #
 # The credentials are those of GitHub's role, in a stack with RunCommand=true, or your own. What
 # the box says is printed, and its status is the status.
 set -euo pipefail
 
-if (($# < 2)); then sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; fi
+if (($# < 2)); then sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; fi
 BOX=$1
 shift
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
