@@ -31,10 +31,9 @@ for_aws() {
     for name in AWS_REGION AWS_ECR_LOGIN_URI ECR_REPOSITORY_NAME; do
         if [[ -z ${!name:-} ]]; then missing+=("$name"); fi
     done
-    # AWS is asked to run the deployment on the machine by the role alone.
-    if [[ -z ${AWS_ROLE_ARN:-} && (${AWS_KEYS:-} != true || -n ${BOX_ID:-}) ]]; then
-        missing+=("AWS_ROLE_ARN")
-    fi
+    if [[ -z ${AWS_ROLE_ARN:-} && ${AWS_KEYS:-} != true ]]; then missing+=("AWS_ROLE_ARN"); fi
+    # AWS is asked to run the deployment on the machine by a role of its own, never by keys.
+    if [[ -n ${BOX_ID:-} && -z ${AWS_DEPLOY_ROLE_ARN:-} ]]; then missing+=("AWS_DEPLOY_ROLE_ARN"); fi
     printf -v told '%s, ' "${missing[@]}"
     echo "${told%, }"
 }

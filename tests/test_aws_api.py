@@ -147,6 +147,22 @@ def test_delivery_brings_and_promotes_a_model_and_deletes_nothing(aws, stack, tm
     assert pulled == (ROOT / "model.pkl").read_bytes()
 
 
+def test_box_is_known_to_the_deploy_role_by_its_commands_alone(aws, stack):
+    """What it may send is held by the template's test: moto refuses what names a resource."""
+    wish = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
+    sent = boto3.client("ssm").send_command(**wish)["Command"]["CommandId"]
+    wanted = {"CommandId": sent, "InstanceId": stack["BoxId"]}
+    keys = role_keys(stack["GitHubDeployRoleArn"])
+    others = [role_keys(stack["GitHubRoleArn"]), user_keys(stack["DeployUserName"])]
+    with policies_checked(aws):
+        assert client("ssm", keys).get_command_invocation(**wanted)["CommandId"] == sent
+        assert refused(client("ecr", keys).get_authorization_token)
+        assert refused(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
+        for other in others:
+            assert refused(client("ssm", other).send_command, **wish)
+            assert refused(client("ssm", other).get_command_invocation, **wanted)
+
+
 def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
     keys = role_keys(stack["GitHubRoleArn"])
     with policies_checked(aws):
@@ -220,24 +236,33 @@ def test_doors_are_open_for_http_alone(stack):
     assert [each["FromPort"] for each in doors["IpPermissions"]] == [80, 443]
 
 
-def test_role_trusts_main_and_production_of_one_repository(stack):
-    who = "repo:ada/flights"
-    assert subjects(stack) == [f"{who}:ref:refs/heads/main", f"{who}:environment:production"]
+WHERE = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
 
 
-def test_role_trusts_ids_alone_where_they_are_given(aws):
+def test_roles_trust_main_and_production_of_one_repository(stack):
+    for role, where in WHERE.items():
+        assert subjects(stack, role) == [f"repo:ada/flights:{where}"]
+
+
+def test_roles_trust_ids_alone_where_they_are_given(aws):
     ids = {"GitHubOwnerId": "1815", "GitHubRepositoryId": "1843", "OidcProviderArn": arn()}
-    made = make_stack("with-ids", **GITHUB, **ids, RepositoryName="with-ids")
-    who = "repo:ada@1815/flights@1843"
-    assert subjects(made) == [f"{who}:ref:refs/heads/main", f"{who}:environment:production"]
+    made = make_stack("with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids")
+    for role, where in WHERE.items():
+        assert subjects(made, role) == [f"repo:ada@1815/flights@1843:{where}"]
+
+
+def test_stack_without_run_command_has_no_role_for_it(aws):
+    made = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
+    assert "GitHubRoleArn" in made
+    assert "GitHubDeployRoleArn" not in made
 
 
 def arn():
     return f"arn:aws:iam::123456789012:oidc-provider/{ISSUER.removeprefix('https://')}"
 
 
-def subjects(stack):
-    name = stack["GitHubRoleArn"].split("/")[-1]
+def subjects(stack, role):
+    name = stack[role].split("/")[-1]
     document = boto3.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Principal"] == {"Federated": arn()}
@@ -247,7 +272,7 @@ def subjects(stack):
 
 def test_stack_without_wishes_has_neither_role_nor_user_nor_ssh(aws):
     made = make_stack("plain", RepositoryName="plain")
-    assert not {"GitHubRoleArn", "DeployUserName"} & set(made)
+    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(made)
     iam = boto3.client("iam")
     assert not [each for each in iam.list_users()["Users"] if each["UserName"].startswith("plain")]
     roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]

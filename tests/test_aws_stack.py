@@ -91,15 +91,29 @@ def test_delivery_deletes_nothing_and_touches_no_machine():
     assert not any("Delete" in action or action.startswith(("ec2", "iam")) for action in actions)
 
 
-def test_github_is_trusted_by_audience_and_subject():
-    document = properties("GitHubRole")["AssumeRolePolicyDocument"]
+def test_box_is_commanded_by_the_deploy_role_which_may_nothing_else():
+    """Else every job on main could be root there, without the environment's approval."""
+    assert properties("RunOnBox")["Roles"] == [{"Ref": "GitHubDeployRole"}]
+    assert set(allowed("RunOnBox")) == {"ssm:SendCommand", "ssm:GetCommandInvocation"}
+    assert "${Box}" in allowed("RunOnBox")["ssm:SendCommand"]
+    attached = properties("Delivery")["Roles"]["Fn::If"]
+    assert attached == ["HasGitHub", [{"Ref": "GitHubRole"}], {"Ref": "AWS::NoValue"}]
+    assert not {"Policies", "ManagedPolicyArns"} & set(properties("GitHubDeployRole"))
+
+
+@pytest.mark.parametrize(
+    ("role", "where"),
+    [("GitHubRole", "ref:refs/heads/main"), ("GitHubDeployRole", "environment:production")],
+)
+def test_github_is_trusted_by_audience_and_subject(role, where):
+    document = properties(role)["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert set(statement["Condition"]) == {"StringEquals"}
     told = statement["Condition"]["StringEquals"]
     assert told.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
     subjects = [each["Fn::Sub"][0] for each in told.popitem()[1]]
-    assert subjects == ["repo:${Whose}:ref:refs/heads/main", "repo:${Whose}:environment:production"]
+    assert subjects == [f"repo:${{Whose}}:{where}"]
     assert not told
 
 
@@ -180,6 +194,7 @@ def test_user_is_made_only_when_asked_for():
     assert resources()["DeployUser"] == {"Type": "AWS::IAM::User", "Condition": "MakesUser"}
     assert template()["Parameters"]["RunCommand"]["Default"] == "false"
     assert resources()["RunOnBox"]["Condition"] == "HasRunCommand"
+    assert resources()["GitHubDeployRole"]["Condition"] == "HasRunCommand"
 
 
 def test_proxy_of_the_box_is_that_of_the_repository():

@@ -74,7 +74,15 @@ def test_page_names_every_parameter_and_output_of_the_stack():
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
     named = set(re.findall(r"\w+", " ".join(rows)))
     assert set(parsed["Parameters"]) <= named
-    assert {"GitHubRoleArn", "Region", "EcrLoginUri", "Registry", "Address", "BoxId"} <= named
+    assert {
+        "GitHubRoleArn",
+        "GitHubDeployRoleArn",
+        "Region",
+        "EcrLoginUri",
+        "Registry",
+        "Address",
+        "BoxId",
+    } <= named
     assert named <= set(parsed["Parameters"]) | set(parsed["Outputs"])
     assert "BucketName" in parsed["Outputs"]
     deploy = next(words for words in aws_commands() if "--parameter-overrides" in words)
@@ -88,7 +96,7 @@ def test_page_variables_are_those_of_the_workflows():
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").iterdir()]
     used = set(re.findall(r"(?:vars|secrets)\.([A-Z_]+)", "".join(texts)))
     named = set(re.findall(r"^\| `\w+` \| `([A-Z_]+)`", PAGE, re.MULTILINE))
-    assert {"AWS_ROLE_ARN", "BOX_ID", "SERVICE_URL"} <= named <= used
+    assert {"AWS_ROLE_ARN", "AWS_DEPLOY_ROLE_ARN", "BOX_ID", "SERVICE_URL"} <= named <= used
 
 
 def test_page_links_to_what_there_is():

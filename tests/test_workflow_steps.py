@@ -86,6 +86,7 @@ def ecr(*words, **environ):
 PLAN = step_named("main", "plan", "Say what")
 UNSET = dict.fromkeys(PLAN["env"], "")
 ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway"}
+BOX = {"BOX_ID": "i-0a", "AWS_DEPLOY_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway-deploy"}
 
 
 def test_plan_nothing_set_is_no_fault_and_is_told(checkout):
@@ -108,7 +109,8 @@ def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkou
     ("given", "told"),
     [
         (ROLE | {"AWS_KEYS": "true"}, "by a role, on the self-hosted runner; without SERVICE_URL"),
-        (ROLE | {"BOX_ID": "i-0a"}, "by a role, without a runner, on i-0a; without SERVICE_URL"),
+        (ROLE | BOX, "by a role, without a runner, on i-0a; without SERVICE_URL"),
+        (BOX | {"AWS_KEYS": "true"}, "by an IAM user's keys (legacy), without a runner, on i-0a; "),
         ({"AWS_KEYS": "true"}, "by an IAM user's keys (legacy), on the self-hosted runner; "),
         (ROLE | {"SERVICE_URL": "https://a.example"}, "by a role, on the self-hosted runner |"),
     ],
@@ -119,11 +121,12 @@ def test_plan_aws_complete_says_by_what(checkout, given, told):
     assert f"| AWS | yes | {told}" in done.stdout
 
 
-def test_plan_without_runner_needs_a_role(checkout):
-    given = {"DEPLOY_TO_AWS": "true", "AWS_KEYS": "true", "BOX_ID": "i-0a"}
-    done = run_step(PLAN, checkout, **UNSET | ECR | given)
+@pytest.mark.parametrize("who", [ROLE, {"AWS_KEYS": "true"}])
+def test_plan_without_runner_needs_a_role_for_the_machine(checkout, who):
+    given = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
+    done = run_step(PLAN, checkout, **UNSET | ECR | given | who)
     assert done.returncode == 1
-    assert "this is missing: AWS_ROLE_ARN." in done.stdout
+    assert "this is missing: AWS_DEPLOY_ROLE_ARN." in done.stdout
 
 
 # The registry of images

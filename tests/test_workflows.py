@@ -185,6 +185,12 @@ def test_aws_takes_the_role_by_default_and_keys_only_without_one():
         assert role["name"].endswith("(the default)")
         assert keys["if"] == "vars.AWS_ROLE_ARN == ''"
         assert keys["name"].endswith("(legacy)")
+    for place in (("main", "deployment-by-aws"), ("rollback", "aws-without-runner")):
+        (role,) = (step for where, step in steps if where == place)
+        assert role["with"]["role-to-assume"] == "${{ vars.AWS_DEPLOY_ROLE_ARN }}"
+        assert "aws-access-key-id" not in role["with"]
+        # It trusts no job but those of this environment.
+        assert JOBS[place]["environment"]["name"] == "production"
     for place in SELF_HOSTED:
         keys = [
             value

@@ -6,8 +6,8 @@
 #   deploy/aws/remote.sh BOX revoke IMAGE
 #   deploy/aws/remote.sh BOX status
 #
-# The credentials are those of GitHub's role, in a stack with RunCommand=true, or your own. What
-# the box says is printed, and its status is the status.
+# The credentials are those of GitHub's role for deployments, in a stack with RunCommand=true, or
+# your own. What the box says is printed, and its status is the status.
 set -euo pipefail
 
 if (($# < 2)); then sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; fi
