@@ -50,6 +50,8 @@ scan() {
         case "$status" in
         COMPLETE | ACTIVE) break ;;
         IN_PROGRESS | PENDING | *ScanNotFoundException*) ;;
+        # ECR has no time for the question just now.
+        *Throttling* | *ServiceUnavailable* | *ServerException*) ;;
         *) fail "the image cannot be scanned: $status" ;;
         esac
         if ((SECONDS >= until)); then

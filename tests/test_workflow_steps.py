@@ -21,6 +21,10 @@ import json, os, pathlib, sys
 import jmespath
 command, *words = sys.argv[2:]
 answers = pathlib.Path(os.environ["ANSWERS"])
+if (answers / "once").exists():
+    told = (answers / "once").read_text()
+    (answers / "once").unlink()
+    sys.exit("An error occurred (" + told + ") when calling " + command + ": not now")
 if command == "get-login-password":
     print("a-password")
     sys.exit()
@@ -182,6 +186,24 @@ def test_scan_that_never_begins_or_fails_is_no_success(aws):
     done = ecr("scan", SHA)
     assert done.returncode == 1
     assert "cannot be scanned: UNSUPPORTED_IMAGE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("ThrottlingException", 0, "Image scan: nothing found"),
+        ("ServiceUnavailableException", 0, "Image scan: nothing found"),
+        ("RepositoryNotFoundException", 1, ""),
+    ],
+)
+def test_scan_asked_again_where_ecr_had_no_time(aws, error, status, told):
+    (aws / "once").write_text(error)
+    (aws / "describe-image-scan-findings").write_text(
+        '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
+        ' {"findingSeverityCounts": {}}}'
+    )
+    done = ecr("scan", SHA)
+    assert (done.returncode, done.stdout.strip()) == (status, told)
 
 
 @pytest.mark.parametrize(
