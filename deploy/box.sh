@@ -159,7 +159,9 @@ let_serve() {
     serves "$NEW" || { say "nginx does not ask slipway-$NEW"; exit 1; }
     smoke "$FRONT" || exit 1
     say "slipway-$NEW serves"
-    NEW='' # From here on it stays.
+    # From here on it stays, whatever ends this script.
+    SERVES=slipway-$NEW NEW=''
+    trap 'say "ended early, but $SERVES serves all the same" >&2; exit 1' INT TERM HUP
     note "$1" "$2" "$3"
     if [[ -n $OLD ]]; then
         drain "$OLD"

@@ -280,6 +280,37 @@ def test_same_image_again_lets_an_answer_end_that_takes_longer_than_the_drain(se
     assert serving.deployed() == journal
 
 
+def test_deploy_that_is_ended_during_the_drain_says_that_the_new_one_serves(serving, versions):
+    serving.publish("slipway:other", SLIPWAY_MODEL="model.pkl")
+    download = Download(serving.base)
+    download.start()
+    assert download.begun.wait(20)
+    deploying = serving.start("deploy", "slipway:other", SLIPWAY_BOX_DRAIN="60")
+    until(lambda: serving.deployed()[-1] == "slipway:other", 60)
+    live = serving.live()
+    deploying.send_signal(signal.SIGTERM)
+    output = deploying.communicate(timeout=30)[0]
+    download.go_on.set()
+    download.join()
+    assert deploying.returncode == 1
+    new = live[0].replace("live-", "slipway-")
+    assert output.splitlines()[-1].endswith(f" ended early, but {new} serves all the same")
+    assert "as before" not in output
+    assert download.end.startswith(f"# rows={download.rows} failed=0")
+    assert serving.live() == live
+    assert got(serving.base, "/readyz")["status"] == "ready"
+
+
+def test_deploy_of_an_image_that_is_not_here_after_the_pull_is_told(serving):
+    serving.publish("slipway:moved")
+    path = serving.docker / "registry" / "slipway:moved.json"
+    path.write_text(path.read_text().replace('"slipway:moved"', '"slipway:another"'))
+    before = serving.containers()
+    output = serving.run("deploy", "slipway:moved", status=1)
+    assert "FAILED: slipway:moved is not here after the pull" in output
+    assert serving.containers() == before
+
+
 class Echo(http.server.BaseHTTPRequestHandler):
     """Answer with the headers that came, and count the bodies."""
 
