@@ -254,6 +254,9 @@ def test_status_and_logs_tell_of_what_serves(serving):
     told = serving.run("status")
     assert f"serves: slipway-{port}" in told
     assert '{"status":"ready"}' in told
+    # Where docs/operate.md leads a Prometheus of the box.
+    status, _, metrics = asked(f"http://127.0.0.1:{serving.port['8000']}", "GET", "/metrics")
+    assert (status, metrics[:6]) == (200, b"# HELP")
     assert serving.deployed()[-1] in told
     assert f"Listening at: http://127.0.0.1:{port}" in serving.run("logs", "--tail", "20")
 
@@ -394,6 +397,10 @@ def test_proxy_lets_four_files_in_at_once_that_few_may_not_fill_the_disk(echoing
     status, headers, body = asked(echoing.base, "POST", "/predict_file", b"a")
     assert (status, json.loads(body)["code"], headers["Retry-After"]) == (503, "unavailable", "5")
     assert asked(echoing.base, "GET", "/livez")[0] == 200
+    # A deploy asks by these doors; here it is the server behind them that dies.
+    for door in ("8000", "8011", "8012"):
+        base = f"http://127.0.0.1:{echoing.port[door]}"
+        assert asked(base, "POST", "/predict_file", b"a")[0] == 502
     for connection in begun:
         connection.close()
 
