@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from herokus import KEY, NAME, heroku_running
+from swapping import until
 
 SCRIPT = ROOT / "deploy" / "heroku.sh"
 # What a service is made of.
@@ -143,11 +144,38 @@ def test_deploy_that_is_wrong_goes_back_by_itself(project, code, says):
     # The release command knows the model alone, and not even that here.
     before_py = (ROOT / "app.py").read_text()
     project.commit("wrong", app__py=code, app_before__py=before_py, Procfile=UNVERIFIED)
-    said = project.deploy(status=1, HEROKU_BOOT_SECONDS="15")
+    said = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
     assert says in said
     assert "heroku: release v3 was wrong; the code of v2 serves again" in said
     assert project.heroku.releases[-1]["description"] == "Rollback to v2"
     assert project.version() == before
+
+
+# Somebody goes back by hand while the service is looked at.
+MEANWHILE = """
+import json, os, sys, urllib.request
+head = {
+    "Authorization": "Bearer " + os.environ["HEROKU_API_KEY"],
+    "Accept": "application/vnd.heroku+json; version=3",
+}
+address = os.environ["HEROKU_API_URL"] + "/apps/" + os.environ["HEROKU_APP_NAME"] + "/releases"
+body = json.dumps({"release": os.environ["BACK_TO"]}).encode()
+urllib.request.urlopen(urllib.request.Request(address, body, head)).close()
+sys.exit("WRONG")
+"""
+
+
+def test_deploy_that_is_wrong_leaves_a_release_that_was_made_meanwhile_alone(project):
+    project.deploy()
+    good = project.heroku.releases[-1]["id"]
+    project.commit("change", Procfile=UNVERIFIED)
+    # It is of the checkout alone, and not committed.
+    (project.folder / "slipway" / "smoke.py").write_text(MEANWHILE)
+    said = project.deploy(status=1, BACK_TO=good)
+    assert "heroku: release v4 was made meanwhile, and is left alone" in said
+    until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
+    told = [each["description"] for each in project.heroku.releases[3:]]
+    assert told == ["Rollback to v2"]
 
 
 def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
