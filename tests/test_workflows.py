@@ -133,7 +133,10 @@ def test_deployments_all_wait_for_an_approval_and_for_one_another():
         assert job["environment"]["name"] == "production"
         assert job["concurrency"]["cancel-in-progress"] is False
     assert {job["concurrency"]["group"] for job in jobs} == {"production"}
+    # A run whose tests take longer must not deploy its commit over a newer one.
+    assert WORKFLOWS["main"]["concurrency"] == {"group": "main", "cancel-in-progress": False}
     # A deployment that nobody approves must not keep a rollback waiting.
+    assert "concurrency" not in WORKFLOWS["rollback"]
     assert JOBS["rollback", "aws"]["concurrency"]["group"] == "rollback"
 
 
