@@ -22,11 +22,11 @@ from slipway.registry import Conflict, Registry
 from slipway.registry.checks import check_version
 from slipway.registry.registry import PRODUCTION
 from slipway.report import write_report
-from slipway.retraining import judge, standing
+from slipway.retraining import aliases, judge
+from slipway.retraining.aliases import CANDIDATE, KEPT, PASSED, Aliases
 from slipway.retraining.holdout import ask
 from slipway.retraining.rival import Rival, find_rival
 from slipway.retraining.shown import verdict
-from slipway.retraining.standing import CANDIDATE, KEPT, PASSED, Standing
 from slipway.training.train import Plan, train
 
 WORK = "retrain"
@@ -114,11 +114,11 @@ def _retrained(problem: Problem, order: Order, scratch: Path, progress: Progress
     stored = open_rows(order.rows)
     path = scratch / "model.pkl"
     manifest = train(problem, stored, path, order.plan, progress)
-    now = standing.look(order.registry, manifest.sha256)
+    now = aliases.look(order.registry, manifest.sha256)
     told = _begun(problem, order, manifest, now)
-    if standing.pickle_sha256(now.production) == manifest.sha256:
+    if aliases.pickle_sha256(now.production) == manifest.sha256:
         return msgspec.structs.replace(told, reason="it is the very model that is in production")
-    if standing.judged(now, manifest.sha256, told.evidence_id) == KEPT and now.last:
+    if aliases.judged(now, manifest.sha256, told.evidence_id) == KEPT and now.last:
         reason = f"{CANDIDATE} is this very model, judged on this very evidence: {now.last.why}"
         return msgspec.structs.replace(told, reason=reason)
     progress("asking the new model and the one in production about the rows held out")
@@ -129,7 +129,7 @@ def _retrained(problem: Problem, order: Order, scratch: Path, progress: Progress
     return told if order.dry_run else _carried_out(order, told, path, now, progress)
 
 
-def _begun(problem: Problem, order: Order, manifest: Manifest, now: Standing) -> Promotion:
+def _begun(problem: Problem, order: Order, manifest: Manifest, now: Aliases) -> Promotion:
     """Begin to tell of a run, with nothing decided."""
     data = manifest.training.data_sha256
     return Promotion(
@@ -142,12 +142,12 @@ def _begun(problem: Problem, order: Order, manifest: Manifest, now: Standing) ->
         production=now.production.version if now.production else None,
         data_sha256=data,
         rules=asdict(problem.promotion),
-        evidence_id=standing.evidence_id(now, problem.promotion, manifest.sha256, data),
+        evidence_id=aliases.evidence_id(now, problem.promotion, manifest.sha256, data),
     )
 
 
 def _compared(
-    problem: Problem, order: Order, stored: StoredRows, path: Path, now: Standing
+    problem: Problem, order: Order, stored: StoredRows, path: Path, now: Aliases
 ) -> tuple[Evidence, Manifest | None]:
     """Judge the new model; give the manifest of the one in production too."""
     new, rival = load_model(path, "scorecard"), Rival()
@@ -163,12 +163,12 @@ def _compared(
 
 
 def _carried_out(
-    order: Order, told: Promotion, path: Path, now: Standing, progress: Progress
+    order: Order, told: Promotion, path: Path, now: Aliases, progress: Progress
 ) -> Promotion:
     """Push the new model as the candidate, and promote it if it passed."""
     registry, passed = order.registry, told.outcome == "promoted"
-    why = standing.why(PASSED if passed else KEPT, told.reason, told.evidence_id)
-    if now.last and standing.judged(now, told.sha256, told.evidence_id) == PASSED:
+    why = aliases.why(PASSED if passed else KEPT, told.reason, told.evidence_id)
+    if now.last and aliases.judged(now, told.sha256, told.evidence_id) == PASSED:
         # A run was killed after its push; the version is there.
         told = msgspec.structs.replace(told, version=now.last.version)
     else:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slipway.promotion import Check, Evidence, Outcome, Promotion
+from slipway.retraining.aliases import Aliases
 from slipway.retraining.judge import BASE, PRODUCTION
-from slipway.retraining.standing import Standing
 from slipway.terminal import page, table, wrapped
 
 
-def verdict(evidence: Evidence, standing: Standing) -> tuple[Outcome, str]:
+def verdict(evidence: Evidence, aliases: Aliases) -> tuple[Outcome, str]:
     """Give what is to become of the new model, and why."""
     if not evidence.passed:
         return "kept", "; ".join(_failed(check) for check in evidence.checks if not check.passed)
-    if standing.withdrawn:
-        move = standing.withdrawn
+    if aliases.withdrawn:
+        move = aliases.withdrawn
         told = f"{move.who} took this very model out of production: {move.why or 'no reason given'}"
         return "kept", f"{told}; `flask model promote` brings it back"
     return "promoted", _passed(evidence)

@@ -18,7 +18,7 @@ _REASON = 300
 
 
 @dataclass(frozen=True)
-class Standing:
+class Aliases:
     """What the aliases stand for.
 
     Attributes
@@ -36,11 +36,11 @@ class Standing:
     withdrawn: Move | None
 
 
-def look(registry: Registry, sha256: str) -> Standing:
+def look(registry: Registry, sha256: str) -> Aliases:
     """Find what a registry holds, and what it knows of the pickle with this hash."""
     moves = registry.history(PRODUCTION)
     last = registry.alias(CANDIDATE)
-    return Standing(
+    return Aliases(
         production=registry.stored(moves[-1].version) if moves else None,
         candidate=registry.find(last.version) if last else None,
         last=last,
@@ -67,12 +67,12 @@ def _withdrawn(registry: Registry, moves: list[Move], sha256: str) -> Move | Non
     return None
 
 
-def evidence_id(standing: Standing, rules: PromotionRules, sha256: str, data_sha256: str) -> str:
+def evidence_id(aliases: Aliases, rules: PromotionRules, sha256: str, data_sha256: str) -> str:
     """Hash all that a verdict depends on, so that it need not be found twice.
 
     Parameters
     ----------
-    standing : Standing
+    aliases : Aliases
     rules : PromotionRules
     sha256, data_sha256 : str
         Of the new pickle, and of the rows.
@@ -81,8 +81,8 @@ def evidence_id(standing: Standing, rules: PromotionRules, sha256: str, data_sha
     -------
     str
     """
-    withdrawn = standing.withdrawn.number if standing.withdrawn else 0
-    production = standing.production.version if standing.production else ""
+    withdrawn = aliases.withdrawn.number if aliases.withdrawn else 0
+    production = aliases.production.version if aliases.production else ""
     told = [sha256, data_sha256, production, withdrawn, asdict(rules)]
     return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:12]
 
@@ -93,9 +93,9 @@ def why(verdict: str, reason: str, evidence: str) -> str:
     return f"{verdict}: {short}; evidence {evidence}"
 
 
-def judged(standing: Standing, sha256: str, evidence: str) -> str:
+def judged(aliases: Aliases, sha256: str, evidence: str) -> str:
     """Give how the present candidate was judged, if it is this model on this evidence."""
-    if standing.last is None or pickle_sha256(standing.candidate) != sha256:
+    if aliases.last is None or pickle_sha256(aliases.candidate) != sha256:
         return ""
-    verdict, _, rest = standing.last.why.partition(":")
+    verdict, _, rest = aliases.last.why.partition(":")
     return verdict if rest.endswith(f"; evidence {evidence}") else ""
