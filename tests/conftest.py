@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from slipway.config import Settings
 from slipway.etl.run import run_etl
@@ -37,6 +38,8 @@ GUNICORN = (
 )
 # A function of the tests, which the services that they start must let pass as well.
 os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
+# A page gets as long as everything else here, where Playwright would give it five seconds.
+expect.set_options(timeout=30_000)
 # A marker, and the program without which its tests cannot run.
 PROGRAMS = {"browser": "chromium", "image": "buildah", "proxy": "nginx"}
 # Several processes share the tests, a file each. These take longest, a minute and more each, and
@@ -155,20 +158,35 @@ def rows(stored: StoredRows) -> Rows:
     return read_rows(load_problem("flights"), stored)
 
 
+def free_ports() -> Iterator[int]:
+    """Draw ports, each once, that neither the kernel nor another process of the tests gives away.
+
+    Whoever is given a port listens only later, and until then the kernel could give it to
+    somebody else, were it one of those that it gives out by itself.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 32_000, count)
+    for port in random.sample(mine, len(mine)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                yield port
+
+
+FREE = free_ports()
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return next(FREE)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
     """Wait until an address answers."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(f"the service ended with status {process.returncode}")
         try:
-            urllib.request.urlopen(url, timeout=1).close()
+            urllib.request.urlopen(url, timeout=5).close()
         except OSError:
             time.sleep(0.05)
         else:
@@ -193,7 +211,8 @@ def running(
         yield base, process
     finally:
         process.send_signal(stop)
-        process.wait(30)
+        # A worker that is only starting misses the signal, and is killed 20 s later.
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from pathlib import Path
 
 import psutil
 from clients import asked
-from conftest import ROOT
+from conftest import ROOT, free_port
 from swapping import until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -43,21 +41,6 @@ http {{
 PORTS = ("80", "443", "8000", "8001", "8002", "8011", "8012")
 
 
-def free_ports() -> Iterator[int]:
-    """Draw ports, each once, that the kernel gives to nobody else.
-
-    A container listens only later, and until then the kernel could give its port to a client's
-    connection, were it one of those that it gives out by itself.
-    """
-    for port in random.sample(range(20_000, 32_000), 12_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                yield port
-
-
-FREE = free_ports()
-
-
 class Box:
     """One machine."""
 
@@ -66,7 +49,7 @@ class Box:
         for each in ("registry", "images", "containers"):
             (self.docker / each).mkdir(parents=True)
         self.state.mkdir()
-        self.port = {name: str(next(FREE)) for name in PORTS}
+        self.port = {name: str(free_port()) for name in PORTS}
         self.base = f"http://127.0.0.1:{self.port['80']}"
         self.env = folder / "env"
         self.env.write_text("")
