@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +20,9 @@ HEAD = (
 )
 CHUNKED = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
 JSON = "application/json"
+# A worker that ends closes a connection over which nothing came for two seconds, and it may: who
+# let this much time go by, on a machine that stood still, sends its request again.
+PAUSE = 1.0
 
 
 def port_of(base: str) -> int:
@@ -45,7 +50,7 @@ def asked(
     method: str,
     path: str,
     body: bytes | None = None,
-    timeout: float = 5,
+    timeout: float = 20,
     **headers: str,
 ) -> tuple[int, dict[str, str], bytes]:
     """Send one request over a connection of its own; the answer's status, headers and body."""
@@ -60,7 +65,7 @@ def asked(
 
 
 def post(
-    base: str, body: bytes, path: str = "/predict", kind: str = JSON, timeout: float = 5
+    base: str, body: bytes, path: str = "/predict", kind: str = JSON, timeout: float = 20
 ) -> tuple[int, bytes]:
     status, _, answer = asked(base, "POST", path, body, timeout, Content_Type=kind)
     return status, answer
@@ -84,6 +89,24 @@ def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return running
 
 
+def wait_for_workers(process: subprocess.Popen[bytes], count: int, seconds: float = 60.0) -> None:
+    """Wait until there are so many workers, each of which heeds its signals."""
+    deadline = time.monotonic() + seconds
+    while sum(map(_heeds_signals, workers(process))) != count:
+        assert time.monotonic() < deadline, workers(process)
+        time.sleep(0.05)
+
+
+def _heeds_signals(worker: psutil.Process) -> bool:
+    """Whether a worker has done away with its master's handlers, of which SIGHUP's is one."""
+    try:
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+    except OSError:
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return not caught >> (signal.SIGHUP - 1) & 1
+
+
 def memory(process: subprocess.Popen[bytes]) -> int:
     """The bytes that the first worker of a master holds."""
     return int(workers(process)[0].memory_info().rss)
@@ -101,7 +124,8 @@ def loaded(
     answers: list[tuple[int | str, str | None, float]] = []
 
     def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
+        ended = time.perf_counter()
         while not stop.is_set():
             began = time.perf_counter()
             try:
@@ -112,7 +136,11 @@ def loaded(
             except (OSError, http.client.HTTPException) as error:
                 told = repr(error), None
                 connection.close()
-            answers.append((*told, time.perf_counter() - began))
+                if isinstance(error, ConnectionError) and began - ended > PAUSE:
+                    ended = began
+                    continue
+            ended = time.perf_counter()
+            answers.append((*told, ended - began))
             if told[0] != 200:
                 # Thousands of refusals a second would take the processor from the service.
                 time.sleep(0.1)

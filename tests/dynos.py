@@ -46,7 +46,7 @@ class Dyno:
         return self._log.read_text(encoding="utf-8")
 
     def wait_for_line(self, part: str) -> str:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for line in self.logged.splitlines():
                 if part in line:
@@ -57,12 +57,6 @@ class Dyno:
     def everyone(self) -> list[int]:
         """All processes, to which Heroku sends its signals."""
         return [self.process.pid, *(each.pid for each in workers(self.process))]
-
-    def wait_for_workers(self, count: int) -> None:
-        deadline = time.monotonic() + 30
-        while len(workers(self.process)) != count:
-            assert time.monotonic() < deadline, len(workers(self.process))
-            time.sleep(0.05)
 
 
 @contextmanager
@@ -85,7 +79,7 @@ def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 @contextmanager

@@ -26,6 +26,16 @@ def body(manifest: Manifest) -> bytes:
 
 
 @pytest.fixture(scope="module")
+def patient() -> Iterator[str]:
+    """One worker that gives its clients two minutes, so that whoever waits for them is found out.
+
+    The clients of the tests lose their own patience after twenty seconds.
+    """
+    with running(*GUNICORN, "--workers=1", SLIPWAY_CLIENT_SECONDS="120") as (base, _):
+        yield base
+
+
+@pytest.fixture(scope="module")
 def impatient() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """One worker that gives its clients two seconds."""
     with running(*GUNICORN, "--workers=1", SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as started:

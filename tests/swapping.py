@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clients import JSON, asked, port_of
+from clients import JSON, PAUSE, asked, port_of
 from smallversions import BODIES
 
 from slipway.config import Settings
@@ -58,8 +58,8 @@ class Versions:
 
 
 def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=20)
-    number = first
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
+    number, ended = first, time.perf_counter()
     while not stop.is_set():
         number = (number + 1) % len(BODIES)
         began = time.perf_counter()
@@ -69,12 +69,15 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
             said, status = json.loads(answer.read()), answer.status
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            paused, ended = began - ended > PAUSE, began
+            if isinstance(error, ConnectionError) and paused:
+                continue
             closed = isinstance(error, ConnectionResetError | BrokenPipeError)
             told.append(Told(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0))
             continue
-        took = time.perf_counter() - began
+        ended = time.perf_counter()
         version, probability = said.get("model_version", ""), said.get("probability", 0.0)
-        told.append(Told(status, number, version, probability, began, took))
+        told.append(Told(status, number, version, probability, began, ended - began))
         time.sleep(0.002)
     connection.close()
 

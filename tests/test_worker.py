@@ -154,7 +154,7 @@ def logged(log, request):
 
     The line is written when the answer has been sent, so that it can come after that.
     """
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while True:
         lines = [line for line in log.read_text().splitlines() if request in line]
         if lines:

@@ -1,9 +1,10 @@
 """The loop worker and its clients: slow to send, slow to read, too many, or never silent."""
 
 import json
+import select
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import psutil
 import pytest
@@ -24,15 +25,27 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 N_ROWS = 400_000
 
 
-def test_worker_slow_clients_wait_and_others_are_served(impatient, body):
+def slow_clients(stack, base, body):
+    """Open connections: 16 that begin a body, 64 that begin a head, and 200 that are idle."""
+    opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
+    for sock in opened[:16]:
+        sock.sendall(HEAD % len(body) + body[:10])
+    for sock in opened[16:80]:
+        sock.sendall(b"POST /predict HT")
+    return opened
+
+
+def test_worker_slow_clients_wait_and_others_are_served(patient, body):
+    with ExitStack() as stack:
+        opened = slow_clients(stack, patient, body)
+        assert {post(patient, body)[0] for _ in range(50)} == {200}
+        assert select.select(opened, [], [], 0) == ([], [], [])
+
+
+def test_worker_slow_clients_are_refused_and_idle_ones_left_alone(impatient, body):
     base, process = impatient
     with ExitStack() as stack:
-        opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
-        for sock in opened[:16]:
-            sock.sendall(HEAD % len(body) + body[:10])
-        for sock in opened[16:80]:
-            sock.sendall(b"POST /predict HT")
-        assert {post(base, body, timeout=1)[0] for _ in range(50)} == {200}
+        opened = slow_clients(stack, base, body)
         refused = [until_closed(sock) for sock in opened[:80]]
         assert {answer.split(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 408 REQUEST TIMEOUT"}
         told = json.loads(refused[0].partition(b"\r\n\r\n")[2])
@@ -71,12 +84,12 @@ def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
         sock.settimeout(0.1)
         answer = b""
         while not answer.endswith(b'"errors":[]}'):
-            assert time.monotonic() < began + 20
-            try:
+            assert time.monotonic() < began + 60
+            # Two seconds after its answer the service has gone, and the answer is still here.
+            with suppress(TimeoutError, ConnectionError):
                 sock.sendall(piece)
+            with suppress(TimeoutError):
                 answer += sock.recv(65536)
-            except TimeoutError:
-                continue
     assert time.monotonic() > began + PATIENCE - 0.2
     assert answer.startswith(CONTINUE) == (b"Expect" in head)
     head, _, told = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
@@ -84,13 +97,12 @@ def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
     assert json.loads(told)["code"] == "request_timeout"
 
 
-def test_worker_slow_uploads_leave_single_predictions_alone(impatient, body):
-    base, _ = impatient
+def test_worker_slow_uploads_leave_single_predictions_alone(patient, body):
     with ExitStack() as stack:
         for _ in range(16):
-            sock = stack.enter_context(connected(base))
+            sock = stack.enter_context(connected(patient))
             sock.sendall(FILE % 10**6 + b"x")
-        assert {post(base, body, timeout=1)[0] for _ in range(20)} == {200}
+        assert {post(patient, body)[0] for _ in range(20)} == {200}
 
 
 def test_worker_answers_that_are_not_read_are_given_up(example, body):
@@ -109,12 +121,13 @@ def test_worker_answers_that_are_not_read_are_given_up(example, body):
             threading.Thread(target=sock.sendall, args=(upload,), daemon=True).start()
         while time.monotonic() < began + 2 * PATIENCE:
             trickling.recv(20)
-            assert post(base, body, timeout=1)[0] == 200
+            # Whoever waited for a thread would wait for three times the patience.
+            assert post(base, body, timeout=2.5 * PATIENCE)[0] == 200
             assert memory(process) < 400e6
             time.sleep(0.02)
         # Each is given up after three times the patience, and a thread is free again.
         assert post(base, lines + row, "/predict_file", "text/csv", timeout=30)[0] == 200
-        assert time.monotonic() < began + 3 * PATIENCE + 10
+        assert time.monotonic() < began + 3 * PATIENCE + 25
         assert b"# rows=" not in _what_there_is(silent)
 
 
@@ -160,8 +173,8 @@ def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
         for _ in range(10):
             stack.enter_context(connected(base)).sendall(HEAD % len(body) + body[:-1])
         began = time.monotonic()
-        assert post(base, body, timeout=20)[0] == 200
-        assert time.monotonic() < began + PATIENCE + 6
+        assert post(base, body, timeout=40)[0] == 200
+        assert time.monotonic() < began + PATIENCE + 20
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
@@ -172,7 +185,7 @@ def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause
         sock.sendall(HEAD % 10**12)
         assert sock.recv(65536).startswith(b"HTTP/1.1 413")
         try:
-            while time.monotonic() < began + 20:
+            while time.monotonic() < began + 60:
                 sock.sendall(block)
                 sent += len(block)
                 time.sleep(pause)
@@ -181,7 +194,7 @@ def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause
     # 32 MiB, and what the buffers of both ends hold; without that limit it would be gigabytes.
     assert sent < 64 * 2**20
     # A thread reads for its patience, then the loop for two seconds and until it next looks.
-    assert time.monotonic() < began + PATIENCE + 6
+    assert time.monotonic() < began + PATIENCE + 20
     assert memory(process) < 150e6
     assert post(base, body)[0] == 200
 

@@ -164,7 +164,7 @@ def made(chance):
 
 def told(port, data, cut):
     """Send bytes, in two pieces if there is a cut, and take all that comes back."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=40) as sock:
         answer = b""
         try:
             sock.sendall(data[:cut])

