@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 
 import msgspec
@@ -129,7 +130,20 @@ def test_shadow_another_version_begins_another_tally(shadowed, lives):
     assert (told.candidate, told.compared, told.difference) == (lives[0].version, 1, 0.0)
 
 
-def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tmp_path):
+def compared_at_rest(base):
+    """How many records were compared, once nothing was added for a while.
+
+    Each worker compares what it has answered within a twentieth of a second, and tells of it every
+    half second.
+    """
+    counted = [-1, 0]
+    while counted[-1] != counted[-2]:
+        time.sleep(1.5)
+        counted.append((got(base, "/version")["shadow"]["comparison"] or {}).get("compared", -2))
+    return counted[-1]
+
+
+def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tmp_path, capfd):
     registry, versions = open_registry(str(tmp_path / "registry")), Versions()
     paths = [save_version(tmp_path / f"{weight}", weight) for weight in (0.5, 1.5, -0.6)]
     first, second, third = map(versions.add, paths)
@@ -143,18 +157,26 @@ def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tm
         "SLIPWAY_CACHE": str(tmp_path / "cache"),
         "SLIPWAY_MODEL_POLL": f"{POLL}",
     }
+    logged = []
+
+    def taken_by_all(candidate):
+        logged.append(capfd.readouterr().err)
+        taken = rf"@candidate: {candidate} serves in process (\d+)"
+        return len(set(re.findall(taken, "".join(logged)))) == 2
+
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         told_of = lambda: got(base, "/version")["shadow"]  # noqa: E731
         until(lambda: "no version was ever candidate" in told_of()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
             with clients(base, 2) as told:
-                until(lambda c=candidate: (told_of()["comparison"] or {}).get("candidate") == c, 30)
+                until(lambda c=candidate: taken_by_all(c), 60)
+                before = len(told)
+                until(lambda b=before: len(told) > b + 20, 60)
             versions.require_right(told)
-            time.sleep(1.2)
-            before = told_of()["comparison"]["compared"]
+            before = compared_at_rest(base)
             assert {post(base, body)[0] for body in BODIES * 5} == {200}
-            until(lambda b=before: told_of()["comparison"]["compared"] == b + 30, 30)
+            until(lambda b=before: told_of()["comparison"]["compared"] == b + 30, 60)
         assert told_of()["problem"] == ""
         assert all_serve(base, first, 2)
         # A file's rows are not compared, and what is refused has no answer to compare.
