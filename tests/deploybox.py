@@ -89,12 +89,12 @@ class Box:
             [NGINX, "-c", f"{self.folder}/nginx.conf", "-p", f"{self.folder}"]
         )
         try:
-            until(lambda: process.poll() is not None or _listens(self.base), 20)
+            until(lambda: process.poll() is not None or _listens(self.base), 60)
             assert process.poll() is None, "nginx ended; see above"
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
     def publish(
         self, name: str, *, app: str = "app:app", ours: bool = True, **environ: str
