@@ -85,10 +85,10 @@ def running_spark(folder: Path, name: str, words: list[str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
-def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: float = 120.0) -> None:
+def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: floa
 def state(page: int) -> dict | None:
     """Ask the master's page for its workers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=3) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=20) as answer:
             return dict(json.load(answer))
     except OSError:
         return None
@@ -115,7 +115,7 @@ def listening(port: int) -> bool:
     import socket
 
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
     except OSError:
         return False
     return True

@@ -16,7 +16,7 @@ import pytest
 from pyspark import SparkContext
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
-from sparkcluster import DEPLOY, running_spark, wait_until
+from sparkcluster import DEPLOY, WORKERS, running_spark, wait_until
 
 from slipway.etl.stored import FOLD
 from slipway.problem import load_problem
@@ -50,6 +50,8 @@ def on_cluster(spark_cluster, stored, tmp_path_factory):
     def progress(text):
         said.append(text)
         if "finds their coefficients" in text:
+            # The third may start late, and the job does not wait for it.
+            wait_for(lambda: executors(SparkContext._active_spark_context) == WORKERS + 1)
             killer.start()
 
     folder = tmp_path_factory.mktemp("third")
