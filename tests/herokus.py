@@ -90,7 +90,8 @@ class Heroku:
         """End the dyno."""
         if self.web is not None:
             self.web.terminate()
-            self.web.wait(30)
+            # A worker that is only starting misses the signal, and is killed 20 s later.
+            self.web.wait(60)
 
     def _add(self, description: str, commit: str | None) -> dict[str, Any]:
         release = {
