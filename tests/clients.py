@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -105,6 +105,11 @@ def _heeds_signals(worker: psutil.Process) -> bool:
         return False
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
     return not caught >> (signal.SIGHUP - 1) & 1
+
+
+def clients_of(taking: Iterable[psutil.Process]) -> set[tuple[str, int]]:
+    """Give the addresses of those whose connections some workers have taken."""
+    return {at.raddr for worker in taking for at in worker.net_connections("tcp") if at.raddr}
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:

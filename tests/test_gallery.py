@@ -202,7 +202,7 @@ def test_pickle_with_threads_of_its_own_survives_the_fork(tmp_path):
     probabilities = due(model, pd.DataFrame(records))
     environ = {"SLIPWAY_MODEL": str(tmp_path / "model.pkl")}
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
-        pool = PoolManager(timeout=10)
+        pool = PoolManager(timeout=60)
         for _ in range(8):
             answers = pool.request("POST", f"{base}/predict", json=records).json()
             np.testing.assert_allclose(

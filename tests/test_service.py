@@ -143,23 +143,23 @@ def test_way_to_start_serves_a_prediction_and_stops(words, example, manifest):
         request = urllib.request.Request(
             f"{base}/predict", json.dumps(example).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.load(answer)["model_version"] == manifest.version
-        with urllib.request.urlopen(f"{base}/apidocs/", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base}/apidocs/", timeout=60) as answer:
             assert b"swagger-ui" in answer.read()
 
 
 def test_service_forged_script_name_changes_nothing(service):
     request = urllib.request.Request(f"{service}/livez", headers={"SCRIPT_NAME": "/x"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
 
 
 def test_service_under_a_path_prefix_keeps_every_address_below_it(prefixed):
-    page = urllib.request.urlopen(f"{prefixed}/apidocs/", timeout=10).read().decode()
+    page = urllib.request.urlopen(f"{prefixed}/apidocs/", timeout=60).read().decode()
     assert 'data-document="/late/apispec_1.json"' in page
-    form = urllib.request.urlopen(f"{prefixed}/", timeout=10).read().decode()
+    form = urllib.request.urlopen(f"{prefixed}/", timeout=60).read().decode()
     assert 'href="/late/' in form
     assert 'href="/model' not in form
-    document = json.load(urllib.request.urlopen(f"{prefixed}/apispec_1.json", timeout=10))
+    document = json.load(urllib.request.urlopen(f"{prefixed}/apispec_1.json", timeout=60))
     assert document["servers"] == [{"url": "."}]

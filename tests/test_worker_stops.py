@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from statistics import median
 
 import pytest
-from clients import HEAD, connected, loaded, until_closed, wait_for_workers, workers
+from clients import HEAD, clients_of, connected, loaded, until_closed, wait_for_workers, workers
 from conftest import GUNICORN, running
 from swapping import until
 
@@ -45,11 +45,6 @@ def test_worker_first_request_takes_no_more_than_three_times_the_others(body, en
     assert min(ratios) < 3, ratios
 
 
-def clients_of(process):
-    """The addresses of those whose connections the workers have taken."""
-    return {at.raddr for worker in workers(process) for at in worker.net_connections("tcp")}
-
-
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_worker_term_finishes_what_is_in_flight(body, twice):
     with running(*GUNICORN, "--workers=2") as (base, process), ExitStack() as stack:
@@ -58,7 +53,7 @@ def test_worker_term_finishes_what_is_in_flight(body, twice):
         idle.sendall(HEAD % len(body) + body)
         assert idle.recv(100).startswith(b"HTTP/1.1 200")
         half.sendall(HEAD % len(body) + body[:-1])
-        until(lambda: half.getsockname() in clients_of(process), 30)
+        until(lambda: half.getsockname() in clients_of(workers(process)), 30)
         everyone = [process.pid, *(each.pid for each in workers(process))]
         began = time.monotonic()
         for _ in range(1 + twice):
