@@ -66,11 +66,11 @@ class Container:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
-    def workers(self, number: int, seconds: float = 20.0) -> list[psutil.Process]:
+    def workers(self, number: int, seconds: float = 60.0) -> list[psutil.Process]:
         """Give the children of process 1, of which there will be so many."""
         until = time.monotonic() + seconds
         while len(found := self.first.children()) != number and time.monotonic() < until:
@@ -78,13 +78,13 @@ class Container:
         assert len(found) == number
         return found
 
-    def wait_until_ready(self, seconds: float = 60.0) -> float:
+    def wait_until_ready(self, seconds: float = 120.0) -> float:
         """Wait until the service is ready; give the seconds since now."""
         began = time.monotonic()
         while time.monotonic() < began + seconds:
             assert self.process.poll() is None, f"ended with {self.process.returncode}"
             try:
-                urllib.request.urlopen(f"{self.base}/readyz", timeout=5).close()
+                urllib.request.urlopen(f"{self.base}/readyz", timeout=20).close()
             except OSError:
                 time.sleep(0.02)
             else:
@@ -115,7 +115,7 @@ def container(
             # Whatever is in there ends with its process 1.
             for first in psutil.Process(process.pid).children() if process.poll() is None else ():
                 first.kill()
-            process.wait(30)
+            process.wait(60)
     finally:
         run("buildah", "rm", name, env=image.environ)
 

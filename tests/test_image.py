@@ -7,10 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 import yaml
-from clients import HEAD, connected
+from clients import HEAD, clients_of, connected
 from conftest import ROOT
 from containers import answer, container, status
 from imagebuilds import SECRET, SHA
+from swapping import until
 
 pytest_plugins = ["imagebuilds", "registryservers"]
 pytestmark = [pytest.mark.slow, pytest.mark.image]
@@ -135,14 +136,14 @@ def test_stop_of_a_container_loses_no_accepted_request(web_image, body):
         clients = [stack.enter_context(connected(running.base)) for _ in range(20)]
         for client in clients:
             client.sendall(HEAD % len(body) + body[:-1])
-        # The workers have read by now what came so far.
-        time.sleep(0.5)
+        due = {client.getsockname() for client in clients}
+        until(lambda: due <= clients_of(running.workers(4)), 60)
         running.first.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         for client in clients:
             client.sendall(body[-1:])
         assert all(client.recv(100).startswith(b"HTTP/1.1 200") for client in clients)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(120) == 0
 
 
 def environment(service, s3_server):
@@ -159,7 +160,7 @@ def test_composed_services_put_the_model_into_a_registry_and_serve_it(
     # The second time, as after `docker compose up` once more, leaves what is in production.
     for _ in range(2):
         with container(web_image, words, **environment("registry", s3_server)) as running:
-            assert running.process.wait(60) == 0
+            assert running.process.wait(120) == 0
     with container(web_image, **environment("web", s3_server)) as running:
         running.wait_until_ready()
         predicted = json.loads(answer(f"{running.base}/predict", body))
@@ -169,15 +170,15 @@ def test_composed_services_put_the_model_into_a_registry_and_serve_it(
         assert [entry["who"] for entry in json.loads(told.stdout)] == ["compose"]
         # The service asks the registry once more, by a process of its own.
         assert running.inside("flask", "model", "reload").stdout == "asked\n"
-        until = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while (ready := json.loads(answer(f"{running.base}/readyz"))) != {"status": "ready"}:
-            assert time.monotonic() < until, ready
+            assert time.monotonic() < deadline, ready
             time.sleep(0.1)
 
 
 def test_web_image_asked_for_the_pickle_says_what_it_lacks(web_image, capfd):
     with container(web_image, SLIPWAY_ENGINE="pickle") as running:
-        assert running.process.wait(60) == 3
+        assert running.process.wait(120) == 3
     assert "slipway cannot serve" in capfd.readouterr().err
 
 
