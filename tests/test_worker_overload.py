@@ -9,7 +9,7 @@ from statistics import median, quantiles
 from types import SimpleNamespace
 
 import pytest
-from clients import loaded, post, seconds_of
+from clients import loaded, post, seconds_of, workers
 from conftest import GUNICORN, running
 from swapping import until
 
@@ -61,6 +61,21 @@ def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
     refused = [(retry, seconds) for status, retry, seconds in answers if status == 503]
     assert {retry for retry, _ in refused} == {"1"}
     assert median(seconds for _, seconds in refused) < 0.5
+
+
+@pytest.mark.slow
+def test_worker_that_stood_still_refuses_nobody_after_it(body):
+    with running(*GUNICORN, "--workers=1", "--log-level=warning") as (base, process):
+        (worker,) = workers(process)
+        with loaded(base, body, n_clients=16) as answers:
+            for _ in range(6):
+                time.sleep(0.3)
+                worker.suspend()
+                # Longer than a request may wait where there is too much to do.
+                time.sleep(MAX_WAIT + 0.3)
+                worker.resume()
+            until(lambda: len(answers) > 500, 20)
+    assert {status for status, _, _ in answers} == {200}
 
 
 @pytest.mark.slow

@@ -56,6 +56,8 @@ class Client:
         Whether the loop does not want to hear when more comes.
     since : float
         When its request was complete.
+    turn : int
+        The loop's turn in which it was.
     deadline : float
         When the loop's patience ends.
     left : int
@@ -64,7 +66,7 @@ class Client:
 
     __slots__ = (
         *("sock", "fd", "address", "server", "environ", "data", "request"),
-        *("out", "keep", "state", "masked", "since", "deadline", "left"),
+        *("out", "keep", "state", "masked", "since", "turn", "deadline", "left"),
     )
 
     def __init__(
@@ -79,6 +81,7 @@ class Client:
         self.state = IDLE
         self.masked = False
         self.since = self.deadline = 0.0
+        self.turn = 0
         self.left = 0
 
 

@@ -29,6 +29,9 @@ BUDGET = 0.01
 # A thread that computes holds Python's lock this long while the loop waits for it; Python's
 # own 5 ms, two or three times a request, were a delay of 15 ms.
 SWITCH_SECONDS = 0.0001
+# A machine that stands still for a second makes all look late that are answered at once after it;
+# who is late because there is too much to do has waited for more turns than these.
+FEW_TURNS = 3
 RECEIVE = 64 * 1024
 ACCEPT_BUSY = 64
 
@@ -51,6 +54,7 @@ class Loop(Sender):
         self.listening = False
         self.ready: deque[Client] = deque()
         self.next_tick = 0.0
+        self.turns = 0
         self.tick_seconds = 1.0
 
     def run(self) -> None:
@@ -86,7 +90,7 @@ class Loop(Sender):
         """Read whoever has sent something, then answer."""
         wait = 0 if self.ready or self.more else self.tick_seconds
         events = self.epoll.poll(wait)
-        self.now = time.monotonic()
+        self.now, self.turns = time.monotonic(), self.turns + 1
         for fd, _ in events:
             client = self.clients.get(fd)
             if client is not None:
@@ -226,14 +230,20 @@ class Loop(Sender):
     def queue(self, client: Client, request: Request) -> None:
         """Put a whole request where it will be answered."""
         client.state, client.deadline, client.since = clients.QUEUED, NEVER, self.now
+        client.turn = self.turns
         if _n_parts(client.data, request) > MAX_PARTS or self.takes_long(request.environ):
             self.hand_over(client)
         elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
-        elif self.ready and self.now - self.ready[0].since > MAX_WAIT:
+        elif self.ready and self.is_late(self.ready[0]):
             self.answer(client, busy)
         else:
             self.ready.append(client)
+
+    def is_late(self, client: Client) -> bool:
+        """Whether a queued request has waited too long, and not only because all stood still."""
+        waited = self.turns - client.turn
+        return waited > FEW_TURNS and self.now - client.since > MAX_WAIT
 
 
 def _n_parts(data: bytes | bytearray, request: Request) -> int:
