@@ -67,7 +67,7 @@ def predict_file(file: BinaryIO, live: Live) -> Iterator[bytes]:
     BadBody, BadInput
         At once, when the header cannot be used.
     """
-    added = added_columns(live.signature.target)
+    added = added_columns(live.signature)
     header, rest = read_header(file, live.signature, added)
     return _answer(header, added, read_blocks(file, rest), live)
 

@@ -9,28 +9,36 @@ from typing import Any
 from slipway.csvfile import write_cell
 from slipway.errors import FieldError, Warned
 from slipway.model import Model
-from slipway.signature import Target
+from slipway.signature import Signature
 
 NOTES = ("warning", "error")
 NOTHING_TO_SAY = "," * len(NOTES)
 _RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def added_columns(target: Target) -> tuple[str, ...]:
+def added_columns(signature: Signature) -> tuple[str, ...]:
     """Name the columns that an answer adds.
 
     Parameters
     ----------
-    target : Target
+    signature : Signature
 
     Returns
     -------
     tuple of str
+        A name that a feature has already ends with an underscore here.
     """
-    if target.task == "regression":
-        return ("prediction", *NOTES)
+    target = signature.target
     several = target.classes if target.task == "multiclass" else ()
-    return ("prediction", "probability", *(f"probability_{each}" for each in several), *NOTES)
+    probabilities = ("probability", *(f"probability_{each}" for each in several))
+    added = ("prediction", *(() if target.task == "regression" else probabilities), *NOTES)
+    return tuple(_free(name, signature) for name in added)
+
+
+def _free(name: str, signature: Signature) -> str:
+    while name in signature.by_name:
+        name += "_"
+    return name
 
 
 def answer_writer(model: Model) -> Callable[[Any], str | None]:

@@ -111,7 +111,7 @@ def read_header(
     try:
         text = line.decode()
     except UnicodeDecodeError:
-        raise BadBody("the file is not UTF-8", code="not_utf8") from None
+        raise BadBody("the file is no CSV file in UTF-8", code="not_utf8") from None
     if not text.strip():
         raise BadBody("the file is empty; its first line must name the columns", code="empty_body")
     if "\0" in text or len(line) == BLOCK_BYTES:

@@ -229,6 +229,12 @@ class Manifest(msgspec.Struct, frozen=True):
     reason: str = ""
     covariance: Covariance | None = None
 
+    def __repr__(self) -> str:
+        """Say in a line what a notebook's cell would else show on three pages."""
+        engine = "scorecard" if self.scorecard else f"pickle, because {self.reason}"
+        count = len(self.signature.features)
+        return f"<Manifest of {self.name} {self.version}: {count} features, engine: {engine}>"
+
 
 def manifest_path(model: Path) -> Path:
     """Give the manifest that stands beside a pickle."""

@@ -137,7 +137,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         # Whoever brings a bare pickle has scikit-learn; a service with a manifest may not.
         from slipway.training.adopt import adopt
 
-        pipeline, manifest = adopt(path, content)
+        pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
     if engine == "scorecard" and manifest.scorecard is not None:
         model = Model(manifest, "scorecard", manifest.scorecard.answerer())
     else:

@@ -49,7 +49,7 @@ def add(
     output = output or settings.model
     try:
         content = path.read_bytes()
-        fitted = open_pickle(path, content)
+        fitted = open_pickle(path, content, allow_version_skew=settings.allow_version_skew)
         X, y = read_rows(fitted, data) if data else (None, None)
         named: dict[str, Any] = {"name": name, "positive": positive_class}
         if title:

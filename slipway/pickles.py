@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -69,8 +71,22 @@ def load_pickle(content: bytes, environ: Mapping[str, str] = os.environ) -> Any:
     except ModelError:
         raise
     except Exception as error:
+        if not content.startswith(pickle.PROTO):
+            raise ModelError(
+                "the pickle cannot be opened: it is none, or of an old protocol"
+            ) from error
         fix = "what it uses must be in a module that can be imported here, not in a notebook"
         raise ModelError(f"the pickle cannot be opened: {error}; {fix}") from error
+
+
+def made_by(content: bytes) -> str | None:
+    """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
+    try:
+        texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
+        found = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
+    except ValueError:
+        return None
+    return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
 
 
 def own_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
@@ -251,7 +267,14 @@ def _told(refused: Sequence[tuple[str, str]], own: frozenset[tuple[str, str]]) -
     listed = ", ".join(ascii(f"{module}.{name}")[1:-1] for module, name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     told = f"the pickle asks for {listed}{more}, which a model is not made of; it was not opened"
-    if more or any(module.partition(".")[0] in sys.stdlib_module_names for module, _ in names):
+    modules = {module for module, _ in names}
+    if "joblib.numpy_pickle" in modules:
+        return (
+            f"{told}: it is a file of joblib's; write it with pickle.dump(joblib.load(...), file)"
+        )
+    if "__main__" in modules:
+        return f"{told}: what a notebook defines must be in a module, and imported from there"
+    if more or any(module.partition(".")[0] in sys.stdlib_module_names for module in modules):
         return f"{told}, and no model needs it"
     setting = ",".join(sorted(f"{module}:{name}" for module, name in {*names, *own}))
     return f"{told}; if it is code of your own, set {SETTING}={setting}"

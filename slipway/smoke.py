@@ -184,7 +184,9 @@ class Smoke:
         (row,) = csv.DictReader(lines)
         names = [f"probability_{each}" for each in self._classes()] or ["probability"]
         names = ["prediction"] if self._is_regression() else names
-        return f"1 row of CSV, {self._compare([float(row[name]) for name in names])}"
+        return (
+            f"1 row of CSV, {self._compare([float(row[_added(name, record)]) for name in names])}"
+        )
 
     def document(self) -> str:
         """Look whether the API document and its page are there."""
@@ -347,6 +349,11 @@ def _same_commit(one: str, other: str) -> bool:
 
 def _close(told: float, due: float) -> bool:
     return math.isclose(told, due, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def _added(name: str, record: dict[str, Any]) -> str:
+    """Name an added column as ``slipway.cells`` does, which is not here."""
+    return _added(f"{name}_", record) if name in record else name
 
 
 def _cell(value: object) -> str:

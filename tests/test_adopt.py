@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+import sklearn
+from conftest import GUNICORN, ROOT, running
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -21,6 +22,8 @@ from slipway.config import Settings
 from slipway.errors import ModelError
 from slipway.manifest import read_manifest, write_manifest
 from slipway.model import load_model
+from slipway.smoke import smoke
+from slipway.training.version import save
 from slipway.web import create_app
 
 
@@ -105,6 +108,88 @@ def test_model_add_rows_keep_codes_that_look_like_numbers(tmp_path):
     assert done.returncode == 0, done.stderr
     feature = read_manifest(tmp_path / "model.pkl").signature.by_name["code"]
     assert feature.categories == ("01", "02", "10")
+
+
+def test_model_add_of_an_array_takes_the_columns_in_their_order(tmp_path, cancer):
+    model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
+    (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
+    cancer.frame.to_csv(tmp_path / "train.csv", index=False)
+    words = ("--output", tmp_path / "new" / "model.pkl", "--data", tmp_path / "train.csv")
+    done = flask("model", "add", tmp_path / "array.pkl", *words)
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(tmp_path / "new" / "model.pkl")
+    assert manifest.signature.names == tuple(cancer.data.columns)
+    assert manifest.signature.target.name == "target"
+
+
+def test_model_add_rows_of_too_few_columns_are_refused(tmp_path, cancer):
+    model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
+    (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
+    cancer.frame.iloc[:, :3].to_csv(tmp_path / "train.csv", index=False)
+    words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
+    done = flask("model", "add", tmp_path / "array.pkl", *words)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the model takes 30 columns, and the file has 3\n"
+
+
+@pytest.fixture
+def older(bare):
+    """A pickle that says of itself that an older scikit-learn made it."""
+    here, there = sklearn.__version__.encode(), b"1.5.2"
+    assert len(here) == len(there)
+    content = bare.read_bytes()
+    assert here in content
+    bare.write_bytes(content.replace(here, there))
+    return bare
+
+
+def test_model_add_pickle_of_another_version_is_refused(older, tmp_path):
+    done = flask("model", "add", older, "--output", tmp_path / "model.pkl")
+    assert done.returncode == 1
+    due = f"bare.pkl was made by scikit-learn 1.5.2, here is {sklearn.__version__}: fit it again"
+    assert done.stderr == f"Error: {due} in this environment\n"
+    with pytest.raises(ModelError, match=r"made by scikit-learn 1\.5\.2"):
+        load_model(older, "scorecard")
+
+
+def test_model_add_pickle_of_another_version_that_is_allowed_keeps_its_version(
+    older, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SLIPWAY_ALLOW_VERSION_SKEW", "1")
+    done = flask("model", "add", older, "--output", tmp_path / "model.pkl")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made by scikit-learn 1.5.2") == 1
+    assert read_manifest(tmp_path / "model.pkl").libraries["scikit-learn"] == "1.5.2"
+
+
+def test_model_add_pickle_that_lacks_a_part_of_this_version_is_refused(tmp_path, cancer):
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer.data, cancer.target)
+    del model.transform_input
+    (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
+    done = flask("model", "add", tmp_path / "bare.pkl", "--output", tmp_path / "model.pkl")
+    assert done.returncode == 1
+    assert "is not whole in this scikit-learn" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_features_named_as_what_is_added_are_served(tmp_path, cancer):
+    names = ["prediction", "probability", "error", "error_"]
+    X = cancer.data.iloc[:, :4].set_axis(names, axis=1)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, cancer.target)
+    told = save(model, X, cancer.target, tmp_path / "model.pkl")
+    assert repr(told) == f"<Manifest of model {told.version}: 4 features, engine: scorecard>"
+    client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
+    content = X[:1].to_csv(index=False)
+    answer = client.post("/predict_file", data=content, content_type="text/csv").text
+    header, row, end = answer.splitlines()
+    added = ["prediction_", "probability_", "warning", "error__"]
+    assert header.split(",") == [*X.columns, *added]
+    one = client.post("/predict", json=X.iloc[0].to_dict()).json
+    assert float(row.split(",")[5]) == pytest.approx(one["probability"])
+    assert end.startswith("# rows=1 failed=0")
+    with running(*GUNICORN, "--workers=1", SLIPWAY_MODEL=str(tmp_path / "model.pkl")) as (base, _):
+        table, right = smoke(base)
+    assert right, table
 
 
 def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):

@@ -5,10 +5,12 @@ import functools
 import hashlib
 import pickle
 
+import joblib
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from attackpickles import ATTACKS, NOT_TRIED, attack, text
 from conftest import ROOT
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ from slipway.config import Settings
 from slipway.errors import ModelError
 from slipway.manifest import write_manifest
 from slipway.model import load_model
-from slipway.pickles import PickleRefused, load_pickle
+from slipway.pickles import PickleRefused, load_pickle, made_by
 from slipway.web import create_app
 
 X = np.random.default_rng(0).normal(size=(80, 4))
@@ -168,6 +170,29 @@ def test_code_of_ones_own_is_refused_with_the_setting_that_allows_all_of_it():
     assert setting == "SLIPWAY_PICKLE_ALLOW=test_pickles:Doubled,test_pickles:double"
     name, _, value = setting.partition("=")
     np.testing.assert_array_equal(load_pickle(content, {name: value}).predict(X), model.predict(X))
+
+
+def test_function_of_a_notebook_is_refused_with_the_way_out():
+    with pytest.raises(PickleRefused, match="a notebook defines must be in a module"):
+        load_pickle(PROTOCOL + named("__main__", "clean") + b".", {})
+
+
+def test_file_of_joblibs_is_refused_with_the_way_out(tmp_path):
+    joblib.dump(LogisticRegression().fit(X, Y), tmp_path / "model.joblib")
+    with pytest.raises(PickleRefused, match=r"pickle\.dump\(joblib\.load"):
+        load_pickle((tmp_path / "model.joblib").read_bytes(), {})
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_made_by_tells_the_version_without_opening(protocol):
+    assert made_by(pickle.dumps(LogisticRegression(), protocol)) == sklearn.__version__
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", pickle.dumps({"_sklearn_version": "new"}), pickle.dumps(1)]
+)
+def test_made_by_of_anything_else_is_nothing(content):
+    assert made_by(content) is None
 
 
 def test_setting_names_all_that_a_module_defines_and_nothing_it_imports():

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import sklearn
+from sklearn.exceptions import InconsistentVersionWarning
 
 from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
-from slipway.pickles import load_pickle
+from slipway.pickles import load_pickle, made_by
 from slipway.training.version import describe_model, stamped
 
 _log = logging.getLogger(__name__)
 
 
-def adopt(path: Path, content: bytes) -> tuple[Any, Manifest]:
+def adopt(path: Path, content: bytes, *, allow_version_skew: bool = False) -> tuple[Any, Manifest]:
     """Open a bare pickle, and infer what can be known of it.
 
     Parameters
     ----------
     path : Path
     content : bytes
+    allow_version_skew : bool
+        Whether it may be of another scikit-learn.
 
     Returns
     -------
@@ -37,7 +42,7 @@ def adopt(path: Path, content: bytes) -> tuple[Any, Manifest]:
     ModelError
         It is no pickle of a model that can be served.
     """
-    model = open_pickle(path, content)
+    model = open_pickle(path, content, allow_version_skew=allow_version_skew)
     try:
         made = describe_model(model, name=path.stem)
     except SlipwayError as error:
@@ -49,20 +54,37 @@ def adopt(path: Path, content: bytes) -> tuple[Any, Manifest]:
     return model, stamped(made.manifest, content, changed)
 
 
-def open_pickle(path: Path, content: bytes) -> Any:
+def open_pickle(path: Path, content: bytes, *, allow_version_skew: bool = False) -> Any:
     """Open a pickle that has no manifest yet.
 
     Raises
     ------
     ModelError
-        It cannot be opened, asks for what no model needs, or holds no fitted estimator.
+        It cannot be opened, asks for what no model needs, was made by another scikit-learn, or
+        holds no fitted estimator.
     """
+    maker = made_by(content)
+    fix = "fit it again in this environment"
+    if maker not in (None, sklearn.__version__):
+        told = f"{path.name} was made by scikit-learn {maker}, here is {sklearn.__version__}"
+        if not allow_version_skew:
+            raise ModelError(f"{told}: {fix}")
+        _log.warning("%s; nothing here shows that it still answers as it did", told)
     try:
-        model = load_pickle(content)
+        with warnings.catch_warnings():
+            # Each step would say once more what was said already.
+            warnings.simplefilter("ignore", InconsistentVersionWarning)
+            model = load_pickle(content)
     except ModelError as error:
         raise ModelError(f"{path.name}: {error.message}") from error
     if not hasattr(model, "predict") or not hasattr(model, "get_params"):
         raise ModelError(f"{path.name} holds a {type(model).__name__}, not a fitted estimator")
+    try:
+        model.get_params()
+    except AttributeError as error:
+        raise ModelError(
+            f"{path.name} is not whole in this scikit-learn: {error}; {fix}"
+        ) from error
     return model
 
 
@@ -75,21 +97,34 @@ def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | No
         The file is not CSV.
     """
     try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(_texts(model), str))
+        names = _names(model, pd.read_csv(path, nrows=0).columns)
+        rows = pd.read_csv(path, dtype=dict.fromkeys(_texts(model, names), str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ModelError(f"{path.name} is not a CSV file: {error}") from error
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        # A model that was fitted on an array takes the columns in their order.
-        names = rows.columns[: getattr(model, "n_features_in_", len(rows.columns))]
     others = [column for column in rows.columns if column not in set(names)]
     X = rows.drop(columns=others)
     return X, rows[others[0]] if len(others) == 1 else None
 
 
-def _texts(model: Any) -> list[str]:
+def _names(model: Any, columns: pd.Index) -> tuple[str, ...]:
+    """Name a model's columns; one that was fitted on an array takes those of a file in their order.
+
+    Raises
+    ------
+    ModelError
+        The file has fewer columns than the model takes.
+    """
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        return tuple(map(str, names))
+    count = getattr(model, "n_features_in_", len(columns))
+    if count > len(columns):
+        raise ModelError(f"the model takes {count} columns, and the file has {len(columns)}")
+    return tuple(map(str, columns[:count]))
+
+
+def _texts(model: Any, names: tuple[str, ...]) -> list[str]:
     """Name the columns that encoders know as texts, because a text can look like a number."""
-    names = tuple(map(str, getattr(model, "feature_names_in_", ())))
     readings = (each for each in find_readings(model, names) if hasattr(each.step, "categories_"))
     known = ((each.feature, each.step.categories_[each.position]) for each in readings)
     return [feature for feature, all_ in known if any(isinstance(c, str) for c in all_)]

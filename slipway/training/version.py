@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from slipway.errors import SlipwayError
 from slipway.interval import Uncertainty, covariance_path
 from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
+from slipway.pickles import made_by
 from slipway.signature import Signature, Target
 from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
@@ -267,10 +268,12 @@ def libraries(model: Any) -> dict[str, str]:
 
 
 def stamped(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
-    """Give a manifest the hash of its pickle, and the version's name by time and hash."""
+    """Give a manifest what its pickle decides: hash, scikit-learn, the version's name."""
+    maker = made_by(content)
     sha256 = hashlib.sha256(content).hexdigest()
     return msgspec.structs.replace(
         manifest,
+        libraries=manifest.libraries | ({"scikit-learn": maker} if maker else {}),
         sha256=sha256,
         created=made.isoformat(timespec="seconds"),
         version=f"{made:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
@@ -281,6 +284,7 @@ def write(
     content: bytes, manifest: Manifest, path: Path, uncertainty: Uncertainty | None = None
 ) -> Manifest:
     """Write a pickle and what stands beside it, and give the manifest its version."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     covariance = _write_covariance(uncertainty, covariance_path(path))
     manifest = msgspec.structs.replace(manifest, covariance=covariance)
     manifest = stamped(manifest, content, datetime.now(UTC))

@@ -106,7 +106,7 @@ def file() -> str:
         "file.html",
         manifest=service.model.manifest,
         features=service.signature.features,
-        added=added_columns(service.signature.target),
+        added=added_columns(service.signature),
         max_bytes=service.settings.max_file_bytes,
     )
 
