@@ -75,6 +75,7 @@ def test_every_route_but_health_is_refused_under_another_name(choosy):
             answer = choosy.open(path, method=method, headers={"Host": "evil.example"})
             assert (answer.status_code, method, path) == (400, method, path)
             assert b"evil" not in answer.data
+            assert method == "HEAD" or b"SLIPWAY_TRUSTED_HOSTS" in answer.data
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask, Response, current_app, render_template, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 
 from slipway.errors import SlipwayError, error_body
 from slipway.web.context import request_id
@@ -17,6 +17,7 @@ _MESSAGES = {
     413: "the body is over the limit",
     415: "this address does not take this content type",
 }
+_WRONG_HOST = "the service does not answer to this name (SLIPWAY_TRUSTED_HOSTS)"
 
 
 def register(app: Flask) -> None:
@@ -40,7 +41,9 @@ def _answer_http(error: HTTPException) -> Response:
         made = SlipwayError(_MESSAGES[413], code="too_large")
     else:
         name = (error.name or "error").lower().replace(" ", "_")
-        made = SlipwayError(_MESSAGES.get(status, "the request failed"), code=name)
+        wrong_host = isinstance(error, SecurityError)
+        message = _WRONG_HOST if wrong_host else _MESSAGES.get(status, "the request failed")
+        made = SlipwayError(message, code=name)
     answer = _render(made, status)
     if status == 405:
         answer.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
