@@ -96,7 +96,7 @@ def test_make_target_calls_its_command(target, command):
 
 @pytest.mark.slow
 def test_readme_training_writes_the_shipped_model_and_scores_the_flights(tmp_path, manifest):
-    told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0])
+    told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0], model="model.pkl")
     assert "336,776 rows read, 327,346 kept in data/flights" in told
     assert "engine memory: 327,346 rows need about" in told
     assert "model version" in told
@@ -137,12 +137,12 @@ def notebook(tmp_path):
     return tmp_path
 
 
-def in_folder(folder, *command):
+def in_folder(folder, *command, model="model.churn.pkl"):
     environ = os.environ | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "FLASK_APP": str(ROOT / "app.py"),
-        "SLIPWAY_MODEL": str(folder / "model.pkl"),
+        "SLIPWAY_MODEL": str(folder / model),
     }
     done = subprocess.run(
         command, cwd=folder, env=environ, capture_output=True, text=True, check=True
@@ -154,14 +154,14 @@ def test_readme_bring_your_own_model_from_a_pickle_is_served(notebook):
     """The README's command, on a model that is not ours."""
     report = in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
     assert "engine: scorecard, the model's equal on 569 rows" in report
-    assert_served(notebook / "model.pkl")
+    assert_served(notebook / "model.churn.pkl")
 
 
 def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
     (lines,) = blocks("python")
     assert len([line for line in lines.splitlines() if line]) <= 5
     in_folder(notebook, sys.executable, "-c", lines)
-    assert_served(notebook / "model.pkl")
+    assert_served(notebook / "model.churn.pkl")
 
 
 def test_readme_show_and_sql_speak_of_the_model(notebook):

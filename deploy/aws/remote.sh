@@ -4,7 +4,7 @@
 #   deploy/aws/remote.sh BOX deploy IMAGE     BOX is the stack's output BoxId, i-…
 #   deploy/aws/remote.sh BOX rollback [IMAGE]
 #   deploy/aws/remote.sh BOX revoke IMAGE
-#   deploy/aws/remote.sh BOX status
+#   deploy/aws/remote.sh BOX status|logs
 #
 # The credentials are those of GitHub's role for deployments, in a stack with RunCommand=true, or
 # your own. What the box says is printed, and its status is the status.
