@@ -10,8 +10,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import pickletools
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -77,16 +75,6 @@ def load_pickle(content: bytes, environ: Mapping[str, str] = os.environ) -> Any:
             ) from error
         fix = "what it uses must be in a module that can be imported here, not in a notebook"
         raise ModelError(f"the pickle cannot be opened: {error}; {fix}") from error
-
-
-def made_by(content: bytes) -> str | None:
-    """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
-    try:
-        texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
-        found = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
-    except ValueError:
-        return None
-    return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
 
 
 def own_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -110,24 +110,28 @@ def test_model_add_rows_keep_codes_that_look_like_numbers(tmp_path):
     assert feature.categories == ("01", "02", "10")
 
 
-def test_model_add_of_an_array_takes_the_columns_in_their_order(tmp_path, cancer):
+@pytest.fixture
+def array(tmp_path, cancer):
+    """The pickle of a model that was fitted on an array, and knows no names."""
     model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
     (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
+    return tmp_path / "array.pkl"
+
+
+def test_model_add_of_an_array_takes_the_columns_in_their_order(array, tmp_path, cancer):
     cancer.frame.to_csv(tmp_path / "train.csv", index=False)
     words = ("--output", tmp_path / "new" / "model.pkl", "--data", tmp_path / "train.csv")
-    done = flask("model", "add", tmp_path / "array.pkl", *words)
+    done = flask("model", "add", array, *words)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "new" / "model.pkl")
     assert manifest.signature.names == tuple(cancer.data.columns)
     assert manifest.signature.target.name == "target"
 
 
-def test_model_add_rows_of_too_few_columns_are_refused(tmp_path, cancer):
-    model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
-    (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
+def test_model_add_rows_of_too_few_columns_are_refused(array, tmp_path, cancer):
     cancer.frame.iloc[:, :3].to_csv(tmp_path / "train.csv", index=False)
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
-    done = flask("model", "add", tmp_path / "array.pkl", *words)
+    done = flask("model", "add", array, *words)
     assert done.returncode == 1
     assert done.stderr == "Error: the model takes 30 columns, and the file has 3\n"
 

@@ -15,10 +15,12 @@ from sklearn.exceptions import InconsistentVersionWarning
 from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
-from slipway.pickles import load_pickle, made_by
-from slipway.training.version import describe_model, stamped
+from slipway.pickles import load_pickle
+from slipway.training.infer import feature_names
+from slipway.training.version import describe_model, made_by, stamped
 
 _log = logging.getLogger(__name__)
+_FIX = "fit it again in this environment"
 
 
 def adopt(path: Path, content: bytes, *, allow_version_skew: bool = False) -> tuple[Any, Manifest]:
@@ -63,13 +65,7 @@ def open_pickle(path: Path, content: bytes, *, allow_version_skew: bool = False)
         It cannot be opened, asks for what no model needs, was made by another scikit-learn, or
         holds no fitted estimator.
     """
-    maker = made_by(content)
-    fix = "fit it again in this environment"
-    if maker not in (None, sklearn.__version__):
-        told = f"{path.name} was made by scikit-learn {maker}, here is {sklearn.__version__}"
-        if not allow_version_skew:
-            raise ModelError(f"{told}: {fix}")
-        _log.warning("%s; nothing here shows that it still answers as it did", told)
+    _require_version(path, content, allow_version_skew)
     try:
         with warnings.catch_warnings():
             # Each step would say once more what was said already.
@@ -82,10 +78,20 @@ def open_pickle(path: Path, content: bytes, *, allow_version_skew: bool = False)
     try:
         model.get_params()
     except AttributeError as error:
-        raise ModelError(
-            f"{path.name} is not whole in this scikit-learn: {error}; {fix}"
-        ) from error
+        told = f"{path.name} is not whole in this scikit-learn: {error}"
+        raise ModelError(f"{told}; {_FIX}") from error
     return model
+
+
+def _require_version(path: Path, content: bytes, allow_version_skew: bool) -> None:
+    """Refuse a pickle of another scikit-learn, or warn of it where it is allowed."""
+    maker = made_by(content)
+    if maker in (None, sklearn.__version__):
+        return
+    told = f"{path.name} was made by scikit-learn {maker}, here is {sklearn.__version__}"
+    if not allow_version_skew:
+        raise ModelError(f"{told}: {_FIX}")
+    _log.warning("%s; nothing here shows that it still answers as it did", told)
 
 
 def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | None]:
@@ -97,7 +103,7 @@ def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | No
         The file is not CSV.
     """
     try:
-        names = _names(model, pd.read_csv(path, nrows=0).columns)
+        names = _names(model, pd.read_csv(path, nrows=0))
         rows = pd.read_csv(path, dtype=dict.fromkeys(_texts(model, names), str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ModelError(f"{path.name} is not a CSV file: {error}") from error
@@ -106,7 +112,7 @@ def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | No
     return X, rows[others[0]] if len(others) == 1 else None
 
 
-def _names(model: Any, columns: pd.Index) -> tuple[str, ...]:
+def _names(model: Any, head: pd.DataFrame) -> tuple[str, ...]:
     """Name a model's columns; one that was fitted on an array takes those of a file in their order.
 
     Raises
@@ -114,13 +120,11 @@ def _names(model: Any, columns: pd.Index) -> tuple[str, ...]:
     ModelError
         The file has fewer columns than the model takes.
     """
-    names = getattr(model, "feature_names_in_", None)
-    if names is not None:
-        return tuple(map(str, names))
-    count = getattr(model, "n_features_in_", len(columns))
-    if count > len(columns):
-        raise ModelError(f"the model takes {count} columns, and the file has {len(columns)}")
-    return tuple(map(str, columns[:count]))
+    count = getattr(model, "n_features_in_", head.shape[1])
+    names = feature_names(model, head.iloc[:, :count])
+    if len(names) < count:
+        raise ModelError(f"the model takes {count} columns, and the file has {len(names)}")
+    return names
 
 
 def _texts(model: Any, names: tuple[str, ...]) -> list[str]:

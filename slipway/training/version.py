@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
 import platform
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +25,6 @@ from sklearn.pipeline import Pipeline
 from slipway.errors import SlipwayError
 from slipway.interval import Uncertainty, covariance_path
 from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
-from slipway.pickles import made_by
 from slipway.signature import Signature, Target
 from slipway.training.golden import golden_rows, to_records
 from slipway.training.infer import feature_names, infer_signature
@@ -265,6 +266,16 @@ def libraries(model: Any) -> dict[str, str]:
         "numpy": np.__version__,
         "pandas": pd.__version__,
     } | versions
+
+
+def made_by(content: bytes) -> str | None:
+    """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
+    try:
+        texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
+        found = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
+    except ValueError:
+        return None
+    return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
 
 
 def stamped(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
