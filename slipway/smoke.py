@@ -184,9 +184,8 @@ class Smoke:
         (row,) = csv.DictReader(lines)
         names = [f"probability_{each}" for each in self._classes()] or ["probability"]
         names = ["prediction"] if self._is_regression() else names
-        return (
-            f"1 row of CSV, {self._compare([float(row[_added(name, record)]) for name in names])}"
-        )
+        answers = [float(row[_added(name, record)]) for name in names]
+        return f"1 row of CSV, {self._compare(answers)}"
 
     def document(self) -> str:
         """Look whether the API document and its page are there."""

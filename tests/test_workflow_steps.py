@@ -160,6 +160,14 @@ def test_pushed_asked_in_vain_is_an_error_and_no_answer(aws):
     assert done.stdout == ""
 
 
+def scan_found(aws, counts):
+    """Let the scan be over, with so many findings of each severity."""
+    (aws / "describe-image-scan-findings").write_text(
+        '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
+        f' {{"findingSeverityCounts": {counts}}}}}'
+    )
+
+
 @pytest.mark.parametrize(
     ("counts", "status", "told"),
     [
@@ -169,10 +177,7 @@ def test_pushed_asked_in_vain_is_an_error_and_no_answer(aws):
     ],
 )
 def test_scan_fails_on_critical_findings_alone(aws, counts, status, told):
-    (aws / "describe-image-scan-findings").write_text(
-        '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
-        f' {{"findingSeverityCounts": {counts}}}}}'
-    )
+    scan_found(aws, counts)
     done = ecr("scan", SHA)
     assert (done.returncode, done.stdout.strip()) == (status, told)
 
@@ -198,10 +203,7 @@ def test_scan_that_never_begins_or_fails_is_no_success(aws):
 )
 def test_scan_asked_again_where_ecr_had_no_time(aws, error, status, told):
     (aws / "once").write_text(error)
-    (aws / "describe-image-scan-findings").write_text(
-        '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
-        ' {"findingSeverityCounts": {}}}'
-    )
+    scan_found(aws, "{}")
     done = ecr("scan", SHA)
     assert (done.returncode, done.stdout.strip()) == (status, told)
 
