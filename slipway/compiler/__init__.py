@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from slipway.compiler.column import Column, Line, NotAScorecard
+from slipway.compiler.domains import find_ranges
 from slipway.compiler.composition import Readings, apply_step
 from slipway.compiler.estimators import Read, Weights, read
 from slipway.compiler.terms import add_up, centred, column_function
@@ -25,7 +26,7 @@ from slipway.scorecard import Scorecard, Sum
 from slipway.signature import Feature, Signature, Value
 
 LARGEST_ROOT = math.isqrt(2**63 - 1)
-__all__ = ["NotAScorecard", "centre", "compile_model", "differing_step", "find_readings"]
+__all__ = ["NotAScorecard", "answered_ranges", "centre", "compile_model", "differing_step", "find_readings"]
 
 
 def compile_model(model: Any, signature: Signature) -> Scorecard:
@@ -62,6 +63,35 @@ def compile_model(model: Any, signature: Signature) -> Scorecard:
     if not _is_finite(msgspec.to_builtins(scorecard)):
         raise NotAScorecard("a number of the scorecard is infinite")
     return scorecard
+
+
+def answered_ranges(model: Any, signature: Signature) -> dict[str, tuple[float, float]]:
+    """Find the range of each number in which a compiled pipeline answers.
+
+    Parameters
+    ----------
+    model : estimator
+    signature : Signature
+        As for ``compile_model``.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        As ``slipway.compiler.domains.find_ranges`` gives them.
+
+    Raises
+    ------
+    NotAScorecard
+        The model is not compiled; its pickle raises by itself.
+    """
+    try:
+        sums = read(model, raw_columns(signature), []).sums
+        columns = list(dict.fromkeys(column for each in sums for column, _ in each.weighed))
+        return find_ranges(model, signature, columns)
+    except NotAScorecard:
+        raise
+    except Exception as error:
+        raise NotAScorecard(f"the range of a number was not found: {error}") from error
 
 
 def centre(scorecard: Scorecard, X: pd.DataFrame) -> Scorecard:

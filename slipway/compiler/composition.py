@@ -150,7 +150,7 @@ def _converted(step: Any, columns: list[Column]) -> list[Column]:
     if levels is not None:
         columns = [_leveled(c, told) for c, told in zip(columns, levels, strict=True)]
     cases = [_cases(step, i, column) for i, column in enumerate(columns)]
-    answers = [probe(step, columns, i, each, len(made)) for i, each in enumerate(cases)]
+    answers = probe(step, columns, cases, len(made))
     new: list[Column] = []
     for place, one in enumerate(made):
         column = columns[one.source]

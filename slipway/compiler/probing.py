@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -15,70 +15,102 @@ from slipway.compiler.column import REFUSED, Column, Values, is_gap
 UNSEEN_TEXT = "\x00 no category is called this"
 
 
+Rows = list[list[Any]]
+Part = tuple["pd.Series[Any]", Any]
+
+
 def probe(
-    step: Any, columns: Sequence[Column], position: int, cases: Sequence[Any], width: int
-) -> list[list[Any]]:
-    """Transform each case of one column.
+    step: Any, columns: Sequence[Column], cases: Sequence[Sequence[Any]], width: int
+) -> list[Rows]:
+    """Transform each case of each column.
 
     Parameters
     ----------
     step : transformer
     columns : sequence of Column
         All columns that the step takes.
-    position : int
-        The column that varies.
-    cases : sequence
-        Its values. ``REFUSED`` stays refused, whatever the step would make of it.
+    cases : sequence of sequence
+        The values of each column. ``REFUSED`` stays refused, whatever the step makes of it.
     width : int
         The number of output columns.
 
     Returns
     -------
-    list of list
-        The output columns of each case, all of them ``REFUSED`` where the step raises.
+    list of list of list
+        By column and case, the output columns: all ``REFUSED`` where the step raises.
     """
+    others = [usual(step, i, column) for i, column in enumerate(columns)]
+    asked = [_typed([case for case in each if case is not REFUSED]) for each in cases]
+    known = [[value for value in values if not is_gap(value)] for values in asked]
+    found = [iter(rows) for rows in _rows(step, map(_part, asked, known), others, width)]
+    gaps = [[value for value in values if is_gap(value)] for values in asked]
+    empty = [iter(rows) for rows in _rows(step, map(_part, asked, gaps), others, width)]
     refused = [REFUSED] * width
-    asked = [case for case in cases if case is not REFUSED]
-    # A single gap beside texts is an object, not a number.
-    column_type = _type_of(asked)
+    return [
+        [refused if c is REFUSED else next(empty[i] if is_gap(c) else found[i]) for c in each]
+        for i, each in enumerate(cases)
+    ]
+
+
+def _part(column: pd.Series[Any], values: list[Any]) -> pd.Series[Any]:
+    """Return some of a column's values, in its type: beside texts a gap is an object."""
+    if column.dtype == object or not values:
+        return pd.Series(values, dtype=column.dtype)
+    return _typed(values)
+
+
+def _rows(
+    step: Any, asked: Iterable[pd.Series[Any]], others: list[Any], width: int
+) -> list[Rows]:
+    """Transform the cases of all columns, by column."""
+    asked = list(asked)
     try:
-        rows = iter(_transformed(step, columns, position, pd.Series(asked, dtype=column_type)))
-        return [refused if case is REFUSED else next(rows) for case in cases]
+        # A row depends on nothing but itself, so that all columns can vary in one call.
+        together = _transformed(step, list(zip(asked, others, strict=True)))
+        return [together[: len(each)] for each in asked]
     except Exception:
         # One case spoils the others; whatever a step raises, it has no output for that case.
-        singles = (pd.Series([case], dtype=column_type) for case in asked)
-        found = (_alone(step, columns, position, each, refused) for each in singles)
-        return [refused if case is REFUSED else next(found) for case in cases]
+        refused = [REFUSED] * width
+        return [_varied(step, each, i, others, refused) for i, each in enumerate(asked)]
 
 
-def _type_of(values: Sequence[Any]) -> Any:
-    """Return the type of a column of values."""
-    if not all(isinstance(value, int | float) for value in values):
-        return object
-    return pd.Series(list(values)).dtype if values else float
+def _typed(values: Sequence[Any]) -> pd.Series[Any]:
+    """Return values as a column; beside texts a number and a gap are objects."""
+    plain = all(isinstance(value, int | float) for value in values)
+    return pd.Series(list(values), dtype=(None if values else float) if plain else object)
 
 
-def _alone(
-    step: Any, columns: Sequence[Column], position: int, case: pd.Series[Any], refused: list[Any]
-) -> list[Any]:
-    """Transform a single case."""
-    try:
-        return _transformed(step, columns, position, case)[0]
-    except Exception:
-        return refused
-
-
-def _transformed(
-    step: Any, columns: Sequence[Column], position: int, values: pd.Series[Any]
-) -> list[list[Any]]:
-    """Transform rows that differ in one column."""
+def _varied(
+    step: Any, values: pd.Series[Any], position: int, others: list[Any], refused: list[Any]
+) -> Rows:
+    """Transform the cases of one column, by halves where some of them are refused."""
     if values.empty:
         return []
-    names = getattr(step, "feature_names_in_", range(len(columns)))
-    cells: dict[Any, pd.Series[Any]] = {}
-    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        same = [usual(step, i, column)] * len(values)
-        cells[name] = values if i == position else pd.Series(same, dtype=_type_of(same))
+    parts: list[Part] = [(_typed([]), other) for other in others]
+    parts[position] = (values, None)
+    try:
+        return _transformed(step, parts)
+    except Exception:
+        if len(values) == 1:
+            return [refused]
+    half = len(values) // 2
+    first, second = values[:half], values[half:].reset_index(drop=True)
+    return [
+        *_varied(step, first, position, others, refused),
+        *_varied(step, second, position, others, refused),
+    ]
+
+
+def _transformed(step: Any, parts: Sequence[Part]) -> Rows:
+    """Transform columns, each of some values and, after them, the same one again and again."""
+    length = max(len(values) for values, _ in parts)
+    if not length:
+        return []
+    names = getattr(step, "feature_names_in_", range(len(parts)))
+    cells = {
+        name: _filled(values, other, length)
+        for name, (values, other) in zip(names, parts, strict=True)
+    }
     X: Any = pd.DataFrame(cells)
     with warnings.catch_warnings():
         # The unseen value is unseen on purpose.
@@ -86,8 +118,26 @@ def _transformed(
         answered = step.transform(X if hasattr(step, "feature_names_in_") else X.to_numpy())
     if hasattr(answered, "toarray"):
         answered = answered.toarray()
-    rows: list[list[Any]] = np.asarray(answered).tolist()
+    rows: Rows = np.asarray(answered).tolist()
     return rows
+
+
+def _filled(values: pd.Series[Any], other: Any, length: int) -> pd.Series[Any]:
+    """Lengthen a column to the length of the others."""
+    if len(values) == length:
+        return values
+    added = _typed([other] * (length - len(values)))
+    if values.empty:
+        return added
+    if values.dtype == added.dtype:
+        return pd.concat([values, added], ignore_index=True)
+    return pd.Series([*values.tolist(), *added.tolist()], dtype=_common(values, added))
+
+
+def _common(values: pd.Series[Any], added: pd.Series[Any]) -> Any:
+    """Return the type of two columns in one; only numbers of two types stay numbers."""
+    kinds = {values.dtype.kind, added.dtype.kind}
+    return float if kinds <= {"i", "f"} else object
 
 
 def usual(step: Any, i: int, column: Column) -> Any:
