@@ -32,7 +32,7 @@ STAGES = {
     "yeo-johnson 2": (Named("yeo-johnson", (2.0,)),),
     "quantile": (Named("normal-quantile"), Clip(-5.2, 5.2)),
     "wrap": (Clip(-1e6, 1e6), Named("wrap", (-0.5, 24.0))),
-    "chain": (Named("log1p"), Affine(0.3, 2.0), Named("square"), Clip(0.0, 9.0), SMOOTH),
+    "chain": (Named("log1p"), Named("finite"), Affine(0.3, 2.0), Named("square"), Clip(0.0, 9.0), SMOOTH),
     "within": (Named("within", (-1.0, 2.5)),),
     "finite": (Named("finite"),),
     **{name: (Named(name),) for name in NAMED},

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from slipway.curve import Fill, Named, Pieces, Stage
+from slipway.curve import Clip, Fill, Named, Pieces, Stage
 from slipway.manifest import Manifest
 from slipway.scorecard import Bent, Mixed, Scorecard, Sum, Term
 
 # Functions whose last digits differ from engine to engine.
 ROUNDED = {"exp", "expm1", "log", "log1p", "log2", "log10", "sigmoid"}
 ROUNDED |= {"box-cox", "yeo-johnson", "normal-quantile", "wrap"}
+# Functions with infinite results, which are NULL in SQL, and those that make them finite again.
+INFINITE = {"log", "log1p", "log2", "log10", "exp", "expm1", "reciprocal"}
+FINITE_AGAIN = {"exp", "expm1", "reciprocal", "sigmoid"}
+MARKS = {"finite", "known", "within"}
 # How much of a difference in the last digit may be left in an answer.
 STEEPEST = 1e5
 JUMP = 1e-9
@@ -48,9 +52,24 @@ def _of_term(term: Term) -> str:
         stages = (*part.path, part.pieces)
         if any(isinstance(stage, Fill) for stage in stages):
             return "is filled where a function has no result, which engines tell as errors"
+        if _returns_from_infinity(part.path):
+            return "is infinite on its way for some numbers, which is NULL in SQL"
         if reason := _broken(stages):
             return reason
     return ""
+
+
+def _returns_from_infinity(path: Sequence[Stage]) -> bool:
+    """Return whether an infinite result of one function is a number again later."""
+    infinite = False
+    for stage in path:
+        if isinstance(stage, Clip) and infinite:
+            return True
+        if isinstance(stage, Named):
+            if infinite and stage.name in FINITE_AGAIN:
+                return True
+            infinite = stage.name in INFINITE or (infinite and stage.name not in MARKS)
+    return False
 
 
 def _curves(term: Term) -> Sequence[Bent]:
