@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
+from slipway.compiler import (
+    NotAScorecard,
+    answered_ranges,
+    centre,
+    compile_model,
+    differing_step,
+)
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
@@ -16,8 +22,11 @@ from slipway.models.frames import frame
 from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
+from slipway.training.packaging.odd_records import probe_records
 
 MOST_COMPARED = 2_000
+# Of records that have no answer, each of which takes the model a call of its own.
+MOST_REFUSED = 20
 # The rows themselves and the same rows out of records make the same frame, up to the order in
 # which a product of matrices adds.
 FRAME_TOLERANCE = 1e-12
@@ -39,21 +48,79 @@ def compiled(
         scorecard = compile_model(model, signature)
     except NotAScorecard as error:
         return None, str(error)
-    # A sum of large terms can leave a small value: the last bits are then those of the terms.
-    scale = 1.0
-    if signature.target.task == "regression":
-        scale = max(1.0, abs(scorecard.sums[0].intercept))
     if X is not None:
         scorecard = centre(scorecard, X)
-    theirs = np.array(PipelineScorer(model, signature)(records))
+    # Training rows seldom hold what a client can send.
+    records = [*records, *_shown(scorecard, probe_records(signature, scorecard, records))]
     ours = np.array(scorecard.answerer()(records))
-    if signature.target.task == "regression":
-        scale = np.maximum(scale, np.abs(theirs))
+    theirs = _theirs(model, signature, records, _refused(ours))
+    allowed = TOLERANCE * _scale(scorecard, signature, records, theirs)
     # Where the model has no answer, the scorecard must have none.
-    differs = ~(np.abs(ours - theirs) <= TOLERANCE * scale) & ~(np.isnan(ours) & np.isnan(theirs))
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    with np.errstate(invalid="ignore"):
+        differs = ~((np.abs(ours - theirs) <= allowed) | same)
+    if differs.any():
+        differs[_out_of_range(model, signature, records)] = False
     if not differs.any():
         return scorecard, ""
     return None, _difference(model, signature, records, ours, theirs, differs)
+
+
+def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
+    """Return which records hold a number that overflows in the pipeline: the service rejects it."""
+    ranges = answered_ranges(model, signature)
+    found = np.zeros(len(records), dtype=bool)
+    for i, name in enumerate(signature.names):
+        if name in ranges:
+            low, high = ranges[name]
+            numbers = [low if record[i] is None else record[i] for record in records]
+            found |= [not low <= number <= high for number in numbers]
+    return found
+
+
+def _refused(answers: Any) -> Any:
+    """Return which records have no answer."""
+    found = np.isnan(answers)
+    return found if found.ndim == 1 else found.any(axis=1)
+
+
+def _shown(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
+    """Leave out most of the records without an answer, each of which takes a call."""
+    if not probes:
+        return []
+    refused = _refused(np.array(scorecard.answerer()(probes)))
+    kept = np.flatnonzero(refused)
+    kept = kept[:: 1 + len(kept) // MOST_REFUSED]
+    return [probes[i] for i in sorted({*np.flatnonzero(~refused), *kept})]
+
+
+def _theirs(model: Any, signature: Signature, records: list[Record], refused: Any) -> Any:
+    """Return the model's own answers; what it probably raises for is asked one by one."""
+    scorer = PipelineScorer(model, signature)
+    answers: list[Answer] = [0.0] * len(records)
+    usual = np.flatnonzero(~refused).tolist()
+    with warnings.catch_warnings():
+        # A logarithm of a negative number is asked on purpose.
+        warnings.simplefilter("ignore")
+        for i, answer in zip(usual, scorer([records[i] for i in usual]), strict=True):
+            answers[i] = answer
+        for i in np.flatnonzero(refused).tolist():
+            answers[i] = scorer([records[i]])[0]
+    return np.array(answers)
+
+
+def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], theirs: Any) -> Any:
+    """Return how large the numbers are that a model adds up: they share the last digits."""
+    if signature.target.task != "regression":
+        return 1.0
+    total = scorecard.sums[0]
+    lookups = [term.lookup() for term in total.terms]
+    added = [
+        sum(abs(points(value)) for points, value in zip(lookups, record, strict=True))
+        for record in records
+    ]
+    size = np.array(added) + abs(total.intercept)
+    return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
 
 
 def _difference(
@@ -61,13 +128,12 @@ def _difference(
 ) -> str:
     """Say by how much a scorecard differs from its model, and from which step on."""
     rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    worst = np.abs(ours - theirs)[differs].max()
-    X = frame(signature, [records[row] for row in rows[:100]])
-    try:
-        step = differing_step(model, signature, X)
-    except (TypeError, ValueError) as error:
-        step = f"a step that refuses a row: {error}"
-    return f"its scorecard differs from it by {worst:.1e} on {len(rows)} rows, first after {step}"
+    step = differing_step(model, signature, frame(signature, [records[row] for row in rows[:100]]))
+    gap = np.abs(ours - theirs)[differs]
+    if np.isnan(gap).any():
+        return f"it and its scorecard refuse other rows ({len(rows)}), first after {step}"
+    message = f"its scorecard differs from it by {gap.max():.1e} on {len(rows)} rows"
+    return f"{message}, first after {step}"
 
 
 def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) -> None:
