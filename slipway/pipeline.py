@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.errors import ModelError
 from slipway.manifest import Manifest
+from slipway.models.responses import Responder
 from slipway.pickles import load_pickle
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
@@ -79,9 +80,12 @@ class PipelineScorer:
     ----------
     pipeline : Pipeline
     signature : Signature
+    labels : bool
+        Whether the labels of answers are those of ``predict``; the owner's threshold makes that
+        superfluous.
     """
 
-    def __init__(self, pipeline: Pipeline, signature: Signature) -> None:
+    def __init__(self, pipeline: Pipeline, signature: Signature, *, labels: bool = True) -> None:
         # An unseen category is told to who sent it, not to the log; any other warning is logged
         # once, by Python's default.
         warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
@@ -89,8 +93,9 @@ class PipelineScorer:
         self._signature = signature
         self._by_name = hasattr(pipeline, "feature_names_in_")
         target = signature.target
-        several = (math.nan,) * len(target.classes)
-        self._none: Answer = several if target.task == "multiclass" else math.nan
+        several = target.task == "multiclass" and target.measure != "label"
+        self._none: Answer = (math.nan,) * len(target.classes) if several else math.nan
+        self._respond = Responder(pipeline, target, labels=labels)
         self._one_at_a_time = Lock()
 
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
@@ -116,14 +121,7 @@ class PipelineScorer:
 
     def _predict(self, X: pd.DataFrame) -> list[Any]:
         given: Any = X if self._by_name else X.to_numpy()
-        target = self._signature.target
-        if not target.classes:
-            values: list[Any] = self._pipeline.predict(given).ravel().tolist()
-            return values
-        probabilities = self._pipeline.predict_proba(given)
-        if target.positive is None:
-            return list(map(tuple, probabilities.tolist()))
-        return list(probabilities[:, target.classes.index(target.positive)].tolist())
+        return self._respond(given)
 
 
 def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from slipway.values import MAX_TEXT, check_value, from_text
 
 Kind = Literal["number", "integer", "category", "flag"]
 Task = Literal["binary", "multiclass", "regression"]
+Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
 
@@ -126,9 +127,12 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes : tuple of str
         The labels in the order of the pipeline's ``classes_``; none for a number.
     positive : str, optional
-        Of two classes, the one whose probability is given.
+        Of two classes, the one whose probability or score the model returns.
     unit : str, optional
         Of a number.
+    measure : {"probability", "decision", "label"}
+        What a classifier returns beside the label: probabilities; scores of its
+        ``decision_function``; or nothing.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[str, ...] = ()
     positive: str | None = None
     unit: str | None = None
+    measure: Measure = "probability"
 
     @property
     def task(self) -> Task:
@@ -143,6 +148,11 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.classes:
             return "regression"
         return "multiclass" if self.positive is None else "binary"
+
+    @property
+    def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
+        """What two models must share for callers to take one for the other."""
+        return self.task, self.classes, self.positive, self.measure
 
 
 class Signature(msgspec.Struct, frozen=True, dict=True):

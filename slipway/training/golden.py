@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from slipway.manifest import GoldenRow
+from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer
+from slipway.scorecard import Answer
 from slipway.signature import Feature, Record, Signature, Value
 
 SEED = 2013
@@ -54,10 +56,17 @@ def golden_rows(
     records = list(dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd]))
     answers = PipelineScorer(model, signature)(records)
     return tuple(
-        GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
+        golden_row(signature, record, answer)
         for record, answer in zip(records, answers, strict=True)
         if not math.isnan(answer[0] if isinstance(answer, tuple) else answer)
     )
+
+
+def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
+    """Write down a record, its answer and the label that ``predict`` returns for it."""
+    target = signature.target
+    label = Labels(target).name(answer) if target.classes else None
+    return GoldenRow(dict(zip(signature.names, record, strict=True)), plain(answer), label)
 
 
 def mixed(X: pd.DataFrame) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -12,9 +12,12 @@ from slipway.compiler import NotAScorecard, centre, compile_model, differing_ste
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
+from slipway.models.labels import Labels
+from slipway.models.responses import Responder
 from slipway.pipeline import PipelineScorer, frame
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
+from slipway.training.classes import has_own_border, label_from
 
 MOST_COMPARED = 2_000
 # Columns of 32-bit floats are rounded in training, and not here.
@@ -22,9 +25,23 @@ FRAME_TOLERANCE = 1e-5
 
 
 def compiled(
-    model: Any, signature: Signature, X: pd.DataFrame | None, records: list[Record]
+    model: Any,
+    signature: Signature,
+    X: pd.DataFrame | None,
+    records: list[Record],
+    *,
+    labels: bool = True,
 ) -> tuple[Scorecard | None, str]:
     """Compile the scorecard and hold it against the model on records.
+
+    Parameters
+    ----------
+    model : estimator
+    signature : Signature
+    X : DataFrame, optional
+    records : list of tuple
+    labels : bool
+        Whether the labels are those of ``predict``, and not those of the owner's threshold.
 
     Returns
     -------
@@ -35,6 +52,8 @@ def compiled(
     """
     try:
         scorecard = compile_model(model, signature)
+        if labels and has_own_border(model):
+            raise NotAScorecard("no rule for a threshold of the decision function")
     except NotAScorecard as error:
         return None, str(error)
     # A sum of large terms can leave a small value: the last bits are then those of the terms.
@@ -43,15 +62,36 @@ def compiled(
         scale = max(1.0, abs(scorecard.sums[0].intercept))
     if X is not None:
         scorecard = centre(scorecard, X)
-    theirs = np.array(PipelineScorer(model, signature)(records))
-    ours = np.array(scorecard.answerer()(records))
+    if signature.target.classes:
+        scorecard = msgspec.structs.replace(scorecard, label_from=label_from(model))
+    due = PipelineScorer(model, signature, labels=labels)(records)
+    given = scorecard.answerer(labels=labels)(records)
+    theirs, ours = np.array(due), np.array(given)
     if signature.target.task == "regression":
         scale = np.maximum(scale, np.abs(theirs))
     # Where the model has no answer, the scorecard must have none.
     differs = ~(np.abs(ours - theirs) <= TOLERANCE * scale) & ~(np.isnan(ours) & np.isnan(theirs))
-    if not differs.any():
-        return scorecard, ""
-    return None, _difference(model, signature, records, ours, theirs, differs)
+    if differs.any():
+        return None, _difference(model, signature, records, ours, theirs, differs)
+    by_model = labels and bool(signature.target.classes)
+    others = _other_labels(Labels(signature.target), given, due) if by_model else 0
+    if others:
+        return None, f"its scorecard gives other labels than its predict on {others} rows"
+    return scorecard, ""
+
+
+def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> int:
+    """Count the answers that have another label, and are not tied but for the last bits."""
+    pairs = zip(ours, theirs, strict=True)
+    return sum(
+        not np.isnan(a).any() and labels.place(a) != labels.place(b) and not _by_chance(labels, b)
+        for a, b in pairs
+    )
+
+
+def _by_chance(labels: Labels, answer: Answer) -> bool:
+    """Whether the last bit of a number decides the label."""
+    return labels.is_tied(answer) and labels.place(answer) == labels.implied(answer)
 
 
 def _difference(
@@ -91,11 +131,9 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
     target = manifest.signature.target
     try:
         labels = model.predict(some)
-        theirs = model.predict_proba(some) if target.classes else np.ravel(labels)
+        theirs = np.array(Responder(model, target, labels=False)(some))
     except (AttributeError, TypeError, ValueError) as error:
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
-    if target.positive is not None:
-        theirs = theirs[:, target.classes.index(target.positive)]
     served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
     size = np.maximum(1.0, np.abs(theirs))
@@ -111,9 +149,18 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
 
 
 def _compare_labels(served: Model, answers: list[Answer], labels: Any) -> None:
-    """Warn where a model's own labels do not follow from its probabilities, as with ``SVC``."""
-    pairs = zip(answers, labels, strict=True)
-    others = sum(served.label(answer) != str(label) for answer, label in pairs)
-    if others:
-        message = f"on {others} rows the model's predict does not follow from its probabilities"
-        warnings.warn(f"{message}; the service gives the most probable class", stacklevel=2)
+    """Hold the labels of the answers against those that ``predict`` returns.
+
+    Raises
+    ------
+    SlipwayError
+        One differs, and not by the last bit of a number.
+    """
+    texts = map(str, np.ravel(labels).tolist())
+    for row, (answer, label) in enumerate(zip(answers, texts, strict=True)):
+        given = served.label(answer)
+        if given != label and not _by_chance(served.labels, answer):
+            raise SlipwayError(
+                f"as JSON carries it, row {row} gets the label {given!r} where the model's "
+                f"predict returns {label!r}: the type of a column is lost on the way"
+            )

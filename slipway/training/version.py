@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 import pickletools
 import platform
@@ -105,7 +106,8 @@ def describe_model(
     inferred = infer_signature(model, rows, target_name=target, positive=positive)
     signature = inferred.signature
     if threshold is not None and positive != chosen:
-        threshold = 1.0 - threshold
+        # The other class gets what does not reach the threshold, and not the tie.
+        threshold = math.nextafter(1.0 - threshold, 2.0)
     content = b"" if rows is None else pd.util.hash_pandas_object(rows).to_numpy().tobytes()
     manifest = describe(
         model,
@@ -140,11 +142,12 @@ def learned_threshold(model: Any) -> tuple[float | None, str | None]:
         last = last.steps[-1][1] if isinstance(last, Pipeline) else last.best_estimator_
     if type(last) not in (FixedThresholdClassifier, TunedThresholdClassifierCV):
         return None, None
-    if last.response_method == "decision_function":
-        raise SlipwayError("use response_method='predict_proba' for the threshold of a model")
     threshold = getattr(last, "best_threshold_", getattr(last, "threshold", "auto"))
     label = getattr(last, "pos_label", None)
     positive = last.classes_[1] if label is None else label
+    if last.response_method == "decision_function" or not hasattr(last, "predict_proba"):
+        # No probability decides; the pickle answers, and gives the label of predict.
+        return None, str(positive)
     return 0.5 if threshold == "auto" else float(threshold), str(positive)
 
 
@@ -228,7 +231,7 @@ def describe(
     records = [tuple(row.record[name] for name in signature.names) for row in golden]
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
-    scorecard, reason = compiled(model, signature, X, records)
+    scorecard, reason = compiled(model, signature, X, records, labels=threshold is None)
     return Manifest(
         name=name,
         title=title,
