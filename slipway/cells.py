@@ -41,7 +41,7 @@ def _number_columns(target: Target) -> tuple[str, ...]:
     """Name the columns of probabilities or scores."""
     if target.task == "regression" or target.measure == "label":
         return ()
-    name = "score" if target.measure == "decision" else "probability"
+    name = target.measure_name
     if target.task == "binary":
         return (name,)
     by_class = tuple(f"{name}_{each}" for each in target.classes)

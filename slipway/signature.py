@@ -150,6 +150,16 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
         return "multiclass" if self.positive is None else "binary"
 
     @property
+    def unbounded(self) -> bool:
+        """Whether the answers are values or scores, which can be of any size."""
+        return not self.classes or self.measure == "decision"
+
+    @property
+    def measure_name(self) -> str:
+        """The name of the number beside a label; empty where there is none."""
+        return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
+
+    @property
     def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
         """What two models must share for callers to take one for the other."""
         return self.task, self.classes, self.positive, self.measure

@@ -126,9 +126,9 @@ def answer_text(target: Target) -> str:
     """Say inside a sentence what the model gives."""
     if target.task == "regression":
         return f"a number, in {target.unit}" if target.unit else "a number"
-    if target.measure == "label":
+    number = target.measure_name
+    if not number:
         return f"one of {len(target.classes)} classes"
-    number = "score" if target.measure == "decision" else "probability"
     if target.task == "multiclass":
         return f"one of {len(target.classes)} classes, with the {number} of each"
     return f"the {number} of “{target.positive}”"

@@ -57,9 +57,9 @@ def compiled(
     except NotAScorecard as error:
         return None, str(error)
     # A sum of large terms can leave a small value: the last bits are then those of the terms.
-    scale = 1.0
-    if signature.target.task == "regression":
-        scale = max(1.0, abs(scorecard.sums[0].intercept))
+    scale, has_scale = 1.0, signature.target.unbounded
+    if has_scale:
+        scale = max(1.0, *(abs(each.intercept) for each in scorecard.sums))
     if X is not None:
         scorecard = centre(scorecard, X)
     if signature.target.classes:
@@ -67,7 +67,7 @@ def compiled(
     due = PipelineScorer(model, signature, labels=labels)(records)
     given = scorecard.answerer(labels=labels)(records)
     theirs, ours = np.array(due), np.array(given)
-    if signature.target.task == "regression":
+    if has_scale:
         scale = np.maximum(scale, np.abs(theirs))
     # Where the model has no answer, the scorecard must have none.
     differs = ~(np.abs(ours - theirs) <= TOLERANCE * scale) & ~(np.isnan(ours) & np.isnan(theirs))
