@@ -12,9 +12,10 @@ from slipway.compiler import NotAScorecard, centre, compile_model, differing_ste
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
+from slipway.models.frames import frame
 from slipway.models.labels import Labels
 from slipway.models.responses import Responder
-from slipway.pipeline import PipelineScorer, frame
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
 from slipway.training.classes import has_own_border, label_from
