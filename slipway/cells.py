@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import isfinite, isnan
 from typing import Any
@@ -12,6 +13,7 @@ from slipway.model import Model
 from slipway.signature import Signature, Target
 
 NOTES = ("warning", "error")
+_NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?")
 NOTHING_TO_SAY = "," * len(NOTES)
 _RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -30,7 +32,8 @@ def added_columns(signature: Signature) -> tuple[str, ...]:
     """
     target = signature.target
     taken = list(signature.names)
-    for name in ("prediction", *_number_columns(target), *NOTES):
+    for wanted in ("prediction", *_number_columns(target), *NOTES):
+        name = wanted
         while name in taken:
             name += "_"
         taken.append(name)
@@ -123,9 +126,11 @@ def failure_cells(errors: list[FieldError], added: tuple[str, ...]) -> str:
 def text_cell(text: str) -> str:
     """Write a text cell that no spreadsheet takes for a formula.
 
-    The apostrophe is what OWASP's page on CSV injection advises.
+    The apostrophe is what OWASP's page on CSV injection advises. A number such as the label
+    ``-1`` stays as it is.
     """
-    return write_cell(f"'{text}" if text.startswith(_RUNS_IN_SPREADSHEETS) else text)
+    runs = text.startswith(_RUNS_IN_SPREADSHEETS) and not _NUMBER.fullmatch(text)
+    return write_cell(f"'{text}" if runs else text)
 
 
 def _listed(notes: list[FieldError] | list[Warned]) -> str:

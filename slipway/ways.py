@@ -141,9 +141,7 @@ def choose_way(header: Header, model: Model) -> CarefulWay:
             if all(isinstance(term, SIMPLE) for term in log_odds.terms):
                 labels, least = label_cells(model), model.labels.least
                 by_score = model.labels.threshold is None and scorecard.label_from == "scores"
-                scorer = ColumnScorer(
-                    log_odds, signature, header, labels, least, by_score=by_score
-                )
+                scorer = ColumnScorer(log_odds, signature, header, labels, least, by_score=by_score)
                 return FusedWay(model, scorer)
         return ColumnsWay(model, ColumnReader(signature, header))
     return CarefulWay(model)

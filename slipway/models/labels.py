@@ -117,8 +117,8 @@ class Labels:
     def is_tied(self, answer: Answer) -> bool:
         """Whether two labels are as good as each other, but for the last bits."""
         if isinstance(answer, tuple):
-            highest, second = sorted(answer, reverse=True)[:2]
-            return highest - second <= TIED
+            highest, *others = sorted(answer, reverse=True)
+            return bool(others) and highest - others[0] <= TIED
         return self._target.measure != "label" and abs(answer - self.middle) <= TIED
 
     def name(self, answer: Answer) -> str:

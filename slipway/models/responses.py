@@ -25,7 +25,10 @@ FOLLOWS_PROBABILITIES = {
     "sklearn.tree._classes.DecisionTreeClassifier",
     "sklearn.tree._classes.ExtraTreeClassifier",
 }
-SEVERAL = "the model predicts several targets at once, where one can be served"
+SEVERAL = (
+    "the model predicts several targets at once, where one can be served: fit one model for each "
+    "column of y"
+)
 
 
 class Responder:

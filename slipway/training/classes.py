@@ -26,7 +26,7 @@ def class_names(model: Any) -> tuple[str, ...]:
         The model predicts several targets at once, or two labels would read the same.
     """
     if getattr(last_step(model), "multilabel_", False):
-        raise SlipwayError(f"{SEVERAL}: fit one model for each column of y")
+        raise SlipwayError(SEVERAL)
     values = class_values(model)
     if not hasattr(model, "predict"):
         # Only of LocalOutlierFactor, in all of scikit-learn.
@@ -34,7 +34,7 @@ def class_names(model: Any) -> tuple[str, ...]:
     if not hasattr(model, "classes_") and not is_outlier_detector(model):
         raise SlipwayError(f"{_name(model)} has no classes_; fit it first")
     if isinstance(getattr(model, "classes_", None), list):
-        raise SlipwayError(f"{SEVERAL}: fit one model for each column of y")
+        raise SlipwayError(SEVERAL)
     names = tuple(map(str, values))
     _require_distinct(values, str, "as text, as JSON gives them")
     _require_distinct(names, text_cell, "in a CSV file, where an apostrophe precedes a formula")
