@@ -88,20 +88,15 @@ class Model:
             records.append(record)
         due = [row.answer for row in rows]
         answers = self.score(records) if records else []
-        tolerance = TOLERANCE
-        if self.target.unbounded:
-            # A sum of large terms can leave a small value: the last bits are those of the terms.
-            numbers = (abs(number) for answer in due for number in _flat(answer))
-            tolerance = VALUE_TOLERANCE * max(numbers, default=1)
         for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
-            if not _close(answer, wanted, tolerance):
+            if not close_enough(self, answer, wanted):
                 return f"golden row {number} gives {plain(answer)!r} where {wanted!r} is due"
             label = self.label(answer) if self.target.classes else ""
-            if label != self._due_label(rows[number - 1], label):
+            if label != self.due_label(rows[number - 1], label):
                 return f"golden row {number} gets the label {label!r}, not that of the pipeline"
         return None
 
-    def _due_label(self, row: GoldenRow, found: str) -> str:
+    def due_label(self, row: GoldenRow, found: str) -> str:
         """Return the label that a golden row must get."""
         if row.label is None or self.labels.threshold is not None:
             return found
@@ -161,6 +156,16 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if wrong:
         raise ModelError(wrong)
     return model
+
+
+def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
+    """Whether an answer is that of a golden row, but for its last bits."""
+    tolerance = TOLERANCE
+    if model.target.unbounded:
+        # A sum of large terms can leave a small value: the last bits are those of the terms.
+        due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
+        tolerance = VALUE_TOLERANCE * max(due, default=1)
+    return _close(answer, wanted, tolerance)
 
 
 def _flat(answer: Answer) -> tuple[float, ...]:

@@ -18,11 +18,12 @@ from slipway.models.responses import Responder
 from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
-from slipway.training.classes import has_own_border, label_from
+from slipway.training.packaging.classes import has_own_border, label_from
 
 MOST_COMPARED = 2_000
-# Columns of 32-bit floats are rounded in training, and not here.
-FRAME_TOLERANCE = 1e-5
+# The rows themselves and the same rows out of records make the same frame, up to the order in
+# which a product of matrices adds.
+FRAME_TOLERANCE = 1e-12
 
 
 def compiled(
@@ -128,12 +129,13 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
     SlipwayError
         The model refuses the rows, or gives them other answers.
     """
-    some = X[:MOST_COMPARED]
     target = manifest.signature.target
     try:
-        labels = model.predict(some)
-        theirs = np.array(Responder(model, target, labels=False)(some))
-    except (AttributeError, TypeError, ValueError) as error:
+        labels = model.predict(X)
+        theirs = np.array(Responder(model, target, labels=False)(X))
+    except SlipwayError:
+        raise
+    except Exception as error:  # a step of one's own can raise anything
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
     served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
