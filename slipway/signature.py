@@ -19,6 +19,7 @@ from slipway.values import MAX_TEXT, MISSING_TEXTS, NARROW_FLOATS, check_value, 
 Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
 Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
 Task = Literal["binary", "multiclass", "regression"]
+Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
 
@@ -190,9 +191,12 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes : tuple of str
         The labels in the order of the pipeline's ``classes_``; none for a number.
     positive : str, optional
-        Of two classes, the one whose probability is given.
+        Of two classes, the one whose probability or score the model returns.
     unit : str, optional
         Of a number.
+    measure : {"probability", "decision", "label"}
+        What a classifier returns beside the label: probabilities; scores of its
+        ``decision_function``; or nothing.
     """
 
     name: str
@@ -200,6 +204,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[str, ...] = ()
     positive: str | None = None
     unit: str | None = None
+    measure: Measure = "probability"
 
     @property
     def task(self) -> Task:
@@ -207,6 +212,21 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.classes:
             return "regression"
         return "multiclass" if self.positive is None else "binary"
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the answers are values or scores, which can be of any size."""
+        return not self.classes or self.measure == "decision"
+
+    @property
+    def measure_name(self) -> str:
+        """The name of the number beside a label; empty where there is none."""
+        return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
+
+    @property
+    def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
+        """What two models must share for callers to take one for the other."""
+        return self.task, self.classes, self.positive, self.measure
 
 
 class Signature(msgspec.Struct, frozen=True, dict=True):

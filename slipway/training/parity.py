@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -19,9 +20,12 @@ from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
 from slipway.models.frames import frame
+from slipway.models.labels import Labels
+from slipway.models.responses import Responder
 from slipway.pipeline import PipelineScorer
-from slipway.scorecard import Answer, Scorecard
+from slipway.scorecard import Answer, Scorecard, Sum
 from slipway.signature import Record, Signature
+from slipway.training.packaging.classes import has_own_border, label_from
 from slipway.training.packaging.odd_records import probe_records
 
 MOST_COMPARED = 2_000
@@ -33,9 +37,23 @@ FRAME_TOLERANCE = 1e-12
 
 
 def compiled(
-    model: Any, signature: Signature, X: pd.DataFrame | None, records: list[Record]
+    model: Any,
+    signature: Signature,
+    X: pd.DataFrame | None,
+    records: list[Record],
+    *,
+    labels: bool = True,
 ) -> tuple[Scorecard | None, str]:
     """Compile the scorecard and hold it against the model on records.
+
+    Parameters
+    ----------
+    model : estimator
+    signature : Signature
+    X : DataFrame, optional
+    records : list of tuple
+    labels : bool
+        Whether the labels are those of ``predict``, and not those of the owner's threshold.
 
     Returns
     -------
@@ -46,14 +64,20 @@ def compiled(
     """
     try:
         scorecard = compile_model(model, signature)
+        if labels and has_own_border(model):
+            raise NotAScorecard("no rule for a threshold of the decision function")
     except NotAScorecard as error:
         return None, str(error)
     if X is not None:
         scorecard = centre(scorecard, X)
+    if signature.target.classes:
+        scorecard = msgspec.structs.replace(scorecard, label_from=label_from(model))
     # Training rows seldom hold what a client can send.
     records = [*records, *_shown(scorecard, probe_records(signature, scorecard, records))]
-    ours = np.array(scorecard.answerer()(records))
-    theirs = _theirs(model, signature, records, _refused(ours))
+    given = scorecard.answerer(labels=labels)(records)
+    ours = np.array(given)
+    due = _theirs(PipelineScorer(model, signature, labels=labels), records, _refused(ours))
+    theirs = np.array(due)
     allowed = TOLERANCE * _scale(scorecard, signature, records, theirs)
     # Where the model has no answer, the scorecard must have none.
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
@@ -61,9 +85,29 @@ def compiled(
         differs = ~((np.abs(ours - theirs) <= allowed) | same)
     if differs.any():
         differs[_out_of_range(model, signature, records)] = False
-    if not differs.any():
-        return scorecard, ""
-    return None, _difference(model, signature, records, ours, theirs, differs)
+    if differs.any():
+        return None, _difference(model, signature, records, ours, theirs, differs)
+    by_model = labels and bool(signature.target.classes)
+    others = _other_labels(Labels(signature.target), given, due) if by_model else 0
+    if others:
+        return None, f"its scorecard gives other labels than its predict on {others} rows"
+    return scorecard, ""
+
+
+def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> int:
+    """Count the answers that have another label, and are not tied but for the last bits."""
+    pairs = zip(ours, theirs, strict=True)
+    return sum(
+        not np.isnan([a, b]).any()
+        and labels.place(a) != labels.place(b)
+        and not _by_chance(labels, b)
+        for a, b in pairs
+    )
+
+
+def _by_chance(labels: Labels, answer: Answer) -> bool:
+    """Whether the last bit of a number decides the label."""
+    return labels.is_tied(answer) and labels.place(answer) == labels.implied(answer)
 
 
 def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
@@ -73,7 +117,7 @@ def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> An
     for i, name in enumerate(signature.names):
         if name in ranges:
             low, high = ranges[name]
-            numbers = [low if record[i] is None else record[i] for record in records]
+            numbers = [low if record[i] is None else float(record[i] or 0) for record in records]
             found |= [not low <= number <= high for number in numbers]
     return found
 
@@ -94,9 +138,8 @@ def _shown(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
     return [probes[i] for i in sorted({*np.flatnonzero(~refused), *kept})]
 
 
-def _theirs(model: Any, signature: Signature, records: list[Record], refused: Any) -> Any:
+def _theirs(scorer: PipelineScorer, records: list[Record], refused: Any) -> list[Answer]:
     """Return the model's own answers; what it probably raises for is asked one by one."""
-    scorer = PipelineScorer(model, signature)
     answers: list[Answer] = [0.0] * len(records)
     usual = np.flatnonzero(~refused).tolist()
     with warnings.catch_warnings():
@@ -106,21 +149,26 @@ def _theirs(model: Any, signature: Signature, records: list[Record], refused: An
             answers[i] = answer
         for i in np.flatnonzero(refused).tolist():
             answers[i] = scorer([records[i]])[0]
-    return np.array(answers)
+    return answers
 
 
 def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], theirs: Any) -> Any:
     """Return how large the numbers are that a model adds up: they share the last digits."""
-    if signature.target.task != "regression":
+    if not signature.target.unbounded:
         return 1.0
-    total = scorecard.sums[0]
+    sizes = [_sizes(total, records) for total in scorecard.sums]
+    size = sizes[0] if len(sizes) == 1 else np.column_stack(sizes)
+    return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
+
+
+def _sizes(total: Sum, records: list[Record]) -> Any:
+    """Return the sum of what a sum's terms add to each record, all of it taken as positive."""
     lookups = [term.lookup() for term in total.terms]
     added = [
         sum(abs(points(value)) for points, value in zip(lookups, record, strict=True))
         for record in records
     ]
-    size = np.array(added) + abs(total.intercept)
-    return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
+    return np.array(added) + abs(total.intercept)
 
 
 def _difference(
@@ -158,11 +206,11 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
     target = manifest.signature.target
     try:
         labels = model.predict(X)
-        theirs = model.predict_proba(X) if target.classes else np.ravel(labels)
+        theirs = np.array(Responder(model, target, labels=False)(X))
+    except SlipwayError:
+        raise
     except Exception as error:  # a step of one's own can raise anything
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
-    if target.positive is not None:
-        theirs = theirs[:, target.classes.index(target.positive)]
     served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
     size = np.maximum(1.0, np.abs(theirs))
@@ -178,9 +226,18 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
 
 
 def _compare_labels(served: Model, answers: list[Answer], labels: Any) -> None:
-    """Warn where a model's own labels do not follow from its probabilities, as with ``SVC``."""
-    pairs = zip(answers, labels, strict=True)
-    others = sum(served.label(answer) != str(label) for answer, label in pairs)
-    if others:
-        message = f"on {others} rows the model's predict does not follow from its probabilities"
-        warnings.warn(f"{message}; the service gives the most probable class", stacklevel=2)
+    """Hold the labels of the answers against those that ``predict`` returns.
+
+    Raises
+    ------
+    SlipwayError
+        One differs, and not by the last bit of a number.
+    """
+    texts = map(str, np.ravel(labels).tolist())
+    for row, (answer, label) in enumerate(zip(answers, texts, strict=True)):
+        given = served.label(answer)
+        if given != label and not _by_chance(served.labels, answer):
+            raise SlipwayError(
+                f"as JSON carries it, row {row} gets the label {given!r} where the model's "
+                f"predict returns {label!r}: the type of a column is lost on the way"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 import pickletools
 import platform
@@ -149,7 +150,8 @@ def _described(
     inferred = infer_signature(model, given, target_name=target, positive=positive)
     signature = inferred.signature
     if threshold is not None and positive != chosen:
-        threshold = 1.0 - threshold
+        # The other class gets what does not reach the threshold, and not the tie.
+        threshold = math.nextafter(1.0 - threshold, 2.0)
     content = b"" if rows is None else _hashes(rows)
     manifest = describe(
         model,
@@ -240,7 +242,8 @@ def describe(
     records = [tuple(row.record[name] for name in signature.names) for row in golden]
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
-    scorecard, reason = compiled(model, signature, _in_floats(X, signature), records)
+    floats = _in_floats(X, signature)
+    scorecard, reason = compiled(model, signature, floats, records, labels=threshold is None)
     return Manifest(
         name=name,
         title=title,

@@ -58,14 +58,14 @@ def _values(feature: Feature, terms: Sequence[Term], column: Sequence[Value]) ->
     gap: list[Value] = [None] if feature.nullable else []
     known = list(feature.categories)[:MOST_CATEGORIES]
     if feature.kind == "flag":
-        return [*gap, False, True]
+        return [*gap, *(feature.categories if feature.closed else (False, True))]
     if feature.kind == "category":
         return [*gap, *known, UNSEEN, ""]
     if feature.kind not in ("number", "integer"):
         return gap
     numbers = [*known, *_numbers(column), *_around(_edges(terms))]
     if feature.kind == "integer":
-        numbers = [math.floor(each) for each in numbers if abs(each) < 2**53]
+        numbers = [math.floor(float(each)) for each in numbers if abs(float(each)) < 2**53]
     return [*gap, *numbers]
 
 
