@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.signature import Feature, Record, Signature
 from slipway.values import LARGEST_INTEGER, MAX_TEXT
 
@@ -99,17 +100,36 @@ def _sound(feature: Feature, cells: pl.DataFrame, values: pl.DataFrame) -> pl.Se
 def text_columns(block: Block, header: Header) -> pl.DataFrame:
     """Give the features' cells as texts, null in a row of the wrong width.
 
+    Numbers get decimal points; a cell whose mark is not the file's is null.
+
     Raises
     ------
     UnicodeEncodeError
         Some text is not UTF-8.
     """
+    cells = _split_columns(block, header)
+    if not header.numbers:
+        return cells
+    mark = header.dialect.decimal
+    return cells.with_columns(_with_point(pl.col(name), mark) for name in header.numbers)
+
+
+def _with_point(text: pl.Expr, mark: str) -> pl.Expr:
+    """Spell numbers with a decimal point; null where the mark is another than the file's."""
+    other = {",": ".", ".": ","}.get(mark)
+    kept = pl.when(~text.str.contains(other, literal=True)).then(text) if other else text
+    return kept if mark == "." else kept.str.replace_all(",", ".", literal=True)
+
+
+def _split_columns(block: Block, header: Header) -> pl.DataFrame:
+    """Give the features' cells as they came, null in a row of the wrong width."""
     n_columns, positions = len(header.names), header.positions
     if block.cells is None:
+        separator = header.dialect.separator
         rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
-        fields = rows.select(pl.col("row").str.splitn(",", n_columns)).unnest("row")
-        # The last field takes all that is left: another comma in it, or none of it, misfits.
-        fits = ~fields.to_series(-1).str.contains(",", literal=True)
+        fields = rows.select(pl.col("row").str.splitn(separator, n_columns)).unnest("row")
+        # The last field takes all that is left: another separator in it, or none of it, misfits.
+        fits = ~fields.to_series(-1).str.contains(separator, literal=True)
         cells = fields.select(
             pl.col(f"field_{position}").alias(name) for name, position in positions.items()
         )

@@ -65,7 +65,7 @@ def conforms(client, schema, given):
 
 
 def in_file(live, text):
-    return b"".join(predict_file(io.BytesIO(text.encode()), live)).decode()
+    return b"".join(predict_file(io.BytesIO(text.encode()), live, counts=True)).decode()
 
 
 def rows_of(answer):
