@@ -223,7 +223,8 @@ def _row(lines: list[str], at: int, dialect: Dialect) -> tuple[int, list[str]]:
         return 1, []
     if '"' not in line:
         return 1, line.removesuffix("\r").split(separator)
-    ended = (f"{each}{dialect.line_break}" for each in islice(lines, at, None))
+    # By place: a slice would copy, or pass over, all that stands before it, for every row.
+    ended = (lines[i] + dialect.line_break for i in range(at, len(lines)))
     reader = csv.reader(ended, delimiter=separator, strict=True)
     try:
         cells = next(reader)

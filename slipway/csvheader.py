@@ -65,11 +65,13 @@ class Header:
 
     def misfits(self, given: Mapping[str, str]) -> list[FieldError]:
         """Return an error for each cell that cannot be read without a guess."""
-        errors = [
-            FieldError(name, None, "not_utf8", NOT_UTF8)
-            for name, text in given.items()
-            if not text.isascii() and _ESCAPED.search(text)
-        ]
+        errors = []
+        if not "".join(given.values()).isascii():
+            errors += [
+                FieldError(name, None, "not_utf8", NOT_UTF8)
+                for name, text in given.items()
+                if _ESCAPED.search(text)
+            ]
         for name in self.numbers:
             message = self.dialect.misfit(given[name])
             if message:
@@ -85,13 +87,12 @@ class Header:
 
         Of a row that cannot be read, its beginning stands in the first column.
         """
-        missing = len(self.names) - len(cells)
-        separator = self.dialect.separator
+        separator, n_columns = self.dialect.separator, len(self.names)
+        missing = n_columns - max(len(cells), 1)
         if cells and missing > 0 and not any(mark in text for mark in '"\r\n'):
             return text + separator * missing
-        kept = (cells or [text[:MAX_KEPT]])[: len(self.names)]
-        kept += [""] * (len(self.names) - len(kept))
-        return separator.join(map(self.dialect.write_cell, kept))
+        kept = map(self.dialect.write_cell, (cells or [text[:MAX_KEPT]])[:n_columns])
+        return separator.join(kept) + separator * missing
 
 
 def parse_header(

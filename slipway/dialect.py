@@ -44,7 +44,7 @@ class Dialect:
 
     def write_cell(self, text: str) -> str:
         """Write one cell, in quotes where it needs them."""
-        if any(mark in text for mark in (self.separator, '"', "\r", "\n")):
+        if self.separator in text or '"' in text or "\r" in text or "\n" in text:
             return '"' + text.replace('"', '""') + '"'
         return text
 
