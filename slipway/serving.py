@@ -227,7 +227,7 @@ class Live:
         for row, answer in enumerate(answers):
             if isinstance(answer, Failure):
                 failed = True
-                errors = [msgspec.structs.replace(error, row=row) for error in answer.errors]
+                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
                 answers[row] = Failure(errors)
         return 207 if failed else 200, msgspec.json.encode(answers)
 

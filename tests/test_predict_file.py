@@ -48,7 +48,9 @@ def csv_text(rows, line_end="\n"):
 
 def answered(live, text):
     content = text if isinstance(text, bytes) else text.encode()
-    return b"".join(predict_file(io.BytesIO(content), live, counts=True)).decode("utf-8", "surrogateescape")
+    return b"".join(predict_file(io.BytesIO(content), live, counts=True)).decode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def parsed(text):
