@@ -94,7 +94,7 @@ def predict_file(file: Readable, live: Live, *, counts: bool = False) -> Iterato
     """
     added = added_columns(live.signature)
     header, rest = read_header(file, live.signature, added)
-    parts = _ahead(read_blocks(file, rest, header.dialect), Blocks(header, added, live))
+    parts = _ahead(read_blocks(file, rest, header), Blocks(header, added, live))
     try:
         begun = _begun(parts)
     except BaseException:

@@ -142,7 +142,7 @@ def _with_decimals(header: Header, rest: bytes, signature: Signature) -> Header:
     return with_decimals(header, text.split(header.dialect.line_break), signature)
 
 
-def read_blocks(file: Readable, rest: bytes, dialect: Dialect) -> Iterator[Block]:
+def read_blocks(file: Readable, rest: bytes, header: Header) -> Iterator[Block]:
     """Read the rows after the header.
 
     Parameters
@@ -150,20 +150,22 @@ def read_blocks(file: Readable, rest: bytes, dialect: Dialect) -> Iterator[Block
     file : binary file
     rest : bytes
         What was read of the rows already.
-    dialect : Dialect
+    header : Header
 
     Yields
     ------
     Block
-        Of about ``BLOCK_BYTES``, and of at most ``BLOCK_ROWS`` lines that are new in it.
+        Of about ``BLOCK_BYTES``, and of at most ``BLOCK_ROWS`` lines that are new in it. Fewer
+        where the header is wide: a short row is made as wide as the header.
     """
-    at_end = False
+    dialect, at_end = header.dialect, False
+    n_lines = min(BLOCK_ROWS, 1 + 2**20 // len(header.names))
     while not at_end:
         more = file.read(BLOCK_BYTES)
         at_end = not more
         whole, rest = _whole_lines(rest + more, at_end, dialect)
         unread = b""
-        for part, is_last in _parts(whole, dialect):
+        for part, is_last in _parts(whole, dialect, n_lines):
             block, unread = _block(unread + part, at_end and is_last, dialect)
             if block.texts:
                 yield block
@@ -181,17 +183,24 @@ def _whole_lines(data: bytes, at_end: bool, dialect: Dialect) -> tuple[bytes, by
     return data[:end], data[end:]
 
 
-def _parts(whole: bytes, dialect: Dialect) -> Iterator[tuple[bytes, bool]]:
-    """Cut complete lines into pieces of not too many, and say which is the last."""
-    line_break, at = dialect.line_break.encode(), 0
+def _parts(whole: bytes, dialect: Dialect, most: int) -> Iterator[tuple[bytes, bool]]:
+    """Cut complete lines into pieces of not too many, and mark the last."""
+    line_break, at, span = dialect.line_break.encode(), 0, len(whole)
     while at < len(whole):
-        end = len(whole)
-        while (n_lines := whole.count(line_break, at, end)) > BLOCK_ROWS:
+        end = _line_end(whole, line_break, at, at + span)
+        while (n_lines := whole.count(line_break, at, end)) > most:
             # Exact where the lines are of one length; others take another round.
-            near = at + (end - at) * BLOCK_ROWS // n_lines
-            end = whole.rfind(line_break, at, near) + 1 or whole.find(line_break, at) + 1
+            end = _line_end(whole, line_break, at, at + (end - at) * most // n_lines)
         yield whole[at:end], end == len(whole)
-        at = end
+        # The next piece is probably as long: counting all that is left each time would be slow.
+        at, span = end, 2 * (end - at)
+
+
+def _line_end(whole: bytes, line_break: bytes, at: int, near: int) -> int:
+    """Find the last end of a line before a place, or else the first after it."""
+    if near >= len(whole):
+        return len(whole)
+    return whole.rfind(line_break, at, near) + 1 or whole.find(line_break, at) + 1 or len(whole)
 
 
 def _block(data: bytes, at_end: bool, dialect: Dialect) -> tuple[Block, bytes]:

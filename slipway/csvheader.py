@@ -15,6 +15,8 @@ from slipway.errors import BadBody, BadInput, FieldError
 from slipway.signature import Feature, Signature
 
 MAX_KEPT = 1_000
+# Of those that the model does not use; as many as a spreadsheet has.
+MAX_COLUMNS = 16_384
 # Rows from which the decimal mark is read.
 FIRST_ROWS = 20_000
 # A hint costs milliseconds where a header has many columns.
@@ -124,6 +126,8 @@ def parse_header(
         names = _split(text, separator)
         if names is None or (found and len(names) == 1):
             continue
+        if len(names) > MAX_COLUMNS + len(signature.names):
+            raise BadBody(f"the file has over {MAX_COLUMNS:,} columns", code="not_csv")
         positions = _positions(names, signature)
         written = replace(dialect, separator=separator)
         header = Header(text, names, positions, written, before=before)

@@ -15,15 +15,14 @@ _FLAT = rb'[{\[][^"{}\[\]]*+(?:' + _TEXT + rb'[^"{}\[\]]*+)*+[}\]]'
 _PLACE = re.compile(rb"[^\"{}\[\],]*+(?:(?:%b|%b)[^\"{}\[\],]*+)?+," % (_FLAT, _TEXT), re.DOTALL)
 _MARK = re.compile(rb"%b|[{}\[\],]" % _TEXT, re.DOTALL)
 _DEEPER, _BACK = b"{[", b"}]"
-# Marks in values that are arrays or objects of arrays or objects, which no record holds.
-MAX_NESTED = 100_000
 # Python's own reader ends here.
 MAX_DEPTH = 1_000
 # A record of fewer marks is decoded without a closer look.
 MAX_VALUES = 10_000
+MAX_MARKS = 100_000
 
 
-def require_places(body: bytes, limit: int) -> None:
+def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
     """Reject an array of too many values.
 
     Parameters
@@ -31,6 +30,9 @@ def require_places(body: bytes, limit: int) -> None:
     body : bytes
         An array; where it is not valid JSON, what follows the fault is not counted.
     limit : int
+        Of values.
+    marks : int
+        Of marks in those that hold nested values, which no record does.
 
     Raises
     ------
@@ -44,8 +46,8 @@ def require_places(body: bytes, limit: int) -> None:
         if place:
             at = place.end()
         else:
-            at, marks = _past_nested(body, at, MAX_NESTED - nested)
-            nested += marks
+            at, n_marks = _past_nested(body, at, marks - nested)
+            nested += n_marks
             if at < 0:
                 return
         n_places += 1

@@ -22,6 +22,8 @@ from slipway.values import LARGEST_INTEGER, MAX_TEXT
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of more columns, polars takes longer to split a row than Python, since it splits all of it.
+WIDE = 100
 _TYPES = {
     "number": pl.Float64(),
     "integer": pl.Int64(),
@@ -124,8 +126,8 @@ def _with_point(text: pl.Expr, mark: str) -> pl.Expr:
 def _split_columns(block: Block, header: Header) -> pl.DataFrame:
     """Give the features' cells as they came, null in a row of the wrong width."""
     n_columns, positions = len(header.names), header.positions
-    if block.cells is None:
-        separator = header.dialect.separator
+    separator = header.dialect.separator
+    if block.cells is None and n_columns <= WIDE:
         rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
         fields = rows.select(pl.col("row").str.splitn(separator, n_columns)).unnest("row")
         # The last field takes all that is left: another separator in it, or none of it, misfits.
@@ -135,13 +137,13 @@ def _split_columns(block: Block, header: Header) -> pl.DataFrame:
         )
         whole = fits.all(ignore_nulls=False)
         return cells if whole else cells.select(pl.when(fits).then(pl.all()))
-    return pl.DataFrame(
-        {
-            name: [row[position] if len(row) == n_columns else None for row in block.cells]
-            for name, position in positions.items()
-        },
-        schema=dict.fromkeys(positions, pl.String),
-    )
+    columns: list[list[str | None]] = [[] for _ in positions]
+    for row in block.cells or (text.split(separator) for text in block.texts):
+        fits_header = len(row) == n_columns
+        for column, position in zip(columns, positions.values(), strict=True):
+            column.append(row[position] if fits_header else None)
+    named = dict(zip(positions, columns, strict=True))
+    return pl.DataFrame(named, schema=dict.fromkeys(positions, pl.String))
 
 
 def plain(feature: Feature, text: pl.Expr) -> pl.Expr:

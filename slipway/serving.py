@@ -241,14 +241,15 @@ class Live:
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""
         limit = self.settings.max_records
-        require_places(body, limit)
+        n_values = MAX_VALUES + 4 * limit * self._n_features
+        require_places(body, limit, n_values)
         try:
             parts: list[Any] = self._split(body)
             check = self._check_part
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             # Python's reader either says what is wrong with the body, or takes what msgspec
             # does not (half a surrogate pair), which the signature then refuses in its place.
-            require_values(body, MAX_VALUES + 4 * limit * self._n_features)
+            require_values(body, n_values)
             parts, check = read_json(body), self.signature.check  # type: ignore[assignment]
         if not parts:
             raise BadInput("the array is empty; it must hold at least one record")
