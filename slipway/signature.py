@@ -13,7 +13,6 @@ from typing import Any, Literal
 import msgspec
 
 from slipway.errors import FieldError, Warned
-from slipway.hints import hints_among
 from slipway.values import check_value, from_text
 
 Kind = Literal["number", "integer", "category", "flag"]
@@ -211,6 +210,10 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
         """Reject fields that the model does not know, the first with the nearest that it does."""
         unknown = [str(name) for name in given if name not in self.by_name]
+        if not unknown:
+            return []
+        from slipway.hints import hints_among
+
         errors = []
         for place, name in enumerate(unknown[:MAX_UNKNOWN]):
             near = hints_among(self.names).nearest(name) if place < MAX_HINTS else None
