@@ -1,5 +1,6 @@
 """POST /predict_file: what hostile files cost, and that the work ends with its client."""
 
+import http.client
 import io
 import socket
 import threading
@@ -149,3 +150,16 @@ def test_worker_short_rows_take_little_memory_and_end_with_their_client(lines):
         process.terminate()
         process.wait(30)
         assert time.monotonic() - began < 5
+
+
+def test_answer_cut_off_on_its_way_is_told_by_http(lines):
+    content = lines[0] + lines[1] * 400_000
+    with running(*GUNICORN) as (base, process):
+        (worker,) = psutil.Process(process.pid).children()
+        connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=60)
+        connection.request("POST", "/predict_file", content, {"Content-Type": "text/csv"})
+        answer = connection.getresponse()
+        assert answer.read(2**16)
+        worker.kill()
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
