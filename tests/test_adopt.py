@@ -184,7 +184,7 @@ def test_features_named_as_what_is_added_are_served(tmp_path, cancer):
     assert repr(told) == f"<Manifest of model {told.version}: 4 features, engine: scorecard>"
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
     content = X[:1].to_csv(index=False)
-    answer = client.post("/predict_file", data=content, content_type="text/csv").text
+    answer = client.post("/predict_file?counts=true", data=content, content_type="text/csv").text
     header, row, end = answer.splitlines()
     added = ["prediction_", "probability_", "warning", "error__"]
     assert header.split(",") == [*X.columns, *added]

@@ -130,7 +130,10 @@ def _filled(values: pd.Series[Any], other: Any, length: int) -> pd.Series[Any]:
     if values.dtype == added.dtype:
         joined: pd.Series[Any] = pd.concat([values, added], ignore_index=True)
         return joined
-    return pd.Series([*values.tolist(), *added.tolist()], dtype=_common(values, added))
+    made: pd.Series[Any] = pd.Series(
+        [*values.tolist(), *added.tolist()], dtype=_common(values, added)
+    )
+    return made
 
 
 def _common(values: pd.Series[Any], added: pd.Series[Any]) -> Any:
