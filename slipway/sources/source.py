@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.errors import SlipwayError
-from slipway.problem import Problem
+from slipway.problem import Problem, running
 from slipway.sources.address import Address, read_address
 from slipway.sources.dialect import translate
 
@@ -159,6 +159,16 @@ def _own(problem: Problem) -> Address:
     return Address("own", "", "", "", {}, problem.source, ())
 
 
+def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
+    """Return the files that a problem names for its tables."""
+    with running("read_tables"):
+        tables = {str(name): Path(file) for name, file in problem.read_tables(scratch).items()}
+    for name, file in tables.items():
+        if not file.is_file():
+            raise SlipwayError(f"the problem's read_tables names {file} for {name}; no such file")
+    return tables
+
+
 def _opened(
     url: str | None,
     address: Address,
@@ -173,7 +183,7 @@ def _opened(
         from slipway.sources import files
 
         if url is None:
-            return files.open_named(problem.read_tables(scratch), scratch, memory)
+            return files.open_named(_own_tables(problem, scratch), scratch, memory)
         folder = Path(address.path)
         if scheme in BUCKETS:
             from slipway.sources.bucket import download
