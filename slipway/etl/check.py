@@ -32,9 +32,11 @@ TYPES: dict[str, type[pl.DataType]] = {
 REASONS = "reasons"
 DUPLICATE = "duplicate"
 Faults = list[tuple[str, pl.Expr]]
-FLAGS = {"true": True, "false": False, "1": True, "0": False}
-# What a target may be written as, besides the names of its classes.
-CLASSES = {"no": 0, "yes": 1, "false": 0, "true": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
+# What people write for a flag, and for a target besides the names of its classes.
+FLAGS = {
+    **dict.fromkeys(("false", "no", "f", "n", "0", "0.0"), False),
+    **dict.fromkeys(("true", "yes", "t", "y", "1", "1.0"), True),
+}
 MICROSECONDS = "%Y-%m-%d %H:%M:%S.%6f"
 SECONDS = "%Y-%m-%d %H:%M:%S"
 
@@ -230,7 +232,7 @@ def _as_class(problem: Problem, schema: pl.Schema) -> pl.Expr:
     if dtype.is_numeric():
         return column.cast(pl.Float64).replace_strict({0.0: 0, 1.0: 1}, default=None).cast(pl.Int8)
     text = column.cast(pl.String).str.strip_chars()
-    usual = text.str.to_lowercase().replace_strict(CLASSES, default=None, return_dtype=pl.Int8)
+    usual = text.str.to_lowercase().replace_strict(FLAGS, default=None).cast(pl.Int8)
     classes = {name: i for i, name in enumerate(problem.target.classes)}
     return text.replace_strict(classes, default=usual, return_dtype=pl.Int8)
 

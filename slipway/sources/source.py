@@ -181,15 +181,17 @@ def _opened(
     scheme = address.scheme
     if url is None or scheme == "file" or scheme in BUCKETS:
         from slipway.sources import files
+        from slipway.sources.missing_texts import missing_texts
 
+        missing = missing_texts(problem)
         if url is None:
-            return files.open_named(_own_tables(problem, scratch), scratch, memory)
+            return files.open_named(_own_tables(problem, scratch), scratch, memory, missing)
         folder = Path(address.path)
         if scheme in BUCKETS:
             from slipway.sources.bucket import download
 
             folder = download(address, problem.tables, environ, scratch / "downloaded")
-        return files.open_files(folder, address.shown, problem.tables, scratch, memory)
+        return files.open_files(folder, address.shown, problem.tables, scratch, memory, missing)
     if scheme.startswith("mongodb"):
         from slipway.sources.mongo import open_mongo
 
