@@ -151,6 +151,8 @@ def _opened(file: Path) -> IO[bytes]:
     return file.open("rb")
 
 
-def one_column(names: Sequence[str]) -> bool:
-    """Whether rows were read as one column whose name holds a delimiter."""
-    return len(names) == 1 and any(mark in names[0] for mark in DELIMITERS)
+def is_misread(names: Sequence[str]) -> bool:
+    """Whether columns look as if the header was not found, or not parted."""
+    if len(names) == 1 and any(mark in names[0] for mark in DELIMITERS):
+        return True
+    return all(name == f"column{i}" for i, name in enumerate(names))

@@ -10,7 +10,7 @@ import duckdb
 
 from slipway.errors import SlipwayError
 from slipway.sources.missing_texts import MissingTexts
-from slipway.sources.text_files import diagnosis, one_column
+from slipway.sources.text_files import diagnosis, is_misread
 
 READ = "read_csv($files, nullstr = $missing, sample_size = -1, union_by_name = true)"
 AS_TEXT = (
@@ -43,8 +43,9 @@ def load_text(
     words = {"files": [str(file) for file in files], "missing": [*missing.texts]}
     connection.execute(f"CREATE TABLE {quoted(name)} AS FROM {READ}", words)
     types = _types(connection, name)
-    if one_column([*types]):
-        raise SlipwayError(diagnosis(files) or f"{files[0]}: its rows have no common delimiter")
+    # A row of another length makes DuckDB begin behind the header, or read one column only.
+    if is_misread([*types]) and (reason := diagnosis(files)) is not None:
+        raise SlipwayError(reason)
     flags = [column for column, kind in types.items() if kind == "BOOLEAN"]
     kept = missing.kept
     texts = [c for c, kind in types.items() if kind == "VARCHAR" and kept]
