@@ -84,7 +84,9 @@ def test_text_file_missing_text_is_null_in_numbers_and_texts(tmp_path, missing):
 
 
 @given(st.lists(st.sampled_from([*MISSING_TEXTS, "a", "1", "2.5", "true", "01"]), min_size=1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
+)
 def test_text_file_missing_texts_are_those_of_pandas(tmp_path, cells):
     frame = pd.DataFrame({"n": range(len(cells)), "plan": cells})
     frame.to_csv(tmp_path / "shop.csv", index=False)

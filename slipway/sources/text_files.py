@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, cast
@@ -103,10 +104,12 @@ def diagnosis(files: Sequence[Path]) -> str | None:
     str, optional
     """
     for file in files:
-        if file.suffix != ".zst":
-            found = _wrong_encoding(file) or _ragged(file)
-            if found:
-                return found
+        try:
+            found = None if file.suffix == ".zst" else _wrong_encoding(file) or _ragged(file)
+        except (OSError, EOFError, zlib.error):
+            found = None
+        if found:
+            return found
     return None
 
 
@@ -117,6 +120,8 @@ def _wrong_encoding(file: Path) -> str | None:
             try:
                 line.decode()
             except UnicodeDecodeError as error:
+                if b"\0" in _beginning(file):
+                    return f"{file} cannot be read as text: line {number} holds other bytes"
                 around = line[max(0, error.start - 12) : error.start + 12]
                 text = around.decode("cp1252", "replace").strip()
                 return (
@@ -124,6 +129,12 @@ def _wrong_encoding(file: Path) -> str | None:
                     f" save it as CSV UTF-8, or run: iconv -f WINDOWS-1252 -t UTF-8 {file.name}"
                 )
     return None
+
+
+def _beginning(file: Path) -> bytes:
+    """Return the first bytes of a file."""
+    with _opened(file) as opened:
+        return opened.read(BLOCK)
 
 
 def _ragged(file: Path) -> str | None:
