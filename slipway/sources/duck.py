@@ -110,7 +110,7 @@ def _explained(error: Exception, what: str, scratch: Path) -> SlipwayError:
     if any(word.lower() in said.lower() for word in FULL):
         fix = "make room there, or set TMPDIR to a folder with more"
         return SlipwayError(f"the disk of {scratch.parent} is full: {fix}")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.partition("\nLINE ")[0].splitlines() if line.strip()]
     return SlipwayError(f"{what}: {' '.join(lines[:2])}")
 
 
