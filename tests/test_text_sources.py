@@ -141,3 +141,33 @@ def test_text_file_thousands_are_not_taken_for_decimals(tmp_path, content):
 def test_text_file_category_keeps_its_comma(tmp_path):
     problem = replace(SHOP, features=(PLAN,))
     assert read(tmp_path, "plan;n\n1,5;1\n2,0;2\n", problem) == [("1,5", 1), ("2,0", 2)]
+
+
+@pytest.mark.slow
+def test_text_file_gives_the_same_rows_on_spark(tmp_path):
+    texts = [*MISSING_TEXTS, "b", "yes"]
+    frame = pd.DataFrame(
+        {
+            "plan": [*texts[:10], "a", *texts[10:]],
+            "zip": ["00501", "94110"] * 11,
+            "n": [*range(21), "NULL"],
+            "x": ["1.5", "nan", "1e3", "-2"] * 5 + ["n/a", "0"],
+            "flag": ["true", "None"] * 11,
+            "day": ["2026-01-31", "NA"] * 11,
+            "moment": ["2026-01-31 10:00:00", "<NA>"] * 11,
+        },
+        dtype=object,
+    )
+    frame.to_csv(tmp_path / "shop.csv", index=False)
+    features = (changed(PLAN, categories=("NA", "null", "a")),)
+    problem = replace(SHOP, features=features)
+    columns = (
+        "plan, zip, n, x, flag, CAST(day AS VARCHAR) AS day, CAST(moment AS VARCHAR) AS moment"
+    )
+    query = f"SELECT {columns} FROM shop"
+    found = []
+    for url in (str(tmp_path), f"spark://local[2]/?path={tmp_path}"):
+        with open_source(url, problem) as source:
+            found.append(sorted(source.rows(query), key=str))
+    assert found[0] == found[1]
+    assert {"NA", "null", "a", "b", "yes", None} == {row[0] for row in found[0]}

@@ -178,12 +178,12 @@ def _opened(
     memory: int | None,
 ) -> AbstractContextManager[Engine]:
     """Choose by the scheme; what a source needs is imported with it."""
-    scheme = address.scheme
+    from slipway.sources.missing_texts import missing_texts
+
+    scheme, missing = address.scheme, missing_texts(problem)
     if url is None or scheme == "file" or scheme in BUCKETS:
         from slipway.sources import files
-        from slipway.sources.missing_texts import missing_texts
 
-        missing = missing_texts(problem)
         if url is None:
             return files.open_named(_own_tables(problem, scratch), scratch, memory, missing)
         folder = Path(address.path)
@@ -199,7 +199,7 @@ def _opened(
     if scheme in SPARKS:
         from slipway.sources.catalog import open_catalog
 
-        return open_catalog(address, problem.tables, environ, scratch, memory)
+        return open_catalog(address, problem.tables, environ, scratch, memory, missing)
     from slipway.sources.database import open_database
 
     return open_database(address, problem.tables)
