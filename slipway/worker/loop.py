@@ -167,9 +167,7 @@ class Loop(Sender):
     def evict(self) -> bool:
         """Close the connection that has been idle for longest, if there is one."""
         idle = [
-            each
-            for each in self.clients.values()
-            if each.state == clients.IDLE and not each.data
+            each for each in self.clients.values() if each.state == clients.IDLE and not each.data
         ]
         if idle:
             self.close(min(idle, key=lambda each: each.deadline))
