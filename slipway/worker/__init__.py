@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from gunicorn import util
-from gunicorn.http.errors import ConfigurationProblem
+from gunicorn.http.errors import ConfigurationProblem, NoMoreData
 from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
-from slipway.worker.clients import TooSlow
+from slipway.worker.clients import BrokenBody, CheckedBody, TooSlow
 from slipway.worker.loop import Loop
 from slipway.worker.refusals import Recorder, not_here, too_slow
 from slipway.worker.request import is_inside
@@ -45,6 +45,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         """Answer a request in a thread, unless its path is not one of this service."""
         if not is_inside(req.path, os.environ.get("SCRIPT_NAME", "")):
             raise ConfigurationProblem("the path is outside SCRIPT_NAME")
+        req.body.reader = CheckedBody(req)
         return bool(super().handle_request(req, conn))
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
@@ -56,6 +57,11 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         if isinstance(exc, TooSlow):
             client.sendall(too_slow())
             return
+        if isinstance(exc, BrokenBody):
+            exc = cast(Exception, exc.__cause__)
+            # Nobody reads a response to a request that was cut off.
+            if isinstance(exc, NoMoreData):
+                return
         if isinstance(exc, ConfigurationProblem):
             response = not_here(self, req, client, addr or ("", -1))
         else:
@@ -67,10 +73,13 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
             util.write_nonblock(client, response)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether a connection goes on; not if its client takes too long over what nobody read."""
+        """Whether a connection goes on; not if the rest of its body is late or broken.
+
+        The request has its response by then, and a second one would be taken for the next.
+        """
         try:
             return bool(super()._keepalive_after(conn, keepalive))
-        except TooSlow:
+        except (TooSlow, BrokenBody):
             return False
 
 

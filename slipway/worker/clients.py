@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from gunicorn.http import get_parser
+from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
@@ -35,6 +36,16 @@ class TooSlow(SlipwayError):
 
     def __init__(self) -> None:
         super().__init__("the request took too long to arrive")
+
+
+class BrokenBody(SlipwayError):
+    """The client's chunks are malformed, or end before the body does."""
+
+    status = 400
+    code = "bad_request"
+
+    def __init__(self) -> None:
+        super().__init__("the body is not valid: its chunks are malformed or incomplete")
 
 
 class Client:
@@ -140,6 +151,31 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
             return ahead
         # Nothing came from the socket yet, so what was read ahead ends where the next piece begins.
         return without(self._data, self._at - len(ahead))
+
+
+class CheckedBody:
+    """The reader of a request's body, whose faults are the client's and not the application's.
+
+    An application sees a ``SlipwayError``; Gunicorn sees the error that it raised itself.
+    """
+
+    def __init__(self, req: Any) -> None:
+        self._req, self._reader = req, req.body.reader
+
+    def read(self, size: int) -> bytes:
+        """Read a piece.
+
+        Raises
+        ------
+        BrokenBody
+        """
+        try:
+            data: bytes = self._reader.read(size)
+        except (ParseException, NoMoreData) as error:
+            # Where the next request begins is unknown.
+            self._req.must_close = True
+            raise BrokenBody from error
+        return data
 
 
 class Receiver:
