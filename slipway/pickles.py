@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 import types
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -21,7 +22,13 @@ from typing import Any
 
 from slipway.errors import ModelError
 from slipway.picklenames import CONSTRUCTORS, EXACT, Way, is_spare, may_hold, way_of
+from slipway.unpickling.basic import Constructor
+from slipway.unpickling.graph import Graph
+from slipway.unpickling.plain import atoms, is_key, is_plain
 from slipway.unpickling.refusal import Budget, PickleRefused, require
+from slipway.unpickling.spare import Spare
+from slipway.unpickling.states import set_state
+from slipway.unpickling.survey import names_in
 
 __all__ = ["SETTING", "PickleRefused", "load_pickle", "own_names"]
 
@@ -111,6 +118,8 @@ class _Careful(pickle._Unpickler):
     metastack: list[list[Any]]
     memo: dict[int, Any]
     proto: int
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def __init__(
@@ -119,6 +128,7 @@ class _Careful(pickle._Unpickler):
         self.file = io.BytesIO(content)
         super().__init__(self.file)
         self.proto = 0
+        self._kinds: dict[type, bool] = {}
         self.budget = Budget(len(content))
         self._size = len(content)
         self._own = own
@@ -128,6 +138,26 @@ class _Careful(pickle._Unpickler):
         self._builders: dict[int, Callable[..., Any]] = {}
         self._names: dict[tuple[str, str], Any] = {}
         self._pending: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """Run the pickle, whose frames are passed over because all of it is in memory."""
+        self.stack, self.metastack, self.memo = [], [], {}
+        self.append = self.stack.append
+        self.read, self.readline = self.file.read, self.file.readline
+        read, instructions, memo = self.read, self.dispatch, self.memo
+        try:
+            get, memoize = pickle.BINGET, pickle.MEMOIZE
+            while code := read(1):
+                # The two instructions that every second byte of a forest is.
+                if code == get:
+                    self.append(memo[read(1)[0]])
+                elif code == memoize:
+                    memo[len(memo)] = self.stack[-1]
+                else:
+                    instructions[code[0]](self)
+        except pickle._Stop as stop:
+            return stop.value
+        raise EOFError
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name stands for, if it is on the list."""
@@ -139,8 +169,6 @@ class _Careful(pickle._Unpickler):
         return self._names[module, name]
 
     def _find(self, module: str, name: str) -> Any:
-        from slipway.unpickling.spare import Spare
-
         found: Any
         try:
             found, way = self._resolve(module, name)
@@ -155,8 +183,6 @@ class _Careful(pickle._Unpickler):
 
     def _resolve(self, module: str, name: str) -> tuple[Any, Way]:
         """Return what a name stands for, and how it may be used."""
-        from slipway.unpickling.spare import Spare
-
         if (module, name) in self._own or (module, "*") in self._own:
             return _of_ones_own(module, name, whole=(module, name) not in self._own), "own"
         if is_spare(module):
@@ -172,8 +198,6 @@ class _Careful(pickle._Unpickler):
 
     def _remember_builder(self, module: str, name: str, found: Any) -> Any:
         """Put a constructor of ours in the place of a function, and beside a class."""
-        from slipway.unpickling.basic import Constructor
-
         build = _builder(self, module, name, found)
         if not isinstance(found, type):
             return Constructor(name, build)
@@ -187,8 +211,6 @@ class _Careful(pickle._Unpickler):
 
     def call(self, thing: Any, args: Any) -> Any:
         """Answer a call by a constructor of ours, or by an allowed class."""
-        from slipway.unpickling.basic import Constructor
-
         require(type(args) is tuple, "calls a function in another way")
         if type(thing) is Constructor:
             return self._made(thing.function(*args))
@@ -199,7 +221,7 @@ class _Careful(pickle._Unpickler):
             return thing
         name = getattr(thing, "__name__", type(thing).__name__)
         require(way == "own" and isinstance(thing, type), f"calls {name}")
-        require(_plain(args), f"calls {name} with objects")
+        require(is_plain(args), f"calls {name} with objects")
         return thing(*args)
 
     def make(self, kind: Any, args: Any) -> Any:
@@ -212,7 +234,7 @@ class _Careful(pickle._Unpickler):
         if way == "made" and issubclass(kind, tuple) and len(args) == len(_fields(kind)) > 0:
             return tuple.__new__(kind, args)
         simple = type(kind.__new__) is types.BuiltinFunctionType
-        right = not args or (way == "own" and (simple or _plain(args)))
+        right = not args or (way == "own" and (simple or is_plain(args)))
         require(right, "makes an object in another way")
         if not simple and way == "made":
             # Such as scikit-learn puts before a deprecated class, to warn of it.
@@ -222,17 +244,15 @@ class _Careful(pickle._Unpickler):
     def _made(self, thing: Any) -> Any:
         """Remember what would crash if it were used without the state that comes later."""
         self.budget.spend(256)
-        module = type(thing).__module__
-        backed = module.startswith("pandas.core.arrays.") and hasattr(thing, "_ndarray")
-        if module in _COMPILED or (backed and thing._ndarray is None):
+        kind = type(thing)
+        if kind not in self._kinds:
+            self._kinds[kind] = _needs_state(kind)
+        if self._kinds[kind]:
             self._pending[id(thing)] = thing
         return thing
 
     def set_state(self, thing: Any, state: Any) -> None:
         """Give an object that was made here its state."""
-        from slipway.unpickling.spare import Spare
-        from slipway.unpickling.states import set_state
-
         if type(thing) is Spare:
             return
         require(self.way(thing) is None, "changes a class or a function")
@@ -262,11 +282,18 @@ class _Careful(pickle._Unpickler):
         bound = {} if state[2] is None else state[2]
         require(type(bound) is dict, "binds an object to a function")
         values = (*state[1], *(bound[name] for name in bound if name != "estimator"))
-        known = all(_is_bindable(each) or self.way(each) == "named" for each in values)
+        known = all(map(self._is_bindable, values))
         # check_array() is bound to an estimator for the sake of its name.
         known = known and ("estimator" not in bound or state[0].__name__ == "check_array")
         require(right and known, "binds an object to a function")
         thing.__setstate__((*state[:2], bound, None))
+
+    def _is_bindable(self, value: Any) -> bool:
+        """Whether a value, or all of a list, may be bound to a function that it is given to."""
+        if type(value) in (list, tuple):
+            return all(map(self._is_bindable, value))
+        dtype = type(value).__module__ == "numpy.dtypes"
+        return dtype or self.way(value) == "named" or is_plain(value)
 
     def _require_function(self, function: Any) -> None:
         known = self.way(function) in ("named", "own") and not isinstance(function, type)
@@ -291,15 +318,11 @@ class _Careful(pickle._Unpickler):
 
     def check_graph(self, model: Any) -> None:
         """Check what was built; see ``unpickling/graph.py``."""
-        from slipway.unpickling.graph import Graph
-
         own = (thing for thing, way in self._found.values() if way == "own")
         Graph(frozenset(thing for thing in own if isinstance(thing, type))).check(model)
 
     def not_listed(self, first: tuple[str, str], content: bytes) -> list[tuple[str, str]]:
         """List what else of the pickle is not on the list, without running it."""
-        from slipway.unpickling.survey import names_in
-
         names = [first]
         for name in dict.fromkeys(names_in(content)):
             try:
@@ -319,21 +342,13 @@ def require_whole(part: Any) -> None:
     PickleRefused
         A part of it was not made, or stands where a model has another thing.
     """
-    from slipway.unpickling.graph import Graph
-
     Graph(frozenset()).check(part)
 
 
-def _plain(value: Any) -> bool:
-    from slipway.unpickling.plain import is_plain
-
-    return is_plain(value)
-
-
-def _is_bindable(value: Any) -> bool:
-    import numpy as np
-
-    return _plain(value) or issubclass(type(value), np.dtype)
+def _needs_state(kind: type) -> bool:
+    """Whether objects of a type must not be used before they have their state."""
+    backed = kind.__module__.startswith("pandas.core.arrays.") and hasattr(kind, "_ndarray")
+    return backed or kind.__module__ in _COMPILED
 
 
 def _fields(kind: type) -> tuple[str, ...]:
@@ -370,8 +385,6 @@ def _builder(unpickler: _Careful, module: str, name: str, found: Any) -> Callabl
 
 def _of_python_3(module: str, name: str) -> tuple[str, str]:
     """Translate a name of Python 2, as protocols 0 to 2 have them."""
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-
     if (module, name) in NAME_MAPPING:
         return NAME_MAPPING[module, name]
     return IMPORT_MAPPING.get(module, module), name
@@ -440,8 +453,6 @@ def _dict(pickled: _Careful) -> None:
 
 
 def _fill(pickled: _Careful, thing: Any, keys: list[Any], values: list[Any]) -> None:
-    from slipway.unpickling.spare import Spare
-
     if type(thing) is Spare:
         return
     kind = type(thing)
@@ -452,8 +463,6 @@ def _fill(pickled: _Careful, thing: Any, keys: list[Any], values: list[Any]) -> 
 
 
 def _require_keys(keys: list[Any]) -> None:
-    from slipway.unpickling.plain import atoms, is_key
-
     if not atoms().issuperset(map(type, keys)):
         require(all(map(is_key, keys)), "has an unusual thing as a key")
 
@@ -465,6 +474,10 @@ def _additems(pickled: _Careful) -> None:
     pickled.stack[-1].update(items)
 
 
+def _frame(pickled: _Careful) -> None:
+    pickled.read(8)
+
+
 def _frozenset(pickled: _Careful) -> None:
     items = pickled.pop_mark()  # type: ignore[attr-defined]
     _require_keys(items)
@@ -473,9 +486,9 @@ def _frozenset(pickled: _Careful) -> None:
 
 def _bytearray(pickled: _Careful) -> None:
     """Read a bytearray; Python's own reader allocates its length before there are as many bytes."""
-    length = int.from_bytes(pickled.read(8), "little")  # type: ignore[attr-defined]
+    length = int.from_bytes(pickled.read(8), "little")
     require(length <= pickled._size, "says that it is longer than it is")
-    pickled.stack.append(bytearray(pickled.read(length)))  # type: ignore[attr-defined]
+    pickled.stack.append(bytearray(pickled.read(length)))
 
 
 def _never(pickled: _Careful) -> None:
@@ -495,6 +508,7 @@ _GUARDS: dict[bytes, Callable[[_Careful], None]] = {
     pickle.ADDITEMS: _additems,
     pickle.FROZENSET: _frozenset,
     pickle.BYTEARRAY8: _bytearray,
+    pickle.FRAME: _frame,
     **dict.fromkeys(_NEVER, _never),
 }
 for _instruction, _guard in _GUARDS.items():

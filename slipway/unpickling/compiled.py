@@ -17,10 +17,9 @@ def make_tree(*args: Any) -> Any:
 
     require_types("Tree", args, int, np.ndarray, int)
     features, classes, outputs = args
-    require_array(classes, "i")
     right = classes.dtype == np.intp and classes.shape == (outputs,) and features > 0
-    require(right and bool((classes > 0).all()), "makes a tree in another way")
-    require(int(classes.sum()) < 2**24, "makes a tree in another way")
+    require(right, "makes a tree in another way")
+    require(all(0 < count < 2**24 for count in classes.tolist()), "makes a tree in another way")
     return Tree(*args)
 
 

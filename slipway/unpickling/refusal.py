@@ -34,8 +34,10 @@ def require(condition: bool, fault: str) -> None:
 
 def require_types(owner: str, values: tuple[Any, ...], *types: type | tuple[type, ...]) -> None:
     """Reject arguments whose types are not exactly these; subclasses are other types."""
-    exact = len(values) == len(types) and all(
-        type(value) in (kinds if isinstance(kinds, tuple) else (kinds,))
-        for value, kinds in zip(values, types, strict=True)
-    )
-    require(exact, f"calls {owner} with other arguments than a model's")
+    exact = len(values) == len(types)
+    for value, kinds in zip(values, types, strict=False):
+        kind = type(value)
+        if kind is not kinds and not (type(kinds) is tuple and kind in kinds):
+            exact = False
+    if not exact:
+        require(False, f"calls {owner} with other arguments than a model's")

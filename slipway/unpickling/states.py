@@ -169,15 +169,20 @@ def _set_attributes(thing: Any, state: Any, budget: Budget) -> None:
     state = {} if state is None else state
     for names in (state, slots or {}):
         require(type(names) is dict, "gives an object the state of another")
-        for name in names:
-            require(type(name) is str, "gives an object a nameless attribute")
-            require(not name.startswith("__"), "gives an object a special method")
-            require(not _is_method(kind, name), f"replaces the method {name} of {kind.__name__}")
+        require(set(map(type, names)) <= {str}, "gives an object a nameless attribute")
+        _require_names(kind, tuple(names))
     require(type(state.get("_sklearn_version", "")) is str, "names no version of scikit-learn")
     _apply(thing, state)
     for name, value in (slots or {}).items():
         require(name in _slots(kind), "gives an object a nameless attribute")
         object.__setattr__(thing, name, value)
+
+
+@lru_cache(10_000)
+def _require_names(kind: type, names: tuple[str, ...]) -> None:
+    for name in names:
+        require(not name.startswith("__"), "gives an object a special method")
+        require(not _is_method(kind, name), f"replaces the method {name} of {kind.__name__}")
 
 
 def _apply(thing: Any, state: dict[str, Any]) -> None:
@@ -213,7 +218,6 @@ def _slots(kind: type) -> frozenset[str]:
     )
 
 
-@lru_cache(10_000)
 def _is_method(kind: type, name: str) -> bool:
     """Whether a class defines a method, or a computed attribute, of a name."""
     found = inspect.getattr_static(kind, name, None)
