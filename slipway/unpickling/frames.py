@@ -20,7 +20,6 @@ from pandas.core.internals.managers import BlockManager, SingleBlockManager
 from slipway.unpickling.plain import is_plain
 from slipway.unpickling.refusal import require, require_types
 
-ZONES = tuple({type(pd.Timestamp(0, tz=zone).tz) for zone in ("UTC", "Europe/Paris")})
 OFFSETS = "Nano Micro Milli Second Minute Hour Day".split()
 MASKED = ("data", "mask", "_data", "_mask", "_dtype", "_cache")
 

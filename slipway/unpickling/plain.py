@@ -21,7 +21,7 @@ def atoms() -> frozenset[type]:
 
     numbers = {kind for kind in np.sctypeDict.values() if kind not in (np.object_, np.void)}
     dates = {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
-    zones = {datetime.timezone, zoneinfo.ZoneInfo, type(pd.Timestamp(0, tz="UTC").tz)}
+    zones = {datetime.timezone, zoneinfo.ZoneInfo}
     pandas = {pd.Timestamp, pd.Timedelta, pd.Period, type(pd.NaT), type(pd.NA), pd.Interval}
     basic = {bool, int, float, complex, str, bytes, bytearray, type(None), slice, range, object}
     return frozenset(numbers | dates | zones | pandas | basic | {decimal.Decimal, type(...)})
