@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesisprofiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from slipway.config import Settings
@@ -36,6 +37,7 @@ GUNICORN = (
     *(sys.executable, "-m", "gunicorn", "app:app"),
     *("--bind=127.0.0.1:{port}", "--workers=1"),
 )
+register_profiles()
 # A function of the tests, which the services that they start must let pass as well.
 os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
 # A page gets as long as everything else here, where Playwright would give it five seconds.
