@@ -12,7 +12,8 @@ from slipway.compiler import NotAScorecard, centre, compile_model, differing_ste
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
-from slipway.pipeline import PipelineScorer, frame
+from slipway.models.frames import frame
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer, Scorecard
 from slipway.signature import Record, Signature
 
