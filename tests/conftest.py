@@ -38,8 +38,8 @@ GUNICORN = (
     *("--bind=127.0.0.1:{port}", "--workers=1"),
 )
 register_profiles()
-# A function of the tests, which the services that they start must let pass as well.
-os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
+# Functions and steps of the tests, which the services that they start must let pass as well.
+os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large,customsteps:*"
 # A page gets as long as everything else here, where Playwright would give it five seconds.
 expect.set_options(timeout=30_000)
 # A marker, and the program without which its tests cannot run.

@@ -8,7 +8,7 @@ import json
 import math
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -23,6 +23,7 @@ from sklearn.base import is_classifier
 
 import slipway
 from slipway.config import Settings
+from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.web import create_app
 
@@ -113,17 +114,29 @@ def row_outcome(row: Mapping[str, str]) -> Outcome:
     """Read the columns that the answer to a file adds."""
     if row["error"]:
         return row["error"]
+    label = row["prediction"]
+    # A spreadsheet would run such a label, which therefore has an apostrophe in front of it.
+    if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
+        label = label[1:]
     several = tuple(
         float(cell)
         for name, cell in row.items()
         if name.startswith(("probability_", "decision_score_"))
     )
     if several:
-        return Answer(row["prediction"], several)
+        return Answer(label, several)
     number = row.get("probability", row.get("decision_score"))
     if number is None:
         return Answer("", (float(row["prediction"]),))
-    return Answer(row["prediction"], (float(number),))
+    return Answer(label, (float(number),))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def csv_rows(text: str) -> Iterator[dict[str, str]]:
@@ -175,6 +188,14 @@ def refusal(model: Any, folder: Path, *words: object, data: str | bytes | None =
     assert isinstance(done.exception, SystemExit)
     assert not (folder / "added.pkl").exists()
     return str(done.output)
+
+
+def attempt(call: Callable[[], Any]) -> Any:
+    """Return a result, or the message with which Slipway rejects what it got."""
+    try:
+        return call()
+    except SlipwayError as error:
+        return error.message
 
 
 def json_value(value: Any) -> Any:
@@ -283,3 +304,16 @@ def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
         return False
     pairs = zip(given.numbers, due.numbers, strict=True)
     return all(abs(a - b) <= tolerance * max(1.0, abs(b)) for a, b in pairs)
+
+
+def customers(count: int = 240, seed: int = 5) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return made-up customers, and whether each of them left."""
+    draw = np.random.default_rng(seed)
+    columns = {
+        "plan": draw.choice(["basic", "plus", "max"], count),
+        "age": draw.integers(18, 80, count),
+        "spend": draw.gamma(2.0, 40.0, count).round(2),
+    }
+    X = pd.DataFrame(columns)
+    score = (X["plan"] == "max") - 0.03 * (X["age"] - 45) + 0.01 * (X["spend"] - 80)
+    return X, pd.Series((score + draw.normal(0, 1, count) > 0).astype(int), name="left")
