@@ -14,7 +14,7 @@ from operator import add
 import polars as pl
 
 from slipway.csvfile import Block, Header
-from slipway.plain import plain_number, text_columns
+from slipway.plain import may_be_empty, plain_number, text_columns
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Signature
 from slipway.values import LARGEST_INTEGER
@@ -105,7 +105,7 @@ def _written(scores: pl.Series) -> pl.Series:
 def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
     """Give a feature's points from its cells; null where there is any doubt."""
     points = _lookup(term, feature, text)
-    if not feature.nullable:
+    if not may_be_empty(feature):
         return points
     return pl.when(text == "").then(pl.lit(term.missing)).otherwise(points)
 
@@ -129,7 +129,8 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
             points[level] = adds
         elif _ordinary(feature, level):
             points |= {str(level): adds, f"{level}.0": adds}
-    points.pop("", None)
+    if not feature.has_category(""):
+        points.pop("", None)
     return text.replace_strict(points, default=None, return_dtype=pl.Float64)
 
 
@@ -142,7 +143,8 @@ def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
 def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Below the range and above it lies an interval of null points, so that one search finds
     # both the points and what is out of range.
-    largest = LARGEST_INTEGER if feature.kind == "integer" else sys.float_info.max
+    whole = feature.holds_integers or feature.whole
+    largest = LARGEST_INTEGER if whole else sys.float_info.max
     least, most = feature.ordinary
     low = -largest if least is None else max(least, -largest)
     high = largest if most is None else min(most, largest)
@@ -155,7 +157,7 @@ def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
         plain_number(feature, text) if feature.categories else text.cast(pl.Float64, strict=False)
     )
     found = pl.lit(points).gather(pl.lit(edges).search_sorted(value, side="right"))
-    if feature.kind == "integer":
+    if whole:
         return pl.when(value == value.floor()).then(found)
     return pl.when(value.is_not_nan()).then(found)
 

@@ -88,12 +88,8 @@ class Model:
             records.append(record)
         due = [row.answer for row in rows]
         answers = self.score(records) if records else []
-        tolerance = TOLERANCE
-        if self.task == "regression":
-            # A sum of large terms can leave a small value: the last bits are those of the terms.
-            tolerance = VALUE_TOLERANCE * max((abs(_flat(answer)[0]) for answer in due), default=1)
         for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
-            if not _close(answer, wanted, tolerance):
+            if not close_enough(self, answer, wanted):
                 return f"golden row {number} gives {answer!r} where {wanted!r} is due"
         return None
 
@@ -147,6 +143,16 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if wrong:
         raise ModelError(wrong)
     return model
+
+
+def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
+    """Whether an answer is that of a golden row, but for its last bits."""
+    tolerance = TOLERANCE
+    if model.task == "regression":
+        # A sum of large terms can leave a small value: the last bits are those of the terms.
+        due = (_flat(row.answer)[0] for row in model.manifest.golden)
+        tolerance = VALUE_TOLERANCE * max(map(abs, due), default=1)
+    return _close(answer, wanted, tolerance)
 
 
 def _least(threshold: float | None, *, positive_first: bool) -> float:

@@ -91,11 +91,13 @@ def _held(column: Column) -> Callable[[Value], float]:
 
 def raw_columns(signature: Signature) -> list[Column]:
     """Give the columns before the first step."""
-    gaps = {"nan": float("nan"), "none": None}
-    return [
-        Line(f.name, (), gaps[f.gap] if f.column_type == "object" else float("nan"))
+    gaps: dict[str, Any] = {"nan": float("nan"), "none": None, "na": pd.NA}
+    raw = {
+        f.name: Line(f.name, (), gaps[f.gap] if f.column_type == "object" else float("nan"))
         for f in signature.features
-    ]
+    }
+    names = signature.columns or signature.names
+    return [raw.get(name) or Line(name, (), float("nan")) for name in names]
 
 
 def _for_positive(found: Read, signature: Signature) -> Read:
