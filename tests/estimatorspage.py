@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import sklearn
+from ownmodels import started_here
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 from sklearn.utils import all_estimators
@@ -125,8 +126,7 @@ def tried(name: str, folder: Path) -> Tried:
     """Save an estimator."""
     model, X, y = fitted(name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with started_here():
             return Tried(slipway.save(model, X, y, folder / "model.pkl"), "")
     except SlipwayError as error:
         return Tried(None, error.message)

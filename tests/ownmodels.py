@@ -7,13 +7,16 @@ import io
 import json
 import math
 import pickle
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -24,7 +27,9 @@ from sklearn.base import is_classifier
 import slipway
 from slipway.config import Settings
 from slipway.errors import SlipwayError
-from slipway.manifest import Manifest
+from slipway.manifest import Manifest, write_manifest
+from slipway.start_check import check_start
+from slipway.training import version
 from slipway.web import create_app
 
 CSV = "text/csv"
@@ -150,10 +155,29 @@ def serve(path: Path, **settings: Any) -> FlaskClient:
     return create_app(ROOT, Settings(model=path, **settings)).test_client()
 
 
+@contextmanager
+def started_here() -> Iterator[None]:
+    """Check in this process that a service starts, where a process of its own takes seconds."""
+    with warnings.catch_warnings(), patch.object(version, "require_start", require_start):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def require_start(content: bytes, manifest: Manifest, name: str) -> None:
+    """Require that a service starts with a model version, as the product's own check does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        write_manifest(manifest, path)
+        try:
+            check_start(path)
+        except Exception as error:
+            raise SlipwayError(f"a service would not start with this model: {error}") from error
+
+
 def saved(model: Any, X: Any, y: Any, folder: Path, **named: Any) -> Served:
     """Save a fitted model with ``slipway.save``, and load it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with started_here():
         manifest: Manifest = slipway.save(model, X, y, folder / "model.pkl", **named)
     assert manifest.version
     return Served(model, serve(folder / "model.pkl"))
@@ -167,8 +191,7 @@ def model_add(model: Any, folder: Path, *words: object, data: str | bytes | None
     if data is not None:
         (folder / "rows.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
         command += ["--data", folder / "rows.csv"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with started_here():
         runner = create_app(ROOT, Settings(model=ROOT / "model.pkl")).test_cli_runner()
         return runner.invoke(args=list(map(str, command)))
 
