@@ -42,7 +42,9 @@ _UNLISTED = [
     *(("sklearn.utils", "os"), ("operator", "methodcaller"), ("pandas.core.frame", "eval")),
 ]
 _FILE = Path("/tmp/slipway-fuzz-canary")
-_METHODS = "predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score".split()
+_METHODS = (
+    "predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score".split()
+)
 _ATTRIBUTES = (
     "steps estimator estimator_ estimators_ stack_method_ func inverse_func kw_args kernel metric "
     "importance_getter response_method _response_method _score_func scoring input analyzer "
@@ -62,7 +64,12 @@ _SAMPLES = [
     DummyClassifier().fit([[1.0], [2.0]], [0, 1]),
 ]
 # Parts that write a file, or run a command, once something calls them or finds their method.
-_SAMPLES += [runs(_FILE), writer("to_csv"), writer("eval"), FrozenEstimator(pd.DataFrame({"a": [1]}))]
+_SAMPLES += [
+    runs(_FILE),
+    writer("to_csv"),
+    writer("eval"),
+    FrozenEstimator(pd.DataFrame({"a": [1]})),
+]
 _SAMPLES += [make_scorer(np.mean), DummyClassifier(), pd.DataFrame({"a": [1.0]})]
 
 # Protocol 3 has no frames, and numbers what it remembers, so that parts can stand anywhere.
