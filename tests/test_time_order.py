@@ -30,7 +30,7 @@ QUERY = PROBLEM.query.replace("p.day", 'p.day, p."mark"')
 MARKS = {
     "integer": ([i - 100 for i in range(N_ROWS)], [200, 199.5]),
     "fraction": ([i / 4 - 10 for i in range(N_ROWS)], [65, 65.0, 64.9]),
-    "text": ([f"{'ab'[i // 200]}-{i:04}" for i in range(N_ROWS)], ["b-0300", "b-02999"]),
+    "text": ([f"{'Ba'[i // 200]}-{i:04}" for i in range(N_ROWS)], ["a-0300", "a-02999"]),
     "date": (
         [date(2026, 1, 1) + timedelta(days=i) for i in range(N_ROWS)],
         [date(2026, 10, 28), datetime(2026, 10, 28), "2026-10-28", "2026-10-27T12:00:00Z"],
@@ -150,8 +150,8 @@ def test_watermark_and_time_split_hold_on_postgres(tmp_path, kind, monkeypatch, 
     [
         ("integer", "200", "time_split is a text, '200', and order_column mark holds -100"),
         ("integer", date(2026, 1, 1), "time_split is a date, '2026-01-01', and .* holds -100"),
-        ("text", 3, "time_split is a number, '3', and order_column mark holds 'a-0000'"),
-        ("text", date(2026, 1, 1), "time_split is a date.*holds 'a-0"),
+        ("text", 3, "time_split is a number, '3', and order_column mark holds 'B-0000'"),
+        ("text", date(2026, 1, 1), "time_split is a date.*holds 'B-0"),
         ("date", 2026, "time_split is a number, '2026', and order_column mark holds '2026-01-01'"),
     ],
 )

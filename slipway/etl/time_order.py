@@ -66,7 +66,7 @@ def _moments(problem: Problem, column: pl.Series) -> pl.Series:
     if column.dtype != pl.String:
         raise _mismatch(problem, column[0])
     moments: dict[str, datetime] = {}
-    for text in column.unique():
+    for text in column.unique(maintain_order=True):
         try:
             moments[text] = _read_moment(text if MOMENT.fullmatch(text) else "")
         except ValueError as error:
