@@ -41,6 +41,8 @@ def grouped(signature: Signature, records: Sequence[Record]) -> list[Group]:
     list of (list of int, tuple of str)
         The places of the records, and the types of their columns.
     """
+    if not records:
+        return []
     choices = [(i, _choose_type(f)) for i, f in enumerate(signature.features)]
     types = [feature.column_type for feature in signature.features]
     varying = [(i, choose) for i, choose in choices if choose is not None]

@@ -31,8 +31,8 @@ from slipway.training.covariance import NoInterval, find_uncertainty
 from slipway.training.engine import Choice, Engine, Estimator, available_memory, choose_engine
 from slipway.training.estimators import fit
 from slipway.training.evaluate import best_threshold, evaluate
-from slipway.training.golden import to_records
 from slipway.training.learning import learning_curve
+from slipway.training.packaging.columns import to_records
 from slipway.training.rows import Rows, read_rows
 from slipway.training.split import FIT_FOLDS, Split, holdout_split, require_split, time_split
 from slipway.training.version import describe, write
