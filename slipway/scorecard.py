@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from slipway.curve import SIGMOID, Pieces, Stage, through
+from slipway.curve import SIGMOID, Named, Pieces, Stage, through
 from slipway.signature import Record
 
 Points = Callable[[Any], float]
@@ -141,13 +141,13 @@ class Sum(msgspec.Struct, frozen=True):
         loops are C's then, and a value that comes again is looked up once.
         """
         intercept = self.intercept
-        lookups = [term.lookup() for term in self.terms]
+        tables = [(term.lookup(), _tells_zeros_apart(term)) for term in self.terms]
 
         def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
-            for points, column in zip(lookups, zip(*records, strict=True), strict=True):
-                table = _Known(points)
-                totals = map(add, totals, map(table.__getitem__, column))
+            known = [points if signed else _Known(points).__getitem__ for points, signed in tables]
+            for points, column in zip(known, zip(*records, strict=True), strict=True):
+                totals = map(add, totals, map(points, column))
             return list(totals)
 
         return score
@@ -195,10 +195,13 @@ class Scorecard(msgspec.Struct, frozen=True):
     softmax : bool
         Whether several scores become probabilities together; else each goes through its link,
         and they are divided by their sum.
+    zeros : bool, optional
+        Whether probabilities that are all zero stay so; else they become all the same.
     """
 
     sums: tuple[Sum, ...]
     softmax: bool = False
+    zeros: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_log_odds(self) -> bool:
@@ -210,13 +213,20 @@ class Scorecard(msgspec.Struct, frozen=True):
         answerers = [each.answerer() for each in self.sums]
         if len(answerers) == 1:
             return answerers[0]
-        together = _softmax if self.softmax else _shares
+        together = _softmax if self.softmax else _zero_shares if self.zeros else _shares
 
         def answers(records: Sequence[Record]) -> list[Answer]:
             columns = [answer(records) for answer in answerers]
             return list(map(together, zip(*columns, strict=True)))
 
         return answers
+
+
+def _tells_zeros_apart(term: Term) -> bool:
+    """Return whether 0.0 and -0.0, which are one key of a table, have different points."""
+    parts = term.parts if isinstance(term, Mixed) else (term,)
+    curves = (part for part in parts if isinstance(part, Bent))
+    return any(stage == Named("reciprocal") for curve in curves for stage in curve.path)
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
@@ -233,6 +243,12 @@ def _shares(probabilities: Sequence[float]) -> tuple[float, ...]:
     if total == 0.0:
         return (1.0 / len(probabilities),) * len(probabilities)
     return tuple(each / total for each in probabilities)
+
+
+def _zero_shares(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Divide each class's own probability by the sum, where that is not zero."""
+    total = math.fsum(probabilities)
+    return tuple(probabilities) if total == 0.0 else tuple(p / total for p in probabilities)
 
 
 class _Known(dict[Any, float]):

@@ -64,8 +64,10 @@ def _of_classes(
     columns: Columns, scorecard: Scorecard, classes: Sequence[str], linked: Sequence[exp.Column]
 ) -> Answers:
     """Give all the probabilities, and the most probable class, the first of equal ones."""
-    together = _softmax if scorecard.softmax else _shares
-    probabilities = together(columns, linked)
+    if scorecard.softmax:
+        probabilities = _softmax(columns, linked)
+    else:
+        probabilities = _shares(columns, linked, 0.0 if scorecard.zeros else 1.0 / len(linked))
     highest = columns.let(_greatest(probabilities), "highest")
     names: list[Pair] = [
         (column, exp.Literal.string(name))
@@ -85,10 +87,12 @@ def _softmax(columns: Columns, scores: Sequence[exp.Column]) -> list[exp.Column]
     return [columns.let(divide(each, total), "probability") for each in powers]
 
 
-def _shares(columns: Columns, linked: Sequence[exp.Column]) -> list[exp.Column]:
-    """Divide by the sum; all zero means all the same."""
+def _shares(
+    columns: Columns, linked: Sequence[exp.Column], of_zeros: float
+) -> list[exp.Column]:
+    """Divide by the sum, where that is not zero."""
     total = columns.let(add(*linked), "total")
-    same = (total.eq(ZERO), number(1.0 / len(linked)))
+    same = (total.eq(ZERO), number(of_zeros))
     return [columns.let(choose([same], divide(each, total)), "probability") for each in linked]
 
 
