@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from slipway.curve import SIGMOID, Pieces, Stage, sigmoid, through
+from slipway.curve import SIGMOID, Named, Pieces, Stage, sigmoid, through
 from slipway.models.labels import Labelled, LabelledMany
 from slipway.signature import Record
 
@@ -145,13 +145,13 @@ class Sum(msgspec.Struct, frozen=True):
         loops are C's then, and a value that comes again is looked up once.
         """
         intercept = self.intercept
-        lookups = [term.lookup() for term in self.terms]
+        tables = [(term.lookup(), _tells_zeros_apart(term)) for term in self.terms]
 
         def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
-            for points, column in zip(lookups, zip(*records, strict=True), strict=True):
-                table = _Known(points)
-                totals = map(add, totals, map(table.__getitem__, column))
+            known = [points if signed else _Known(points).__getitem__ for points, signed in tables]
+            for points, column in zip(known, zip(*records, strict=True), strict=True):
+                totals = map(add, totals, map(points, column))
             return list(totals)
 
         return score
@@ -204,11 +204,14 @@ class Scorecard(msgspec.Struct, frozen=True):
     label_from : {"answers", "scores"}
         What the pipeline's ``predict`` goes by. They differ where scores are so large or so
         near to each other that the probabilities are equal.
+    zeros : bool, optional
+        Whether probabilities that are all zero stay so; else they become all the same.
     """
 
     sums: tuple[Sum, ...]
     softmax: bool = False
     label_from: Literal["answers", "scores"] = "answers"
+    zeros: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_log_odds(self) -> bool:
@@ -244,7 +247,9 @@ class Scorecard(msgspec.Struct, frozen=True):
         """Choose what makes one answer of the numbers of all classes."""
         if self.softmax:
             return _softmax
-        return _shares if any(each.link for each in self.sums) else tuple
+        if not any(each.link for each in self.sums):
+            return tuple
+        return _zero_shares if self.zeros else _shares
 
     def _by_score(
         self, answers: Callable[[Sequence[Record]], list[Answer]]
@@ -281,6 +286,13 @@ def _signed(log_odds: float) -> float:
     return probability
 
 
+def _tells_zeros_apart(term: Term) -> bool:
+    """Return whether 0.0 and -0.0, which are one key of a table, have different points."""
+    parts = term.parts if isinstance(term, Mixed) else (term,)
+    curves = (part for part in parts if isinstance(part, Bent))
+    return any(stage == Named("reciprocal") for curve in curves for stage in curve.path)
+
+
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
     """Turn the scores of all classes into probabilities."""
     highest = max(scores)
@@ -295,6 +307,12 @@ def _shares(probabilities: Sequence[float]) -> tuple[float, ...]:
     if total == 0.0:
         return (1.0 / len(probabilities),) * len(probabilities)
     return tuple(each / total for each in probabilities)
+
+
+def _zero_shares(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Divide each class's own probability by the sum, where that is not zero."""
+    total = math.fsum(probabilities)
+    return tuple(probabilities) if total == 0.0 else tuple(p / total for p in probabilities)
 
 
 class _Known(dict[Any, float]):
