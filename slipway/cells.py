@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
@@ -118,9 +119,13 @@ def warning_cells(warned: list[Warned]) -> str:
     return f",{text_cell(_listed(warned))},"
 
 
-def failure_cells(errors: list[FieldError], added: tuple[str, ...]) -> str:
-    """Write the cells of a row that is refused: all empty but the last."""
-    return "," * len(added) + text_cell(_listed(errors))
+@lru_cache(maxsize=1024)
+def failure_cells(errors: tuple[FieldError, ...], n_added: int) -> str:
+    """Write the cells of a row that is rejected: all empty but the last.
+
+    Many rows of a file are wrong in the same way.
+    """
+    return "," * n_added + text_cell(_listed(errors))
 
 
 def text_cell(text: str) -> str:
@@ -133,6 +138,6 @@ def text_cell(text: str) -> str:
     return write_cell(f"'{text}" if runs else text)
 
 
-def _listed(notes: list[FieldError] | list[Warned]) -> str:
+def _listed(notes: Sequence[FieldError | Warned]) -> str:
     """Put errors or warnings in one line."""
     return "; ".join(f"{n.field}: {n.message}" if n.field else n.message for n in notes)

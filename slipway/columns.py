@@ -13,7 +13,8 @@ from operator import add
 
 import polars as pl
 
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.plain import may_be_empty, plain_number, text_columns
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Signature

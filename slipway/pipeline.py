@@ -126,7 +126,8 @@ class PipelineScorer:
     def score_frame(self, X: pd.DataFrame) -> list[Answer]:
         """Score the rows of a frame as ``slipway.models.frames`` builds it."""
         try:
-            return self._answers(X if self._by_name else X.to_numpy(), len(X))
+            takes = self._signature.input or ("frame" if self._by_name else "array")
+            return self._answers(X if takes == "frame" else X.to_numpy(), len(X))
         except ModelError:
             raise
         except Exception:

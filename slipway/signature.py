@@ -7,14 +7,13 @@ what that refuses comes here, where ``check`` explains all that is wrong or unus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
 from slipway.errors import FieldError, Warned
-from slipway.values import MAX_TEXT, MISSING_TEXTS, NARROW_FLOATS, check_value, from_text
+from slipway.values import MISSING_TEXTS, NARROW_FLOATS, check_value, from_text
 
 Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
 Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
@@ -22,6 +21,9 @@ Task = Literal["binary", "multiclass", "regression"]
 Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
+# Unknown fields of a record that are named in its errors, and those of them with a hint.
+MAX_UNKNOWN = 10
+MAX_HINTS = 3
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
@@ -272,6 +274,10 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         return frozenset(self.columns) - frozenset(self.names)
 
     @cached_property
+    def _expected(self) -> frozenset[str]:
+        return frozenset(self.names) | self.ignored
+
+    @cached_property
     def _missing(self) -> frozenset[str]:
         return frozenset(self.missing)
 
@@ -320,14 +326,21 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         return self.check(values)
 
     def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
-        """Refuse fields that the model does not know, with the nearest one that it does."""
+        """Reject fields that the model does not know, the first with the nearest that it does."""
+        unknown = [str(name) for name in given if name not in self._expected]
+        if not unknown:
+            return []
+        from slipway.hints import hints_among
+
         errors = []
-        for name in given:
-            if name not in self.by_name and name not in self.ignored:
-                near = get_close_matches(str(name)[:MAX_TEXT], self.names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                message = f"the model has no such field{hint}"
-                errors.append(FieldError(_printable(str(name)), None, "unknown_field", message))
+        for place, name in enumerate(unknown[:MAX_UNKNOWN]):
+            near = hints_among(self.names).nearest(name) if place < MAX_HINTS else None
+            hint = f"; did you mean {near}?" if near else ""
+            message = f"the model has no such field{hint}"
+            errors.append(FieldError(_printable(name), None, "unknown_field", message))
+        if len(unknown) > MAX_UNKNOWN:
+            message = f"the model has none of {len(unknown) - MAX_UNKNOWN} further fields"
+            errors.append(FieldError(None, None, "unknown_field", message))
         return errors
 
 

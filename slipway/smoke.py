@@ -181,7 +181,9 @@ class Smoke:
         """Look whether a CSV file is answered row by row, to its end."""
         record, text = self._record(), io.StringIO()
         csv.writer(text).writerows([list(record), [_cell(value) for value in record.values()]])
-        answer = self._service.post("/predict_file", text.getvalue().encode(), "text/csv")
+        answer = self._service.post(
+            "/predict_file?counts=true", text.getvalue().encode(), "text/csv"
+        )
         *lines, end = answer.body.decode().splitlines() or [""]
         if not end.startswith("# rows=1 failed=0 "):
             raise Wrong(f"the file is not whole, or not answered: it ends with {_start(end)}")

@@ -23,7 +23,7 @@ from slipway.errors import BadInput, ModelError, SlipwayError
 from slipway.manifest import GoldenRow
 from slipway.model import Model, close_enough
 from slipway.serving import Live
-from slipway.signature import Value
+from slipway.signature import Feature, Value
 
 # Arrays hold at most as many.
 _MOST = 1_000
@@ -91,7 +91,7 @@ def _by_array(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
 
 
 def _by_form(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
-    bodies = (urlencode(_texts(row)).encode() for row in rows)
+    bodies = (urlencode(_texts(live, row)).encode() for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_form(body)[1])) for body in bodies]
 
 
@@ -100,7 +100,7 @@ def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     writer = csv.writer(made)
     names = live.signature.names
     writer.writerow(names)
-    writer.writerows([_texts(row).get(name, "") for name in names] for row in rows)
+    writer.writerows([_texts(live, row).get(name, "") for name in names] for row in rows)
     answered = b"".join(predict_file(io.BytesIO(made.getvalue().encode()), live)).decode()
     added = slice(-len(added_columns(live.signature)), None)
     lines = islice(csv.reader(io.StringIO(answered)), 1, len(rows) + 1)
@@ -123,13 +123,17 @@ def _answer_in(live: Live, added: list[str]) -> Given:
     return (numbers or (None,))[0], named.get(added[0])
 
 
-def _texts(row: GoldenRow) -> dict[str, str]:
+def _texts(live: Live, row: GoldenRow) -> dict[str, str]:
     """Return a record as a form or a file carries it."""
-    return {name: _text(value) for name, value in row.record.items()}
+    by_name = live.signature.by_name
+    return {name: _text(live, by_name[name], value) for name, value in row.record.items()}
 
 
-def _text(value: Value) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _text(live: Live, feature: Feature, value: Value) -> str:
+    if value is None:
+        missing = (each for each in live.signature.missing if not feature.has_category(each))
+        return next(missing, "")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.cells import label_cells
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.model import Model
 from slipway.models.frames import grouped
 from slipway.pipeline import PipelineScorer

@@ -16,7 +16,7 @@ import msgspec
 import sklearn
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
-from slipway.compiler import find_readings
+from slipway.compiler import NotAScorecard, answered_ranges, find_readings
 from slipway.compiler.composition import Readings
 from slipway.errors import SlipwayError
 from slipway.models.frames import frame
@@ -84,7 +84,20 @@ def infer_signature(
     records = _ordinary(signature, X)
     signature = _with_transform_output(model, signature, records)
     _require_one_value(model, signature, records[0])
-    return Inferred(settled(model, signature, records), notes)
+    return Inferred(_with_ranges(model, settled(model, signature, records)), notes)
+
+
+def _with_ranges(model: Any, signature: Signature) -> Signature:
+    """Bound numbers where the pipeline raises beyond; a pickle that answers raises by itself."""
+    try:
+        ranges = answered_ranges(model, signature)
+    except NotAScorecard:
+        return signature
+    features = tuple(
+        msgspec.structs.replace(f, answered=ranges[f.name]) if f.name in ranges else f
+        for f in signature.features
+    )
+    return msgspec.structs.replace(signature, features=features)
 
 
 def fitted_names(model: Any, X: InputRows | None) -> tuple[str, ...]:
