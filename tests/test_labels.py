@@ -73,8 +73,7 @@ def predicted(model, X=FAR):
 
 def in_file(live, X=FAR):
     text = X.to_csv(index=False).encode()
-    answer = b"".join(predict_file(io.BytesIO(text), live)).decode()
-    answered = answer.rpartition("# rows=")[0]
+    answered = b"".join(predict_file(io.BytesIO(text), live)).decode()
     return list(csv.DictReader(io.StringIO(answered, newline="")))
 
 
