@@ -38,6 +38,7 @@ from slipway.models.labels import Labelled, LabelledMany, Labels, plain
 from slipway.scorecard import Scorecard, Slope, Sum
 from slipway.serving import Live
 from slipway.signature import Target
+from slipway.smoke import Answer, Service, Smoke, Wrong
 from slipway.sql import model_sql
 from slipway.training.packaging.probes import has_answer
 from slipway.ways import CarefulWay
@@ -227,6 +228,47 @@ def test_pages_speak_of_scores_and_never_of_a_probability(name, served):
     assert "nan" not in answer.text.split('id="answer"')[1].split("</section>")[0]
     assert "The model has no probabilities" in answer.text
     assert ("score of “" in answer.text) == (name in SCORES)
+
+
+class ClientService(Service):
+    """A service that a test client answers for, which may change what comes back."""
+
+    def __init__(self, client, change=lambda body: body):
+        super().__init__("http://127.0.0.1")
+        self._client, self._change = client, change
+
+    def ask(self, path, body=None, **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        method = "GET" if body is None else "POST"
+        answer = self._client.open(path, method=method, data=body, headers=named)
+        changed = self._change(answer.data) if body is not None else answer.data
+        return Answer(answer.status_code, answer.headers, changed)
+
+
+@pytest.mark.parametrize(
+    "name", ["sgd log_loss", "linear svc", "svc of three", "hard voting", "hard voting of three"]
+)
+def test_smoke_compares_scores_and_labels_with_the_golden_row(name, served):
+    _, live = served
+    client = create_app(ROOT, live.settings).test_client()
+    smoke = Smoke(ClientService(client))
+    assert smoke.prediction().endswith(" as the golden row")
+    assert smoke.file().endswith(" as the golden row")
+    label = live.model.manifest.golden[0].label
+    other = next(each for each in live.model.target.classes if each != label)
+    wrong = Smoke(
+        ClientService(
+            client,
+            lambda body: body.replace(
+                f'"label":"{label}"'.encode(), f'"label":"{other}"'.encode()
+            ).replace(f",{label},".encode(), f",{other},".encode()),
+        )
+    )
+    with pytest.raises(Wrong, match=f"the label '{other}' where the golden row has '{label}'"):
+        wrong.prediction()
+    if name in SCORES:
+        with pytest.raises(Wrong, match=f"the label '{other}' where"):
+            wrong.file()
 
 
 def test_page_says_that_predict_gives_another_label_than_the_probability(tmp_path):
