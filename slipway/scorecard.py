@@ -10,24 +10,21 @@ standard library scores with it.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from math import exp
 from operator import add
 from typing import Any, Literal
 
 import msgspec
 
-from slipway.curve import SIGMOID, Pieces, Stage, sigmoid, through
-from slipway.models.labels import Labelled, LabelledMany
+from slipway.curve import SIGMOID, Pieces, Stage, through
+from slipway.models.labels import LabelledMany
+from slipway.models.links import shares, signed_sigmoid, softmax
 from slipway.signature import Record
 
 Points = Callable[[Any], float]
 Answer = float | tuple[float, ...]
-# The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
-NEARLY_TIED = 1e-15
 
 
 class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
@@ -230,7 +227,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         """
         by_score = labels and self.label_from == "scores"
         if len(self.sums) == 1:
-            return self.sums[0].answerer(_signed if by_score and self.is_log_odds else None)
+            return self.sums[0].answerer(signed_sigmoid if by_score and self.is_log_odds else None)
         answerers = [each.answerer() for each in self.sums]
         together = self._together()
 
@@ -243,8 +240,8 @@ class Scorecard(msgspec.Struct, frozen=True):
     def _together(self) -> Callable[[Sequence[float]], tuple[float, ...]]:
         """Choose what makes one answer of the numbers of all classes."""
         if self.softmax:
-            return _softmax
-        return _shares if any(each.link for each in self.sums) else tuple
+            return softmax
+        return shares if any(each.link for each in self.sums) else tuple
 
     def _by_score(
         self, answers: Callable[[Sequence[Record]], list[Answer]]
@@ -266,35 +263,6 @@ class Scorecard(msgspec.Struct, frozen=True):
             return given
 
         return labelled
-
-
-def _signed(log_odds: float) -> float:
-    """Turn log-odds into a probability as ``sigmoid`` does; a half carries the score's sign."""
-    if log_odds > NEARLY_TIED:
-        return 1.0 / (1.0 + exp(-log_odds))
-    if log_odds < -NEARLY_TIED:
-        odds = exp(log_odds)
-        return odds / (1.0 + odds)
-    probability = sigmoid(log_odds)
-    if probability == 0.5 and log_odds != 0.0:
-        return Labelled(probability, int(log_odds > 0.0))
-    return probability
-
-
-def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
-    """Turn the scores of all classes into probabilities."""
-    highest = max(scores)
-    powers = [math.exp(score - highest) for score in scores]
-    total = math.fsum(powers)
-    return tuple(power / total for power in powers)
-
-
-def _shares(probabilities: Sequence[float]) -> tuple[float, ...]:
-    """Divide each class's own probability by the sum; all zero means all the same."""
-    total = math.fsum(probabilities)
-    if total == 0.0:
-        return (1.0 / len(probabilities),) * len(probabilities)
-    return tuple(each / total for each in probabilities)
 
 
 class _Known(dict[Any, float]):
