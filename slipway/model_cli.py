@@ -179,6 +179,10 @@ def _answer(target: Target) -> str:
     """Say what the model gives."""
     if target.task == "regression":
         return f"a value, {target.name}"
+    number = target.measure_name
+    if not number:
+        return f"a label, one of {', '.join(target.classes)}"
     if target.task == "binary":
-        return f"the probability of {target.positive!r}, of {' or '.join(target.classes)}"
-    return f"the probabilities of {', '.join(target.classes)}"
+        return f"the {number} of {target.positive!r}, of {' or '.join(target.classes)}"
+    numbers = {"probability": "probabilities", "score": "scores"}[number]
+    return f"the {numbers} of {', '.join(target.classes)}"

@@ -60,7 +60,7 @@ def save(
     Parameters
     ----------
     model : estimator
-        A fitted classifier with ``predict_proba``, or regressor; as a rule a ``Pipeline``.
+        A fitted classifier, regressor or outlier detector; as a rule a ``Pipeline``.
     X : DataFrame or array-like of shape (n_samples, n_features), optional
         The rows it was fitted on, or others like them: the kinds, ranges, categories, gaps and
         examples of the features are taken from them, and the scorecard is checked on them.
@@ -71,7 +71,7 @@ def save(
     name, title : str
         For the metadata and the pages.
     positive : str, optional
-        The class whose probability is given; by default the second of two.
+        The class whose probability or score the model returns; by default the second of two.
 
     Returns
     -------
