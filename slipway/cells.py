@@ -7,13 +7,14 @@ from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
-from slipway.csvfile import write_cell
+from slipway.dialect import Dialect
 from slipway.errors import FieldError, Warned
 from slipway.model import Model
 from slipway.signature import Signature
 
 NOTES = ("warning", "error")
 NOTHING_TO_SAY = "," * len(NOTES)
+_COMMAS = Dialect()
 _RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -104,7 +105,7 @@ def text_cell(text: str) -> str:
 
     The apostrophe is what OWASP's page on CSV injection advises.
     """
-    return write_cell(f"'{text}" if text.startswith(_RUNS_IN_SPREADSHEETS) else text)
+    return _COMMAS.write_cell(f"'{text}" if text.startswith(_RUNS_IN_SPREADSHEETS) else text)
 
 
 def _listed(notes: Sequence[FieldError | Warned]) -> str:

@@ -14,8 +14,8 @@ _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _FLAT = rb'[{\[][^"{}\[\]]*+(?:' + _TEXT + rb'[^"{}\[\]]*+)*+[}\]]'
 # One value of an array that holds no further arrays or objects, with the comma behind it.
 _PLACE = re.compile(rb"[^\"{}\[\],]*+(?:(?:%b|%b)[^\"{}\[\],]*+)?+," % (_FLAT, _TEXT), re.DOTALL)
-# The next mark outside texts, or the end.
-_MARK = re.compile(rb"(?:[^\"{}\[\],]++|%b)*+([{}\[\],]|\Z)" % _TEXT, re.DOTALL)
+# The next mark outside texts. The bound keeps one match, which holds Python's lock, short.
+_MARK = re.compile(rb"(?:[^\"{}\[\],]++|%b){0,999}+([{}\[\],])?" % _TEXT, re.DOTALL)
 _DEEPER, _BACK = (b"{", b"["), (b"}", b"]")
 # Python's own reader ends here.
 MAX_DEPTH = 1_000
@@ -57,7 +57,7 @@ def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
     raise TooLarge(message, code="too_many_records")
 
 
-def _depth(depth: int, mark: bytes) -> int:
+def _depth(depth: int, mark: bytes | None) -> int:
     """Follow how deep a mark lies, down to where no reader goes."""
     depth += (mark in _DEEPER) - (mark in _BACK)
     if depth > MAX_DEPTH:
@@ -99,6 +99,6 @@ def require_values(raw: bytes, limit: int = MAX_VALUES) -> None:
     for found in _MARK.finditer(raw):
         mark = found[1]
         depth = _depth(depth, mark)
-        n_marks += mark not in _BACK
+        n_marks += mark is not None and mark not in _BACK
         if n_marks > limit:
             raise TooLarge(f"the record holds over {limit:,} values", code="too_many_values")

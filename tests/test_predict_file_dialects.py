@@ -11,7 +11,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -150,6 +150,22 @@ def test_file_of_commas_has_no_decimal_commas(shop_client):
 def test_file_of_whole_numbers_gets_decimal_points(shop_client):
     answer = sent(shop_client, "plan;age;spend\nbasic;40;12\n")
     assert 0 < float(read(answer, sep=";")["probability"][0]) < 1
+
+
+def test_file_answers_of_a_regression_have_the_decimal_mark_of_the_file(tmp_path):
+    X = shop()[0][["age", "spend"]]
+    save(
+        make_pipeline(StandardScaler(), Ridge()).fit(X, X["age"] / 3),
+        X,
+        X["age"] / 3,
+        tmp_path / "m.pkl",
+    )
+    client = create_app(ROOT, Settings(model=tmp_path / "m.pkl")).test_client()
+    rows = X.head(5)
+    wanted = [each["value"] for each in client.post("/predict", json=rows.to_dict("records")).json]
+    for how in ({"sep": ";", "decimal": ","}, {"sep": "\t"}, {}):
+        answer = sent(client, rows.to_csv(index=False, **how))
+        assert read(answer, **how)["prediction"].tolist() == pytest.approx(wanted, rel=1e-12)
 
 
 number_cells = st.one_of(
