@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format train bench image lock system clean
+.PHONY: help run test fuzz check format train bench image lock system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -10,6 +10,7 @@ IMAGE_ARGUMENTS ?=
 GIT_SHA ?= $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null)
 # Many tests wait, so that three keep two cores busy.
 TEST_PROCESSES ?= 3
+FUZZ_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -26,6 +27,9 @@ run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for anoth
 
 test: $(VENV)/dev ## run all tests
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+fuzz: $(VENV)/dev ## run the property tests with new examples (FUZZ_MINUTES=30)
+	$(BIN)/python tests/fuzz.py $(FUZZ_MINUTES) -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev ## check format, lint and types
 	$(BIN)/ruff format --check .

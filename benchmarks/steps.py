@@ -11,7 +11,7 @@ from benchmarks.services import ROOT
 from slipway.config import Engine
 from slipway.model import load_model
 from slipway.signature import Record
-from slipway.training.golden import to_records
+from slipway.training.packaging.columns import to_records
 
 SIZES = (1, 100, 10_000, 1_000_000)
 ENGINES: tuple[Engine, ...] = ("scorecard", "pickle")

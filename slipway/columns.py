@@ -15,7 +15,7 @@ import polars as pl
 
 from slipway.csvfile import Block
 from slipway.csvheader import Header
-from slipway.plain import plain_number, text_columns
+from slipway.plain import may_be_empty, plain_number, text_columns
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Signature
 from slipway.values import LARGEST_INTEGER
@@ -37,6 +37,8 @@ class ColumnScorer:
     labels : tuple of str
         The cells before the probability, below the threshold and from it on.
     threshold : float
+    by_score : bool
+        Whether the sign of the log-odds chooses the label, in place of the threshold.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class ColumnScorer:
         header: Header,
         labels: tuple[str, str],
         threshold: float,
+        *,
+        by_score: bool = False,
     ) -> None:
         self._header = header
         self._intercept = log_odds.intercept
@@ -55,10 +59,11 @@ class ColumnScorer:
             else pl.lit(term.missing).alias(feature.name)
             for feature, term in zip(signature.features, log_odds.terms, strict=True)
         ]
-        score = pl.col("probability")
-        self._label = (
-            pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
-        )
+        first = signature.target.positive == signature.target.classes[0]
+        score = pl.col("log_odds")
+        above = score >= 0.0 if first else score > 0.0
+        positive = above if by_score else pl.col("probability") >= threshold
+        self._label = pl.when(positive).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
 
     def __call__(self, block: Block) -> list[str | None]:
         """Give the cells that each row gets, or None where there is any doubt."""
@@ -70,10 +75,10 @@ class ColumnScorer:
         # One step after the other: a column that two expressions use is then computed once.
         points = cells.select(self._points)
         log_odds = reduce(add, points.get_columns(), self._intercept)
-        scores = pl.DataFrame({"log_odds": log_odds}).select(probability(pl.col("log_odds")))
+        scores = pl.DataFrame({"log_odds": log_odds}).with_columns(probability(pl.col("log_odds")))
         # What is not a number is no answer; the careful way says so.
-        scores = scores.select(pl.col("probability").fill_nan(None))
-        written = _written(scores.to_series())
+        scores = scores.with_columns(pl.col("probability").fill_nan(None))
+        written = _written(scores["probability"])
         return (
             scores.select(pl.concat_str([self._label, written, pl.lit(",,")])).to_series().to_list()
         )
@@ -106,7 +111,7 @@ def _written(scores: pl.Series) -> pl.Series:
 def _points(feature: Feature, term: Term, text: pl.Expr) -> pl.Expr:
     """Give a feature's points from its cells; null where there is any doubt."""
     points = _lookup(term, feature, text)
-    if not feature.nullable:
+    if not may_be_empty(feature):
         return points
     return pl.when(text == "").then(pl.lit(term.missing)).otherwise(points)
 
@@ -130,7 +135,8 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
             points[level] = adds
         elif _ordinary(feature, level):
             points |= {str(level): adds, f"{level}.0": adds}
-    points.pop("", None)
+    if not feature.has_category(""):
+        points.pop("", None)
     return text.replace_strict(points, default=None, return_dtype=pl.Float64)
 
 
@@ -143,7 +149,8 @@ def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
 def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Below the range and above it lies an interval of null points, so that one search finds
     # both the points and what is out of range.
-    largest = LARGEST_INTEGER if feature.kind == "integer" else sys.float_info.max
+    whole = feature.holds_integers or feature.whole
+    largest = LARGEST_INTEGER if whole else sys.float_info.max
     least, most = feature.ordinary
     low = -largest if least is None else max(least, -largest)
     high = largest if most is None else min(most, largest)
@@ -156,7 +163,7 @@ def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
         plain_number(feature, text) if feature.categories else text.cast(pl.Float64, strict=False)
     )
     found = pl.lit(points).gather(pl.lit(edges).search_sorted(value, side="right"))
-    if feature.kind == "integer":
+    if whole:
         return pl.when(value == value.floor()).then(found)
     return pl.when(value.is_not_nan()).then(found)
 

@@ -11,7 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from slipway.signature import Feature, Signature
-from slipway.values import LARGEST_INTEGER, MAX_TEXT
+from slipway.values import LARGEST_INTEGER, MAX_TEXT, NUMBERS
+
+# No record has such a number, so that every record goes the careful way.
+_NOTHING = Annotated[float, msgspec.Meta(gt=1.0, lt=0.0)]
 
 
 def fast_record(signature: Signature) -> type[msgspec.Struct]:
@@ -37,21 +40,31 @@ def fast_record(signature: Signature) -> type[msgspec.Struct]:
 
 
 def _fast_type(feature: Feature) -> Any:
-    """Give the narrowest msgspec type for a feature."""
+    """Return the narrowest msgspec type for a feature."""
     kind: Any
     if feature.kind == "flag":
-        kind = bool
+        kind = bool if feature.known in (frozenset(), frozenset({True, False})) else _NOTHING
+    elif feature.kind in NUMBERS:
+        kind = _fast_number(feature)
+    elif feature.kind == "datetime":
+        kind = _NOTHING
     elif feature.categories:
         kind = Literal[feature.categories]
-    elif feature.kind == "category":
-        kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
-    elif feature.kind == "integer":
-        # As a float, because an integer column with gaps is often written as 1999.0.
-        low, high = feature.ordinary
-        low = -LARGEST_INTEGER if low is None else low
-        high = LARGEST_INTEGER if high is None else high
-        kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]
     else:
-        low, high = feature.ordinary
-        kind = Annotated[float, msgspec.Meta(ge=low, le=high)]
-    return kind | None if feature.nullable else kind
+        kind = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern="^[^\0]*$")]
+    return kind | None if feature.nullable and not feature.complete else kind
+
+
+def _fast_number(feature: Feature) -> Any:
+    """Return the type of a number in its ordinary range."""
+    if feature.rounds or not all(type(each) is int for each in feature.categories):
+        return _NOTHING
+    if feature.categories:
+        return Literal[feature.categories]
+    low, high = feature.ordinary
+    if not feature.holds_integers:
+        return Annotated[float, msgspec.Meta(ge=low, le=high)]
+    # As a float, because an integer column with gaps is often written as 1999.0.
+    low = -LARGEST_INTEGER if low is None else max(low, -LARGEST_INTEGER)
+    high = LARGEST_INTEGER if high is None else min(high, LARGEST_INTEGER)
+    return Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]

@@ -31,6 +31,9 @@ model = AppGroup("model", help="Add, show, compare, translate and report on mode
 @click.option("--title", help="The question that the model answers, for the pages.")
 @click.option("--positive-class", help="The class whose probability is given.")
 @click.option("--data", type=EXISTING, help="A CSV file of training rows, to learn more from.")
+@click.option("--features", help="The columns of the fit, in their order, with commas.")
+@click.option("--target", help="The column of --data that the model predicts.")
+@click.option("--drop", help="Columns of --data to leave out, with commas.")
 @click.option("--output", type=FILE, help="Where to write it.  [default: the served model]")
 def add(
     path: Path,
@@ -38,27 +41,32 @@ def add(
     title: str | None,
     positive_class: str | None,
     data: Path | None,
+    features: str | None,
+    target: str | None,
+    drop: str | None,
     output: Path | None,
 ) -> None:
     """Take in the pickle of a fitted model, and write model.pkl and model.json."""
     # Opening a model needs scikit-learn, which nothing else of the command line does.
-    from slipway.training.adopt import open_pickle, read_rows
-    from slipway.training.version import describe_model, write
+    from slipway.training.adopt import open_pickle
+    from slipway.training.packaging.rows_file import Choice, FileRows, read_rows
+    from slipway.training.version import describe_model, write_checked
 
     settings: Settings = current_app.extensions["slipway_settings"]
     output = output or settings.model
     try:
         content = path.read_bytes()
         fitted = open_pickle(path, content, allow_version_skew=settings.allow_version_skew)
-        X, y = read_rows(fitted, data) if data else (None, None)
+        choice = Choice(_listed(features), target, _listed(drop))
+        rows = read_rows(fitted, data, choice) if data else FileRows(None, None)
         named: dict[str, Any] = {"name": name, "positive": positive_class}
         if title:
             named["title"] = title
-        made = describe_model(fitted, X, y, source=data.name if data else "", **named)
-        manifest = write(content, made.manifest, output)
+        made = describe_model(fitted, rows.X, rows.y, source=data.name if data else "", **named)
+        manifest = write_checked(content, made.manifest, output)
     except SlipwayError as error:
         raise click.ClickException(error.message) from error
-    for line in _told(manifest, made.notes):
+    for line in [*_told(manifest, made.notes), *(f"note: {note}" for note in rows.notes)]:
         click.echo(line)
     click.echo(f"wrote {output.name} and {manifest_path(output).name}: {manifest.version}")
 
@@ -129,6 +137,11 @@ def report(path: Path | None, previous: Path | None) -> None:
     except OSError as error:
         raise click.ClickException(f"cannot write the report: {error.strerror}") from error
     click.echo(f"wrote {written.name}: {manifest.version}")
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    """Split an option that lists columns."""
+    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
 
 
 def _manifest(path: Path) -> Manifest:

@@ -7,12 +7,15 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import ModelError
 from slipway.manifest import Manifest
+from slipway.models.frames import grouped, pipeline_input
+from slipway.models.responses import Responder
 from slipway.pickles import load_pickle
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
@@ -79,80 +82,80 @@ class PipelineScorer:
     ----------
     pipeline : Pipeline
     signature : Signature
+    labels : bool
+        Whether the labels of answers are those of ``predict``; the owner's threshold makes that
+        superfluous.
     """
 
-    def __init__(self, pipeline: Pipeline, signature: Signature) -> None:
+    def __init__(self, pipeline: Pipeline, signature: Signature, *, labels: bool = True) -> None:
         # An unseen category is told to who sent it, not to the log; any other warning is logged
         # once, by Python's default.
         warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
-        self._pipeline = pipeline
         self._signature = signature
         self._by_name = hasattr(pipeline, "feature_names_in_")
         target = signature.target
-        several = (math.nan,) * len(target.classes)
-        self._none: Answer = several if target.task == "multiclass" else math.nan
+        several = target.task == "multiclass" and target.measure != "label"
+        self._none: Answer = (math.nan,) * len(target.classes) if several else math.nan
+        self._respond = Responder(pipeline, target, labels=labels)
         self._one_at_a_time = Lock()
 
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
         """Score records of values in the features' order."""
-        return self.score_frame(frame(self._signature, records)) if records else []
+        answers: list[Answer] = [self._none] * len(records)
+        for places, types in grouped(self._signature, records):
+            found = self._score([records[i] for i in places], types)
+            for place, answer in zip(places, found, strict=True):
+                answers[place] = answer
+        return answers
 
-    def score_frame(self, X: pd.DataFrame) -> list[Answer]:
-        """Score the rows of a frame as ``frame`` builds it."""
+    def _score(self, records: Sequence[Record], types: Sequence[str]) -> list[Answer]:
+        """Score records whose columns have the same types."""
         try:
-            return self._answers(X)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            if len(X) == 1:
+            X = pipeline_input(self._signature, records, types, named=self._by_name)
+            return self._answers(X, len(records))
+        except ModelError:
+            raise
+        # A step of one's own can raise anything; it means that there is no prediction.
+        except Exception:
+            if len(records) == 1:
                 return [self._none]
         # One record may have spoilt the others; halving finds it in few calls.
+        half = len(records) // 2
+        return self._score(records[:half], types) + self._score(records[half:], types)
+
+    def score_frame(self, X: pd.DataFrame) -> list[Answer]:
+        """Score the rows of a frame as ``slipway.models.frames`` builds it."""
+        try:
+            takes = self._signature.input or ("frame" if self._by_name else "array")
+            return self._answers(X if takes == "frame" else X.to_numpy(), len(X))
+        except ModelError:
+            raise
+        except Exception:
+            if len(X) == 1:
+                return [self._none]
         half = len(X) // 2
         return self.score_frame(X[:half]) + self.score_frame(X[half:])
 
-    def _answers(self, X: pd.DataFrame) -> list[Any]:
+    def _answers(self, X: Any, n_rows: int) -> list[Any]:
         # scikit-learn silences warnings for a while, which in Python is for all threads: two at
         # once undo each other's. And together they are no faster than one after the other.
-        with self._one_at_a_time:
-            return self._predict(X)
-
-    def _predict(self, X: pd.DataFrame) -> list[Any]:
-        given: Any = X if self._by_name else X.to_numpy()
-        target = self._signature.target
-        if not target.classes:
-            values: list[Any] = self._pipeline.predict(given).ravel().tolist()
-            return values
-        probabilities = self._pipeline.predict_proba(given)
-        if target.positive is None:
-            return list(map(tuple, probabilities.tolist()))
-        return list(probabilities[:, target.classes.index(target.positive)].tolist())
+        with self._one_at_a_time, transform_output(self._signature):
+            answers = self._respond(X)
+        if len(answers) != n_rows:
+            raise ValueError(f"{len(answers)} predictions for {n_rows} rows")
+        return answers
 
 
-def frame(signature: Signature, records: Sequence[Record]) -> pd.DataFrame:
-    """Build the frame that a pipeline takes.
+def transform_output(signature: Signature) -> AbstractContextManager[Any]:
+    """Return the context in which scikit-learn hands on what the notebook's setting says."""
+    if signature.transform_output == "default":
+        return nullcontext()
+    from sklearn import config_context
 
-    Parameters
-    ----------
-    signature : Signature
-    records : sequence of tuple
-        Checked values in the features' order.
-
-    Returns
-    -------
-    DataFrame of shape (n_records, n_features)
-        Each column of its feature's ``column_type``.
-    """
-    import numpy as np
-    import pandas as pd
-
-    columns: dict[str, Any] = {}
-    for feature, values in zip(signature.features, zip(*records, strict=True), strict=True):
-        kind = feature.column_type
-        if kind == "category":
-            columns[feature.name] = pd.Categorical(list(values), categories=feature.categories)
-            continue
-        gap = math.nan if kind == "object" and feature.gap == "nan" else None
-        given = values if gap is None else [gap if value is None else value for value in values]
-        columns[feature.name] = np.array(given, dtype=kind)
-    return pd.DataFrame(columns, copy=False)
+    context: AbstractContextManager[Any] = config_context(
+        transform_output=signature.transform_output
+    )
+    return context
 
 
 def _installed(library: str) -> str:

@@ -17,7 +17,7 @@ import polars as pl
 from slipway.csvfile import Block
 from slipway.csvheader import Header
 from slipway.signature import Feature, Record, Signature
-from slipway.values import LARGEST_INTEGER, MAX_TEXT
+from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,32 @@ _TYPES = {
     "integer": pl.Int64(),
     "category": pl.String(),
     "flag": pl.Boolean(),
+    "text": pl.String(),
+}
+_PLAIN_TYPES = {
+    "number": ("", "float64", "int64"),
+    "integer": ("", "int64"),
+    "category": ("", "category"),
+    "flag": ("", "bool", "object"),
+    "text": ("",),
 }
 _FLAGS = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
+
+
+def is_plain(signature: Signature) -> bool:
+    """Whether a pipeline takes a frame, all of whose columns have types that are read here."""
+    takes_frame = signature.input in ("", "frame", "array") and not signature.columns
+    return takes_frame and all(
+        f.dtype in _PLAIN_TYPES.get(f.kind, ()) and f.gap != "na" and not f.ordered
+        for f in signature.features
+    )
+
+
+def _column_type(feature: Feature) -> pl.DataType:
+    """Return the type of a feature's column."""
+    if feature.kind in NUMBERS:
+        return pl.Int64() if feature.holds_integers else pl.Float64()
+    return _TYPES[feature.kind]
 
 
 @dataclass
@@ -71,7 +95,7 @@ class ColumnReader:
     def __init__(self, signature: Signature, header: Header) -> None:
         self._header = header
         self._features = [each for each in signature.features if each.name in header.positions]
-        types = {feature.name: _TYPES[feature.kind] for feature in signature.features}
+        types = {feature.name: _column_type(feature) for feature in signature.features}
         self._nothing = pl.DataFrame(schema=types)
         self._values = [
             plain(feature, pl.col(feature.name)).cast(types[feature.name]).alias(feature.name)
@@ -96,7 +120,12 @@ class ColumnReader:
 def _sound(feature: Feature, cells: pl.DataFrame, values: pl.DataFrame) -> pl.Series:
     """Say which rows have a value for a feature, or a gap where one is allowed."""
     given = values[feature.name].is_not_null()
-    return given | (cells[feature.name] == "") if feature.nullable else given
+    return given | (cells[feature.name] == "") if may_be_empty(feature) else given
+
+
+def may_be_empty(feature: Feature) -> bool:
+    """Whether there is nothing to say about an empty cell: it is a missing value."""
+    return feature.nullable and not feature.complete and not feature.has_category("")
 
 
 def text_columns(block: Block, header: Header) -> pl.DataFrame:
@@ -148,15 +177,17 @@ def _split_columns(block: Block, header: Header) -> pl.DataFrame:
 
 def plain(feature: Feature, text: pl.Expr) -> pl.Expr:
     """Give a feature's values from its cells; null for a gap, and where there is any doubt."""
-    if feature.kind == "flag":
-        return text.replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
-    if feature.kind != "category":
+    if feature.kind in NUMBERS:
         return plain_number(feature, text)
+    if feature.kind == "flag":
+        known = {t: flag for t, flag in _FLAGS.items() if flag in (feature.known or (True, False))}
+        return text.replace_strict(known, default=None, return_dtype=pl.Boolean)
     if feature.categories:
-        known = text.is_in([each for each in feature.categories if each != ""])
-        return pl.when(known).then(text)
+        texts = [each for each in feature.categories if feature.has_category(str(each))]
+        return pl.when(text.is_in(texts)).then(text)
     short = text.str.len_chars().is_between(1, MAX_TEXT)
-    return pl.when(short & ~text.str.contains("\0", literal=True)).then(text)
+    odd = text.str.contains("\0", literal=True) | text.is_in(list(MISSING_TEXTS))
+    return pl.when(short & ~odd).then(text)
 
 
 def plain_number(feature: Feature, text: pl.Expr) -> pl.Expr:
@@ -168,7 +199,7 @@ def plain_number(feature: Feature, text: pl.Expr) -> pl.Expr:
         ordinary &= value >= low
     if high is not None:
         ordinary &= value <= high
-    if feature.kind == "integer":
+    if feature.holds_integers or feature.whole:
         ordinary &= (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
     if feature.categories:
         ordinary &= value.is_in(pl.Series(feature.categories, dtype=pl.Float64).implode())

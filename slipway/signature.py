@@ -13,10 +13,12 @@ from typing import Any, Literal
 import msgspec
 
 from slipway.errors import FieldError, Warned
-from slipway.values import check_value, from_text
+from slipway.values import MISSING_TEXTS, NARROW_FLOATS, check_value, from_text
 
-Kind = Literal["number", "integer", "category", "flag"]
+Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
+Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
 Task = Literal["binary", "multiclass", "regression"]
+Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
 # Unknown fields of a record that are named in its errors, and those of them with a hint.
@@ -24,35 +26,49 @@ MAX_UNKNOWN = 10
 MAX_HINTS = 3
 
 
-class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
+class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """One input of the model.
 
     Attributes
     ----------
     name : str
-    kind : {"number", "integer", "category", "flag"}
+    kind : {"number", "integer", "category", "flag", "text", "datetime"}
+        A ``category`` has a list of known values, which an encoder or the pandas type keeps; a
+        ``text`` is any text; a ``datetime`` is a text in ISO 8601.
     description : str
         One line of meaning.
     example : float, int, str or bool
     unit : str, optional
     minimum, maximum : float, optional
-        The range, both ends included, in ``unit``; outside it an input is refused.
+        The range, both ends included, in ``unit``; an input outside it is rejected.
     seen : tuple of float, optional
-        The least and the greatest of training; outside it an input is answered with a warning.
+        The least and the greatest of training; an input outside it gets a warning.
     categories : tuple
-        The values known from training. Any other value is answered with a warning.
+        The values known from training. Any other value gets a warning.
     closed : bool
-        Whether any other value is refused instead, because the pipeline would refuse it.
+        Whether any other value is rejected instead, because the pipeline raises for it.
     unseen : str
         What the pipeline makes of such another value, in words.
     labels : dict
-        Names for people, by category.
+        Display names by category.
     nullable : bool
         Whether the input may be missing: left out, null, or an empty cell.
     dtype : str
         The type of its column in the frame that a pipeline takes, where the kind does not say.
-    gap : {"none", "nan"}
+    gap : {"none", "nan", "na"}
         What stands for a missing value in a column of objects.
+    ordered : bool
+        Whether the categories of a pandas category column are ordered.
+    complete : bool
+        Whether training had no missing value, so that a missing one gets a warning.
+    whole : bool
+        Whether training had whole numbers only, so that a fraction gets a warning.
+    infinite : bool
+        Whether the pipeline answers infinities; JSON carries them as ``"Infinity"``.
+    answered : tuple of float, optional
+        The range in which the pipeline answers; it raises outside.
+    reasons : dict of str to str
+        Why an inferred feature is ``required``, ``closed`` or ``whole``.
     """
 
     name: str
@@ -63,13 +79,53 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     seen: tuple[float, float] | None = None
-    categories: tuple[str | int, ...] = ()
+    categories: tuple[str | bool | int | float, ...] = ()
     closed: bool = False
     unseen: str = "the pipeline treats it as an unknown one"
     labels: dict[str, str] = {}
     nullable: bool = False
     dtype: str = ""
-    gap: Literal["none", "nan"] = "none"
+    gap: Literal["none", "nan", "na"] = "none"
+    ordered: bool = False
+    complete: bool = False
+    whole: bool = False
+    infinite: bool = False
+    answered: tuple[float, float] | None = None
+    reasons: dict[str, str] = {}
+
+    @cached_property
+    def known(self) -> frozenset[str | bool | int | float]:
+        """The known values, to be looked up."""
+        return frozenset(self.categories)
+
+    @cached_property
+    def holds_integers(self) -> bool:
+        """Whether the training column held integers."""
+        if not self.dtype or self.dtype.startswith("category"):
+            return self.kind == "integer"
+        dtype = self.dtype.removeprefix("polars:").lower()
+        return self.kind in ("number", "integer") and dtype.startswith(("int", "uint"))
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the training column held floats of fewer than 64 bits."""
+        return self.dtype in NARROW_FLOATS
+
+    @property
+    def has_time_zone(self) -> bool:
+        """Whether the training column held moments with a time zone."""
+        return self.kind == "datetime" and ("," in self.dtype or "tz=" in self.dtype)
+
+    def has_category(self, text: str) -> bool:
+        """Whether a text is a known category, and not the way to write a missing value.
+
+        The empty text is a category only where training had no missing value as well.
+        """
+        return text in self.known and (text != "" or self.complete or not self.nullable)
+
+    def answers(self, number: float) -> bool:
+        """Whether a number lies in the range in which the pipeline answers."""
+        return self.answered is None or self.answered[0] <= number <= self.answered[1]
 
     @property
     def column_type(self) -> str:
@@ -83,7 +139,9 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
             return "float64"
         if self.kind == "integer":
             return "int64"
-        return "object" if self.kind == "category" or self.nullable else "bool"
+        if self.kind == "datetime":
+            return "datetime64[ns]"
+        return "object" if self.kind != "flag" or self.nullable else "bool"
 
     @property
     def range_text(self) -> str:
@@ -110,7 +168,14 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         low, high = self.seen or (None, None)
         low = low if self.minimum is None or low is None else max(low, self.minimum)
         high = high if self.maximum is None or high is None else min(high, self.maximum)
-        return (self.minimum if low is None else low), (self.maximum if high is None else high)
+        low = self.minimum if low is None else low
+        high = self.maximum if high is None else high
+        if self.answered is None:
+            return low, high
+        least, most = self.answered
+        return (least if low is None else max(low, least)), (
+            most if high is None else min(high, most)
+        )
 
     def holds(self, value: float) -> bool:
         """Whether a number lies in the range."""
@@ -128,9 +193,12 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes : tuple of str
         The labels in the order of the pipeline's ``classes_``; none for a number.
     positive : str, optional
-        Of two classes, the one whose probability is given.
+        Of two classes, the one whose probability or score the model returns.
     unit : str, optional
         Of a number.
+    measure : {"probability", "decision", "label"}
+        What a classifier returns beside the label: probabilities; scores of its
+        ``decision_function``; or nothing.
     """
 
     name: str
@@ -138,6 +206,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[str, ...] = ()
     positive: str | None = None
     unit: str | None = None
+    measure: Measure = "probability"
 
     @property
     def task(self) -> Task:
@@ -146,12 +215,48 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
             return "regression"
         return "multiclass" if self.positive is None else "binary"
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether the answers are values or scores, which can be of any size."""
+        return not self.classes or self.measure == "decision"
+
+    @property
+    def measure_name(self) -> str:
+        """The name of the number beside a label; empty where there is none."""
+        return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
+
+    @property
+    def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
+        """What two models must share for callers to take one for the other."""
+        return self.task, self.classes, self.positive, self.measure
+
 
 class Signature(msgspec.Struct, frozen=True, dict=True):
-    """The features in their order, and the target."""
+    """The features in their order, and the target.
+
+    Attributes
+    ----------
+    features : tuple of Feature
+    target : Target
+    input : str
+        What the pipeline takes: a ``frame``, a frame with ``numbered`` columns, an ``array``, a
+        ``sparse`` matrix, a ``series`` or a list of ``texts`` (one feature), a list of
+        ``dicts``, or a ``polars`` frame. Empty: a frame where the pipeline knows names.
+    columns : tuple of str
+        All columns that the model was fitted on, where it drops some of them unread. Requests
+        may hold those too, with any value.
+    missing : tuple of str
+        The texts that stand for a missing value in files and forms.
+    transform_output : {"default", "pandas", "polars"}
+        The scikit-learn setting under which the pipeline answers.
+    """
 
     features: tuple[Feature, ...]
     target: Target
+    input: Input = ""
+    columns: tuple[str, ...] = ()
+    missing: tuple[str, ...] = MISSING_TEXTS
+    transform_output: Literal["default", "pandas", "polars"] = "default"
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -162,6 +267,19 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     def by_name(self) -> dict[str, Feature]:
         """The features by their names."""
         return {feature.name: feature for feature in self.features}
+
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """The columns that requests may hold and that nothing reads."""
+        return frozenset(self.columns) - frozenset(self.names)
+
+    @cached_property
+    def _expected(self) -> frozenset[str]:
+        return frozenset(self.names) | self.ignored
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(self.missing)
 
     def check(self, given: object) -> tuple[Record, list[FieldError], list[Warned]]:
         """Check one record of Python values, as JSON gives them.
@@ -197,19 +315,19 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     def check_text(self, given: Mapping[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
         """Check one record of texts, as a form or a CSV row gives them.
 
-        A text that spells a number or a flag becomes one; an empty text is a missing value;
-        any other text is left to ``check`` to refuse.
+        ``slipway.values.from_text`` reads each text; one that spells no value of its feature's
+        kind is left to ``check``, which rejects it.
         """
-        by_name = self.by_name
+        by_name, missing = self.by_name, self._missing
         values = {
-            name: from_text(by_name[name], text) if name in by_name else text
+            name: from_text(by_name[name], text, missing) if name in by_name else text
             for name, text in given.items()
         }
         return self.check(values)
 
     def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
         """Reject fields that the model does not know, the first with the nearest that it does."""
-        unknown = [str(name) for name in given if name not in self.by_name]
+        unknown = [str(name) for name in given if name not in self._expected]
         if not unknown:
             return []
         from slipway.hints import hints_among

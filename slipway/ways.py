@@ -15,9 +15,10 @@ from slipway.cells import label_cells
 from slipway.csvfile import Block
 from slipway.csvheader import Header
 from slipway.model import Model
+from slipway.models.frames import grouped
 from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer
-from slipway.signature import Record
+from slipway.signature import Record, Signature
 
 if TYPE_CHECKING:
     from slipway.columns import ColumnScorer
@@ -112,11 +113,27 @@ class ColumnsWay(CarefulWay):
 
         if begun.values is None or not (begun.values.rows or rows):
             return [], []
-        values, scorer = begun.values.joined(records, rows), self._model.score
+        signature, scorer = self._model.manifest.signature, self._model.score
+        alike, others = _parted(signature, records)
+        values = begun.values.joined([records[i] for i in alike], [rows[i] for i in alike])
         if isinstance(scorer, PipelineScorer):
-            frame = frame_of(self._model.manifest.signature, values.columns)
-            return values.rows, scorer.score_frame(frame)
-        return values.rows, scorer(values.columns.rows())
+            answers = scorer.score_frame(frame_of(signature, values.columns)) if values.rows else []
+        else:
+            answers = scorer(values.columns.rows()) if values.rows else []
+        if not others:
+            return values.rows, answers
+        more = scorer([records[i] for i in others])
+        return values.rows + [rows[i] for i in others], answers + more
+
+
+def _parted(signature: Signature, records: list[Record]) -> tuple[list[int], list[int]]:
+    """Part the records that fit columns of the training types from those that widen one."""
+    types = tuple(feature.column_type for feature in signature.features)
+    alike: list[int] = []
+    others: list[int] = []
+    for places, found in grouped(signature, records):
+        (alike if found == types else others).extend(places)
+    return sorted(alike), sorted(others)
 
 
 def choose_way(header: Header, model: Model) -> CarefulWay:
@@ -134,14 +151,17 @@ def choose_way(header: Header, model: Model) -> CarefulWay:
     with suppress(ImportError):
         # polars is large, and a service that answers single predictions does without it.
         from slipway.columns import SIMPLE, ColumnScorer
-        from slipway.plain import ColumnReader
+        from slipway.plain import ColumnReader, is_plain
 
         signature, scorecard = model.manifest.signature, model.manifest.scorecard
+        if not is_plain(signature):
+            return CarefulWay(model)
         if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
             log_odds = scorecard.sums[0]
             if all(isinstance(term, SIMPLE) for term in log_odds.terms):
-                labels = label_cells(model)
-                scorer = ColumnScorer(log_odds, signature, header, labels, model.least)
+                labels, least = label_cells(model), model.labels.least
+                by_score = model.labels.threshold is None and scorecard.label_from == "scores"
+                scorer = ColumnScorer(log_odds, signature, header, labels, least, by_score=by_score)
                 return FusedWay(model, scorer)
         return ColumnsWay(model, ColumnReader(signature, header))
     return CarefulWay(model)

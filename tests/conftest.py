@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesisprofiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from slipway.config import Settings
@@ -36,8 +37,9 @@ GUNICORN = (
     *(sys.executable, "-m", "gunicorn", "app:app"),
     *("--bind=127.0.0.1:{port}", "--workers=1"),
 )
-# A function of the tests, which the services that they start must let pass as well.
-os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large"
+register_profiles()
+# Functions and steps of the tests, which the services that they start must let pass as well.
+os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large,customsteps:*"
 # A page gets as long as everything else here, where Playwright would give it five seconds.
 expect.set_options(timeout=30_000)
 # A marker, and the program without which its tests cannot run.

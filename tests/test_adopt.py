@@ -201,7 +201,7 @@ def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", bare, *words)
     assert done.returncode == 1
-    assert "train.csv is not a CSV file" in done.stderr
+    assert "train.csv is not UTF-8" in done.stderr
 
 
 def test_bare_pickle_is_served_and_says_what_is_not_known(bare, cancer, caplog):

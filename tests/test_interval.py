@@ -30,7 +30,7 @@ from slipway.pipeline import PipelineScorer, frame
 from slipway.serving import Live
 from slipway.signature import Feature, Signature, Target
 from slipway.training.covariance import MIN_GROUPS, NoInterval, find_uncertainty
-from slipway.training.golden import to_records
+from slipway.training.packaging.columns import to_records
 from slipway.training.version import describe, write
 from slipway.web import create_app
 

@@ -8,7 +8,7 @@ from conftest import ROOT
 from slipway.errors import ModelError
 from slipway.manifest import GoldenRow, read_manifest, write_manifest
 from slipway.model import load_model
-from slipway.training.golden import to_records
+from slipway.training.packaging.columns import to_records
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -18,6 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from slipway import batch, save, upload
 from slipway.batch import predict_file
 from slipway.config import Settings
+from slipway.errors import BadInput
 from slipway.serving import Live
 from slipway.ways import CarefulWay
 from slipway.web import create_app
@@ -332,6 +334,16 @@ def test_file_header_that_does_not_fit_gives_a_hint(shop_client, header, field, 
     errors = {error["field"]: error["message"] for error in answer.json["errors"]}
     assert said in errors[field]
     assert ("semicolons" in answer.json["message"]) == (";" in header)
+
+
+def test_file_header_in_another_case_is_never_a_missing_value(shop_live):
+    features = tuple(structs.replace(f, nullable=True) for f in shop_live.signature.features)
+    signature = structs.replace(shop_live.signature, features=features)
+    for header in ("Plan,age,spend", "plan,age, spend,spend "):
+        with pytest.raises(BadInput, match="do not fit"):
+            batch.read_header(io.BytesIO(header.encode()), signature, ())
+    found, _ = batch.read_header(io.BytesIO(b"age,spend"), signature, ())
+    assert list(found.positions) == ["age", "spend"]
 
 
 def test_file_blank_lines_are_carried_and_not_counted(shop_client):

@@ -8,15 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
 from slipway.pickles import load_pickle
-from slipway.training.infer import feature_names
 from slipway.training.version import describe_model, made_by, stamped
 
 _log = logging.getLogger(__name__)
@@ -92,43 +89,3 @@ def _require_version(path: Path, content: bytes, allow_version_skew: bool) -> No
     if not allow_version_skew:
         raise ModelError(f"{told}: {_FIX}")
     _log.warning("%s; nothing here shows that it still answers as it did", told)
-
-
-def read_rows(model: Any, path: Path) -> tuple[pd.DataFrame, pd.Series[Any] | None]:
-    """Read rows from a CSV file; the one column that is no feature is taken for the target.
-
-    Raises
-    ------
-    ModelError
-        The file is not CSV.
-    """
-    try:
-        names = _names(model, pd.read_csv(path, nrows=0))
-        rows = pd.read_csv(path, dtype=dict.fromkeys(_texts(model, names), str))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path.name} is not a CSV file: {error}") from error
-    others = [column for column in rows.columns if column not in set(names)]
-    X = rows.drop(columns=others)
-    return X, rows[others[0]] if len(others) == 1 else None
-
-
-def _names(model: Any, head: pd.DataFrame) -> tuple[str, ...]:
-    """Name a model's columns; one that was fitted on an array takes those of a file in their order.
-
-    Raises
-    ------
-    ModelError
-        The file has fewer columns than the model takes.
-    """
-    count = getattr(model, "n_features_in_", head.shape[1])
-    names = feature_names(model, head.iloc[:, :count])
-    if len(names) < count:
-        raise ModelError(f"the model takes {count} columns, and the file has {len(names)}")
-    return names
-
-
-def _texts(model: Any, names: tuple[str, ...]) -> list[str]:
-    """Name the columns that encoders know as texts, because a text can look like a number."""
-    readings = (each for each in find_readings(model, names) if hasattr(each.step, "categories_"))
-    known = ((each.feature, each.step.categories_[each.position]) for each in readings)
-    return [feature for feature, all_ in known if any(isinstance(c, str) for c in all_)]

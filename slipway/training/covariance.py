@@ -36,7 +36,7 @@ from slipway.compiler import NotAScorecard, raw_columns
 from slipway.compiler.column import Column, Intervals, Levels, Line, Values
 from slipway.compiler.composition import apply_step
 from slipway.interval import ByCurve, ByInterval, ByLevel, Cells, Design, Uncertainty
-from slipway.pipeline import frame
+from slipway.models.frames import frame
 from slipway.signature import Record, Signature
 
 Floats = npt.NDArray[np.float64]

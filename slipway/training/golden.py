@@ -9,11 +9,18 @@ from typing import Any
 import pandas as pd
 
 from slipway.manifest import GoldenRow
+from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer
+from slipway.scorecard import Answer
 from slipway.signature import Feature, Record, Signature, Value
+from slipway.training.packaging.columns import to_records
+from slipway.training.packaging.probes import has_answer, unseen_value
+from slipway.values import NUMBERS
 
 SEED = 2013
 N_GOLDEN = 24
+# Long texts and many features make long manifests.
+MOST_TEXT = 2_000
 
 
 def golden_rows(
@@ -51,22 +58,59 @@ def golden_rows(
         if feature.nullable
     ]
     example = tuple(feature.example for feature in signature.features)
-    records = list(dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd]))
+    records = [_short(r) for r in dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd])]
+    records = [r for r in records if not signature.check(_carried(signature, r))[1]]
     answers = PipelineScorer(model, signature)(records)
     return tuple(
-        GoldenRow(dict(zip(signature.names, record, strict=True)), answer)
+        golden_row(signature, record, answer)
         for record, answer in zip(records, answers, strict=True)
-        if not math.isnan(answer[0] if isinstance(answer, tuple) else answer)
+        if has_answer(answer)
     )
+
+
+def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
+    """Write down a record, its answer and the label that ``predict`` returns for it."""
+    target = signature.target
+    label = Labels(target).name(answer) if target.classes else None
+    return GoldenRow(_carried(signature, record), plain(answer), label)
+
+
+def _short(record: Record) -> Record:
+    return tuple(v[:MOST_TEXT] if isinstance(v, str) else v for v in record)
+
+
+def _carried(signature: Signature, record: Record) -> dict[str, Value]:
+    """Return a record as JSON carries it, which knows no infinities."""
+    infinite = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    values = [infinite.get(v, v) if isinstance(v, float) else v for v in record]
+    return dict(zip(signature.names, values, strict=True))
 
 
 def mixed(X: pd.DataFrame) -> pd.DataFrame:
     """Give each row its values from several rows: every column is shuffled by itself."""
     columns = [
-        X[name].sample(frac=1.0, random_state=SEED + i).reset_index(drop=True)
+        _mixed_words(X[name].sample(frac=1.0, random_state=SEED + i).reset_index(drop=True))
         for i, name in enumerate(X.columns)
     ]
     return pd.concat(columns, axis=1)
+
+
+def _mixed_words(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Give each text of several words its words from several texts."""
+    if (
+        not pd.api.types.is_object_dtype(column.dtype)
+        or not column.map(lambda v: isinstance(v, str)).all()
+    ):
+        return column
+    words = [text.split(" ") for text in column]
+    if sum(map(len, words)) < 3 * len(words):
+        return column
+    count = len(words)
+    texts = [
+        " ".join(words[(row + k) % count][k % len(words[(row + k) % count])] for k in range(length))
+        for row, length in enumerate(map(len, words))
+    ]
+    return pd.Series(texts, name=column.name, dtype=object)
 
 
 def invented(signature: Signature) -> list[Record]:
@@ -79,34 +123,24 @@ def invented(signature: Signature) -> list[Record]:
 
 def _varied(feature: Feature, draw: random.Random) -> Value:
     """Make up one value."""
-    if feature.kind == "flag":
-        return draw.random() < 0.5
     if feature.categories:
         return draw.choice(feature.categories)
-    if feature.kind == "category":
+    if feature.kind == "flag":
+        return draw.random() < 0.5
+    if feature.kind not in NUMBERS:
         return feature.example
     middle = float(feature.example or 0.0)
     low, high = feature.seen or (middle - abs(middle), middle + max(abs(middle), 1.0))
     number = draw.uniform(low, high)
-    return round(number) if feature.kind == "integer" else number
+    return round(number) if feature.holds_integers else number
 
 
 def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
     """Give the upper end, a gap, an unseen category, the lower end, where the feature has them."""
     gap = None if feature.nullable else ordinary
-    unseen = ordinary
-    if feature.categories and not feature.closed and feature.kind == "category":
-        unseen = "never seen"
+    unseen: Value = ordinary
+    if feature.categories and not feature.closed:
+        unseen = "never seen" if feature.kind == "category" else unseen_value(feature)
     low, high = feature.ordinary if feature.kind == "number" else (None, None)
-    return ordinary if high is None else high, gap, unseen, ordinary if low is None else low
-
-
-def to_records(X: pd.DataFrame, signature: Signature) -> list[Record]:
-    """Give the rows of a frame as records, with None for what is missing."""
-    columns = []
-    for feature in signature.features:
-        values = X[feature.name]
-        if feature.kind == "integer":
-            values = values.astype("Int64")
-        columns.append(values.astype(object).where(values.notna(), None).tolist())
-    return list(zip(*columns, strict=True))
+    ends = [e if e is None or not feature.holds_integers else int(e) for e in (high, low)]
+    return ordinary if high is None else ends[0], gap, unseen, ordinary if low is None else ends[1]

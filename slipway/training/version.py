@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 import pickletools
 import platform
@@ -19,15 +20,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import sklearn
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
 from slipway.errors import SlipwayError
 from slipway.interval import Uncertainty, covariance_path
 from slipway.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
-from slipway.signature import Signature, Target
-from slipway.training.golden import golden_rows, to_records
-from slipway.training.infer import feature_names, infer_signature
+from slipway.pipeline import transform_output
+from slipway.signature import Signature
+from slipway.training.golden import golden_rows
+from slipway.training.infer import infer_signature
+from slipway.training.packaging.columns import to_records
+from slipway.training.packaging.input_rows import InputRows, few, input_rows
+from slipway.training.packaging.row_independence import require_row_independence
+from slipway.training.packaging.start_check import require_start
+from slipway.training.packaging.targets import base_rate, learned_threshold, target_column
 from slipway.training.parity import MOST_COMPARED, check_rows, compiled
 
 
@@ -77,12 +83,37 @@ def save(
         The model cannot be served; the message says why, and what to do.
     """
     made = describe_model(model, X, y, name=name, title=title, positive=positive)
+    return write_checked(dump(model), made.manifest, Path(path))
+
+
+def dump(model: Any) -> bytes:
+    """Pickle a model.
+
+    Raises
+    ------
+    SlipwayError
+        It holds something that cannot be pickled.
+    """
     try:
-        content = pickle.dumps(model, protocol=5)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        fix = "functions must have a name, in a module that the service can import"
+        return pickle.dumps(model, protocol=5)
+    except Exception as error:  # a class of one's own can raise anything
+        fix = "define functions and classes in a module beside the model, and import them"
         raise SlipwayError(f"the model cannot be pickled: {error}; {fix}") from error
-    return write(content, made.manifest, Path(path))
+
+
+def write_checked(content: bytes, manifest: Manifest, path: Path) -> Manifest:
+    """Write a model version, once a process of its own has started with it.
+
+    Raises
+    ------
+    SlipwayError
+        A service would not start with it, or would answer otherwise. Nothing is written.
+    """
+    require_start(content, stamped(manifest, content, datetime.now(UTC)), path.name)
+    try:
+        return write(content, manifest, path)
+    except OSError as error:
+        raise SlipwayError(f"cannot write {path}: {error.strerror}") from error
 
 
 def describe_model(
@@ -95,18 +126,33 @@ def describe_model(
     positive: str | None = None,
     source: str = "rows given to slipway.save",
 ) -> Described:
-    """Describe a fitted model of one's own, without writing anything; see ``save``."""
+    """Describe a fitted model, without writing anything; see ``save``."""
+    try:
+        return _described(model, X, y, name, title, positive, source)
+    except SlipwayError:
+        raise
+    except Exception as error:  # a model or rows of anybody's can raise anything
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SlipwayError(f"the model cannot be served with these rows: {what}") from error
+
+
+def _described(
+    model: Any, X: Any, y: Any, name: str, title: str, positive: str | None, source: str
+) -> Described:
+    """Describe a fitted model; what it raises is not handled here."""
     started = time.perf_counter()
-    rows = _rows(model, X)
-    labels = None if y is None else _labels(y)
+    given = None if X is None else input_rows(model, X)
+    rows = None if given is None else given.frame
+    labels = None if y is None else target_column(y)
     target = "target" if labels is None else str(labels.name or "target")
     threshold, chosen = learned_threshold(model)
     positive = positive or chosen
-    inferred = infer_signature(model, rows, target_name=target, positive=positive)
+    inferred = infer_signature(model, given, target_name=target, positive=positive)
     signature = inferred.signature
     if threshold is not None and positive != chosen:
-        threshold = 1.0 - threshold
-    content = b"" if rows is None else pd.util.hash_pandas_object(rows).to_numpy().tobytes()
+        # The other class gets what does not reach the threshold, and not the tie.
+        threshold = math.nextafter(1.0 - threshold, 2.0)
+    content = b"" if rows is None else _hashes(rows)
     manifest = describe(
         model,
         rows,
@@ -114,7 +160,7 @@ def describe_model(
         name=name,
         title=title,
         threshold=threshold,
-        base_rate=_base_rate(signature.target, labels),
+        base_rate=base_rate(signature.target, labels),
         evaluations={},
         training=Training(
             source="" if rows is None else source,
@@ -127,60 +173,28 @@ def describe_model(
             seconds=round(time.perf_counter() - started, 1),
         ),
     )
-    if rows is not None:
-        given = X if not hasattr(model, "feature_names_in_") else X[list(model.feature_names_in_)]
-        check_rows(model, manifest, given, to_records(rows[:MOST_COMPARED], signature))
+    if given is not None:
+        _check(model, manifest, given)
     return Described(manifest, inferred.notes)
 
 
-def learned_threshold(model: Any) -> tuple[float | None, str | None]:
-    """Give the threshold that a model brings with it, and the class that it is for."""
-    last = model
-    while isinstance(last, Pipeline) or hasattr(last, "best_estimator_"):
-        last = last.steps[-1][1] if isinstance(last, Pipeline) else last.best_estimator_
-    if type(last) not in (FixedThresholdClassifier, TunedThresholdClassifierCV):
-        return None, None
-    if last.response_method == "decision_function":
-        raise SlipwayError("use response_method='predict_proba' for the threshold of a model")
-    threshold = getattr(last, "best_threshold_", getattr(last, "threshold", "auto"))
-    label = getattr(last, "pos_label", None)
-    positive = last.classes_[1] if label is None else label
-    return 0.5 if threshold == "auto" else float(threshold), str(positive)
+def _check(model: Any, manifest: Manifest, given: InputRows) -> None:
+    """Hold the answers to records against those to the rows themselves."""
+    signature = manifest.signature
+    records = to_records(given.frame[:MOST_COMPARED], signature)
+    with transform_output(signature):
+        require_row_independence(model, few(given.given, MOST_COMPARED))
+        check_rows(model, manifest, few(given.given, MOST_COMPARED), records)
 
 
-def _rows(model: Any, X: Any) -> pd.DataFrame | None:
-    """Give the rows as a frame with the model's columns in the model's order."""
-    if X is None:
-        return None
-    if not isinstance(X, pd.DataFrame):
-        values = np.asarray(X)
-        names = [f"x{i}" for i in range(values.shape[1])]
-        return pd.DataFrame(values, columns=names).infer_objects()
-    rows = X.set_axis(X.columns.map(str), axis=1)
-    wanted = list(feature_names(model, rows))
-    absent = [name for name in wanted if name not in rows]
-    if absent:
-        raise SlipwayError(f"the rows lack columns of the model: {', '.join(absent)}")
-    return rows[wanted]
-
-
-def _labels(y: Any) -> pd.Series[Any]:
-    """Give the target as one column."""
-    if isinstance(y, pd.Series):
-        return y
-    labels = pd.DataFrame(y)
-    if labels.shape[1] != 1:
-        raise SlipwayError(f"y has {labels.shape[1]} columns, where one target can be served")
-    # The column of an array is only called by its number.
-    return labels.iloc[:, 0] if isinstance(y, pd.DataFrame) else labels.iloc[:, 0].rename("target")
-
-
-def _base_rate(target: Target, labels: pd.Series[Any] | None) -> float | None:
-    """Give the share of the positive class; None where the labels are not the classes."""
-    if target.positive is None or labels is None:
-        return None
-    texts = labels.map(str)
-    return float((texts == target.positive).mean()) if texts.isin(target.classes).all() else None
+def _hashes(rows: pd.DataFrame) -> bytes:
+    """Return a hash of each row."""
+    try:
+        hashed = pd.util.hash_pandas_object(rows)
+    except TypeError:
+        # Cells such as lists have no hash of their own.
+        hashed = pd.util.hash_pandas_object(rows.map(repr))
+    return hashed.to_numpy().tobytes()
 
 
 def describe(
@@ -228,7 +242,8 @@ def describe(
     records = [tuple(row.record[name] for name in signature.names) for row in golden]
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
-    scorecard, reason = compiled(model, signature, X, records)
+    floats = _in_floats(X, signature)
+    scorecard, reason = compiled(model, signature, floats, records, labels=threshold is None)
     return Manifest(
         name=name,
         title=title,
@@ -246,6 +261,12 @@ def describe(
         training=training,
         libraries=libraries(model),
     )
+
+
+def _in_floats(X: pd.DataFrame | None, signature: Signature) -> pd.DataFrame | None:
+    """Turn decimals into the floats that records hold."""
+    decimals = {f.name: float for f in signature.features if f.dtype == "decimal"}
+    return X if X is None or not decimals else X.astype(decimals)
 
 
 def estimator_name(model: Any) -> str:

@@ -1,0 +1,1 @@
+"""One model version, and what it answers with."""

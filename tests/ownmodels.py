@@ -1,0 +1,342 @@
+"""Own models: saved or added, loaded as the service loads them, and compared in every way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+from conftest import ROOT
+from flask.testing import FlaskClient
+from sklearn.base import is_classifier
+
+import slipway
+from slipway.config import Settings
+from slipway.errors import SlipwayError
+from slipway.manifest import Manifest, write_manifest
+from slipway.start_check import check_start
+from slipway.training import version
+from slipway.web import create_app
+
+CSV = "text/csv"
+WAYS = ("json", "array", "form", "csv")
+
+
+class Answer(NamedTuple):
+    """A prediction: the label of a classifier, and its probabilities, scores or value."""
+
+    label: str
+    numbers: tuple[float, ...]
+
+
+# A text says why there is no prediction.
+Outcome = Answer | str
+
+
+@dataclass
+class Served:
+    """A fitted model, and the service in front of it."""
+
+    model: Any
+    client: FlaskClient
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the service says about the model."""
+        told: dict[str, Any] = self.client.get("/metadata").json or {}
+        return told
+
+    @property
+    def engine(self) -> str:
+        """What answers."""
+        return str(self.metadata["engine"])
+
+    def feature(self, name: str) -> dict[str, Any]:
+        """Return a feature of the published signature."""
+        features = self.metadata["signature"]["features"]
+        return next(feature for feature in features if feature["name"] == name)
+
+    def one(self, record: object) -> Outcome:
+        """Predict one record as JSON."""
+        answer = self.client.post("/predict", data=json.dumps(record), content_type=JSON)
+        return outcome(answer.status_code, answer.json)
+
+    def json(self, records: Sequence[object]) -> list[Outcome]:
+        """Predict records as JSON, one by one."""
+        return [self.one(record) for record in records]
+
+    def array(self, records: Sequence[object]) -> list[Outcome]:
+        """Predict records as one JSON array."""
+        answer = self.client.post("/predict", data=json.dumps(records), content_type=JSON)
+        assert answer.status_code in (200, 207), answer.text
+        return [outcome(422 if "errors" in each else 200, each) for each in answer.json or []]
+
+    def form(self, records: Sequence[Mapping[str, object]]) -> list[Outcome]:
+        """Predict records as forms, one by one."""
+        texts = [{name: form_text(value) for name, value in each.items()} for each in records]
+        answers = [self.client.post("/predict", data=each) for each in texts]
+        return [outcome(answer.status_code, answer.json) for answer in answers]
+
+    def csv(self, text: str | bytes) -> list[Outcome]:
+        """Predict the rows of a CSV file."""
+        answer = self.client.post("/predict_file", data=text, content_type=CSV)
+        assert answer.status_code == 200, answer.text
+        return [row_outcome(row) for row in csv_rows(answer.text)]
+
+
+JSON = "application/json"
+
+
+def outcome(status: int, answer: Any) -> Outcome:
+    """Read an answer's body."""
+    assert status in (200, 422), answer
+    if status != 200:
+        errors = answer["errors"] or [answer]
+        return "; ".join(f"{each.get('field')}: {each['message']}" for each in errors)
+    if "value" in answer:
+        return Answer("", (answer["value"],))
+    scores = answer.get("probabilities", answer.get("decision_scores"))
+    if scores is not None:
+        return Answer(answer["label"], tuple(scores.values()))
+    return Answer(answer["label"], (answer.get("probability", answer.get("decision_score")),))
+
+
+def row_outcome(row: Mapping[str, str]) -> Outcome:
+    """Read the columns that the answer to a file adds."""
+    if row["error"]:
+        return row["error"]
+    label = row["prediction"]
+    # A spreadsheet would run such a label, which therefore has an apostrophe in front of it.
+    if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
+        label = label[1:]
+    several = tuple(
+        float(cell)
+        for name, cell in row.items()
+        if name.startswith(("probability_", "decision_score_"))
+    )
+    if several:
+        return Answer(label, several)
+    number = row.get("probability", row.get("decision_score"))
+    if number is None:
+        return Answer("", (float(row["prediction"]),))
+    return Answer(label, (float(number),))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def csv_rows(text: str) -> Iterator[dict[str, str]]:
+    """Read the rows of a CSV answer."""
+    rows, _, _ = text.partition("# rows=")
+    return csv.DictReader(io.StringIO(rows, newline=""))
+
+
+def serve(path: Path, **settings: Any) -> FlaskClient:
+    """Load a model version as the service does."""
+    return create_app(ROOT, Settings(model=path, **settings)).test_client()
+
+
+@contextmanager
+def started_here() -> Iterator[None]:
+    """Check in this process that a service starts, where a process of its own takes seconds."""
+    with warnings.catch_warnings(), patch.object(version, "require_start", require_start):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def require_start(content: bytes, manifest: Manifest, name: str) -> None:
+    """Require that a service starts with a model version, as the product's own check does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        write_manifest(manifest, path)
+        try:
+            check_start(path)
+        except Exception as error:
+            raise SlipwayError(f"a service would not start with this model: {error}") from error
+
+
+def saved(model: Any, X: Any, y: Any, folder: Path, **named: Any) -> Served:
+    """Save a fitted model with ``slipway.save``, and load it."""
+    with started_here():
+        manifest: Manifest = slipway.save(model, X, y, folder / "model.pkl", **named)
+    assert manifest.version
+    return Served(model, serve(folder / "model.pkl"))
+
+
+def model_add(model: Any, folder: Path, *words: object, data: str | bytes | None = None) -> Any:
+    """Run ``flask model add`` on the pickle of a model, or on the bytes of a file."""
+    content = model if isinstance(model, bytes) else pickle.dumps(model)
+    (folder / "fitted.pkl").write_bytes(content)
+    command = ["model", "add", folder / "fitted.pkl", "--output", folder / "added.pkl", *words]
+    if data is not None:
+        (folder / "rows.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
+        command += ["--data", folder / "rows.csv"]
+    with started_here():
+        runner = create_app(ROOT, Settings(model=ROOT / "model.pkl")).test_cli_runner()
+        return runner.invoke(args=list(map(str, command)))
+
+
+def added(model: Any, folder: Path, data: str | bytes | None, *words: object) -> Served:
+    """Add a fitted model with ``flask model add``, and load it."""
+    done = model_add(model, folder, *words, data=data)
+    assert done.exit_code == 0, done.output
+    return Served(model, serve(folder / "added.pkl"))
+
+
+def refusal(model: Any, folder: Path, *words: object, data: str | bytes | None = None) -> str:
+    """Return the one line with which ``flask model add`` rejects a model."""
+    done = model_add(model, folder, *words, data=data)
+    assert done.exit_code == 1, done.output
+    assert "Traceback" not in done.output
+    assert isinstance(done.exception, SystemExit)
+    assert not (folder / "added.pkl").exists()
+    return str(done.output)
+
+
+def attempt(call: Callable[[], Any]) -> Any:
+    """Return a result, or the message with which Slipway rejects what it got."""
+    try:
+        return call()
+    except SlipwayError as error:
+        return error.message
+
+
+def json_value(value: Any) -> Any:
+    """Return a value of a frame as a client writes it in JSON."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def form_text(value: Any) -> str:
+    """Return a value of a record as a form sends it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def records_of(X: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as a client writes them in JSON."""
+    columns = [[json_value(value) for value in X[name].astype(object)] for name in X.columns]
+    names = list(map(str, X.columns))
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def own(model: Any, X: Any) -> list[Outcome]:
+    """Return the model's own answer for each row alone."""
+    count = X.shape[0] if hasattr(X, "shape") else len(X)
+    return [own_answer(model, X[i : i + 1]) for i in range(count)]
+
+
+def own_answer(model: Any, row: Any) -> Outcome:
+    """Return the model's own answer for one row."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            answer = _own_answer(model, row)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return answer if all(map(math.isfinite, answer.numbers)) else f"not finite: {answer}"
+
+
+def _own_answer(model: Any, row: Any) -> Answer:
+    label = np.ravel(model.predict(row))[0]
+    if not is_classifier(model):
+        return Answer("", (float(label),))
+    if hasattr(model, "predict_proba"):
+        numbers = model.predict_proba(row)[0].tolist()
+        return Answer(str(label), tuple(numbers[1:] if len(numbers) == 2 else numbers))
+    return Answer(str(label), tuple(np.ravel(model.decision_function(row)).tolist()))
+
+
+def hold(
+    served: Served,
+    X: pd.DataFrame,
+    *,
+    asked: pd.DataFrame | None = None,
+    ways: Sequence[str] = WAYS,
+    due: list[Outcome] | None = None,
+    exact: bool = True,
+) -> list[Outcome]:
+    """Compare the service with the model's own answers, row by row and in every way.
+
+    Parameters
+    ----------
+    served : Served
+    X : DataFrame
+        The rows as the notebook has them.
+    asked : DataFrame, optional
+        The rows as the client sends them, where these differ.
+    ways : sequence of {"json", "array", "form", "csv"}
+    due : list, optional
+        The right answers, where the model does not take a frame.
+    exact : bool
+        Whether the pickle gives the same bits for a row alone.
+
+    Returns
+    -------
+    list
+        The model's own answers.
+    """
+    sent = X if asked is None else asked
+    records = records_of(sent)
+    due = own(served.model, X) if due is None else due
+    bits = exact and served.engine == "pickle"
+    for way in ways:
+        given = served.csv(sent.to_csv(index=False)) if way == "csv" else None
+        given = getattr(served, way)(records) if given is None else given
+        assert len(given) == len(due), way
+        for record, one, right in zip(records, given, due, strict=True):
+            same = equal(one, right, 0.0 if bits and way in ("json", "form") else 1e-12)
+            assert same, f"{way} gives {one} where the pipeline has {right} for {record}"
+    return due
+
+
+def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
+    """Return whether two answers are the same, or both of them none."""
+    if isinstance(given, str) or isinstance(due, str):
+        return isinstance(given, str) and isinstance(due, str)
+    if given.label != due.label or len(given.numbers) != len(due.numbers):
+        return False
+    pairs = zip(given.numbers, due.numbers, strict=True)
+    return all(abs(a - b) <= tolerance * max(1.0, abs(b)) for a, b in pairs)
+
+
+def customers(count: int = 240, seed: int = 5) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return made-up customers, and whether each of them left."""
+    draw = np.random.default_rng(seed)
+    columns = {
+        "plan": draw.choice(["basic", "plus", "max"], count),
+        "age": draw.integers(18, 80, count),
+        "spend": draw.gamma(2.0, 40.0, count).round(2),
+    }
+    X = pd.DataFrame(columns)
+    score = (X["plan"] == "max") - 0.03 * (X["age"] - 45) + 0.01 * (X["spend"] - 80)
+    return X, pd.Series((score + draw.normal(0, 1, count) > 0).astype(int), name="left")
