@@ -47,6 +47,7 @@ _COMPILED = (
     *("sklearn.tree._tree", "sklearn.neighbors._kd_tree", "sklearn.neighbors._ball_tree"),
     "sklearn.metrics._dist_metrics",
 )
+_JOBLIB = {("joblib.numpy_pickle", "NumpyArrayWrapper")}
 _DANGEROUS = ("cloudpickle", "dill", "_dill", "joblib", "functools", "operator", "copyreg")
 
 
@@ -187,6 +188,10 @@ class _Careful(pickle._Unpickler):
             return _of_ones_own(module, name, whole=(module, name) not in self._own), "own"
         if is_spare(module):
             return Spare((module, name)), "spare"
+        if (module, name) in _JOBLIB:
+            from slipway.unpickling.joblib_arrays import ArrayHeader
+
+            return ArrayHeader, "made"
         way = EXACT.get((module, name))
         if "." in name or not (way or may_hold(module)):
             raise _NotListed((module, name))
@@ -265,6 +270,19 @@ class _Careful(pickle._Unpickler):
         self._pending.pop(id(thing), None)
         return None
 
+    def read_array(self, state: Any) -> Any:
+        """Read the array that joblib writes after its header; objects are a pickle of their own."""
+        from slipway.unpickling.joblib_arrays import read_array
+
+        array = read_array(state, self.read, self.budget)
+        if array is not None:
+            return array
+        outer = self.stack, self.metastack, self.memo, self.append, self.proto
+        array = self.load()
+        self.stack, self.metastack, self.memo, self.append, self.proto = outer
+        require(type(array).__name__ == "ndarray", "writes an array in another way")
+        return array
+
     def is_own(self, kind: type) -> bool:
         """Whether the operator has allowed a class."""
         return self._found.get(id(kind), (None, None))[1] == "own"
@@ -318,8 +336,7 @@ class _Careful(pickle._Unpickler):
 
     def check_graph(self, model: Any) -> None:
         """Check what was built; see ``unpickling/graph.py``."""
-        own = (thing for thing, way in self._found.values() if way == "own")
-        Graph(frozenset(thing for thing in own if isinstance(thing, type))).check(model)
+        Graph(self._own).check(model)
 
     def not_listed(self, first: tuple[str, str], content: bytes) -> list[tuple[str, str]]:
         """List what else of the pickle is not on the list, without running it."""
@@ -334,7 +351,16 @@ class _Careful(pickle._Unpickler):
         return list(dict.fromkeys(names))
 
 
-def require_whole(part: Any) -> None:
+def is_listed(module: str, name: str, own: frozenset[tuple[str, str]] = frozenset()) -> bool:
+    """Whether a name is on the list, or the operator's own."""
+    try:
+        _Careful(b"", own)._resolve(module, name)
+    except (_NotListed, ImportError, AttributeError):
+        return False
+    return True
+
+
+def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
     """Check what is used of a pickle that was opened with ``spare_unknown``.
 
     Raises
@@ -342,7 +368,7 @@ def require_whole(part: Any) -> None:
     PickleRefused
         A part of it was not made, or stands where a model has another thing.
     """
-    Graph(frozenset()).check(part)
+    Graph(own_names(environ)).check(part)
 
 
 def _needs_state(kind: type) -> bool:
@@ -417,7 +443,11 @@ def _newobj_ex(pickled: _Careful) -> None:
 
 def _build(pickled: _Careful) -> None:
     state = pickled.stack.pop()
-    pickled.set_state(pickled.stack[-1], state)
+    thing = pickled.stack[-1]
+    if type(thing).__name__ == "ArrayHeader" and pickled.way(type(thing)) == "made":
+        pickled.stack[-1] = pickled.read_array(state)
+    else:
+        pickled.set_state(thing, state)
 
 
 def _require_list(thing: Any) -> None:
@@ -456,7 +486,7 @@ def _fill(pickled: _Careful, thing: Any, keys: list[Any], values: list[Any]) -> 
     if type(thing) is Spare:
         return
     kind = type(thing)
-    known = kind in _MAPS or kind.__name__ == "Bunch" or pickled.is_own(kind)
+    known = kind in _MAPS or pickled.way(kind) in ("made", "own")
     require(known and issubclass(kind, dict), "fills what is not a dictionary")
     _require_keys(keys)
     dict.update(thing, zip(keys, values, strict=True))
@@ -520,7 +550,8 @@ def _unreadable(content: bytes, error: Exception) -> str:
     if not content:
         return "cannot read the pickle: the file is empty"
     if not content.startswith(pickle.PROTO) and not content.rstrip().endswith(pickle.STOP):
-        return "cannot read the pickle: not a pickle file"
+        text = content[:1000].isascii() and b"\0" not in content[:1000]
+        return f"cannot read the pickle: {'a text file, ' if text else ''}not a pickle file"
     if not content.endswith(pickle.STOP):
         return "cannot read the pickle: the file is cut off; copy or write it again"
     fix = "what it uses must be in a module that can be imported here, not in a notebook"

@@ -120,7 +120,7 @@ def make_ordered(*args: Any) -> OrderedDict[Any, Any]:
 
 def make_default(*args: Any) -> defaultdict[Any, Any]:
     """Make a dictionary whose missing values are one of Python's empty ones."""
-    kinds = (int, float, str, list, dict, set, bool, type(None))
+    kinds = (int, float, str, list, dict, set, bool, type(None), OrderedDict)
     right = not args or (len(args) == 1 and any(args[0] is kind for kind in (*kinds, None)))
     require(right, "calls defaultdict with other arguments than a model's")
     return defaultdict(*args)

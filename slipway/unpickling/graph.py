@@ -64,12 +64,13 @@ class Graph:
 
     Parameters
     ----------
-    own : set of type
-        Classes that the operator has allowed; theirs are their own attributes.
+    own : set of (str, str)
+        Modules and names that the operator has allowed; the attributes of these classes are
+        their own.
     """
 
-    def __init__(self, own: frozenset[type]) -> None:
-        self._own = own
+    def __init__(self, own: frozenset[tuple[str, str]]) -> None:
+        self._names = own
         self._pending: list[Any] = []
         self._seen: dict[int, Any] = {}
 
@@ -124,8 +125,12 @@ class Graph:
         import numpy as np
 
         known = value in _VALUES or issubclass(value, np.generic) or value is np.ndarray
-        known = known or value in atoms() or value in self._own
+        known = known or value in atoms() or self._is_own(value)
         require(known, f"holds the class {value.__name__} itself")
+
+    def _is_own(self, kind: type) -> bool:
+        module = kind.__module__
+        return bool({(module, kind.__qualname__), (module, "*")} & self._names)
 
     def _check_object(self, value: Any) -> None:
         kind = type(value)
@@ -135,7 +140,7 @@ class Graph:
         attributes = getattr(value, "__dict__", None)
         if attributes is None or kind.__module__.startswith("pandas."):
             return
-        own = kind in self._own
+        own = self._is_own(kind)
         for name, held in list(attributes.items()):
             if type(held) in atoms() and type(held) is not str:
                 continue
@@ -170,7 +175,8 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
         require(_is_function(held), f"has no function of a model {where}")
     elif name not in _SCORERS:
         require(not _is_scorer(held), f"has a scorer {where}")
-    if kind.__module__.startswith("sklearn.") and name.endswith("_") or name.startswith("_"):
+    fitted = name.endswith("_") or name.startswith("_")
+    if fitted and kind.__module__.startswith("sklearn."):
         require(not _is_frame(held), f"has a frame {where}")
 
 
@@ -201,7 +207,8 @@ def _are_estimators(held: Any, depth: int = 4) -> bool:
 def _is_function(held: Any) -> bool:
     """Whether it is a function, or what a library itself makes of a name."""
     if type(held) is str:
-        return _NAME.fullmatch(held) is not None and "__" not in held and held not in _WRITERS
+        known = _NAME.fullmatch(held) is not None and "__" not in held
+        return known and held not in _WRITERS and not held.startswith("to_")
     if type(held) in (list, tuple):
         return all(map(_is_function, held))
     return not _is_scorer(held) and not _is_frame(held)
