@@ -45,7 +45,8 @@ def add(
     PATH is a file of pickle, joblib or skops, compressed or not, or the folder of MLflow.
     """
     # Opening a model needs scikit-learn, which nothing else of the command line does.
-    from slipway.training.adopt import find_model_file, open_model, read_rows
+    from slipway.training.adopt import read_rows
+    from slipway.training.modelfile import find_model_file, open_model
     from slipway.training.version import describe_model, write
 
     settings: Settings = current_app.extensions["slipway_settings"]

@@ -122,8 +122,8 @@ _NAMED = {
     "builtins": "bool dict float int str",
     "numpy": "append asarray atleast_1d atleast_2d average clip column_stack concatenate cumprod "
     "cumsum diff expand_dims hstack isin max mean median min nan_to_num nanmax nanmean nanmedian "
-    "nanmin nanstd nanvar ndarray ones_like percentile prod quantile ravel reshape round searchsorted "
-    "squeeze std stack sum transpose var vstack where zeros_like",
+    "nanmin nanstd nanvar ndarray ones_like percentile prod quantile ravel reshape round "
+    "searchsorted squeeze std stack sum transpose var vstack where zeros_like",
     "numpy.ma": "MaskedArray",
     "numpy.ma.core": "MaskedArray",
     "numpy.random._mt19937": "MT19937",
@@ -160,8 +160,8 @@ _NAMED = {
     "skrub.selectors._selectors": "_cardinality_below",
     "zoneinfo": "ZoneInfo",
 }
-# A cache on disk, and distributions that a search draws from.
-_SPARE = ("joblib._store_backends", "joblib.memory", "scipy.stats.")
+# A cache on disk with its path, and distributions that a search draws from.
+_SPARE = ("joblib._store_backends", "joblib.memory", "pathlib", "scipy.stats.")
 # Modules all of whose own classes are plain numbers and arithmetic.
 _FAMILIES: dict[str, Way] = {
     "sklearn._loss._loss": "built",

@@ -114,7 +114,10 @@ def test_keys_that_take_exponential_time_to_hash_are_rejected():
 
 @pytest.mark.parametrize("deep", [b"N" + P.TUPLE1 * 200_000, b"]" * 200_000 + b"a" * 199_999])
 def test_deep_nesting_is_read_or_rejected_without_a_crash(deep):
-    code = "import sys; from slipway.pickles import load_pickle; load_pickle(sys.stdin.buffer.read(), {})"
+    code = (
+        "import sys; from slipway.pickles import load_pickle; "
+        "load_pickle(sys.stdin.buffer.read(), {})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], input=PROTOCOL + deep + b".", cwd=ROOT, check=False
     )
@@ -153,6 +156,10 @@ def test_tree_of_neighbours_whose_indices_lead_out_of_it_is_rejected():
 
 def test_array_of_an_address_never_reaches_numpy():
     estimator = DummyClassifier()
-    vars(estimator)["__array_interface__"] = {"data": (4096, False), "shape": (9,), "typestr": "<f8"}
+    vars(estimator)["__array_interface__"] = {
+        "data": (4096, False),
+        "shape": (9,),
+        "typestr": "<f8",
+    }
     with pytest.raises(PickleRefused, match="special method"):
         load_pickle(pickle.dumps(estimator), {})

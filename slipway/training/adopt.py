@@ -13,12 +13,8 @@ from slipway.compiler import find_readings
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
 from slipway.training.infer import feature_names
-from slipway.training.modelfile import answering_part, find_model_file, open_model
+from slipway.training.modelfile import open_model
 from slipway.training.version import describe_model, stamped
-
-__all__ = [
-    *("adopt", "answering_part", "find_model_file", "open_model", "open_pickle", "read_rows"),
-]
 
 _log = logging.getLogger(__name__)
 

@@ -86,9 +86,12 @@ def open_model(path: Path, content: bytes, *, allow_version_skew: bool = False) 
     except ModelError as error:
         joint = " " if error.message.startswith(_VERBS) else ": "
         raise ModelError(f"{path.name}{joint}{error.message}") from error
-    model, notes = answering_part(made), ()
+    model = answering_part(made)
+    notes: tuple[str, ...] = ()
     if model is not made:
-        notes = (f"of the {type(made).__name__} only best_estimator_ is kept; nothing else predicts",)
+        notes = (
+            f"of the {type(made).__name__} only best_estimator_ is kept; nothing else predicts",
+        )
     _require_estimator(path, model)
     if model is not made or plain is None:
         plain = pickle.dumps(model, protocol=5)
@@ -131,7 +134,9 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
     try:
         return load_pickle(content, environ)
     except PickleRefused:
-        if not any(module.startswith("sklearn.model_selection._search") for module, _ in names_in(content)):
+        if not any(
+            module.startswith("sklearn.model_selection._search") for module, _ in names_in(content)
+        ):
             raise
         search = load_pickle(content, environ, spare_unknown=True)
         if not isinstance(search, BaseSearchCV):
@@ -152,7 +157,11 @@ def _noting_version(load: Any, path: Path, allow_version_skew: bool) -> tuple[An
         warnings.simplefilter("always", InconsistentVersionWarning)
         made = load()
     found = [each.message for each in caught]
-    makers = [each.original_sklearn_version for each in found if isinstance(each, InconsistentVersionWarning)]
+    makers = [
+        each.original_sklearn_version
+        for each in found
+        if isinstance(each, InconsistentVersionWarning)
+    ]
     _require_version(path, makers[0] if makers else None, allow_version_skew, warn=False)
     return made, None
 
@@ -182,7 +191,9 @@ def _require_estimator(path: Path, model: Any) -> None:
             f"{path.name} is not fitted: call fit() and save the model again"
         ) from error
     except AttributeError as error:
-        raise ModelError(f"{path.name} is not whole in this scikit-learn: {error}; {_FIX}") from error
+        raise ModelError(
+            f"{path.name} is not whole in this scikit-learn: {error}; {_FIX}"
+        ) from error
 
 
 def _require_fitted(model: Any) -> None:

@@ -31,7 +31,7 @@ def make_bytes(*args: Any) -> bytes:
     """Make bytes of text, as protocols 0 to 2 write them."""
     require_types("_codecs.encode", args, str, str)
     require(args[1] in ("latin1", "latin-1"), "encodes a text in another way")
-    return args[0].encode("latin-1")
+    return str(args[0]).encode("latin-1")
 
 
 def make_bytearray(*args: Any) -> bytearray:
@@ -184,9 +184,10 @@ def _make_zone(*args: Any) -> zoneinfo.ZoneInfo:
 
 def make_old_zone(*args: Any) -> datetime.tzinfo:
     """Make a time zone of pytz by its name."""
-    import pytz
+    import pytz  # type: ignore[import-untyped]
 
     right = is_plain(args, 1) and all(type(each) is str for each in args[:1])
     name = args[0] if right and args else "UTC"
     require(right and _ZONE.fullmatch(name) is not None, "names a time zone otherwise")
-    return pytz._p(*args) if args else pytz.UTC
+    zone: datetime.tzinfo = pytz._p(*args) if args else pytz.UTC
+    return zone

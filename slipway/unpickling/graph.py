@@ -12,17 +12,17 @@ import types
 from typing import Any
 
 from slipway.unpickling.basic import Constructor
-from slipway.unpickling.plain import CONTAINERS, atoms
+from slipway.unpickling.plain import CONTAINERS, atoms, words
 from slipway.unpickling.refusal import require
 from slipway.unpickling.spare import Spare
 
 # What scikit-learn calls on an inner estimator by a name that is kept beside it.
-METHODS = frozenset(
+METHODS = words(
     "auto default decision_function predict predict_proba predict_log_proba score_samples "
-    "transform fit_transform".split()
+    "transform fit_transform"
 )
-_METHOD_NAMES = frozenset("response_method _response_method stack_method stack_method_".split())
-_ESTIMATORS = frozenset(
+_METHOD_NAMES = words("response_method _response_method stack_method stack_method_")
+_ESTIMATORS = words(
     "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
     "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
     "regressor regressor_ transformer transformer_ model model_ clusterer clusterer_ pca pca_ "
@@ -30,26 +30,25 @@ _ESTIMATORS = frozenset(
     "calibrated_classifiers_ calibrators le_ _le _label_encoder label_encoder_ label_binarizer_ "
     "_label_binarizer _encoder _scaler _imputer _preprocessor _transformer _final_estimator "
     "ordinal_encoder one_hot_encoder base_contrast_encoder feature_encoder label_encoder "
-    "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator "
-    "estimator_features estimators_features".split()
-) - {"estimators_features", "estimator_features"}
+    "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator"
+)
 # Lists of tuples, in which the estimator is the second.
-_STEPS = frozenset("steps transformer_list transformers transformers_".split())
-_NO_FIT = frozenset(
-    "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor".split()
+_STEPS = words("steps transformer_list transformers transformers_")
+_NO_FIT = words(
+    "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor"
 )
 # Attributes that hold a function, or the name of one that the library itself knows.
-_FUNCTIONS = frozenset(
+_FUNCTIONS = words(
     "func inverse_func metric metric_ kernel kernel_ analyzer tokenizer preprocessor link "
     "score_func importance_getter activation distance_func affinity decode_error function "
-    "functions aggregations".split()
+    "functions aggregations"
 )
 _NAME = re.compile(r"[A-Za-z][\w ,-]*_?(\.[A-Za-z]\w*)*")
-_SCORERS = frozenset("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers".split())
+_SCORERS = words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
 # None of these is asked for a prediction, so that a part that was not made may stand there.
-_SPARE = frozenset(
+_SPARE = words(
     "memory scoring scorer_ cv param_distributions param_grid cv_results_ callbacks "
-    "best_params_ multimetric_".split()
+    "best_params_ multimetric_"
 )
 _FUNCTION_TYPES: tuple[type, ...] = (
     types.FunctionType,
@@ -215,7 +214,7 @@ def _is_function(held: Any) -> bool:
 
 
 # Names by which pandas' agg() would find a method that writes files or runs code.
-_WRITERS = frozenset("eval query pipe apply agg aggregate transform map applymap".split())
+_WRITERS = words("eval query pipe apply agg aggregate transform map applymap")
 
 
 def _is_scorer(held: Any) -> bool:

@@ -28,7 +28,7 @@ def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
         skops is not installed, or cannot read it.
     """
     try:
-        import skops.io
+        import skops.io  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise ModelError("is a file of skops; run: pip install skops") from error
     own = own_names(environ)
