@@ -43,5 +43,5 @@ def shares(probabilities: Sequence[float]) -> tuple[float, ...]:
 
 def zero_shares(probabilities: Sequence[float]) -> tuple[float, ...]:
     """Divide each class's own probability by the sum, where that is not zero."""
-    total = math.fsum(probabilities)
+    total = fsum(probabilities)
     return tuple(probabilities) if total == 0.0 else tuple(p / total for p in probabilities)

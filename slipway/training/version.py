@@ -32,6 +32,7 @@ from slipway.training.infer import infer_signature
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.input_rows import InputRows, few, input_rows
 from slipway.training.packaging.row_independence import require_row_independence
+from slipway.training.packaging.searches import answering_part
 from slipway.training.packaging.start_check import require_start
 from slipway.training.packaging.targets import base_rate, learned_threshold, target_column
 from slipway.training.parity import MOST_COMPARED, check_rows, compiled
@@ -82,6 +83,7 @@ def save(
     SlipwayError
         The model cannot be served; the message says why, and what to do.
     """
+    model = answering_part(model)
     made = describe_model(model, X, y, name=name, title=title, positive=positive)
     return write_checked(dump(model), made.manifest, Path(path))
 
