@@ -29,7 +29,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     label : str
         Left out where the answer is a value.
     probability : float
-        Of the positive class of two, of the label where there are more.
+        Of the positive class of two, of the label where there are more. Left out where the
+        model has no probabilities.
     threshold : float
         A probability from here on gets the positive label; left out where the model has none.
     probabilities : dict of str to float
@@ -42,9 +43,12 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     log_odds, score, intercept, contributions
         Only when an explanation is asked for: the score is the intercept and all the
         contributions added up, and is called ``log_odds`` where it is that. Where there are
-        more than two classes, each of them has its own.
+        more than two classes, each of them has its own. A model of two classes without
+        probabilities always returns its score.
     interval : tuple of float
         Only when it is asked for: between which probabilities, see ``docs/interval.md``.
+    scores : dict of str to float
+        Of each class, where a model of more than two has scores in place of probabilities.
     """
 
     label: str | UnsetType
@@ -59,6 +63,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     intercept: float | dict[str, float] | UnsetType = UNSET
     contributions: dict[str, Any] | UnsetType = UNSET
     interval: tuple[float, float] | UnsetType = UNSET
+    scores: dict[str, float] | UnsetType = UNSET
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -81,37 +86,88 @@ def dresser(model: Model) -> Callable[[Any], Prediction | None]:
     """
     if model.task == "regression":
         return _of_value(model)
-    return _of_two(model) if model.task == "binary" else _of_classes(model)
+    if model.target.measure == "label":
+        return _of_label(model)
+    if model.task == "multiclass":
+        return _of_classes(model)
+    if model.target.measure == "decision":
+        return _of_score(model)
+    return _of_two(model) if model.labels.threshold is None else _of_threshold(model)
 
 
-def _of_two(model: Model) -> Callable[[float], Prediction | None]:
-    """Dress the probability of the positive class."""
-    version, threshold = model.manifest.version, model.manifest.threshold
-    told = UNSET if threshold is None else threshold
-    positive, negative, least = model.positive, model.negative, model.least
+def _of_threshold(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the probability of the positive class by the owner's threshold."""
+    version, threshold = model.manifest.version, model.labels.least
+    negative, positive = model.labels.names
 
     # Every single prediction comes by here: what does not change is looked up above.
     def dress(probability: float) -> Prediction | None:
-        if probability >= least:
-            return Prediction(positive, probability, told, UNSET, UNSET, version)
-        if probability < least:
-            return Prediction(negative, probability, told, UNSET, UNSET, version)
+        if probability >= threshold:
+            return Prediction(positive, probability, threshold, UNSET, UNSET, version)
+        if probability < threshold:
+            return Prediction(negative, probability, threshold, UNSET, UNSET, version)
         return None
 
     return dress
 
 
+def _of_two(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the probability of the positive class by the label that the answer has."""
+    version, place, names = model.manifest.version, model.labels.place, model.labels.names
+    negative, positive = names
+
+    def dress(probability: float) -> Prediction | None:
+        if type(probability) is float:
+            if probability > 0.5:
+                return Prediction(positive, probability, UNSET, UNSET, UNSET, version)
+            if probability < 0.5:
+                return Prediction(negative, probability, UNSET, UNSET, UNSET, version)
+            if probability != 0.5:
+                return None
+        label = names[place(probability)]
+        return Prediction(label, float(probability), UNSET, UNSET, UNSET, version)
+
+    return dress
+
+
+def _of_score(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the score of the positive class, where there is no probability."""
+    version, name = model.manifest.version, model.labels.name
+
+    def dress(score: float) -> Prediction | None:
+        if not math.isfinite(score):
+            return None
+        label = name(score)
+        return Prediction(label, UNSET, UNSET, UNSET, UNSET, version, score=float(score))
+
+    return dress
+
+
 def _of_classes(model: Model) -> Callable[[tuple[float, ...]], Prediction | None]:
-    """Dress the probabilities of more than two classes."""
-    version, classes = model.manifest.version, model.target.classes
+    """Dress the probabilities, or the scores, of more than two classes."""
+    version, classes, place = model.manifest.version, model.target.classes, model.labels.place
+    has_scores = model.target.measure == "decision"
 
     def dress(answer: tuple[float, ...]) -> Prediction | None:
         if not all(map(math.isfinite, answer)):
             return None
-        highest = max(answer)
-        label = classes[answer.index(highest)]
-        probabilities = dict(zip(classes, answer, strict=True))
-        return Prediction(label, highest, UNSET, probabilities, UNSET, version)
+        chosen = place(answer)
+        numbers, label = dict(zip(classes, answer, strict=True)), classes[chosen]
+        if has_scores:
+            return Prediction(label, UNSET, UNSET, UNSET, UNSET, version, scores=numbers)
+        return Prediction(label, answer[chosen], UNSET, numbers, UNSET, version)
+
+    return dress
+
+
+def _of_label(model: Model) -> Callable[[float], Prediction | None]:
+    """Dress the label of a model that has no number for it."""
+    version, names = model.manifest.version, model.labels.names
+
+    def dress(place: float) -> Prediction | None:
+        if math.isnan(place):
+            return None
+        return Prediction(names[int(place)], UNSET, UNSET, UNSET, UNSET, version)
 
     return dress
 
@@ -158,10 +214,11 @@ def explained(model: Model, record: Record) -> dict[str, Any] | None:
     if not all(map(math.isfinite, scores)):
         return None
     intercepts, contributions = zip(*sums, strict=True)
-    told = (scores, intercepts, contributions)
-    names = (score_name(model), "intercept", "contributions")
+    told = {score_name(model): scores, "intercept": intercepts, "contributions": contributions}
+    if model.target.measure == "decision":
+        # The prediction has its score already, with or without an explanation.
+        del told[score_name(model)]
     if model.task == "multiclass":
         classes = model.target.classes
-        by_class = (dict(zip(classes, each, strict=True)) for each in told)
-        return dict(zip(names, by_class, strict=True))
-    return {name: each[0] for name, each in zip(names, told, strict=True)}
+        return {name: dict(zip(classes, each, strict=True)) for name, each in told.items()}
+    return {name: each[0] for name, each in told.items()}

@@ -250,7 +250,7 @@ def require_same_callers(old: Manifest, new: Manifest) -> None:
         It does not take the records that the other one takes, or answers another question.
     """
     was, now = old.signature.target, new.signature.target
-    if (was.task, was.classes, was.positive) != (now.task, now.classes, now.positive):
+    if was.outcome != now.outcome:
         raise ModelError("it has another target; a start takes it, a swap does not")
     examples = {feature.name: feature.example for feature in old.signature.features}
     for record in [examples, *(row.record for row in old.golden)]:

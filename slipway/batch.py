@@ -7,14 +7,19 @@ A row is carried as the text that it came as, with the answer's cells put behind
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from operator import add
-from typing import BinaryIO
+from typing import cast
+
+import msgspec
 
 from slipway.answers import NO_ANSWER
 from slipway.cells import (
+    NOTES,
     NOTHING_TO_SAY,
     added_columns,
     answer_writer,
@@ -22,33 +27,51 @@ from slipway.cells import (
     text_cell,
     warning_cells,
 )
-from slipway.csvfile import Block, Header, read_blocks, read_header
-from slipway.errors import FieldError, Warned
+from slipway.csvfile import Block, read_blocks, read_header
+from slipway.csvheader import Header
+from slipway.errors import BadInput, FieldError, Warned
 from slipway.serving import Live
 from slipway.signature import Record
+from slipway.upload import Readable
 from slipway.ways import CarefulWay, choose_way
 
 AHEAD = 2
+# A file none of whose first rows fits is rejected: as many rows, or the rows in as many bytes.
+FIRST_ROWS = 10_000
+FIRST_BYTES = 8 * 2**20
+# Errors that such a rejection lists.
+MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the last line of the answer tells, of a block or of the whole file."""
+    """The rows of a block or of a whole file, as the last line of the answer counts them.
+
+    Attributes
+    ----------
+    rows, failed, warned : int
+    errors : tuple of FieldError
+        The first ones, with their rows in the block.
+    """
 
     rows: int = 0
     failed: int = 0
     warned: int = 0
+    errors: tuple[FieldError, ...] = ()
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            self.rows + other.rows, self.failed + other.failed, self.warned + other.warned
+            self.rows + other.rows,
+            self.failed + other.failed,
+            self.warned + other.warned,
+            self.errors or other.errors,
         )
 
 
 Part = tuple[bytes, Counts]
 
 
-def predict_file(file: BinaryIO, live: Live) -> Iterator[bytes]:
+def predict_file(file: Readable, live: Live, *, counts: bool = False) -> Iterator[bytes]:
     """Answer a CSV file.
 
     Parameters
@@ -56,43 +79,79 @@ def predict_file(file: BinaryIO, live: Live) -> Iterator[bytes]:
     file : binary file
         Read once, from its start.
     live : Live
+    counts : bool
+        Whether a last line with the counts follows, which is not CSV.
 
     Returns
     -------
     iterator of bytes
-        The file with the added columns, and a last line with the counts.
+        The file with the added columns.
 
     Raises
     ------
     BadBody, BadInput
-        At once, when the header cannot be used.
+        At once, when the header cannot be used or none of the first rows can be answered.
     """
     added = added_columns(live.signature)
     header, rest = read_header(file, live.signature, added)
-    return _answer(header, added, read_blocks(file, rest), live)
+    parts = _ahead(read_blocks(file, rest, header), Blocks(header, added, live))
+    try:
+        begun = _begun(parts)
+    except BaseException:
+        parts.close()
+        raise
+    version = live.model.manifest.version if counts else ""
+    return _answer(header, added, begun, parts, version)
+
+
+def _begun(parts: Iterator[Part]) -> list[Part]:
+    """Answer the first rows, up to the first block that holds one that fits."""
+    begun: list[Part] = []
+    counted, n_bytes = Counts(), 0
+    for text, counts in parts:
+        begun.append((text, counts))
+        counted, n_bytes = counted + counts, n_bytes + len(text)
+        if counted.failed < counted.rows:
+            break
+        if counted.failed >= FIRST_ROWS or (n_bytes >= FIRST_BYTES and counted.failed):
+            message = f"none of the first {counted.failed:,} rows fits the model"
+            raise BadInput(message, code="no_row_fits", errors=counted.errors)
+        if n_bytes >= FIRST_BYTES:
+            break
+    return begun
 
 
 def _answer(
-    header: Header, added: tuple[str, ...], blocks: Iterator[Block], live: Live
+    header: Header,
+    added: tuple[str, ...],
+    begun: list[Part],
+    parts: Generator[Part, None, None],
+    version: str,
 ) -> Iterator[bytes]:
-    """Yield the answer, block by block."""
-    end = header.line_end
-    yield f"{header.text},{','.join(map(text_cell, added))}{end}".encode()
+    """Yield the answer, block by block, and the counts where a version is given for them."""
+    end = header.dialect.line_end
+    names = "".join(f",{text_cell(name)}" for name in added)
+    if not header.dialect.is_plain:
+        names = header.dialect.respelled(names, slice(0))
+    yield f"{header.before}{header.text}{names}{end}".encode()
     counts = Counts()
-    for text, counted in _ahead(blocks, Blocks(header, added, live)):
-        counts += counted
-        yield text
-    version = live.model.manifest.version
-    told = f"# rows={counts.rows} failed={counts.failed} warned={counts.warned} model={version}"
-    yield (told + end).encode()
+    # A client that has gone closes this generator, which ends what is computed ahead.
+    with closing(parts):
+        for text, counted in chain(begun, parts):
+            counts += counted
+            yield text
+    if version:
+        told = f"# rows={counts.rows} failed={counts.failed} warned={counts.warned} model={version}"
+        yield (told + end).encode()
 
 
-def _ahead(blocks: Iterator[Block], answer: Callable[[Block], Part]) -> Iterator[Part]:
+def _ahead(blocks: Iterator[Block], answer: Callable[[Block], Part]) -> Generator[Part, None, None]:
     """Answer the next blocks in threads while one is sent.
 
     polars works outside Python's lock, so that this keeps two cores busy.
     """
-    with ThreadPoolExecutor(AHEAD) as pool:
+    pool = ThreadPoolExecutor(AHEAD)
+    try:
         waiting: deque[Future[Part]] = deque()
         for block in blocks:
             waiting.append(pool.submit(answer, block))
@@ -100,6 +159,9 @@ def _ahead(blocks: Iterator[Block], answer: Callable[[Block], Part]) -> Iterator
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        # The client may have gone: nobody waits for what is not begun, nor for what is.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Checks:
@@ -140,6 +202,8 @@ class Blocks:
         self._signature = live.signature
         self._write = answer_writer(live.model)
         self._way: CarefulWay = choose_way(header, live.model)
+        # The label stands in front of the numbers; warning and error stand behind them.
+        self._numbers = slice(int(live.model.task != "regression"), len(added) - len(NOTES))
 
     def __call__(self, block: Block) -> Part:
         """Answer a block."""
@@ -154,34 +218,51 @@ class Blocks:
             else:
                 added[row] = cells + NOTHING_TO_SAY
         for row, errors in checks.failed.items():
-            added[row] = failure_cells(errors, self._added)
+            added[row] = failure_cells(tuple(errors), len(self._added))
         for row in checks.blank:
             added[row] = ""
-        return self._joined(block, added), _counted(added, checks)
+        # Each row has its cells by now.
+        return self._joined(block, cast(list[str], added)), _counted(added, checks)
 
     def _check(self, block: Block, doubtful: list[int]) -> Checks:
         """Check some rows of a block by themselves; one that does not fit is made to."""
         checks = Checks()
+        header = self._header
         for i in doubtful:
-            cells, error = block.row(i, self._header)
-            if self._header.is_blank(block.texts[i]):
+            cells, error = block.row(i, header)
+            if header.is_blank(block.texts[i]):
                 checks.blank.append(i)
             elif error:
                 checks.failed[i] = [error]
-                block.texts[i] = self._header.fitted(block.texts[i], cells)
+                block.texts[i] = header.fitted(block.texts[i], cells)
             else:
-                checks.add(i, *self._signature.check_text(self._header.named(cells)))
+                checks.add(i, *self._check_row(header.named(cells)))
         return checks
 
-    def _joined(self, block: Block, added: list[str | None]) -> bytes:
+    def _check_row(self, given: dict[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
+        """Check one row; a cell that cannot be read has no other error."""
+        record, errors, warned = self._signature.check_text(self._header.spelled(given))
+        misfits = self._header.misfits(given)
+        if misfits:
+            misread = {error.field for error in misfits}
+            errors = misfits + [error for error in errors if error.field not in misread]
+        return record, errors, warned
+
+    def _joined(self, block: Block, added: list[str]) -> bytes:
         """Put the cells behind their rows."""
-        end = self._header.line_end
+        dialect = self._header.dialect
+        end = dialect.line_end
+        if not dialect.is_plain:
+            added = [dialect.respelled(cells, self._numbers) for cells in added]
         text = end.join(map(add, block.texts, added)) + end
         return text.encode("utf-8", "surrogateescape")
 
 
 def _counted(added: list[str | None], checks: Checks) -> Counts:
-    """Count a block's rows."""
+    """Count a block's rows, with the first errors."""
     n_failed = len(checks.failed)
     n_warned = len(checks.warned.keys() - checks.failed.keys())
-    return Counts(len(added) - len(checks.blank), n_failed, n_warned)
+    first = islice(checks.failed.items(), MAX_LISTED)
+    errors = [msgspec.structs.replace(error, row=row) for row, found in first for error in found]
+    n_rows = len(added) - len(checks.blank)
+    return Counts(n_rows, n_failed, n_warned, tuple(errors[:MAX_LISTED]))

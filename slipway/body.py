@@ -33,7 +33,7 @@ def read_json(body: bytes) -> Any:
         raise BadBody("the body is empty; send a JSON object", code="empty_body")
     require_utf8(body)
     try:
-        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_not_a_number)
+        return _DECODER.decode(body.decode())
     except RecursionError:
         raise BadBody("the body is nested too deeply", code="json_too_deep") from None
     except json.JSONDecodeError as error:
@@ -94,3 +94,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _not_a_number(_: str) -> NoReturn:
     raise BadBody("NaN and Infinity are not JSON; leave the field out, or send null")
+
+
+# Made once: json.loads makes one for every call that has hooks.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_a_number)

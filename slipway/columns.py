@@ -13,7 +13,8 @@ from operator import add
 
 import polars as pl
 
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.plain import may_be_empty, plain_number, text_columns
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Signature
@@ -36,6 +37,8 @@ class ColumnScorer:
     labels : tuple of str
         The cells before the probability, below the threshold and from it on.
     threshold : float
+    by_score : bool
+        Whether the sign of the log-odds chooses the label, in place of the threshold.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class ColumnScorer:
         header: Header,
         labels: tuple[str, str],
         threshold: float,
+        *,
+        by_score: bool = False,
     ) -> None:
         self._header = header
         self._intercept = log_odds.intercept
@@ -54,10 +59,11 @@ class ColumnScorer:
             else pl.lit(term.missing).alias(feature.name)
             for feature, term in zip(signature.features, log_odds.terms, strict=True)
         ]
-        score = pl.col("probability")
-        self._label = (
-            pl.when(score >= threshold).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
-        )
+        first = signature.target.positive == signature.target.classes[0]
+        score = pl.col("log_odds")
+        above = score >= 0.0 if first else score > 0.0
+        positive = above if by_score else pl.col("probability") >= threshold
+        self._label = pl.when(positive).then(pl.lit(labels[1])).otherwise(pl.lit(labels[0]))
 
     def __call__(self, block: Block) -> list[str | None]:
         """Give the cells that each row gets, or None where there is any doubt."""
@@ -69,10 +75,10 @@ class ColumnScorer:
         # One step after the other: a column that two expressions use is then computed once.
         points = cells.select(self._points)
         log_odds = reduce(add, points.get_columns(), self._intercept)
-        scores = pl.DataFrame({"log_odds": log_odds}).select(probability(pl.col("log_odds")))
+        scores = pl.DataFrame({"log_odds": log_odds}).with_columns(probability(pl.col("log_odds")))
         # What is not a number is no answer; the careful way says so.
-        scores = scores.select(pl.col("probability").fill_nan(None))
-        written = _written(scores.to_series())
+        scores = scores.with_columns(pl.col("probability").fill_nan(None))
+        written = _written(scores["probability"])
         return (
             scores.select(pl.concat_str([self._label, written, pl.lit(",,")])).to_series().to_list()
         )

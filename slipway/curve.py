@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal
 
 import msgspec
 
@@ -33,6 +33,8 @@ Name = Literal[
     "normal-quantile",
     "within",
     "wrap",
+    "finite",
+    "known",
 ]
 
 
@@ -65,8 +67,10 @@ class Clip(msgspec.Struct, frozen=True, tag="clip", tag_field="kind"):
 class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_field="kind"):
     """A function by its name; outside its domain it is not a number.
 
-    ``box-cox`` and ``yeo-johnson`` take their lambda as the parameter, ``within`` the ends of
-    the only interval where it is defined, ``wrap`` the start and the length of a period.
+    Overflow and the logarithm of 0 are infinite, as in numpy. ``box-cox`` and ``yeo-johnson``
+    take their lambda as the parameter, ``within`` the ends of the only interval where it is
+    defined, ``wrap`` the start and the length of a period. ``finite`` and ``known`` stand where
+    a step raises for infinity; ``known`` also marks a step that raises for NaN.
     """
 
     name: Name
@@ -77,7 +81,18 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_fi
         if self.name == "sigmoid":
             return sigmoid
         function = _NAMED[self.name]
-        return _guarded(partial(function, *self.parameters) if self.parameters else function)
+        return partial(function, *self.parameters) if self.parameters else function
+
+
+class Fill(msgspec.Struct, frozen=True, tag="fill", tag_field="kind"):
+    """A value in place of NaN, as of an imputer behind a logarithm; infinity is not a number."""
+
+    value: float
+
+    def function(self) -> Curve:
+        """Build the function."""
+        value = self.value
+        return lambda x: x if x - x == 0.0 else value if math.isnan(x) else math.nan
 
 
 class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
@@ -112,6 +127,8 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
             return lambda x: points[bisect_right(edges, x)] if x - x == 0.0 else math.nan
 
         def value(x: float) -> float:
+            if x - x != 0.0:
+                return math.nan
             i = bisect_right(edges, x)
             along = x - origins[i]
             total = 0.0
@@ -122,7 +139,7 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
         return value
 
 
-Stage = Affine | Clip | Named | Pieces
+Stage = Affine | Clip | Named | Fill | Pieces
 SIGMOID = (Named("sigmoid"),)
 
 
@@ -174,16 +191,47 @@ def sigmoid(log_odds: float) -> float:
     return odds / (1.0 + odds)
 
 
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _expm1(x: float) -> float:
+    try:
+        return math.expm1(x)
+    except OverflowError:
+        return math.inf
+
+
+def _from(lowest: float, function: Curve, x: float) -> float:
+    """Return a logarithm, which is minus infinity at its lowest input and NaN below it."""
+    if x > lowest:
+        return function(x)
+    return -math.inf if x == lowest else math.nan
+
+
+def _sqrt(x: float) -> float:
+    return math.sqrt(x) if x >= 0.0 else math.nan
+
+
+def _reciprocal(x: float) -> float:
+    return 1.0 / x if x else math.copysign(math.inf, x)
+
+
 def _box_cox(power: float, x: float) -> float:
-    """Box and Cox (1964), as ``scipy.special.boxcox``."""
-    return math.log(x) if power == 0 else math.expm1(power * math.log(x)) / power
+    """Box and Cox (1964), as ``scipy.special.boxcox``; scikit-learn takes positive numbers only."""
+    if not x > 0.0:
+        return math.nan
+    return math.log(x) if power == 0 else _expm1(power * math.log(x)) / power
 
 
 def _yeo_johnson(power: float, x: float) -> float:
     """Yeo and Johnson (2000), as ``scipy.stats.yeojohnson``."""
     if x < 0:
         return -_yeo_johnson(2.0 - power, -x)
-    return math.log1p(x) if power == 0 else math.expm1(power * math.log1p(x)) / power
+    return math.log1p(x) if power == 0 else _expm1(power * math.log1p(x)) / power
 
 
 def _normal_quantile(p: float) -> float:
@@ -197,33 +245,27 @@ def _normal_quantile(p: float) -> float:
     return math.copysign(math.inf, p - 0.5)
 
 
-def _guarded(function: Any) -> Curve:
-    """Give NaN where a function is not defined or too large."""
-
-    def value(x: float) -> float:
-        try:
-            return cast(float, function(x))
-        except (ValueError, OverflowError, ZeroDivisionError):
-            return math.nan
-
-    return value
+def _finite(x: float) -> float:
+    return x if x - x == 0.0 else math.nan
 
 
 _NAMED: dict[str, Callable[..., float]] = {
-    "exp": math.exp,
-    "expm1": math.expm1,
-    "log": math.log,
-    "log1p": math.log1p,
-    "log2": math.log2,
-    "log10": math.log10,
-    "sqrt": math.sqrt,
+    "exp": _exp,
+    "expm1": _expm1,
+    "log": partial(_from, 0.0, math.log),
+    "log1p": partial(_from, -1.0, math.log1p),
+    "log2": partial(_from, 0.0, math.log2),
+    "log10": partial(_from, 0.0, math.log10),
+    "sqrt": _sqrt,
     "square": lambda x: x * x,
     "absolute": abs,
     "negative": lambda x: -x,
-    "reciprocal": lambda x: 1.0 / x,
+    "reciprocal": _reciprocal,
     "box-cox": _box_cox,
     "yeo-johnson": _yeo_johnson,
     "normal-quantile": _normal_quantile,
     "within": lambda low, high, x: x if low <= x <= high else math.nan,
     "wrap": lambda start, length, x: start + (x - start) % length,
+    "finite": _finite,
+    "known": _finite,
 }

@@ -163,11 +163,22 @@ class Training(msgspec.Struct, frozen=True):
     learning_curve: LearningCurve | None = None
 
 
-class GoldenRow(msgspec.Struct, frozen=True):
-    """An input with the pipeline's own answer."""
+class GoldenRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An input with the pipeline's own answer.
+
+    Attributes
+    ----------
+    record : dict
+    answer : float or tuple of float
+        Of a classifier that has labels only: the label's place, the positive class being 1 of
+        two, else the place in the target's classes.
+    label : str, optional
+        The label that the pipeline's ``predict`` returns; older manifests have none.
+    """
 
     record: dict[str, Value]
     answer: Answer
+    label: str | None = None
 
 
 class Covariance(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
-from slipway.manifest import Manifest, manifest_path, read_manifest
+from slipway.manifest import GoldenRow, Manifest, manifest_path, read_manifest
+from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer, bounded, limit_threads, unpickle
 from slipway.scorecard import Answer
 from slipway.signature import Record
@@ -34,8 +35,13 @@ class Model:
     manifest : Manifest
     engine : {"scorecard", "pickle"}
     score : callable
-        From records to answers: the probability of the positive class, or all the classes', or
-        a value; NaN where the model has no answer.
+        From records to answers: the probability or score of the positive class, or all the
+        classes', or a value; NaN where the model has no answer.
+
+    Attributes
+    ----------
+    labels : Labels
+        The labels that answers get, and the rule that chooses them.
     """
 
     def __init__(self, manifest: Manifest, engine: Engine, score: Scorer) -> None:
@@ -44,17 +50,11 @@ class Model:
         self.score = score
         self.target = manifest.signature.target
         self.task = self.target.task
-        if self.target.positive is not None:
-            self.positive = self.target.positive
-            at = self.target.classes.index(self.positive)
-            self.negative = self.target.classes[1 - at]
-            self.least = _least(manifest.threshold, positive_first=at == 0)
+        self.labels = Labels(self.target, manifest.threshold)
 
     def label(self, answer: Answer) -> str:
-        """Give the label for a probability of the positive class, or for all probabilities."""
-        if isinstance(answer, tuple):
-            return self.target.classes[answer.index(max(answer))]
-        return self.positive if answer >= self.least else self.negative
+        """Return the label of an answer that is a number, or several."""
+        return self.labels.name(answer)
 
     @property
     def engine_reason(self) -> str:
@@ -90,8 +90,19 @@ class Model:
         answers = self.score(records) if records else []
         for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
             if not close_enough(self, answer, wanted):
-                return f"golden row {number} gives {answer!r} where {wanted!r} is due"
+                return f"golden row {number} gives {plain(answer)!r} where {wanted!r} is due"
+            label = self.label(answer) if self.target.classes else ""
+            if label != self.due_label(rows[number - 1], label):
+                return f"golden row {number} gets the label {label!r}, not that of the pipeline"
         return None
+
+    def due_label(self, row: GoldenRow, found: str) -> str:
+        """Return the label that a golden row must get."""
+        if row.label is None or self.labels.threshold is not None:
+            return found
+        implied = self.labels.names[self.labels.implied(row.answer)]
+        # Another processor can turn the last bit, and with it a tie that nothing else decides.
+        return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
 
 
 def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
@@ -134,11 +145,13 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         from slipway.training.adopt import adopt
 
         pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
+    by_model = Labels(manifest.signature.target, manifest.threshold).threshold is None
     if engine == "scorecard" and manifest.scorecard is not None:
-        model = Model(manifest, "scorecard", manifest.scorecard.answerer())
+        model = Model(manifest, "scorecard", manifest.scorecard.answerer(labels=by_model))
     else:
         pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
-        model = Model(manifest, "pickle", PipelineScorer(pipeline, manifest.signature))
+        scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
+        model = Model(manifest, "pickle", scorer)
     wrong = model.replay()
     if wrong:
         raise ModelError(wrong)
@@ -148,18 +161,11 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
 def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
     """Whether an answer is that of a golden row, but for its last bits."""
     tolerance = TOLERANCE
-    if model.task == "regression":
+    if model.target.unbounded:
         # A sum of large terms can leave a small value: the last bits are those of the terms.
-        due = (_flat(row.answer)[0] for row in model.manifest.golden)
-        tolerance = VALUE_TOLERANCE * max(map(abs, due), default=1)
+        due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
+        tolerance = VALUE_TOLERANCE * max(due, default=1)
     return _close(answer, wanted, tolerance)
-
-
-def _least(threshold: float | None, *, positive_first: bool) -> float:
-    """Give the least probability with the positive label; without a threshold, ties go first."""
-    if threshold is not None:
-        return threshold
-    return 0.5 if positive_first else math.nextafter(0.5, 1.0)
 
 
 def _flat(answer: Answer) -> tuple[float, ...]:

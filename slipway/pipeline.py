@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slipway.errors import ModelError
 from slipway.manifest import Manifest
 from slipway.models.frames import grouped, pipeline_input
+from slipway.models.responses import Responder
 from slipway.pickles import load_pickle
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
@@ -81,18 +82,21 @@ class PipelineScorer:
     ----------
     pipeline : Pipeline
     signature : Signature
+    labels : bool
+        Whether the labels of answers are those of ``predict``; the owner's threshold makes that
+        superfluous.
     """
 
-    def __init__(self, pipeline: Pipeline, signature: Signature) -> None:
+    def __init__(self, pipeline: Pipeline, signature: Signature, *, labels: bool = True) -> None:
         # An unseen category is told to who sent it, not to the log; any other warning is logged
         # once, by Python's default.
         warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
-        self._pipeline = pipeline
         self._signature = signature
         self._by_name = hasattr(pipeline, "feature_names_in_")
         target = signature.target
-        several = (math.nan,) * len(target.classes)
-        self._none: Answer = several if target.task == "multiclass" else math.nan
+        several = target.task == "multiclass" and target.measure != "label"
+        self._none: Answer = (math.nan,) * len(target.classes) if several else math.nan
+        self._respond = Responder(pipeline, target, labels=labels)
         self._one_at_a_time = Lock()
 
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
@@ -109,6 +113,8 @@ class PipelineScorer:
         try:
             X = pipeline_input(self._signature, records, types, named=self._by_name)
             return self._answers(X, len(records))
+        except ModelError:
+            raise
         # A step of one's own can raise anything; it means that there is no prediction.
         except Exception:
             if len(records) == 1:
@@ -120,7 +126,10 @@ class PipelineScorer:
     def score_frame(self, X: pd.DataFrame) -> list[Answer]:
         """Score the rows of a frame as ``slipway.models.frames`` builds it."""
         try:
-            return self._answers(X if self._by_name else X.to_numpy(), len(X))
+            takes = self._signature.input or ("frame" if self._by_name else "array")
+            return self._answers(X if takes == "frame" else X.to_numpy(), len(X))
+        except ModelError:
+            raise
         except Exception:
             if len(X) == 1:
                 return [self._none]
@@ -131,20 +140,10 @@ class PipelineScorer:
         # scikit-learn silences warnings for a while, which in Python is for all threads: two at
         # once undo each other's. And together they are no faster than one after the other.
         with self._one_at_a_time, transform_output(self._signature):
-            answers = self._predict(X)
+            answers = self._respond(X)
         if len(answers) != n_rows:
             raise ValueError(f"{len(answers)} predictions for {n_rows} rows")
         return answers
-
-    def _predict(self, given: Any) -> list[Any]:
-        target = self._signature.target
-        if not target.classes:
-            values: list[Any] = self._pipeline.predict(given).ravel().tolist()
-            return values
-        probabilities = self._pipeline.predict_proba(given)
-        if target.positive is None:
-            return list(map(tuple, probabilities.tolist()))
-        return list(probabilities[:, target.classes.index(target.positive)].tolist())
 
 
 def transform_output(signature: Signature) -> AbstractContextManager[Any]:

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.signature import Feature, Record, Signature
 from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of more columns, polars takes longer to split a row than Python, since it splits all of it.
+WIDE = 100
 _TYPES = {
     "number": pl.Float64(),
     "integer": pl.Int64(),
@@ -128,29 +131,48 @@ def may_be_empty(feature: Feature) -> bool:
 def text_columns(block: Block, header: Header) -> pl.DataFrame:
     """Give the features' cells as texts, null in a row of the wrong width.
 
+    Numbers get decimal points; a cell whose mark is not the file's is null.
+
     Raises
     ------
     UnicodeEncodeError
         Some text is not UTF-8.
     """
+    cells = _split_columns(block, header)
+    if not header.numbers:
+        return cells
+    mark = header.dialect.decimal
+    return cells.with_columns(_with_point(pl.col(name), mark) for name in header.numbers)
+
+
+def _with_point(text: pl.Expr, mark: str) -> pl.Expr:
+    """Spell numbers with a decimal point; null where the mark is another than the file's."""
+    other = {",": ".", ".": ","}.get(mark)
+    kept = pl.when(~text.str.contains(other, literal=True)).then(text) if other else text
+    return kept if mark == "." else kept.str.replace_all(",", ".", literal=True)
+
+
+def _split_columns(block: Block, header: Header) -> pl.DataFrame:
+    """Give the features' cells as they came, null in a row of the wrong width."""
     n_columns, positions = len(header.names), header.positions
-    if block.cells is None:
+    separator = header.dialect.separator
+    if block.cells is None and n_columns <= WIDE:
         rows = pl.DataFrame({"row": block.texts}, schema={"row": pl.String})
-        fields = rows.select(pl.col("row").str.splitn(",", n_columns)).unnest("row")
-        # The last field takes all that is left: another comma in it, or none of it, misfits.
-        fits = ~fields.to_series(-1).str.contains(",", literal=True)
+        fields = rows.select(pl.col("row").str.splitn(separator, n_columns)).unnest("row")
+        # The last field takes all that is left: another separator in it, or none of it, misfits.
+        fits = ~fields.to_series(-1).str.contains(separator, literal=True)
         cells = fields.select(
             pl.col(f"field_{position}").alias(name) for name, position in positions.items()
         )
         whole = fits.all(ignore_nulls=False)
         return cells if whole else cells.select(pl.when(fits).then(pl.all()))
-    return pl.DataFrame(
-        {
-            name: [row[position] if len(row) == n_columns else None for row in block.cells]
-            for name, position in positions.items()
-        },
-        schema=dict.fromkeys(positions, pl.String),
-    )
+    columns: list[list[str | None]] = [[] for _ in positions]
+    for row in block.cells or (text.split(separator) for text in block.texts):
+        fits_header = len(row) == n_columns
+        for column, position in zip(columns, positions.values(), strict=True):
+            column.append(row[position] if fits_header else None)
+    named = dict(zip(positions, columns, strict=True))
+    return pl.DataFrame(named, schema=dict.fromkeys(positions, pl.String))
 
 
 def plain(feature: Feature, text: pl.Expr) -> pl.Expr:

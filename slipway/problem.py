@@ -6,14 +6,18 @@ one is ``flights``. Nothing else of Slipway knows what is being predicted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import SlipwayError
-from slipway.signature import Feature, Target
+from slipway.signature import Feature, Signature, Target
+from slipway.values import MISSING_TEXTS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -65,8 +69,8 @@ class Problem:
         that is used where no other source is given.
     query : str
         SQL in DuckDB's dialect, within what all engines take alike (``docs/data.md``); one row
-        an example, the features, then ``target_column`` as 0, 1 or NULL, then
-        ``order_column``, by which train and test can be parted in time, then the others below.
+        an example, the features, then ``target_column``, then ``order_column``, by which train
+        and test can be parted in time, then the others below.
     key : tuple of str
         Columns of the query that tell its rows apart. Which rows are held out follows from
         them, so that a row stays held out when others come.
@@ -74,10 +78,13 @@ class Problem:
         Without categories and labels for whatever ``describe`` fills in from the data.
     target : Target
     target_column : str
+        Holds 0 or 1, false or true, or the names in ``target.classes``; NULL where it is not
+        known.
     unlabelled : str
         Why a row has no target, in words.
     order_column : str
-    time_split : int
+        A column of numbers, texts, dates or times.
+    time_split : int, float, str, date or datetime
         The first value of ``order_column`` that belongs to the test in time.
     slices : tuple of str
         The features by which the evaluation is broken down.
@@ -90,8 +97,8 @@ class Problem:
         A column of the query. Rows with the same value share what the features do not
         tell, and are no independent evidence; intervals take that into account.
     watermark_column : str, optional
-        A column of the query that grows with time, as text or number. A later run can begin
-        where the last one ended.
+        A column of the query that grows with time: numbers, texts, dates or times. A later run
+        can begin where the last one ended.
     max_quarantined : float
         The share of bad rows from which on the rows are not taken at all.
     max_missing : float
@@ -103,6 +110,9 @@ class Problem:
     public_rows : bool
         Whether the service may show rows as they are for examples. Else each example has its
         values from several rows.
+    missing : tuple of str
+        The texts that stand for a missing value in text files, for training and in requests. A
+        text that ``features`` lists as a category is never missing.
     """
 
     name: str
@@ -117,7 +127,7 @@ class Problem:
     target_column: str
     unlabelled: str
     order_column: str
-    time_split: int
+    time_split: float | str | date
     slices: tuple[str, ...]
     pipeline: Callable[[], Pipeline]
     labels: Callable[[Ask], Mapping[str, Mapping[str, str]]]
@@ -128,6 +138,18 @@ class Problem:
     min_class_rows: int = 30
     promotion: PromotionRules = PromotionRules()
     public_rows: bool = False
+    missing: tuple[str, ...] = MISSING_TEXTS
+
+    def __post_init__(self) -> None:
+        """Take a list where a tuple belongs."""
+        for name in ("tables", "key", "features", "slices", "missing"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+
+    def signature(self, features: tuple[Feature, ...]) -> Signature:
+        """Return the signature of a model of this problem, with features that data completed."""
+        return Signature(features, self.target, missing=self.missing)
 
     @property
     def other_columns(self) -> tuple[str, ...]:
@@ -149,12 +171,47 @@ def load_problem(name: str) -> Problem:
     Raises
     ------
     SlipwayError
-        There is no such module, or it holds no ``PROBLEM``.
+        There is no such module, it holds no ``PROBLEM``, or a field cannot be used.
     """
     try:
-        problem = import_module(name).PROBLEM
-    except (ImportError, AttributeError) as error:
-        raise SlipwayError(f"cannot load the problem {name!r}: {error}") from error
+        module = import_module(name)
+    except Exception as error:
+        raise SlipwayError(f"cannot load the problem {name!r}: {_said(error)}") from error
+    problem = getattr(module, "PROBLEM", None)
     if not isinstance(problem, Problem):
         raise SlipwayError(f"{name}.PROBLEM must be a slipway.problem.Problem")
+    from slipway.problem_fields import require_sound
+
+    require_sound(problem, name)
     return problem
+
+
+@contextmanager
+def running(field: str) -> Iterator[None]:
+    """Name the field whose function raises.
+
+    Parameters
+    ----------
+    field : str
+        ``read_tables``, ``labels`` or ``pipeline``.
+
+    Raises
+    ------
+    SlipwayError
+        In place of what the function raised.
+    """
+    try:
+        yield
+    except SlipwayError:
+        raise
+    except Exception as error:
+        raise SlipwayError(f"the problem's {field} failed: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """Write an exception in one line, with the place that raised it."""
+    name, lines = type(error).__name__, str(error).splitlines() or [""]
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, ImportError) or place.filename.startswith("<"):
+        return lines[0] or name
+    return f"{name}: {lines[0]} ({Path(place.filename).name}, line {place.lineno})"

@@ -1,7 +1,7 @@
 """Score data where it is: the model's SELECT, run by the source's own engine.
 
-No row passes through Python but those of a sample, on which the engine's answers are held
-against the service's before anything is written.
+Before anything is written, the engine's answers for a sample are compared with those of the
+service. Answers stay in the source, or go into a file a batch at a time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def score(
     problem : Problem
     source : Source
     out : str
-        A Parquet file, or a folder of them with Spark; ``table:NAME`` in a database.
+        A ``.parquet`` or ``.csv`` file; ``table:NAME`` in a database; a folder with Spark.
     table : str, optional
         Holds the features' columns; by default the problem's query gives them.
     replace : bool
@@ -165,6 +165,10 @@ def _keys(manifest: Manifest, problem: Problem, source: Source, table: str) -> l
         found |= {*batch.schema.names}
     if not found:
         raise SlipwayError(f"the table {table} of {source.shown} is empty")
+    if source.dialect != "postgres":
+        # There the case of a name does not matter, not even in quotation marks.
+        lower = {name.lower() for name in found}
+        found |= {n for n in (*manifest.signature.names, *problem.key) if n.lower() in lower}
     lacking = [name for name in manifest.signature.names if name not in found]
     if lacking:
         raise SlipwayError(f"the table {table} lacks the features {', '.join(lacking)}")

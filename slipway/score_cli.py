@@ -11,13 +11,17 @@ from flask.cli import with_appcontext
 
 from slipway.config import Settings
 from slipway.errors import SlipwayError
-from slipway.manifest import read_manifest
-from slipway.problem import load_problem
+from slipway.manifest import Manifest, read_manifest
+from slipway.problem import Problem, load_problem
 
 
 @click.command
 @click.option("--source", envvar="SLIPWAY_SOURCE", help="Where the tables are, as for flask etl.")
-@click.option("--out", required=True, help="A Parquet file or folder, or table:NAME.")
+@click.option(
+    "--out",
+    required=True,
+    help="A .parquet or .csv file, table:NAME in a database, or a folder with Spark.",
+)
 @click.option(
     "--model",
     "path",
@@ -30,7 +34,7 @@ from slipway.problem import load_problem
 def score(
     source: str | None, out: str, path: Path | None, table: str | None, replace: bool
 ) -> None:
-    """Score the rows of a source by its own engine, and write the answers there."""
+    """Score the rows of a source by its own engine; write the answers there or to a file."""
     # SQL and its engines are nothing that the rest of the command line needs.
     from slipway.score import score as score_rows
     from slipway.sources import open_source
@@ -39,7 +43,7 @@ def score(
     try:
         problem = load_problem(settings.problem)
         manifest = read_manifest(path or settings.model)
-        wanted = problem if table is None else dataclasses.replace(problem, tables=(table,))
+        wanted = _scored(problem, manifest, table)
         with open_source(source, wanted) as opened:
             done = score_rows(
                 manifest, wanted, opened, out, table=table, replace=replace, progress=click.echo
@@ -49,3 +53,14 @@ def score(
     speed = f"{done.rows_per_second:,.0f} a second"
     click.echo(f"{done.rows:,} rows scored in {done.seconds:.1f} s, {speed}, into {done.out}")
     click.echo(f"{done.checked:,} of them held against the model's own answers")
+
+
+def _scored(problem: Problem, manifest: Manifest, table: str | None) -> Problem:
+    """Return the problem with the model's features, whose categories are never missing texts."""
+    signature = manifest.signature
+    return dataclasses.replace(
+        problem,
+        features=signature.features,
+        missing=signature.missing,
+        tables=problem.tables if table is None else (table,),
+    )

@@ -14,16 +14,20 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from math import exp
 from operator import add
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from slipway.curve import SIGMOID, Pieces, Stage, through
+from slipway.curve import SIGMOID, Pieces, Stage, sigmoid, through
+from slipway.models.labels import Labelled, LabelledMany
 from slipway.signature import Record
 
 Points = Callable[[Any], float]
 Answer = float | tuple[float, ...]
+# The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
+NEARLY_TIED = 1e-15
 
 
 class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
@@ -152,13 +156,15 @@ class Sum(msgspec.Struct, frozen=True):
 
         return score
 
-    def answerer(self) -> Callable[[Sequence[Record]], Any]:
+    def answerer(
+        self, link: Callable[[float], float] | None = None
+    ) -> Callable[[Sequence[Record]], Any]:
         """Build the function from records to their scores, each through the link.
 
         A single record is added up at once, several of them a feature at a time.
         """
         one, many = self.scorer(), self.column_scorer()
-        link = through(self.link) if self.link else float
+        link = link or (through(self.link) if self.link else float)
 
         def answers(records: Sequence[Record]) -> list[float]:
             if len(records) == 1:
@@ -194,29 +200,85 @@ class Scorecard(msgspec.Struct, frozen=True):
         Else one a class, in the order of the target's.
     softmax : bool
         Whether several scores become probabilities together; else each goes through its link,
-        and they are divided by their sum.
+        and they are divided by their sum. Without links, the scores are the answer.
+    label_from : {"answers", "scores"}
+        What the pipeline's ``predict`` goes by. They differ where scores are so large or so
+        near to each other that the probabilities are equal.
     """
 
     sums: tuple[Sum, ...]
     softmax: bool = False
+    label_from: Literal["answers", "scores"] = "answers"
 
     @property
     def is_log_odds(self) -> bool:
         """Whether the answer is a probability and the score its log-odds."""
         return len(self.sums) == 1 and self.sums[0].link == SIGMOID
 
-    def answerer(self) -> Callable[[Sequence[Record]], list[Answer]]:
-        """Build the function from records to their answers."""
+    def answerer(self, *, labels: bool = True) -> Callable[[Sequence[Record]], list[Answer]]:
+        """Build the function from records to their answers.
+
+        Parameters
+        ----------
+        labels : bool
+            Whether an answer carries its label where the number does not imply it; the owner's
+            threshold makes that superfluous.
+
+        Returns
+        -------
+        callable
+        """
+        by_score = labels and self.label_from == "scores"
+        if len(self.sums) == 1:
+            return self.sums[0].answerer(_signed if by_score and self.is_log_odds else None)
         answerers = [each.answerer() for each in self.sums]
-        if len(answerers) == 1:
-            return answerers[0]
-        together = _softmax if self.softmax else _shares
+        together = self._together()
 
         def answers(records: Sequence[Record]) -> list[Answer]:
             columns = [answer(records) for answer in answerers]
             return list(map(together, zip(*columns, strict=True)))
 
-        return answers
+        return self._by_score(answers) if by_score else answers
+
+    def _together(self) -> Callable[[Sequence[float]], tuple[float, ...]]:
+        """Choose what makes one answer of the numbers of all classes."""
+        if self.softmax:
+            return _softmax
+        return _shares if any(each.link for each in self.sums) else tuple
+
+    def _by_score(
+        self, answers: Callable[[Sequence[Record]], list[Answer]]
+    ) -> Callable[[Sequence[Record]], list[Answer]]:
+        """Attach labels where probabilities are tied and the scores are not.
+
+        Scores and probabilities have one order, so that only a tie can hide the greatest score.
+        """
+        scorers = [each.scorer() for each in self.sums]
+
+        def labelled(records: Sequence[Record]) -> list[Answer]:
+            given: list[Any] = answers(records)
+            for row, answer in enumerate(given):
+                if answer.count(max(answer)) > 1:
+                    scores = [score(records[row]) for score in scorers]
+                    place = scores.index(max(scores))
+                    if place != answer.index(max(answer)):
+                        given[row] = LabelledMany(answer, place)
+            return given
+
+        return labelled
+
+
+def _signed(log_odds: float) -> float:
+    """Turn log-odds into a probability as ``sigmoid`` does; a half carries the score's sign."""
+    if log_odds > NEARLY_TIED:
+        return 1.0 / (1.0 + exp(-log_odds))
+    if log_odds < -NEARLY_TIED:
+        odds = exp(log_odds)
+        return odds / (1.0 + odds)
+    probability = sigmoid(log_odds)
+    if probability == 0.5 and log_odds != 0.0:
+        return Labelled(probability, int(log_odds > 0.0))
+    return probability
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from slipway.body import read_form, read_json, require_utf8
 from slipway.config import Settings
 from slipway.errors import BadBody, BadInput, FieldError, TooLarge, Warned
 from slipway.fast import fast_record
+from slipway.jsonsize import MAX_VALUES, require_places, require_values
 from slipway.model import Model, load_model
 from slipway.scorecard import Answer
 from slipway.signature import Record
@@ -215,9 +216,10 @@ class Live:
     def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
         require_utf8(body)
-        plain = not explain and level is None
+        limit = self.settings.max_records
+        plain = not explain and level is None and body.count(b"{") <= limit
         records = self._fast(body, self._decode_all) if plain else None
-        if records and len(records) <= self.settings.max_records:
+        if records and len(records) <= limit:
             answers = self._predict_plain(records)
         else:
             answers = self.predict_many(self._check_array(body), explain, level)
@@ -225,7 +227,7 @@ class Live:
         for row, answer in enumerate(answers):
             if isinstance(answer, Failure):
                 failed = True
-                errors = [msgspec.structs.replace(error, row=row) for error in answer.errors]
+                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
                 answers[row] = Failure(errors)
         return 207 if failed else 200, msgspec.json.encode(answers)
 
@@ -238,17 +240,17 @@ class Live:
 
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""
+        limit = self.settings.max_records
+        n_values = MAX_VALUES + 4 * limit * self._n_features
+        require_places(body, limit, n_values)
         try:
             parts: list[Any] = self._split(body)
             check = self._check_part
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             # Python's reader either says what is wrong with the body, or takes what msgspec
             # does not (half a surrogate pair), which the signature then refuses in its place.
+            require_values(body, n_values)
             parts, check = read_json(body), self.signature.check  # type: ignore[assignment]
-        limit = self.settings.max_records
-        if len(parts) > limit:
-            message = f"at most {limit} records in one array; send a file to /predict_file"
-            raise TooLarge(message, code="too_many_records")
         if not parts:
             raise BadInput("the array is empty; it must hold at least one record")
         return [check(part) for part in parts]
@@ -261,7 +263,7 @@ class Live:
             return records[0], [], []
         try:
             return self._check(raw)
-        except BadBody as error:
+        except (BadBody, TooLarge) as error:
             return (), [FieldError(None, None, error.code, error.message)], []
 
     def _decode_one(self, raw: bytes) -> list[Any]:
@@ -279,4 +281,5 @@ class Live:
         return list(map(msgspec.structs.astuple, structs))
 
     def _check(self, raw: bytes) -> Checked:
+        require_values(raw, MAX_VALUES + 4 * self._n_features)
         return self.signature.check(read_json(raw))

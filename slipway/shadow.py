@@ -176,7 +176,7 @@ def compare(
 def is_comparable(model: Model, candidate: Model) -> bool:
     """Whether two versions answer the same question, and take the same features."""
     was, now = model.target, candidate.target
-    same = (was.task, was.classes, was.positive) == (now.task, now.classes, now.positive)
+    same = was.outcome == now.outcome
     mine, others = model.manifest.signature.names, candidate.manifest.signature.names
     return same and set(mine) == set(others)
 

@@ -7,20 +7,23 @@ what that refuses comes here, where ``check`` explains all that is wrong or unus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
 from slipway.errors import FieldError, Warned
-from slipway.values import MAX_TEXT, MISSING_TEXTS, NARROW_FLOATS, check_value, from_text
+from slipway.values import MISSING_TEXTS, NARROW_FLOATS, check_value, from_text
 
 Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
 Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
 Task = Literal["binary", "multiclass", "regression"]
+Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
+# Unknown fields of a record that are named in its errors, and those of them with a hint.
+MAX_UNKNOWN = 10
+MAX_HINTS = 3
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
@@ -190,9 +193,12 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes : tuple of str
         The labels in the order of the pipeline's ``classes_``; none for a number.
     positive : str, optional
-        Of two classes, the one whose probability is given.
+        Of two classes, the one whose probability or score the model returns.
     unit : str, optional
         Of a number.
+    measure : {"probability", "decision", "label"}
+        What a classifier returns beside the label: probabilities; scores of its
+        ``decision_function``; or nothing.
     """
 
     name: str
@@ -200,6 +206,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[str, ...] = ()
     positive: str | None = None
     unit: str | None = None
+    measure: Measure = "probability"
 
     @property
     def task(self) -> Task:
@@ -207,6 +214,21 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.classes:
             return "regression"
         return "multiclass" if self.positive is None else "binary"
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the answers are values or scores, which can be of any size."""
+        return not self.classes or self.measure == "decision"
+
+    @property
+    def measure_name(self) -> str:
+        """The name of the number beside a label; empty where there is none."""
+        return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
+
+    @property
+    def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
+        """What two models must share for callers to take one for the other."""
+        return self.task, self.classes, self.positive, self.measure
 
 
 class Signature(msgspec.Struct, frozen=True, dict=True):
@@ -300,14 +322,22 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         return self.check(values)
 
     def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
-        """Refuse fields that the model does not know, with the nearest one that it does."""
+        """Reject fields that the model does not know, the first with the nearest that it does."""
+        expected = self.by_name.keys() | self.ignored
+        unknown = [str(name) for name in given if name not in expected]
+        if not unknown:
+            return []
+        from slipway.hints import hints_among
+
         errors = []
-        for name in given:
-            if name not in self.by_name and name not in self.ignored:
-                near = get_close_matches(str(name)[:MAX_TEXT], self.names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                message = f"the model has no such field{hint}"
-                errors.append(FieldError(_printable(str(name)), None, "unknown_field", message))
+        for place, name in enumerate(unknown[:MAX_UNKNOWN]):
+            near = hints_among(self.names).nearest(name) if place < MAX_HINTS else None
+            hint = f"; did you mean {near}?" if near else ""
+            message = f"the model has no such field{hint}"
+            errors.append(FieldError(_printable(name), None, "unknown_field", message))
+        if len(unknown) > MAX_UNKNOWN:
+            message = f"the model has none of {len(unknown) - MAX_UNKNOWN} further fields"
+            errors.append(FieldError(None, None, "unknown_field", message))
         return errors
 
 

@@ -169,23 +169,31 @@ class Smoke:
                 break
         else:
             _require_equal("its version", told["model_version"], self._metadata["version"])
-        if self._metadata["task"] == "multiclass":
-            return self._compare([told["probabilities"][each] for each in self._classes()])
-        return self._compare([told["value" if self._is_regression() else "probability"]])
+        numbers: dict[str, Any] = told
+        name = "value" if self._is_regression() else self._measure()
+        if self._classes():
+            numbers = told.get({"score": "scores"}.get(name, "probabilities"), {})
+        names = self._classes() or [name]
+        given = [numbers[each] for each in names] if name else []
+        return self._compare(given, told.get("label"))
 
     def file(self) -> str:
         """Look whether a CSV file is answered row by row, to its end."""
         record, text = self._record(), io.StringIO()
         csv.writer(text).writerows([list(record), [_cell(value) for value in record.values()]])
-        answer = self._service.post("/predict_file", text.getvalue().encode(), "text/csv")
+        answer = self._service.post(
+            "/predict_file?counts=true", text.getvalue().encode(), "text/csv"
+        )
         *lines, end = answer.body.decode().splitlines() or [""]
         if not end.startswith("# rows=1 failed=0 "):
             raise Wrong(f"the file is not whole, or not answered: it ends with {_start(end)}")
         (row,) = csv.DictReader(lines)
-        names = [f"probability_{each}" for each in self._classes()] or ["probability"]
-        names = ["prediction"] if self._is_regression() else names
+        measure, label = self._measure(), _added("prediction", record)
+        names = [f"{measure}_{each}" for each in self._classes()] or [measure]
+        names = ["prediction"] if self._is_regression() else names if measure else []
         answers = [float(row[_added(name, record)]) for name in names]
-        return f"1 row of CSV, {self._compare(answers)}"
+        given = None if self._is_regression() else row[label]
+        return f"1 row of CSV, {self._compare(answers, given)}"
 
     def document(self) -> str:
         """Look whether the API document and its page are there."""
@@ -243,17 +251,27 @@ class Smoke:
         several = self._metadata["task"] == "multiclass"
         return list(self._metadata["signature"]["target"]["classes"]) if several else []
 
-    def _compare(self, told: list[Any]) -> str:
-        """Hold the numbers of an answer against the golden row's."""
+    def _measure(self) -> str:
+        """Name the number beside the label; empty where the model has labels only."""
+        measure = self._metadata.get("signature", {}).get("target", {}).get("measure")
+        return {"decision": "score", "label": ""}.get(measure, "probability")
+
+    def _compare(self, told: list[Any], label: Any) -> str:
+        """Hold the numbers of an answer, and its label, against the golden row's."""
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in told):
             raise Wrong(f"{_numbers(told)} is no answer")
         golden = self._metadata.get("golden")
+        text = _numbers(told) or repr(label)
         if not golden:
-            return f"{_numbers(told)}; the service tells no golden row to compare it with"
+            return f"{text}; the service tells no golden row to compare it with"
         due = golden["answer"] if isinstance(golden["answer"], list) else [golden["answer"]]
-        if len(due) != len(told) or not all(map(_close, told, due)):
-            raise Wrong(f"{_numbers(told)} where the golden row has {_numbers(due)}")
-        return f"{_numbers(told)} as the golden row"
+        if told and (len(due) != len(told) or not all(map(_close, told, due))):
+            raise Wrong(f"{text} where the golden row has {_numbers(due)}")
+        known = golden.get("label")
+        # With a threshold, the label is the owner's; in a file, a formula has an apostrophe.
+        if known and self._metadata.get("threshold") is None and label not in (known, f"'{known}"):
+            raise Wrong(f"the label {label!r} where the golden row has {known!r}")
+        return f"{text} as the golden row"
 
 
 def smoke(

@@ -21,12 +21,13 @@ from slipway.cells import added_columns
 from slipway.config import Settings
 from slipway.errors import BadInput, ModelError, SlipwayError
 from slipway.manifest import GoldenRow
-from slipway.model import close_enough
+from slipway.model import Model, close_enough
 from slipway.serving import Live
-from slipway.signature import Value
+from slipway.signature import Feature, Value
 
 # Arrays hold at most as many.
 _MOST = 1_000
+Given = tuple[Any, str | None]
 
 
 def check_start(path: Path) -> None:
@@ -39,82 +40,100 @@ def check_start(path: Path) -> None:
     """
     live = Live(Settings.from_environ(Path.cwd()), path)
     rows = [row for row in live.model.manifest.golden if _is_text_file_safe(row)][:_MOST]
-    ways: dict[str, Callable[[Live, Sequence[GoldenRow]], list[Any]]] = {
+    ways: dict[str, Callable[[Live, Sequence[GoldenRow]], list[Given]]] = {
         "JSON": _by_json,
         "an array": _by_array,
         "a form": _by_form,
         "CSV": _by_csv,
     }
     for name, way in ways.items():
-        for number, (row, answer) in enumerate(zip(rows, way(live, rows), strict=True), start=1):
-            if not close_enough(live.model, answer, row.answer):
-                raise ModelError(
-                    f"golden row {number}, sent by {name}, gives {answer!r} "
-                    f"where {row.answer!r} is due"
-                )
+        for number, (row, given) in enumerate(zip(rows, way(live, rows), strict=True), start=1):
+            wrong = _difference(live.model, row, *given)
+            if wrong:
+                raise ModelError(f"golden row {number}, sent by {name}, gives {wrong}")
+
+
+def _difference(model: Model, row: GoldenRow, answer: Any, label: str | None) -> str:
+    """Say how an answer differs from that of a golden row; empty where it does not."""
+    if model.target.measure != "label" and not close_enough(model, answer, row.answer):
+        return f"{answer!r} where {row.answer!r} is due"
+    due = label if label is None else model.due_label(row, label)
+    return "" if label == due else f"the label {label!r} where {due!r} is due"
 
 
 def _is_text_file_safe(row: GoldenRow) -> bool:
     return all(not isinstance(v, str) or "\r" not in v for v in row.record.values())
 
 
-def _answer_of(prediction: dict[str, Any]) -> Any:
-    """Return the answer in a prediction, as golden rows keep it."""
+def _answer_of(prediction: dict[str, Any]) -> Given:
+    """Return the answer in a prediction, as golden rows keep it, and its label."""
     if "errors" in prediction:
         first = prediction["errors"][0]
         raise BadInput(f"a golden row is rejected: {first['field']} {first['message']}")
+    label = prediction.get("label")
     for name in ("probabilities", "scores"):
         if name in prediction:
-            return tuple(prediction[name].values())
-    return next((prediction[n] for n in ("probability", "score", "value") if n in prediction), None)
+            return tuple(prediction[name].values()), label
+    names = ("probability", "score", "value")
+    return next((prediction[n] for n in names if n in prediction), None), label
 
 
-def _by_json(live: Live, rows: Sequence[GoldenRow]) -> list[Any]:
+def _by_json(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     bodies = (msgspec.json.encode(row.record) for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_json(body)[1])) for body in bodies]
 
 
-def _by_array(live: Live, rows: Sequence[GoldenRow]) -> list[Any]:
+def _by_array(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     if not rows:
         return []
     body = msgspec.json.encode([row.record for row in rows])
     return [_answer_of(each) for each in msgspec.json.decode(live.predict_json(body)[1])]
 
 
-def _by_form(live: Live, rows: Sequence[GoldenRow]) -> list[Any]:
-    bodies = (urlencode(_texts(row)).encode() for row in rows)
+def _by_form(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
+    bodies = (urlencode(_texts(live, row)).encode() for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_form(body)[1])) for body in bodies]
 
 
-def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Any]:
+def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     made = io.StringIO(newline="")
     writer = csv.writer(made)
     names = live.signature.names
     writer.writerow(names)
-    writer.writerows([_texts(row).get(name, "") for name in names] for row in rows)
+    writer.writerows([_texts(live, row).get(name, "") for name in names] for row in rows)
     answered = b"".join(predict_file(io.BytesIO(made.getvalue().encode()), live)).decode()
     added = slice(-len(added_columns(live.signature)), None)
     lines = islice(csv.reader(io.StringIO(answered)), 1, len(rows) + 1)
     return [_answer_in(live, cells[added]) for cells in lines]
 
 
-def _answer_in(live: Live, added: list[str]) -> Any:
-    """Return the answer in the cells that an answered file adds to a row."""
+def _answer_in(live: Live, added: list[str]) -> Given:
+    """Return the answer in the cells that an answered file adds to a row, and its label."""
     if added[-1]:
         raise BadInput(f"a golden row is rejected: {added[-1]}")
     target = live.signature.target
+    if target.task == "regression":
+        return float(added[0]), None
+    # An apostrophe stands before a label that a spreadsheet would run.
+    named = {f"'{name}": name for name in target.classes} | {name: name for name in target.classes}
+    numbers = tuple(map(float, added[1:-2]))
     if target.task == "multiclass":
-        return tuple(map(float, added[2:-2]))
-    return float(added[0] if target.task == "regression" else added[1])
+        # The first probability is that of the label.
+        return numbers[target.measure == "probability" :], named.get(added[0])
+    return (numbers or (None,))[0], named.get(added[0])
 
 
-def _texts(row: GoldenRow) -> dict[str, str]:
+def _texts(live: Live, row: GoldenRow) -> dict[str, str]:
     """Return a record as a form or a file carries it."""
-    return {name: _text(value) for name, value in row.record.items()}
+    by_name = live.signature.by_name
+    return {name: _text(live, by_name[name], value) for name, value in row.record.items()}
 
 
-def _text(value: Value) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _text(live: Live, feature: Feature, value: Value) -> str:
+    if value is None:
+        missing = (each for each in live.signature.missing if not feature.has_category(each))
+        return next(missing, "")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def main() -> None:

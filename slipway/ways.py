@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.cells import label_cells
-from slipway.csvfile import Block, Header
+from slipway.csvfile import Block
+from slipway.csvheader import Header
 from slipway.model import Model
 from slipway.models.frames import grouped
 from slipway.pipeline import PipelineScorer
@@ -158,8 +159,9 @@ def choose_way(header: Header, model: Model) -> CarefulWay:
         if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
             log_odds = scorecard.sums[0]
             if all(isinstance(term, SIMPLE) for term in log_odds.terms):
-                labels = label_cells(model)
-                scorer = ColumnScorer(log_odds, signature, header, labels, model.least)
+                labels, least = label_cells(model), model.labels.least
+                by_score = model.labels.threshold is None and scorecard.label_from == "scores"
+                scorer = ColumnScorer(log_odds, signature, header, labels, least, by_score=by_score)
                 return FusedWay(model, scorer)
         return ColumnsWay(model, ColumnReader(signature, header))
     return CarefulWay(model)

@@ -126,9 +126,12 @@ def answer_text(target: Target) -> str:
     """Say inside a sentence what the model gives."""
     if target.task == "regression":
         return f"a number, in {target.unit}" if target.unit else "a number"
+    number = target.measure_name
+    if not number:
+        return f"one of {len(target.classes)} classes"
     if target.task == "multiclass":
-        return f"one of {len(target.classes)} classes, with the probability of each"
-    return f"the probability of “{target.positive}”"
+        return f"one of {len(target.classes)} classes, with the {number} of each"
+    return f"the {number} of “{target.positive}”"
 
 
 # What the templates of pages and reports write with.

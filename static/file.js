@@ -23,7 +23,8 @@ form.addEventListener("submit", (event) => {
 function send(file) {
   // fetch() cannot tell how much of a body has been sent.
   const request = new XMLHttpRequest();
-  request.open("POST", form.action);
+  // The counts come as a last line, which shows too that the answer is whole.
+  request.open("POST", `${form.action}?counts=true`);
   request.responseType = "blob";
   request.setRequestHeader("Accept", "text/csv, application/json");
   request.upload.addEventListener("progress", (sent) => {
@@ -56,7 +57,7 @@ async function finish(request, name) {
     fail(await readError(answer, request.status));
     return;
   }
-  const counts = await readCounts(answer);
+  const [counts, countsStart] = await readCounts(answer);
   if (!counts) {
     fail({ message: "The answer was cut off on the way. Send the file again." });
     return;
@@ -68,20 +69,23 @@ async function finish(request, name) {
   }
   write("advice", advise(counts));
   URL.revokeObjectURL(download.href);
-  download.href = URL.createObjectURL(answer);
-  download.download = `${name.replace(/\.csv$/i, "")}-predictions.csv`;
+  download.href = URL.createObjectURL(answer.slice(0, countsStart, answer.type));
+  download.download = `${name.replace(/\.gz$/i, "").replace(/\.csv$/i, "")}-predictions.csv`;
   show("result", true);
   document.getElementById("result-title").focus();
 }
 
-// The last line of the answer; a file without it was cut off.
+// The last line of the answer, and the byte at which it begins; a file without it was cut off.
 async function readCounts(answer) {
-  const end = await answer.slice(-1000).text();
+  const from = Math.max(0, answer.size - 1000);
+  const end = await answer.slice(from).text();
   const found = end.match(/# rows=(?<rows>\d+) failed=(?<failed>\d+) warned=(?<warned>\d+) model=(?<model>\S+)\s*$/);
-  if (!found) return null;
+  if (!found) return [null, 0];
   const { rows, failed, warned, model } = found.groups;
   const grouped = (count) => Number(count).toLocaleString("en");
-  return { rows: grouped(rows), failed: grouped(failed), warned: grouped(warned), model };
+  const counts = { rows: grouped(rows), failed: grouped(failed), warned: grouped(warned), model };
+  // The line is ASCII, so that its characters are its bytes.
+  return [counts, answer.size - found[0].length];
 }
 
 function advise({ failed, warned }) {

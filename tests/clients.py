@@ -45,6 +45,17 @@ def until_closed(sock: socket.socket) -> bytes:
     return answer
 
 
+def exchanged(base: str, sent: bytes, seconds: float = 20) -> bytes:
+    """Send bytes over a connection of their own, and return all that comes back."""
+    with connected(base) as sock:
+        sock.settimeout(seconds)
+        # A server that rejects a request may close before it has read all of it.
+        with suppress(ConnectionError):
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+        return until_closed(sock)
+
+
 def asked(
     base: str,
     method: str,

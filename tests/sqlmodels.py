@@ -47,4 +47,4 @@ def due(manifest, record):
         return None
     answer = manifest.scorecard.answerer()([checked])[0]
     numbers = answer if isinstance(answer, tuple) else (answer,)
-    return None if any(map(math.isnan, numbers)) else numbers
+    return numbers if all(map(math.isfinite, numbers)) else None

@@ -184,7 +184,7 @@ def test_features_named_as_what_is_added_are_served(tmp_path, cancer):
     assert repr(told) == f"<Manifest of model {told.version}: 4 features, engine: scorecard>"
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
     content = X[:1].to_csv(index=False)
-    answer = client.post("/predict_file", data=content, content_type="text/csv").text
+    answer = client.post("/predict_file?counts=true", data=content, content_type="text/csv").text
     header, row, end = answer.splitlines()
     added = ["prediction_", "probability_", "warning", "error__"]
     assert header.split(",") == [*X.columns, *added]
@@ -201,7 +201,7 @@ def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", bare, *words)
     assert done.returncode == 1
-    assert "train.csv is not a CSV file" in done.stderr
+    assert "train.csv is not UTF-8" in done.stderr
 
 
 def test_bare_pickle_is_served_and_says_what_is_not_known(bare, cancer, caplog):

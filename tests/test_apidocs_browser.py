@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from conftest import GUNICORN, running
 from playwright.sync_api import expect
+from test_markdown import EVIL, evil_manifest
 
 pytestmark = pytest.mark.browser
 
@@ -63,3 +65,15 @@ def test_apidocs_query_loads_nothing(page, service, name):
     assert f"{service}/apispec_1.json" in page.asked
     assert not [url for url in page.asked if url.startswith("http://127.0.0.1:9/")]
     assert_clean(page, service)
+
+
+def test_apidocs_texts_of_a_hostile_manifest_are_shown_and_not_rendered(page, tmp_path):
+    with running(*GUNICORN, SLIPWAY_MODEL=str(evil_manifest(tmp_path))) as (base, _):
+        operation = open_predict(page, base)
+        expect(operation).to_contain_text("<img src=x onerror=alert(1)>")
+        for model in page.locator("section.models .model-container button").all():
+            model.click()
+        expect(page.locator(".info .description")).to_contain_text(EVIL)
+        assert page.locator("#swagger-ui img").count() == 0
+        assert page.locator(".renderedMarkdown em, .renderedMarkdown a").count() == 0
+    assert not [text for text in page.wrong if "Content Security" in text]

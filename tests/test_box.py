@@ -78,7 +78,7 @@ class Download(threading.Thread):
         connection.connect()
         # What the sockets hold would be out at once.
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        connection.request("POST", "/predict_file", body, {"Content-Type": "text/csv"})
+        connection.request("POST", "/predict_file?counts=true", body, {"Content-Type": "text/csv"})
         answer = connection.getresponse()
         answer.read(1000)
         self.begun.set()

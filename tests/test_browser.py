@@ -175,7 +175,8 @@ def test_pages_without_javascript_work(open_page, sample, manifest):
     with page.expect_download() as download:
         page.get_by_role("button", name="Predict the file").click()
     lines = download.value.path().read_text().splitlines()
-    assert lines[-1].startswith(f"# rows={len(manifest.golden)} failed=0 warned=1 ")
+    assert len(lines) == 1 + len(manifest.golden)
+    assert lines[0].endswith(",prediction,probability,warning,error")
 
 
 def test_file_is_answered_and_downloaded(open_page, sample, manifest):
@@ -195,6 +196,8 @@ def test_file_is_answered_and_downloaded(open_page, sample, manifest):
     assert download.value.suggested_filename == "flights-predictions.csv"
     text = download.value.path().read_text()
     rows = list(csv.DictReader(StringIO(text)))
+    # The line of counts is for the page alone.
+    assert len(rows) == len(manifest.golden)
     assert rows[0]["error"] == "origin: this field must be given"
     assert float(rows[1]["probability"]) == pytest.approx(manifest.golden[1].answer)
 
@@ -239,7 +242,7 @@ def test_file_over_the_limit_is_not_sent(open_page):
 
 def test_file_whose_answer_is_cut_off_is_not_offered(open_page, sample):
     page = open_page("/file")
-    page.route("**/predict_file", lambda route: route.fulfill(body="a,b\n1,2\n"))
+    page.route("**/predict_file?counts=true", lambda route: route.fulfill(body="a,b\n1,2\n"))
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
     expect(page.get_by_role("alert")).to_contain_text("The answer was cut off on the way.")
@@ -248,7 +251,9 @@ def test_file_whose_answer_is_cut_off_is_not_offered(open_page, sample):
 
 def test_file_answered_by_something_else_says_so(open_page, sample):
     page = open_page("/file")
-    page.route("**/predict_file", lambda route: route.fulfill(status=502, body="<h1>Bad</h1>"))
+    page.route(
+        "**/predict_file?counts=true", lambda route: route.fulfill(status=502, body="<h1>Bad</h1>")
+    )
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
     expect(page.get_by_role("alert")).to_contain_text("The service answered with status 502.")
@@ -256,7 +261,7 @@ def test_file_answered_by_something_else_says_so(open_page, sample):
 
 def test_file_on_a_broken_connection_says_so(open_page, sample):
     page = open_page("/file")
-    page.route("**/predict_file", lambda route: route.abort())
+    page.route("**/predict_file?counts=true", lambda route: route.abort())
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
     expect(page.get_by_role("alert")).to_contain_text("The connection broke.")

@@ -203,7 +203,7 @@ OF_NUMBERS = {
     "scaled, then cut": lambda: make_pipeline(StandardScaler(), bins()),
     "scaled, then bent": lambda: make_pipeline(MinMaxScaler(), SplineTransformer()),
     "cut, then encoded": lambda: make_pipeline(bins(encode="ordinal"), one_hot()),
-    "side by side": lambda: make_union(StandardScaler(), bins(), FunctionTransformer(np.square)),
+    "side by side": lambda: make_union(StandardScaler(), bins(), FunctionTransformer(np.abs)),
     "selected": lambda: make_pipeline(VarianceThreshold(), SelectKBest(k=1)),
 }
 OF_POSITIVE = {
@@ -211,6 +211,7 @@ OF_POSITIVE = {
     "log": lambda: FunctionTransformer(np.log),
     "log1p, then scaled": lambda: make_pipeline(FunctionTransformer(np.log1p), StandardScaler()),
     "sqrt": lambda: FunctionTransformer(np.sqrt),
+    "square": lambda: FunctionTransformer(np.square),
     "reciprocal": lambda: FunctionTransformer(np.reciprocal),
     "itself and its log": lambda: FeatureUnion(
         [("x", FunctionTransformer()), ("log", FunctionTransformer(np.log))],

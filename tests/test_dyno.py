@@ -88,7 +88,9 @@ def test_dyno_boots_in_seconds_and_stays_small_under_load(body, tmp_path, manife
         # A file brings in polars, in every worker that is sent one.
         file = flights(manifest, 20_000)
         for _ in range(12):
-            answer = asked(dyno.base, "POST", "/predict_file", file, 60, Content_Type="text/csv")
+            answer = asked(
+                dyno.base, "POST", "/predict_file?counts=true", file, 60, Content_Type="text/csv"
+            )
             assert b"# rows=20000 failed=0 " in answer[2][-100:]
         assert shared_memory(dyno.everyone()) < 400
         assert group is None or killed_for_memory(group) == 0
@@ -127,7 +129,7 @@ def test_dyno_terminated_twice_finishes_files_and_predictions(body, tmp_path, ma
     with booted(tmp_path) as dyno, loaded(dyno.base, body, n_clients=4) as answers:
         wait_for_workers(dyno.process, 4)
         connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=30)
-        connection.request("POST", "/predict_file", file, {"Content-Type": "text/csv"})
+        connection.request("POST", "/predict_file?counts=true", file, {"Content-Type": "text/csv"})
         answer = connection.getresponse()
         begun = answer.read(1000)
         time.sleep(0.2)

@@ -164,7 +164,7 @@ def assert_served(client, model, X, engine):
     file = client.post("/predict_file", data=sample.to_csv(index=False), content_type="text/csv")
     told = file.text.splitlines()
     place = told[0].split(",").index("prediction")
-    predicted = [line.split(",")[place] for line in told[1:-1]]
+    predicted = [line.split(",")[place] for line in told[1:]]
     assert predicted == [str(answer.get("label", answer.get("value"))) for answer in answers]
     for page in ("/", "/model", "/file", "/apidocs/", "/apispec_1.json"):
         assert client.get(page).status_code == 200

@@ -38,16 +38,34 @@ def test_trusted_hosts_that_are_none_are_refused(text):
 @pytest.fixture(scope="module")
 def choosy(settings):
     """A client of the app that takes requests to some hosts only."""
-    trusted = replace(settings, trusted_hosts=("good.example", ".all.example"))
+    trusted = replace(settings, trusted_hosts=("good.example", ".all.example", "bücher.example"))
     return create_app(ROOT, trusted).test_client()
 
 
 HOSTS = [
     ("good.example", 200),
     ("good.example:8000", 200),
+    ("GOOD.example", 200),
+    ("Good.Example:8000", 200),
+    ("good.example.", 200),
+    ("GOOD.EXAMPLE.:8000", 200),
+    ("good.example:", 200),
+    ("Some.ALL.example.", 200),
+    ("xn--BCHER-kva.example", 200),
     ("some.all.example", 200),
     ("all.example", 200),
     ("other.good.example", 400),
+    ("good.example..", 400),
+    ("good.example.:x", 400),
+    ("good.example::", 400),
+    ("good.example:8000:", 400),
+    ("good.example:99999", 400),
+    (".good.example", 400),
+    ("GOOD.EXAMPLE.EVIL", 400),
+    (".", 400),
+    (":8000", 400),
+    ("[::1].", 400),
+    ("g\u00f6od.example", 400),
     ("evil.example", 400),
     ("good.example@evil", 400),
     ("good.example.evil", 400),

@@ -84,7 +84,9 @@ def test_container_answers_as_the_model_does(served, body, live):
         live.predict_json(body)[1]
     )
     sample = answer(f"{served.base}/sample.csv")
-    lines = answer(f"{served.base}/predict_file", sample, "text/csv").decode().splitlines()
+    lines = (
+        answer(f"{served.base}/predict_file?counts=true", sample, "text/csv").decode().splitlines()
+    )
     assert lines[-1].startswith(f"# rows={len(lines) - 2} failed=0")
     assert b"slipway_ready 1.0" in answer(f"{served.base}/metrics")
 

@@ -28,7 +28,7 @@ def send_file(base, header, row, n_rows):
 
     connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=120)
     headers = {"Content-Type": "text/csv"}
-    connection.request("POST", "/predict_file", body(), headers, encode_chunked=True)
+    connection.request("POST", "/predict_file?counts=true", body(), headers, encode_chunked=True)
     answer = connection.getresponse()
     assert answer.status == 200
     last = b""

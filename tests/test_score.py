@@ -109,7 +109,7 @@ def test_sqlite_to_a_table_as_the_api_answers(small, sqlite_file, expected):
 
 
 @pytest.mark.slow
-def test_postgres_to_a_table_as_the_api_answers(small, raw, expected, postgres_engine):
+def test_postgres_to_a_table_as_the_api_answers(small, raw, expected, postgres_engine, tmp_path):
     for name, frame in frames(raw).items():
         postgres_engine.load(name, frame)
     ((host, user),) = postgres_engine.query(
@@ -122,6 +122,10 @@ def test_postgres_to_a_table_as_the_api_answers(small, raw, expected, postgres_e
         assert done.rows == N_ROWS
     rows = postgres_engine.query("SELECT number, probability, label FROM scored")
     require_expected(rows, expected)
+    out = tmp_path / "scored.parquet"
+    with open_source(url, PROBLEM) as source:
+        assert score(small, PROBLEM, source, str(out)).rows == N_ROWS
+    require_expected(parquet_rows(out), expected)
 
 
 @pytest.mark.slow
@@ -136,7 +140,10 @@ def test_spark_to_a_folder_as_the_api_answers(small, raw, expected, tmp_path):
         with pytest.raises(SlipwayError, match="exists; --replace"):
             score(small, PROBLEM, source, str(out))
         assert score(small, PROBLEM, source, str(out), replace=True).rows == N_ROWS
+        assert score(small, PROBLEM, source, str(tmp_path / "one.csv")).rows == N_ROWS
     require_expected(parquet_rows(out / "*.parquet"), expected)
+    one = duckdb.sql(f"SELECT number, probability, label FROM '{tmp_path / 'one.csv'}'").fetchall()
+    require_expected(one, expected)
     assert [each.name for each in tmp_path.iterdir() if "scored" in each.name] == ["scored"]
 
 
@@ -215,11 +222,51 @@ def test_answers_that_differ_from_the_model_are_an_error(small, files, tmp_path,
     assert not out.exists()
 
 
-@pytest.mark.parametrize("out", ["scored.parquet", "table:"])
-def test_database_takes_no_file(small, sqlite_file, out):
+@pytest.mark.parametrize("out", ["scored", "table:", "scored.xlsx"])
+def test_score_database_to_unknown_output_raises_error_naming_it(small, sqlite_file, out):
     url = f"sqlite:///{sqlite_file}"
-    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="table:NAME"):
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match=f"output {out}"):
         score(small, PROBLEM, source, out)
+
+
+@pytest.mark.parametrize("kind", ["files", "sqlite"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_score_any_source_to_file_writes_the_services_predictions(
+    small, files, sqlite_file, expected, tmp_path, kind, suffix, monkeypatch
+):
+    monkeypatch.setattr(writing, "BATCH_ROWS", 400)
+    out = tmp_path / f"scored.{suffix}"
+    url = str(files) if kind == "files" else f"sqlite:///{sqlite_file}"
+    with open_source(url, PROBLEM) as source:
+        done = score(small, PROBLEM, source, str(out))
+        with pytest.raises(SlipwayError, match="exists; --replace"):
+            score(small, PROBLEM, source, str(out))
+        assert score(small, PROBLEM, source, str(out), replace=True).rows == N_ROWS
+    assert (done.rows, done.checked) == (N_ROWS, 1_000)
+    rows = duckdb.sql(f"SELECT number, probability, label FROM '{out}'").fetchall()
+    require_expected(rows, expected)
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
+
+
+def test_score_database_to_file_unifies_types_of_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "BATCH_ROWS", 2)
+    with sqlite3.connect(tmp_path / "mixed.db") as connection:
+        connection.execute("CREATE TABLE parcels (a)")
+        connection.executemany("INSERT INTO parcels VALUES (?)", [(None,), (1,), (2,), (2.5,)])
+    problem = replace(PROBLEM, tables=("parcels",))
+    with open_source(f"sqlite:///{tmp_path / 'mixed.db'}", problem) as source:
+        out = tmp_path / "out.parquet"
+        assert writing.write(source, "SELECT a FROM parcels", str(out), replace=False) == 4
+    assert duckdb.sql(f"FROM '{out}'").fetchall() == [(None,), (1.0,), (2.0,), (2.5,)]
+
+
+def test_score_database_to_file_failing_half_way_keeps_the_file_before(sqlite_file, tmp_path):
+    out = tmp_path / "scored.csv"
+    out.write_text("before")
+    url = f"sqlite:///{sqlite_file}"
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="refused"):
+        writing.write(source, "SELECT nothing FROM nowhere", str(out), replace=True)
+    assert out.read_text() == "before"
 
 
 def test_files_take_no_table(small, files):

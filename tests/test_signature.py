@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slipway.fast import fast_record
 from slipway.signature import Feature, Signature, Target
-from slipway.values import MAX_TEXT
+from slipway.values import MAX_TEXT, MISSING_TEXTS
 
 SIGNATURE = Signature(
     (
@@ -112,9 +112,22 @@ def test_check_text_spelled_values_become_values():
     assert SIGNATURE.check_text(given) == ((1.5, 3, "red", 1, True, None), [], [])
 
 
-@pytest.mark.parametrize(
-    "text", ["1_0", " 1", "1 ", "0x1", "nan", "inf", "１", "1,5", "one", "true"]
-)
+@pytest.mark.parametrize("text", [" 1.5", "1.5 ", "\t1.5"])
+def test_check_text_blanks_around_a_number_are_left_out(text):
+    given = {"speed": text, "count": "3", "colour": "red", "day": "1", "new": "true"}
+    record, errors, _ = SIGNATURE.check_text(given)
+    assert (record[0], errors) == (1.5, [])
+
+
+@pytest.mark.parametrize("text", MISSING_TEXTS)
+def test_check_text_that_pandas_reads_as_missing_is_missing(text):
+    given = {"speed": text, "count": text, "colour": "red", "day": "1", "new": "true"}
+    record, errors, _ = SIGNATURE.check_text(given)
+    assert record[1] is None
+    assert [(error.field, error.code) for error in errors] == [("speed", "missing_field")]
+
+
+@pytest.mark.parametrize("text", ["1_0", "0x1", "inf", "１", "1,5", "one", "true"])
 def test_check_text_that_spells_no_number_is_refused(text):
     given = {"speed": text, "count": "3", "colour": "red", "day": "1", "new": "true"}
     _, errors, _ = SIGNATURE.check_text(given)

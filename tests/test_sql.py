@@ -17,6 +17,7 @@ pytest_plugins = ["engines"]
 
 LINE = Pieces((), (0.0,), ((0.0, 1.0),))
 CUBIC = Pieces((0.0, 2.5), (0.0, 1.0, 2.5), ((1.0, -0.5), (0.1, 0.2, 0.3, 0.4), (2.0,)))
+SMOOTH = Pieces((0.0, 2.5), (0.0, 0.0, 2.5), ((1.0, -0.5), (1.0, -0.5, 0.3, 0.4), (7.875,)))
 NAMED = ["sigmoid", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt"]
 NAMED += ["square", "absolute", "negative", "reciprocal"]
 STAGES = {
@@ -30,8 +31,10 @@ STAGES = {
     "yeo-johnson 0": (Named("yeo-johnson", (0.0,)),),
     "yeo-johnson 2": (Named("yeo-johnson", (2.0,)),),
     "quantile": (Named("normal-quantile"), Clip(-5.2, 5.2)),
-    "wrap": (Clip(-1e9, 1e9), Named("wrap", (-0.5, 24.0))),
-    "chain": (Named("log1p"), Affine(0.3, 2.0), Named("square"), Clip(0.0, 9.0), CUBIC),
+    "wrap": (Clip(-1e6, 1e6), Named("wrap", (-0.5, 24.0))),
+    "chain": (Named("log1p"), Named("finite"), Affine(0.3, 2.0), Named("square"), Clip(0.0, 9.0), SMOOTH),
+    "within": (Named("within", (-1.0, 2.5)),),
+    "finite": (Named("finite"),),
     **{name: (Named(name),) for name in NAMED},
 }
 NUMBERS = [
@@ -105,7 +108,7 @@ def test_terms_any_value_are_answered_or_refused_as_by_the_api(engine, manifest)
         Slope("gate", 0.1, 1.0, 0.2, 0.0),
         Slope("speed", 0.1, 1.5, 0.05, 0.6),
         Steps("age", (10.0, 20.0), (0.1, 0.2, 0.3), 0.0),
-        Bent("bent", (Named("log1p"),), CUBIC, 0.8),
+        Bent("bent", (Named("log1p"),), SMOOTH, 0.8),
         Mixed(
             "mixed", (Bent("mixed", (), CUBIC, 0.0), Bent("mixed", (Clip(0, 1),), LINE, 0.0)), 0.0
         ),

@@ -65,7 +65,7 @@ def conforms(client, schema, given):
 
 
 def in_file(live, text):
-    return b"".join(predict_file(io.BytesIO(text.encode()), live)).decode()
+    return b"".join(predict_file(io.BytesIO(text.encode()), live, counts=True)).decode()
 
 
 def rows_of(answer):
@@ -209,7 +209,9 @@ def test_record_that_the_pipeline_refuses_is_an_error_of_its_own(clients, lives,
 @pytest.mark.parametrize("name", NAMES)
 def test_file_columns_follow_the_task(clients, name):
     records = [RECORD, RECORD | {"colour": "pink"}, RECORD | {"size": "x"}]
-    answer = clients[name].post("/predict_file", data=csv_text(records), content_type="text/csv")
+    answer = clients[name].post(
+        "/predict_file?counts=true", data=csv_text(records), content_type="text/csv"
+    )
     assert answer.status_code == 200
     rows, counts = rows_of(answer.text)
     added = [*ADDED[TASKS[name]], "warning", "error"]
@@ -231,7 +233,9 @@ def test_file_columns_follow_the_task(clients, name):
 
 def test_file_with_a_column_that_is_added_is_refused(clients):
     text = "colour,size,probability_setosa\nred,1,1\n"
-    answer = clients["softmax"].post("/predict_file", data=text, content_type="text/csv")
+    answer = clients["softmax"].post(
+        "/predict_file?counts=true", data=text, content_type="text/csv"
+    )
     assert answer.status_code == 422
     assert answer.json["errors"][0]["code"] == "reserved_column"
 

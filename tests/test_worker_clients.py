@@ -16,7 +16,9 @@ pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
 
 FILE, CHUNKED_FILE = (
-    head.replace(b"/predict", b"/predict_file").replace(b"application/json", b"text/csv")
+    head.replace(b"/predict", b"/predict_file?counts=true").replace(
+        b"application/json", b"text/csv"
+    )
     for head in (HEAD, CHUNKED)
 )
 EXPECTING = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")

@@ -4,11 +4,16 @@ import random
 import re
 import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+from clients import memory
 from conftest import running
+
+from slipway.web.headers import ALWAYS
 
 ECHO = '''
 import hashlib
@@ -57,6 +62,7 @@ VERSIONS = [b"HTTP/1.1"] * 6 + [
     ),
 ]
 N_CASES = 2000
+N_PIPELINES = 150
 LENGTHS = [
     *(b"Content-Length: 3", b"Content-Length: 0", b"content-length:3", b"Content-Length: +3"),
     *(b"Content-Length: 3, 3", b"Content-Length: -1", b"Content-Length: 0x3", b"Content-Length:"),
@@ -162,25 +168,78 @@ def made(chance):
     return spoiled(chance, data) if chance.random() < 0.25 else data
 
 
+def pipelined(chance):
+    """Many requests at once, most of them right; the last of them may be anything."""
+    requests = [
+        b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(chance.choice([0, 9, 300]))
+    ]
+    requests += [chance.choice(RIGHT) for _ in range(chance.randrange(1, 40))]
+    # In front of the others, it would end the connection before them.
+    at = chance.choice([len(requests)] * 3 + [chance.randrange(len(requests) + 1)])
+    requests.insert(at, made(chance))
+    return b"".join(requests)
+
+
+# Each kind goes another way: on the loop, to a thread by its method, framing or length.
+RIGHT = [
+    b"GET /loop HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /x?stream HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
+    b"POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000,
+    b"POST /parts HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n" + b"," * 3000,
+    b"POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n",
+    b"POST /trailer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n",
+    b"PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+    b"GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+]
+
+
 def told(port, data, cut):
     """Send bytes, in two pieces if there is a cut, and take all that comes back."""
     with socket.create_connection(("127.0.0.1", port), timeout=40) as sock:
         answer = b""
-        try:
-            sock.sendall(data[:cut])
-            if cut < len(data):
-                time.sleep(0.003)
-                sock.sendall(data[cut:])
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        # A server may wait until its responses are read.
+        sender = threading.Thread(target=_send, args=(sock, data, cut))
+        sender.start()
         try:
             while more := sock.recv(65536):
                 answer += more
         except ConnectionResetError:
             pass
-    # The words of a refusal depend on where Gunicorn's reads of 8 KiB end.
+        sender.join()
+    return answer
+
+
+def _send(sock, data, cut):
+    with suppress(OSError):
+        sock.sendall(data[:cut])
+        if cut < len(data):
+            time.sleep(0.003)
+            sock.sendall(data[cut:])
+        sock.shutdown(socket.SHUT_WR)
+
+
+def comparable(answer):
+    """Leave out the date, and the words of a refusal.
+
+    These depend on where Gunicorn's reads of 8 KiB end.
+    """
     return re.sub(rb"\r\nDate: [^\r]*|Content-Length: \d+\r\n\r\n<html>[^\0]*?</html>", b"", answer)
+
+
+def without_our_headers(answer):
+    """Hold a response of the loop to have the security headers where Gunicorn wrote it."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS).encode()
+    answer, count = re.subn(
+        re.escape(lines) + rb"X-Request-Id: [0-9a-f]{32}\r\n(?=.*<html>)", b"", answer, flags=re.S
+    )
+    assert count == answer.count(b"<html>")
+    # A path outside SCRIPT_NAME is not a fault of the service.
+    return re.sub(rb"HTTP/1.1 404 NOT FOUND\r\n.*", OUTSIDE, answer, flags=re.S)
+
+
+OUTSIDE = b"HTTP/1.1 500 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\n"
 
 
 def refused_earlier(threads, loop):
@@ -199,9 +258,33 @@ def servers(tmp_path_factory):
     words += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
     with (
         running(*words, "--worker-class=gthread", "--threads=8") as (threads, _),
-        running(*words, "--worker-class=slipway.worker.LoopWorker", "--threads=8") as (loop, _),
+        running(*words, "--worker-class=slipway.worker.LoopWorker", "--threads=8") as (
+            loop,
+            process,
+        ),
     ):
-        yield [int(base.rpartition(":")[2]) for base in (threads, loop)]
+        yield [int(base.rpartition(":")[2]) for base in (threads, loop)], process
+
+
+def compared(servers, cases, cuts):
+    """Send each case to both servers, and return their answers after holding them to be equal."""
+    threads, loop = servers
+
+    def both(data, cut):
+        return (
+            comparable(told(threads, data, cut)),
+            comparable(without_our_headers(told(loop, data, cut))),
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(both, cases, cuts))
+    differ = [
+        (data[-300:], cut, *(answer[-600:] for answer in pair))
+        for data, cut, pair in zip(cases, cuts, answers, strict=True)
+        if pair[0] != pair[1] and not (cut < len(data) and refused_earlier(*pair))
+    ]
+    assert not differ, f"{len(differ)}: {differ[:2]}"
+    return [loop for _, loop in answers]
 
 
 @pytest.mark.slow
@@ -214,17 +297,21 @@ def test_worker_any_bytes_get_the_bytes_of_gthread(servers, seed):
         chance.randrange(len(data) + 1) if i % 4 == 0 else len(data) for i, data in enumerate(cases)
     ]
 
-    def both(data, cut):
-        return [told(port, data, cut) for port in servers]
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(both, cases, cuts))
-    differ = [
-        (data[:300], cut, *pair)
-        for data, cut, pair in zip(cases, cuts, answers, strict=True)
-        if pair[0] != pair[1] and not (cut < len(data) and refused_earlier(*pair))
-    ]
-    assert not differ, f"{len(differ)}: {differ[:2]}"
+    answers = compared(servers[0], cases, cuts)
     # The cases are of use only if many are answered, and many refused.
-    assert sum(pair[0].startswith(b"HTTP/1.1 200") for pair in answers) > len(cases) // 20
-    assert sum(pair[0].startswith(b"HTTP/1.1 4") for pair in answers) > len(cases) // 20
+    assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) > len(cases) // 20
+    assert sum(answer.startswith(b"HTTP/1.1 4") for answer in answers) > len(cases) // 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_worker_pipelined_requests_get_the_bytes_of_gthread(servers, seed):
+    ports, process = servers
+    chance = random.Random(seed)
+    cases = [pipelined(chance) for _ in range(N_PIPELINES)]
+    cuts = [chance.randrange(len(data)) for data in cases]
+    before = memory(process)
+    answers = compared(ports, cases, cuts)
+    assert sum(answer.count(b"HTTP/1.1 200") for answer in answers) > 20 * len(cases)
+    # Four connections at a time, each of which may hold 144 KiB.
+    assert memory(process) < before + 20e6

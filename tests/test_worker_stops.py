@@ -1,13 +1,24 @@
 """The loop worker's beginnings and ends: first requests, stops, restarts, deaths."""
 
 import os
+import re
 import signal
 import time
 from contextlib import ExitStack, suppress
 from statistics import median
 
 import pytest
-from clients import HEAD, clients_of, connected, loaded, until_closed, wait_for_workers, workers
+from clients import (
+    CHUNKED,
+    HEAD,
+    JSON,
+    clients_of,
+    connected,
+    loaded,
+    until_closed,
+    wait_for_workers,
+    workers,
+)
 from conftest import GUNICORN, running
 from swapping import until
 
@@ -72,6 +83,69 @@ def test_worker_term_finishes_what_is_in_flight(body, twice):
         assert process.wait(60) == 0
         # Who waits in vain is killed after 20 s.
         assert time.monotonic() < began + 18
+
+
+def ends_of(body):
+    """What a client has sent before the signal and sends after it, by how the request is answered."""
+    chunk = b"%x\r\n%b\r\n" % (len(body), body)
+    long = body + b" " * 100_000
+    expecting = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    many = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 50
+    file = HEAD.replace(b"/predict", b"/predict_file").replace(JSON.encode(), b"text/csv")
+    return {
+        "on the loop": (HEAD % len(body) + body[:-1], body[-1:]),
+        "head on the loop": (HEAD[:20], HEAD[20:] % len(body) + body),
+        "chunks in a thread": (CHUNKED, chunk + b"0\r\n\r\n"),
+        "last chunk in a thread": (CHUNKED + chunk, b"0\r\n\r\n"),
+        "long body in a thread": (HEAD % len(long) + body, long[len(body) :]),
+        "file in a thread": (file % 4 + b"a\n1", b"\n"),
+        "body that was asked for": (expecting % len(body), body),
+        "requests before": (many + HEAD % len(body) + body[:-1], body[-1:]),
+        "requests behind": (HEAD % len(body) + body[:-1], body[-1:] + many),
+        "chunks, and requests behind": (CHUNKED, chunk + b"0\r\n\r\n" + many),
+    }
+
+
+ENDS = list(ends_of(b"{}"))
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_worker_request_that_ends_after_term_is_answered_and_does_not_delay_the_stop(body, end):
+    first, later = ends_of(body)[end]
+    with running(*GUNICORN, "--log-level=warning") as (base, process), connected(base) as sock:
+        sock.sendall(first)
+        until(lambda: sock.getsockname() in clients_of(workers(process)), 30)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        sock.sendall(later)
+        began = time.monotonic()
+        # A client that keeps its connection does not keep the worker.
+        process.wait(60)
+        seconds = time.monotonic() - began
+        answer = until_closed(sock)
+    last = re.findall(rb"HTTP/1.1 (\d+)", answer)[-1]
+    assert last in ((b"422",) if end.startswith("file") else (b"200",)), answer
+    # Two seconds for a client that is about to send its next request. The worker's end is 20 s.
+    assert seconds < 10
+
+
+def test_worker_long_response_that_ends_after_term_does_not_delay_the_stop():
+    requests = b"GET /model/report HTTP/1.1\r\nHost: a\r\n\r\n" * 30
+    with (
+        running(*GUNICORN, "--log-level=warning") as (base, process),
+        connected(base, 4096) as sock,
+    ):
+        sock.sendall(requests)
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        began, size = time.monotonic(), 0
+        while more := sock.recv(2**16):
+            size += len(more)
+        assert size > 50_000
+        process.wait(60)
+        assert time.monotonic() < began + 12
 
 
 def test_worker_killed_is_replaced(body):

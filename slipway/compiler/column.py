@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pandas as pd
+
 from slipway.curve import Pieces, Stage
 
 
@@ -87,14 +89,21 @@ Column = Line | Values
 
 def is_gap(value: Any) -> bool:
     """Whether a value still is the missing one, which no step has filled."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def along(column: Line, stages: tuple[Stage, ...], missing: Any) -> Column:
-    """Lead a column on; one that ends in steps has but a few values from there."""
-    path = (*column.path, *stages)
+def is_unanswered(value: Any) -> bool:
+    """Return whether an estimator raises for a value: a refused one, a gap or an infinity."""
+    if value is REFUSED or is_gap(value):
+        return True
+    return not isinstance(value, int | float) or not math.isfinite(value)
+
+
+def along(feature: str, path: tuple[Stage, ...], stages: tuple[Stage, ...], missing: Any) -> Column:
+    """Extend a path by stages; a column that ends in steps has only a few values from there."""
+    path = (*path, *stages)
     last = path[-1] if stages else None
     if not isinstance(last, Pieces) or last.degree:
-        return Line(column.feature, path, missing)
+        return Line(feature, path, missing)
     points = tuple(each[0] for each in last.coefficients)
-    return Values(column.feature, Intervals(path[:-1], last.edges), points, missing)
+    return Values(feature, Intervals(path[:-1], last.edges), points, missing)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
@@ -23,10 +20,14 @@ from slipway.compiler.column import (
     along,
     is_gap,
 )
-from slipway.compiler.transformers import Made, makes
-from slipway.curve import Affine, through
+from slipway.compiler.probing import UNSEEN_TEXT, probe, unseen, usual
+from slipway.compiler.transformers import KEEP, Made, known_levels, makes
+from slipway.curve import Affine, Fill, Named, Stage
 
-UNSEEN_TEXT = "\x00 no category is called this"
+__all__ = ["UNSEEN_TEXT", "Reading", "Readings", "apply_step"]
+
+# The functions whose result can be NaN where the number itself is not.
+_PARTIAL = {"log", "log1p", "log2", "log10", "sqrt"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def apply_step(step: Any, columns: list[Column], readings: Readings) -> list[Col
     Raises
     ------
     NotAScorecard
-        A step has no rule, or a column depends on more than one feature.
+        A step has no rule, a rule fails, or a column depends on more than one feature.
     """
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return columns
@@ -70,7 +71,12 @@ def apply_step(step: Any, columns: list[Column], readings: Readings) -> list[Col
             readings.append(Reading(column.feature, step, position))
     if type(step) not in makes.registry:
         raise NotAScorecard(f"no rule for {type(step).__name__}")
-    return _converted(step, columns)
+    try:
+        return _converted(step, columns)
+    except NotAScorecard:
+        raise
+    except Exception as error:
+        raise NotAScorecard(f"{type(step).__name__} cannot be compiled: {error}") from error
 
 
 @singledispatch
@@ -123,92 +129,92 @@ def _side_by_side(
 def _weighed(column: Column, weight: float) -> Column:
     """Multiply a column by the weight that a step gives it."""
     if isinstance(column, Line):
-        stages = (Affine(times=weight),)
-        return replace(column, path=(*column.path, *stages), missing=_led(column.missing, stages))
-    by = [v if v is REFUSED else v * weight for v in (*column.values, column.missing)]
-    unseen = column.unseen if column.unseen is REFUSED else column.unseen * weight
-    return replace(column, values=tuple(by[:-1]), missing=by[-1], unseen=unseen)
+        path = (*column.path, Affine(times=weight))
+        return replace(column, path=path, missing=_times(column.missing, weight))
+    return replace(
+        column,
+        values=tuple(_times(value, weight) for value in column.values),
+        missing=_times(column.missing, weight),
+        unseen=_times(column.unseen, weight),
+    )
+
+
+def _times(value: Any, weight: float) -> Any:
+    return value if value is REFUSED or is_gap(value) else value * weight
 
 
 def _converted(step: Any, columns: list[Column]) -> list[Column]:
     """Let a transformer with a rule convert its columns, each by itself."""
     made = makes(step)
-    told = {one.source: one.levels for one in made if one.levels is not None}
-    columns = [_leveled(column, told.get(i)) for i, column in enumerate(columns)]
-    answers = {
-        i: _asked(step, columns, i, c) for i, c in enumerate(columns) if isinstance(c, Values)
-    }
+    levels = known_levels(step)
+    if levels is not None:
+        columns = [_leveled(c, told) for c, told in zip(columns, levels, strict=True)]
+    cases = [_cases(step, i, column) for i, column in enumerate(columns)]
+    answers = probe(step, columns, cases, len(made))
     new: list[Column] = []
     for place, one in enumerate(made):
         column = columns[one.source]
+        cells = [row[place] for row in answers[one.source]]
         if isinstance(column, Values):
-            *values, missing, unseen = (row[place] for row in answers[one.source])
-            new.append(replace(column, values=tuple(values), missing=missing, unseen=unseen))
+            *values, missing, other = cells
+            new.append(replace(column, values=tuple(values), missing=missing, unseen=other))
         else:
-            new.append(_led_on(column, one))
+            new.append(_led_on(step, column, one, *cells))
     return new
 
 
-def _leveled(column: Column, levels: tuple[Any, ...] | None) -> Column:
+def _cases(step: Any, i: int, column: Column) -> list[Any]:
+    """List what a step is asked about a column."""
+    if isinstance(column, Values):
+        return [*column.values, column.missing, column.unseen]
+    return [column.missing, usual(step, i, column)]
+
+
+def _leveled(column: Column, levels: tuple[Any, ...]) -> Column:
     """Make a raw feature that is read by its levels one of a few values."""
-    if levels is None or isinstance(column, Values):
+    if isinstance(column, Values):
         return column
     if column.path:
         raise NotAScorecard(f"{column.feature} is encoded by its values after being transformed")
-    return Values(column.feature, Levels(levels), levels, column.missing, _unseen(levels))
+    return Values(column.feature, Levels(levels), levels, column.missing, unseen(levels))
 
 
-def _unseen(levels: tuple[Any, ...]) -> Any:
-    """Make up a value that is none of the levels."""
-    if not levels or isinstance(levels[0], bool):
-        return REFUSED
-    return UNSEEN_TEXT if isinstance(levels[0], str) else max(levels) + 1
-
-
-def _led_on(column: Line, one: Made) -> Column:
+def _led_on(step: Any, column: Line, one: Made, missing: Any, ordinary: Any) -> Column:
     """Lead a number through the stages of a rule."""
-    gap = is_gap(column.missing)
-    missing = one.missing(column.missing) if gap else _led(column.missing, one.stages)
-    return along(column, one.stages, missing)
+    path = column.path
+    partial = _may_be_nan(path)
+    if one.tells_gaps:
+        if partial:
+            raise NotAScorecard(f"{type(step).__name__} tells which {column.feature} became NaN")
+        return Values(column.feature, Levels(()), (), missing, ordinary)
+    if partial and one.filled is not KEEP:
+        if one.stages:
+            raise NotAScorecard(f"{type(step).__name__} fills what became NaN of {column.feature}")
+        return Line(column.feature, (*_unfilled(column), Fill(float(one.filled))), missing)
+    if path and getattr(step, "validate", True):
+        # Behind a function, a number may be infinite or NaN, for which this step may raise.
+        takes_nan = is_gap(column.missing) and missing is not REFUSED
+        path = (*path, Named("finite" if takes_nan else "known"))
+    return along(column.feature, path, one.stages, missing)
 
 
-def _led(value: Any, stages: tuple[Any, ...]) -> Any:
-    """Lead what stands for a missing number through stages; a gap stays one."""
-    return through(stages)(value) if stages and not is_gap(value) else value
+def _may_be_nan(path: tuple[Stage, ...]) -> bool:
+    """Return whether a number can become NaN on a path that goes on, other than by a refusal."""
+    last = max((i for i, stage in enumerate(path) if isinstance(stage, Fill)), default=-1)
+    return any(isinstance(stage, Named) and stage.name in _PARTIAL for stage in path[last + 1 :])
 
 
-def _asked(step: Any, columns: Sequence[Column], position: int, column: Values) -> list[list[Any]]:
-    """Ask a transformer what it makes of each value of one column, by row and output column."""
-    rows = _answers(step, columns, position, list(column.values))
-    refused = [REFUSED] * len(rows[0])
-    for single in (column.missing, column.unseen):
-        try:
-            # What a step refused stays refused, whatever the next would make of it.
-            asked = single is not REFUSED
-            rows += _answers(step, columns, position, [single]) if asked else [refused]
-        except (ValueError, TypeError):
-            # Some encoders of texts stumble over a gap that they were not fitted on.
-            rows.append(refused)
-    return rows
-
-
-def _answers(
-    step: Any, columns: Sequence[Column], position: int, values: list[Any]
-) -> list[list[Any]]:
-    """Transform rows that differ in one column, and stay the same in all the others."""
-    names = getattr(step, "feature_names_in_", range(len(columns)))
-    cells: dict[Any, pd.Series[Any]] = {}
-    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        ordinary = column.values[0] if isinstance(column, Values) else 1.0
-        column_type = None if isinstance(ordinary, int | float) else object
-        given = values if i == position else [ordinary] * len(values)
-        cells[name] = pd.Series(given, dtype=column_type)
-    X: Any = pd.DataFrame(cells)
-    with warnings.catch_warnings():
-        # The unseen value is unseen on purpose.
-        warnings.simplefilter("ignore")
-        answered = step.transform(X if hasattr(step, "feature_names_in_") else X.to_numpy())
-    if hasattr(answered, "toarray"):
-        answered = answered.toarray()
-    rows: list[list[Any]] = np.asarray(answered).tolist()
-    return rows
+def _unfilled(column: Line) -> list[Stage]:
+    """Return a path whose NaN an imputer fills; infinity must still be infinite at its end."""
+    path: list[Stage] = []
+    marked = False
+    for stage in column.path:
+        if stage == Named("finite"):
+            marked = True
+        elif isinstance(stage, Affine) or (isinstance(stage, Named) and not marked):
+            path.append(stage)
+        else:
+            raise NotAScorecard(f"{column.feature} is filled after a step that may refuse it")
+    if Named("known") in path:
+        raise NotAScorecard(f"{column.feature} is filled after a step that refuses it")
+    return path

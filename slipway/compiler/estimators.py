@@ -32,9 +32,13 @@ from sklearn.linear_model import (
     LogisticRegressionCV,
     OrthogonalMatchingPursuit,
     OrthogonalMatchingPursuitCV,
+    PassiveAggressiveClassifier,
+    Perceptron,
     PoissonRegressor,
     QuantileRegressor,
     Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
     RidgeCV,
     SGDClassifier,
     SGDRegressor,
@@ -50,6 +54,7 @@ from sklearn.model_selection import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.svm import LinearSVC
 
 from slipway.compiler.column import Column, NotAScorecard
 from slipway.compiler.composition import Readings, apply_step
@@ -117,14 +122,25 @@ def _(estimator: Any, columns: list[Column], readings: Readings) -> Read:
 
 @_read.register
 def _(estimator: SGDClassifier, columns: list[Column], readings: Readings) -> Read:
-    if estimator.loss != "log_loss":
+    if estimator.loss == "modified_huber":
         raise NotAScorecard(f"no rule for SGDClassifier(loss={estimator.loss!r})")
-    return _weighed(estimator, columns).linked(SIGMOID)
+    weighed = _weighed(estimator, columns)
+    return weighed.linked(SIGMOID) if estimator.loss == "log_loss" else weighed
 
 
 def _value(estimator: Any, columns: list[Column], readings: Readings) -> Read:
-    """Read a regression whose value is the sum itself."""
+    """Read a regression whose value, or a classifier whose score, is the sum itself."""
     return _weighed(estimator, columns)
+
+
+for _scored in (
+    LinearSVC,
+    PassiveAggressiveClassifier,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+):
+    _read.register(_scored, _value)
 
 
 for _regressor in (

@@ -11,20 +11,22 @@ import numpy as np
 import pandas as pd
 
 from slipway.compiler.column import (
-    REFUSED,
     Column,
     Intervals,
     Levels,
     Line,
     NotAScorecard,
     Values,
-    is_gap,
+    is_unanswered,
 )
+from slipway.compiler.inversion import in_raw_numbers, without_marks
 from slipway.curve import Affine, Pieces, Stage
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Value
 
 Weighed = tuple[Column, float]
+# A score loses half of its last bit, 1.1e-16, for each unit that is moved: here 3e-14 in all.
+MOST_MOVED = 300.0
 _IDENTITY = Pieces((), (0.0,), ((0.0, 1.0),))
 
 
@@ -46,51 +48,104 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
     NotAScorecard
         The signature lets an input pass for which a step raises.
     """
+    if not weighed:
+        return _unused(feature)
     _refuse_unanswered(feature, [column for column, _ in weighed])
     missing = _total((column.missing, weight) for column, weight in weighed)
     by_level = [isinstance(c, Values) and isinstance(c.domain, Levels) for c, _ in weighed]
     if feature.kind == "flag":
         return _of_flag(feature, weighed, missing)
-    if by_level and all(by_level):
+    if all(by_level):
         return _of_levels(feature, weighed, missing)
+    if feature.kind == "category":
+        raise NotAScorecard(f"{feature.name} is a text that is read as a number")
+    inside = _inside(feature)
     parts: dict[tuple[Stage, ...], Pieces] = {}
     for column, weight in weighed:
-        path, pieces = _in_pieces(column, weight)
+        path, pieces = _in_pieces(column, weight, inside)
         parts[path] = _added(parts[path], pieces) if path in parts else pieces
-    if not parts:
-        return Steps(feature.name, (), (0.0,), missing)
     if len(parts) == 1:
         return _of_pieces(feature, *parts.popitem(), missing)
     bent = tuple(Bent(feature.name, path, pieces, 0.0) for path, pieces in parts.items())
     return Mixed(feature.name, bent, missing)
 
 
+def _unused(feature: Feature) -> Term:
+    """Build the term of a feature that the pipeline drops."""
+    if feature.kind in ("number", "integer"):
+        return Steps(feature.name, (), (0.0,), 0.0)
+    levels = (False, True) if feature.kind == "flag" else ()
+    return Table(feature.name, levels, (0.0,) * len(levels), 0.0, 0.0)
+
+
+def _inside(feature: Feature) -> float:
+    """Return a number that the pipeline answers."""
+    given = feature.example
+    return float(given) if isinstance(given, int | float) else 1.0
+
+
 def _refuse_unanswered(feature: Feature, columns: Sequence[Column]) -> None:
-    """Refuse a feature for whose gaps or unseen values the pipeline has no answer."""
-    if feature.nullable and any(c.missing is REFUSED or is_gap(c.missing) for c in columns):
+    """Raise where the signature lets a value pass for which a step raises."""
+    if feature.kind in ("text", "datetime"):
+        kind = "free text" if feature.kind == "text" else "a date"
+        raise NotAScorecard(f"no rule for {feature.name}, which is {kind}")
+    if feature.nullable and any(is_unanswered(c.missing) for c in columns):
         raise NotAScorecard(f"a step refuses a missing {feature.name}")
-    if feature.closed or feature.kind == "flag":
-        return
-    told = (c for c in columns if isinstance(c, Values) and isinstance(c.domain, Levels))
-    if any(c.unseen is REFUSED for c in told):
+    told = [c for c in columns if isinstance(c, Values) and isinstance(c.domain, Levels)]
+    for column in told:
+        _refuse_levels(feature, column)
+    if any(is_unanswered(v) for c in columns if isinstance(c, Values) for v in c.values):
+        raise NotAScorecard(f"a step refuses some values of {feature.name}")
+    if feature.kind != "flag" and not feature.closed and any(is_unanswered(c.unseen) for c in told):
         raise NotAScorecard(f"a step refuses unknown values of {feature.name}")
 
 
-def centred(total: Sum, X: pd.DataFrame) -> Sum:
-    """Move each term's average over the training rows into the intercept."""
-    intercept = total.intercept
-    terms = []
-    for term in total.terms:
-        lookup = term.lookup()
-        counts = X[term.feature].value_counts(dropna=False)
-        values = [None if pd.isna(value) else value for value in counts.index]
-        points = [lookup(value) for value in values]
-        average = float(np.average(points, weights=counts.to_numpy()))
-        # Where a row is outside a curve's domain there is no average.
-        average = average if math.isfinite(average) else 0.0
-        intercept += average
-        terms.append(_lowered(term, average))
+def _refuse_levels(feature: Feature, column: Values) -> None:
+    """Raise where a step raises for one of the values that the signature names."""
+    if not is_unanswered(column.unseen):
+        return
+    known = set(column.domain.levels) if isinstance(column.domain, Levels) else set()
+    named: tuple[Any, ...] = feature.categories if feature.closed else ()
+    if feature.kind == "flag" and not named:
+        named = (False, True)
+    for value in named:
+        if value not in known:
+            raise NotAScorecard(f"a step refuses {value!r} for {feature.name}")
+
+
+def centred(total: Sum, X: pd.DataFrame, *, in_units: bool) -> Sum:
+    """Move the terms' averages over the training rows into the intercept.
+
+    An average that is far larger than the score would take digits from every answer, so that
+    it stays where it is: the averages that are moved add up to at most ``MOST_MOVED``.
+
+    Parameters
+    ----------
+    total : Sum
+    X : DataFrame
+    in_units : bool
+        Whether the score is a value with a unit, whose digits count from its own size on.
+    """
+    averages = [_average(term, X) for term in total.terms]
+    size = max(1.0, abs(total.intercept + sum(averages))) if in_units else 1.0
+    budget = MOST_MOVED * size
+    intercept, terms = total.intercept, list(total.terms)
+    for i in sorted(range(len(terms)), key=lambda place: abs(averages[place])):
+        budget -= abs(averages[i])
+        if budget < 0.0:
+            break
+        intercept += averages[i]
+        terms[i] = _lowered(terms[i], averages[i])
     return Sum(intercept, tuple(terms), total.link)
+
+
+def _average(term: Term, X: pd.DataFrame) -> float:
+    """Average a term over rows; where a row is outside a curve's domain there is none."""
+    lookup = term.lookup()
+    counts = X[term.feature].value_counts(dropna=False)
+    points = [lookup(None if pd.isna(value) else value) for value in counts.index]
+    average = float(np.average(points, weights=counts.to_numpy()))
+    return average if math.isfinite(average) else 0.0
 
 
 def _total(parts: Any) -> float:
@@ -104,8 +159,14 @@ def _total(parts: Any) -> float:
 
 def _of_flag(feature: Feature, weighed: Sequence[Weighed], missing: float) -> Table:
     """Put down what a flag adds when it is false and when it is true."""
-    points = tuple(_total((at(c, flag), w) for c, w in weighed) for flag in (False, True))
-    return Table(feature.name, (False, True), points, missing, 0.0)
+    points = []
+    for flag in (False, True):
+        held = [at(column, flag) for column, _ in weighed]
+        refused = feature.closed and feature.categories and flag not in feature.categories
+        if any(map(is_unanswered, held)) and not refused:
+            raise NotAScorecard(f"a step refuses {flag} for {feature.name}")
+        points.append(_total((v, w) for v, (_, w) in zip(held, weighed, strict=True)))
+    return Table(feature.name, (False, True), tuple(points), missing, 0.0)
 
 
 def _of_levels(feature: Feature, weighed: Sequence[Weighed], missing: float) -> Table:
@@ -137,10 +198,15 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _in_pieces(column: Column, weight: float) -> tuple[tuple[Stage, ...], Pieces]:
-    """Give a column as a path, and weighed polynomials at its end."""
+def _in_pieces(
+    column: Column, weight: float, inside: float | None = None
+) -> tuple[tuple[Stage, ...], Pieces]:
+    """Return a column as a path, and weighed polynomials at its end.
+
+    With a number ``inside`` its domain, the edges of intervals are those of raw numbers.
+    """
     if isinstance(column, Line):
-        stages, last = list(column.path), _IDENTITY
+        stages, last = list(without_marks(column.path)), _IDENTITY
         if stages and isinstance(end := stages[-1], Pieces):
             last = end
             stages.pop()
@@ -149,7 +215,10 @@ def _in_pieces(column: Column, weight: float) -> tuple[tuple[Stage, ...], Pieces
             stages.pop()
         return tuple(stages), _times(last, weight)
     path, edges, values = _intervals(column)
-    points = [0.0 if value is REFUSED else float(value) for value in values]
+    path = without_marks(path)
+    if inside is not None:
+        path, edges, values = in_raw_numbers(path, edges, values, inside)
+    points = [0.0 if is_unanswered(value) else float(value) for value in values]
     made = tuple((weight * point,) for point in points)
     return path, Pieces(edges, (0.0,) * len(made), made)
 

@@ -48,7 +48,7 @@ from slipway.compiler.bends import of_ranks, of_splines
 from slipway.compiler.column import NotAScorecard, is_gap
 from slipway.curve import Affine, Clip, Name, Named, Pieces, Stage, steps
 
-_KEEP = object()
+KEEP = object()
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,15 @@ class Made:
     stages : tuple of Stage
         What a number goes through.
     filled : object
-        What a gap becomes; it stays one where this is not given.
-    levels : tuple, optional
-        The values that the transformer tells apart, where it does not take a number as such.
+        What a number becomes that an earlier function has made NaN, where it does not stay NaN.
+    tells_gaps : bool
+        Whether the column only says whether the value is missing.
     """
 
     source: int
     stages: tuple[Stage, ...] = ()
-    filled: Any = _KEEP
-    levels: tuple[Any, ...] | None = None
-
-    def missing(self, value: Any) -> Any:
-        """Give what becomes of a gap."""
-        return value if self.filled is _KEEP else self.filled
+    filled: Any = KEEP
+    tells_gaps: bool = False
 
 
 @singledispatch
@@ -85,14 +81,17 @@ def makes(step: Any) -> list[Made]:
 
 @makes.register
 def _(step: SimpleImputer) -> list[Made]:
-    kept = [i for i, value in enumerate(step.statistics_) if not is_gap(_plain(value))]
+    learned = [_plain(value) for value in step.statistics_]
+    # An all-missing column is dropped; None is a value like any other.
+    empty = [isinstance(value, float) and math.isnan(value) for value in learned]
+    kept = [i for i, gone in enumerate(empty) if step.keep_empty_features or not gone]
     made = [_imputed(step, i, _plain(step.statistics_[i])) for i in kept]
     return made + (makes(step.indicator_) if step.add_indicator else [])
 
 
 def _imputed(step: SimpleImputer, i: int, statistic: Any) -> Made:
     """Put a statistic where the imputer's missing value stands."""
-    if is_gap(step.missing_values) or step.missing_values is None:
+    if is_gap(step.missing_values):
         return Made(i, filled=statistic)
     if not isinstance(step.missing_values, int | float) or isinstance(statistic, str):
         raise NotAScorecard("no rule for a SimpleImputer of texts that stand for missing")
@@ -105,7 +104,7 @@ def _imputed(step: SimpleImputer, i: int, statistic: Any) -> Made:
 def _(step: MissingIndicator) -> list[Made]:
     if not is_gap(step.missing_values):
         raise NotAScorecard("no rule for a MissingIndicator of anything but NaN")
-    return [Made(int(i), (steps((), (0.0,)),), filled=1.0) for i in step.features_]
+    return [Made(int(i), tells_gaps=True) for i in step.features_]
 
 
 @makes.register
@@ -180,9 +179,14 @@ def _(step: TargetEncoder) -> list[Made]:
 
 
 def _encoded(step: Any, widths: list[int]) -> list[Made]:
-    """Tell the categories of each column apart."""
-    known = [tuple(c for c in all_.tolist() if not is_gap(c)) for all_ in step.categories_]
-    return [Made(i, levels=known[i]) for i, width in enumerate(widths) for _ in range(width)]
+    return [Made(i) for i, width in enumerate(widths) for _ in range(width)]
+
+
+def known_levels(step: Any) -> list[tuple[Any, ...]] | None:
+    """Return the values that an encoder tells apart in each column; None for other steps."""
+    if not isinstance(step, OneHotEncoder | OrdinalEncoder | TargetEncoder):
+        return None
+    return [tuple(c for c in known.tolist() if not is_gap(c)) for known in step.categories_]
 
 
 def _width(step: OneHotEncoder, i: int) -> int:
@@ -220,7 +224,7 @@ def _(step: QuantileTransformer) -> list[Made]:
 
 @makes.register
 def _(step: SplineTransformer) -> list[Made]:
-    filled = 0.0 if step.handle_missing == "zeros" else _KEEP
+    filled = 0.0 if step.handle_missing == "zeros" else KEEP
     columns = range(step.n_features_in_)
     return [Made(i, stages, filled) for i in columns for stages in of_splines(step, i)]
 

@@ -15,7 +15,9 @@ from operator import or_
 import polars as pl
 
 from slipway.errors import SlipwayError
+from slipway.etl.time_order import MOMENT
 from slipway.problem import Problem
+from slipway.problem_query import wanted_columns
 from slipway.signature import Feature
 from slipway.values import LARGEST_INTEGER, MAX_TEXT
 
@@ -24,11 +26,19 @@ TYPES: dict[str, type[pl.DataType]] = {
     "integer": pl.Int64,
     "number": pl.Float64,
     "flag": pl.Boolean,
+    "text": pl.String,
+    "datetime": pl.String,
 }
 REASONS = "reasons"
 DUPLICATE = "duplicate"
 Faults = list[tuple[str, pl.Expr]]
-FLAGS = {"true": True, "false": False, "1": True, "0": False}
+# What people write for a flag, and for a target besides the names of its classes.
+FLAGS = {
+    **dict.fromkeys(("false", "no", "f", "n", "0", "0.0"), False),
+    **dict.fromkeys(("true", "yes", "t", "y", "1", "1.0"), True),
+}
+MICROSECONDS = "%Y-%m-%d %H:%M:%S.%6f"
+SECONDS = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -86,18 +96,34 @@ def check(problem: Problem, rows: pl.DataFrame) -> Checked:
 def typed(problem: Problem, rows: pl.DataFrame) -> pl.DataFrame:
     """Give each column the type in which it is stored."""
     features = [_as_kind(f, rows.schema[f.name]).alias(f.name) for f in problem.features]
-    target = pl.col(problem.target_column).cast(pl.Int8)
+    target = _as_class(problem, rows.schema).alias(problem.target_column)
     others = [plain(name, rows.schema) for name in problem.other_columns]
     return rows.select(*features, target, *others)
 
 
+def named(problem: Problem, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give columns the names that the problem has for them, where they differ by case only.
+
+    SQL does not mind the case of a name, and an engine returns the name that the table has.
+    """
+    lower: dict[str, list[str]] = {}
+    for name in rows.columns:
+        lower.setdefault(name.lower(), []).append(name)
+    wanted = [name for name in wanted_columns(problem) if name not in rows.columns]
+    found = {name: lower.get(name.lower(), []) for name in wanted}
+    return rows.rename({names[0]: name for name, names in found.items() if len(names) == 1})
+
+
 def _require_columns(problem: Problem, rows: pl.DataFrame) -> None:
     """Name the columns that the query does not give."""
-    names = [feature.name for feature in problem.features]
-    wanted = [*names, problem.target_column, *problem.other_columns]
-    absent = [name for name in wanted if name not in rows.columns]
+    absent = {n: field for n, field in wanted_columns(problem).items() if n not in rows.columns}
     if absent:
-        raise SlipwayError(f"the query gives no column {', '.join(absent)}; the problem names it")
+        fields = ", ".join(dict.fromkeys(absent.values()))
+        given = ", ".join(rows.columns)
+        raise SlipwayError(
+            f"the query gives no column {', '.join(absent)}, as {fields} of the problem wants; "
+            f"it gives {given}"
+        )
 
 
 def _feature_faults(problem: Problem, rows: pl.DataFrame) -> dict[str, Faults]:
@@ -121,9 +147,11 @@ def _faults(feature: Feature, dtype: pl.DataType) -> Iterator[tuple[str, pl.Expr
     raw, value = _present(feature.name, dtype), _as_kind(feature, dtype)
     if not feature.nullable:
         yield "missing_field", raw.is_null()
-    if feature.kind == "category":
+    if feature.kind in ("category", "text"):
         yield "too_long", value.str.len_chars() > MAX_TEXT
         yield "not_a_text", value.str.contains("\0", literal=True)
+    elif feature.kind == "datetime":
+        yield "not_a_datetime", value.is_null() & raw.is_not_null()
     elif feature.kind == "flag":
         yield "not_a_flag", value.is_null() & raw.is_not_null()
     else:
@@ -167,8 +195,11 @@ def _number(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 def _as_kind(feature: Feature, dtype: pl.DataType) -> pl.Expr:
     """Give a feature in the type in which it is stored, null where it has no such value."""
     raw = _present(feature.name, dtype)
-    if feature.kind == "category":
+    if feature.kind in ("category", "text"):
         return raw.cast(pl.String)
+    if feature.kind == "datetime":
+        text = _moment_text(raw, dtype) if dtype.is_temporal() else raw.cast(pl.String)
+        return pl.when(text.str.contains(f"^(?:{MOMENT.pattern})$")).then(text)
     if feature.kind == "flag":
         if dtype == pl.Boolean:
             return raw
@@ -180,23 +211,50 @@ def _as_kind(feature: Feature, dtype: pl.DataType) -> pl.Expr:
 
 def _other_faults(problem: Problem, rows: pl.DataFrame) -> dict[str, Faults]:
     """List what can be wrong with the target, the key and the watermark."""
-    target = pl.col(problem.target_column)
-    known = target.cast(pl.Float64, strict=False).is_in([0.0, 1.0]).fill_null(False)
     names = {*problem.other_columns} - {feature.name for feature in problem.features}
+    names.add(problem.order_column)
     missing: dict[str, Faults] = {
-        name: [("missing_field", pl.col(name).is_null())] for name in sorted(names)
+        name: [("missing_field", _present(name, rows.schema[name]).is_null())]
+        for name in sorted(names)
     }
-    return {problem.target_column: [("not_a_class", ~known)]} | missing
+    wrong = _as_class(problem, rows.schema).is_null()
+    return {problem.target_column: [("not_a_class", wrong)]} | missing
+
+
+def _as_class(problem: Problem, schema: pl.Schema) -> pl.Expr:
+    """Return the target as 0 or 1, null where it is neither.
+
+    A text is the name of a class, or else what people write for no and yes.
+    """
+    column, dtype = pl.col(problem.target_column), schema[problem.target_column]
+    if dtype == pl.Boolean:
+        return column.cast(pl.Int8)
+    if dtype.is_numeric():
+        return column.cast(pl.Float64).replace_strict({0.0: 0, 1.0: 1}, default=None).cast(pl.Int8)
+    text = column.cast(pl.String).str.strip_chars()
+    usual = text.str.to_lowercase().replace_strict(FLAGS, default=None).cast(pl.Int8)
+    classes = {name: i for i, name in enumerate(problem.target.classes)}
+    return text.replace_strict(classes, default=usual, return_dtype=pl.Int8)
 
 
 def plain(name: str, schema: pl.Schema) -> pl.Expr:
-    """Give a column of the key, of time or of groups as a whole number or a text."""
-    column, dtype = pl.col(name), schema[name]
+    """Give a column of the key, of time or of groups as a number or a text."""
+    column, dtype = _present(name, schema[name]), schema[name]
     if dtype.is_integer():
         return column.cast(pl.Int64)
-    if isinstance(dtype, pl.Datetime):
-        return column.dt.strftime("%Y-%m-%d %H:%M:%S").alias(name)
-    return column.cast(pl.String)
+    if dtype.is_float():
+        return column.cast(pl.Float64)
+    return (_moment_text(column, dtype) if dtype.is_temporal() else column).cast(pl.String)
+
+
+def _moment_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Write moments as texts that sort in their order, with a fraction of a second if any."""
+    if not isinstance(dtype, pl.Datetime):
+        return column.cast(pl.String)
+    whole = column.dt.truncate("1s") == column
+    return (
+        pl.when(whole).then(column.dt.strftime(SECONDS)).otherwise(column.dt.strftime(MICROSECONDS))
+    )
 
 
 def part_duplicates(rows: pl.DataFrame, key: tuple[str, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -108,7 +108,8 @@ def _refused_twice(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _write(problem: Problem, opened: _Open, folder: Path) -> Part:
     """Write a part, and beside it the rows that were refused."""
-    good = pl.concat(opened.good)
+    # A column of a database without types may begin with integers and go on with fractions.
+    good = pl.concat(opened.good, how="vertical_relaxed")
     bad = pl.concat(opened.bad, how="diagonal")
     file = _store(good.with_columns(folds(problem, good)), folder)
     return Part(
@@ -129,7 +130,8 @@ def folds(problem: Problem, rows: pl.DataFrame) -> pl.Series:
 
     pandas' hash of values is the same on every machine and in every version so far.
     """
-    key = rows.select(problem.key).to_pandas()
+    floats = [name for name in problem.key if rows.schema[name].is_float()]
+    key = rows.select(problem.key).with_columns(pl.col(floats).cast(pl.String)).to_pandas()
     hashed = pd.util.hash_pandas_object(key, index=False).to_numpy()
     # The high bits, since a remainder by ten sees the low ones too much.
     return pl.Series(FOLD, (hashed >> 32) % N_FOLDS).cast(pl.Int8)

@@ -20,14 +20,17 @@ import sqlglot
 from sqlglot import exp
 
 from slipway.errors import SlipwayError
+from slipway.etl.check import named
 from slipway.etl.lock import locked
 from slipway.etl.parts import content_sha256, write_parts, write_whole
 from slipway.etl.statistics import column_statistics, require_balance
 from slipway.etl.stored import MANIFEST, Part, RowsManifest, StoredRows, open_rows
-from slipway.problem import Problem
+from slipway.etl.time_order import is_late
+from slipway.etl.watermark import Watermark, kept_parts
+from slipway.problem import Problem, running
 from slipway.sources import Source, open_source
 
-LAST = "last"
+CLASSES = "target_column may hold 0 and 1, false and true, no and yes, or the classes"
 Progress = Callable[[str], None]
 
 
@@ -68,15 +71,18 @@ def run_etl(
     try:
         with locked(folder), open_source(url, problem, environ) as source:
             _remove_half_written(folder)
-            kept = _kept(problem, folder, since)
+            begun = _kept(problem, folder, since)
             progress(f"running the query on {source.shown}")
-            manifest = _read(problem, source, folder, kept, progress)
+            manifest = _read(problem, source, folder, begun, progress)
             seconds = round(time.perf_counter() - started, 1)
             manifest = msgspec.structs.replace(manifest, seconds=seconds)
             _publish(manifest, folder)
             return manifest
     except OSError as error:
         raise _explained(error, folder) from error
+    except pl.exceptions.PolarsError as error:
+        said = str(error).splitlines()[0]
+        raise SlipwayError(f"the rows that the query gives cannot be stored: {said}") from error
 
 
 @contextmanager
@@ -98,12 +104,17 @@ def own_rows(problem: Problem, progress: Progress = lambda stage: None) -> Itera
 
 
 def _read(
-    problem: Problem, source: Source, folder: Path, kept: tuple[Part, ...], progress: Progress
+    problem: Problem,
+    source: Source,
+    folder: Path,
+    begun: tuple[tuple[Part, ...], Watermark | None],
+    progress: Progress,
 ) -> RowsManifest:
     """Read what is new, and describe it together with what is kept."""
+    kept, mark = begun
     first = kept[-1].last if kept else None
     parts = list(kept)
-    batches = _batches(problem, source, kept)
+    batches = _batches(problem, source, kept, mark)
     for part in write_parts(problem, batches, folder):
         parts.append(part)
         progress(f"{sum(each.rows_read for each in parts):,} rows read, until {part.last or 'now'}")
@@ -114,36 +125,32 @@ def _read(
     return _with_content(problem, stored)
 
 
-def _kept(problem: Problem, folder: Path, since: str | None) -> tuple[Part, ...]:
-    """Give the parts of an earlier run that end before a watermark."""
+def _kept(
+    problem: Problem, folder: Path, since: str | None
+) -> tuple[tuple[Part, ...], Watermark | None]:
+    """Return the parts of an earlier run that stay, and its watermark."""
     if since is None:
-        return ()
+        return (), None
     if problem.watermark_column is None:
         raise SlipwayError(f"the problem {problem.name} names no watermark; run without --since")
     stored = open_rows(folder)
     if stored.manifest.query_sha256 != query_sha256(problem):
         raise SlipwayError("the query has changed since the rows were written; run without --since")
-    mark = stored.manifest.watermark if since == LAST else since
-    return tuple(part for part in stored.manifest.parts if _before(part.last, mark))
+    return kept_parts(problem, stored, since)
 
 
-def _before(last: str | None, mark: str | None) -> bool:
-    """Whether a part ends before a watermark: numbers as numbers, all else as text."""
-    if last is None or mark is None:
-        return False
-    if last.lstrip("-").isdigit() and mark.lstrip("-").isdigit():
-        return int(last) < int(mark)
-    return last < mark
-
-
-def _batches(problem: Problem, source: Source, kept: tuple[Part, ...]) -> Iterator[pl.DataFrame]:
+def _batches(
+    problem: Problem, source: Source, kept: tuple[Part, ...], mark: Watermark | None
+) -> Iterator[pl.DataFrame]:
     """Run the query for what comes after the parts that are kept, by watermark and key."""
     after = kept[-1].last if kept else None
-    for batch in source.batches(ordered_query(problem, after)):
-        yield cast(pl.DataFrame, pl.from_arrow(batch))
+    query = ordered_query(problem, after, numeric=mark is not None and mark.numeric)
+    for batch in source.batches(query):
+        rows = named(problem, cast(pl.DataFrame, pl.from_arrow(batch)))
+        yield rows if after is None or mark is None else mark.later(rows, after)
 
 
-def ordered_query(problem: Problem, after: str | None = None) -> str:
+def ordered_query(problem: Problem, after: str | None = None, *, numeric: bool = False) -> str:
     """Give the problem's query with its rows in one order on every engine.
 
     Parameters
@@ -151,6 +158,8 @@ def ordered_query(problem: Problem, after: str | None = None) -> str:
     problem : Problem
     after : str, optional
         Only rows with a greater watermark.
+    numeric : bool
+        Whether the watermark is a number.
 
     Returns
     -------
@@ -165,9 +174,8 @@ def ordered_query(problem: Problem, after: str | None = None) -> str:
     query = query.order_by(*(exp.column(name, quoted=True) for name in order))
     if after is not None and mark is not None:
         column: exp.Expression = exp.column(mark, quoted=True)
-        number = after.lstrip("-").isdigit()
-        text = column if number else exp.cast(column, "VARCHAR")
-        query = query.where(text > (exp.Literal.number(after) if number else after))
+        text = column if numeric else exp.cast(column, "VARCHAR")
+        query = query.where(text > (exp.Literal.number(after) if numeric else after))
     return query.sql(dialect="duckdb")
 
 
@@ -190,15 +198,20 @@ def _require_good(problem: Problem, parts: list[Part], folder: Path) -> None:
     bad = sum(refused.values())
     if bad <= problem.max_quarantined * read:
         return
+    target = f"{problem.target_column}: not_a_class"
+    fix = (
+        f"; {CLASSES} {' and '.join(map(repr, problem.target.classes))}"
+        if target in refused
+        else ""
+    )
     most = "; ".join(f"{reason} ({n:,})" for reason, n in Counter(refused).most_common(3))
     files = ", ".join(str(folder / part.quarantine) for part in parts if part.quarantine)
     share = f"{bad:,} of {read:,} rows, more than {problem.max_quarantined:.1%}"
-    raise SlipwayError(f"{share}, were refused: {most}; they are in {files}")
+    raise SlipwayError(f"{share}, were refused: {most}{fix}; they are in {files}")
 
 
 def _described(problem: Problem, source: Source, parts: list[Part]) -> RowsManifest:
     """Put the counts of all parts together."""
-    labels = {name: dict(names) for name, names in problem.labels(source.rows).items()}
     return RowsManifest(
         problem=problem.name,
         source=source.shown,
@@ -213,14 +226,32 @@ def _described(problem: Problem, source: Source, parts: list[Part]) -> RowsManif
         quarantined=_summed(part.quarantined for part in parts),
         columns={},
         parts=tuple(parts),
-        labels=labels,
+        labels=_labels(problem, source),
     )
+
+
+def _labels(problem: Problem, source: Source) -> dict[str, dict[str, str]]:
+    """Return the display names by feature and category."""
+    with running("labels"):
+        given = problem.labels(source.rows)
+        labels = {str(name): dict(names) for name, names in given.items()}
+    known = {feature.name for feature in problem.features}
+    for name, names in labels.items():
+        if name not in known:
+            raise SlipwayError(f"the problem's labels name {name!r}, which is not a feature")
+        for category, text in names.items():
+            if not isinstance(category, str) or not isinstance(text, str):
+                pair = f"{category!r}: {text!r}"
+                raise SlipwayError(f"the problem's labels for {name} must be texts, not {pair}")
+    return labels
 
 
 def _with_content(problem: Problem, stored: StoredRows) -> RowsManifest:
     """Add what takes a look at all values, and refuse rows that nothing can be learned from."""
     statistics = column_statistics(stored)
     require_balance(problem, stored, statistics)
+    for batch in stored.batches([problem.order_column]):
+        is_late(problem, cast(pl.Series, pl.from_arrow(batch.column(0))))
     frames = (cast(pl.DataFrame, pl.from_arrow(batch)) for batch in stored.batches())
     return msgspec.structs.replace(
         stored.manifest, columns=statistics, data_sha256=content_sha256(frames)

@@ -26,7 +26,8 @@ def column_statistics(stored: StoredRows) -> dict[str, ColumnStatistics]:
     asked = ", ".join(_asked(name, dtype) for name, dtype in schema.items())
     with duckdb.connect() as connection:
         # The names are the query's own, and quoted.
-        rows = connection.execute(f"SELECT {asked} FROM read_parquet($1)", [files]).fetchall()  # noqa: S608
+        read = "read_parquet($1, union_by_name = true)"
+        rows = connection.execute(f"SELECT {asked} FROM {read}", [files]).fetchall()  # noqa: S608
     return {name: ColumnStatistics(*rows[0][i]) for i, name in enumerate(schema)}
 
 

@@ -8,12 +8,22 @@ from typing import Literal, TypeVar
 import msgspec
 
 from slipway.manifest import Manifest
-from slipway.registry.errors import BadName, NotTrusted
+from slipway.registry.errors import BadName, NotTrusted, RegistryError
 
 MODEL = "model.pkl"
 FILES = (MODEL, "model.json", "model.covariance", "report.html")
 STORED = "version.json"
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
+# A hyphen in front would make a name an option wherever it is passed to a command.
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
+_NAME = re.compile(NAME, re.ASCII)
+# Whoever can write to a registry must not be able to fill the memory or the disk of its readers.
+MAX_ENTRY = 64 * 2**10
+MAX_FILES = {
+    MODEL: 8 * 2**30,
+    "model.json": 64 * 2**20,
+    "model.covariance": 2**30,
+    "report.html": 256 * 2**20,
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 Entry = TypeVar("Entry", "Stored", "Move")
 
@@ -113,14 +123,27 @@ def checked_name(name: str, what: str = "a version") -> str:
         It could lead to another place; no file and no bucket was asked for it.
     """
     if not _NAME.fullmatch(name):
-        rule = "letters, digits, '.', '_' and '-', 64 at most, and no dot in front"
+        rule = "letters, digits, '.', '_' and '-', 64 at most, and no dot or hyphen in front"
         raise BadName(f"{name[:80]!a} cannot be {what}: {rule}")
     return name
 
 
 def encode(entry: Stored | Move) -> bytes:
-    """Write an entry in the one way there is, so that equal entries are equal bytes."""
-    return msgspec.json.encode(entry, order="sorted")
+    """Write an entry in the one way there is, so that equal entries are equal bytes.
+
+    Raises
+    ------
+    RegistryError
+        It is longer than an entry may be.
+    """
+    content = msgspec.json.encode(entry, order="sorted")
+    if len(content) > MAX_ENTRY:
+        longest = max(msgspec.structs.asdict(entry).items(), key=lambda item: len(str(item[1])))[0]
+        raise RegistryError(
+            f"the entry for {entry.version[:80]!a} would have {len(content):,} bytes of at most "
+            f"{MAX_ENTRY:,}; shorten {longest!a}"
+        )
+    return content
 
 
 def decode(content: bytes, kind: type[Entry], where: str) -> Entry:
@@ -136,9 +159,25 @@ def decode(content: bytes, kind: type[Entry], where: str) -> Entry:
         checked_name(entry.version)
     except (msgspec.DecodeError, BadName) as error:
         raise NotTrusted(f"{where} is not an entry of a registry: {error}") from error
-    if isinstance(entry, Stored) and not _plausible(entry.files):
-        raise NotTrusted(f"{where} names files that no version has")
+    if isinstance(entry, Stored):
+        if not _plausible(entry.files):
+            raise NotTrusted(f"{where} names files that no version has")
+        for file in entry.files:
+            require_size(file.name, file.size, where)
     return entry
+
+
+def require_size(name: str, size: int, where: str) -> None:
+    """Reject a file of a version that is too large to be one.
+
+    Raises
+    ------
+    NotTrusted
+    """
+    if size > MAX_FILES[name]:
+        raise NotTrusted(
+            f"{where}: {name} has {size:,} bytes; a registry takes {MAX_FILES[name]:,} at most"
+        )
 
 
 def _plausible(files: tuple[File, ...]) -> bool:

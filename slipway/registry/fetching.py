@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from slipway.registry.entries import MODEL, STORED, Stored, checked_name, decode, encode
+from slipway.registry.entries import MAX_ENTRY, MODEL, STORED, Stored, checked_name, decode, encode
 from slipway.registry.errors import NotTrusted, RegistryError, Unknown
 from slipway.registry.objects import Objects
 from slipway.registry.signing import Signer
@@ -36,7 +36,8 @@ def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
     """
     copy = folder / checked_name(version)
     try:
-        stored = decode((copy / STORED).read_bytes(), Stored, STORED)
+        with (copy / STORED).open("rb") as file:
+            stored = decode(file.read(MAX_ENTRY + 1), Stored, STORED)
         signer.verify(stored, f"{version} in {folder}")
         same = all(_sha256(copy / file.name) == file.sha256 for file in stored.files)
     except (OSError, NotTrusted):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slipway.registry.entries import Move, checked_name, decode, encode
+from slipway.registry.entries import NAME, Move, checked_name, decode, encode
 from slipway.registry.errors import NotTrusted
 from slipway.registry.objects import Objects
 from slipway.registry.signing import Signer
 
-_ENTRY = re.compile(r"aliases/([A-Za-z0-9._-]+)/(\d{8})\.json", re.ASCII)
+_ENTRY = re.compile(rf"aliases/({NAME})/(\d{{8}})\.json", re.ASCII)
 
 
 class Journal:

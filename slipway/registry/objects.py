@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from slipway.registry.entries import MAX_ENTRY
 from slipway.registry.errors import NotTrusted, RegistryError, Unknown
 
 SCHEMES = ("s3", "gs", "az")
 # In seconds: one request, trying again, and all the requests of one call before the last.
 ONE, AGAIN, ALL = 5.0, 4.0, 10.0
+# Objects below one prefix. A registry of 1,000 versions has 4,000.
+MAX_LISTED = 200_000
 # Bytes a second that a file takes at worst, before it counts as stuck.
 SLOWEST = 1_000_000
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -68,18 +71,33 @@ class Objects:
         """Give a call more time, for what it is to carry."""
         self._until += size / SLOWEST
 
-    def get(self, path: str) -> bytes:
-        """Give an object's content.
+    def get(self, path: str, limit: int = MAX_ENTRY) -> bytes:
+        """Return an object's content.
+
+        Parameters
+        ----------
+        path : str
+        limit : int
+            Bytes that it may have.
 
         Raises
         ------
         Unknown
             There is none.
+        NotTrusted
+            It is longer; no more of it was read.
         """
         import obstore
 
+        content = bytearray()
         with self._asking(path):
-            return bytes(obstore.get(self._store(), path).bytes())
+            for piece in obstore.get(self._store(limit), path).stream(min_chunk_size=1 << 16):
+                content += piece
+                if len(content) > limit:
+                    raise NotTrusted(
+                        f"{path} in {self.shown} has more than {limit:,} bytes, and was not read"
+                    )
+        return bytes(content)
 
     def download(self, path: str, file: Path, size: int, sha256: str) -> None:
         """Copy an object to a file, and check that it is the one that is meant."""
@@ -121,7 +139,7 @@ class Objects:
         """Whether an object has this content."""
         self.begin()
         try:
-            return self.get(path) == content
+            return self.get(path, len(content)) == content
         except RegistryError:
             return False
 
@@ -131,9 +149,16 @@ class Objects:
 
         if not self._bucket and not self._folder.is_dir():
             return []
+        listed: list[Listed] = []
         with self._asking(prefix):
-            pages = list(obstore.list(self._store(), prefix))
-        return [Listed(meta["path"], meta["last_modified"]) for page in pages for meta in page]
+            for page in obstore.list(self._store(), prefix):
+                listed += (Listed(meta["path"], meta["last_modified"]) for meta in page)
+                if len(listed) > MAX_LISTED:
+                    raise RegistryError(
+                        f"{self.shown} has more than {MAX_LISTED:,} objects in {prefix}/; "
+                        "remove what does not belong there, or prune"
+                    )
+        return listed
 
     def delete(self, path: str) -> None:
         """Delete an object; it is no fault if there is none."""

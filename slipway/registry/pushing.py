@@ -9,7 +9,16 @@ from pathlib import Path
 from slipway.errors import ModelError
 from slipway.interval import covariance_path
 from slipway.manifest import Manifest, manifest_path, read_manifest
-from slipway.registry.entries import FILES, STORED, File, Stored, checked_name, encode, trained
+from slipway.registry.entries import (
+    FILES,
+    STORED,
+    File,
+    Stored,
+    checked_name,
+    encode,
+    require_size,
+    trained,
+)
 from slipway.registry.errors import NotTrusted, RegistryError
 from slipway.registry.fetching import version_path
 from slipway.registry.objects import Objects
@@ -55,17 +64,20 @@ def _contents(model: Path, manifest: Manifest) -> dict[str, bytes]:
     if manifest.covariance is not None:
         covariance = covariance_path(model)
         expected["model.covariance"] = (covariance, manifest.covariance.sha256)
-    contents = {"model.json": _read(manifest_path(model))}
+    contents = {"model.json": _read(manifest_path(model), "model.json")}
     for name, (path, sha256) in expected.items():
-        contents[name] = _read(path)
+        contents[name] = _read(path, name)
         if hashlib.sha256(contents[name]).hexdigest() != sha256:
             raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
     report = read_report(model, manifest.version)
+    if report is not None:
+        require_size("report.html", len(report), "this version")
     return contents if report is None else {**contents, "report.html": report}
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, name: str) -> bytes:
     try:
+        require_size(name, path.stat().st_size, "this version")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error

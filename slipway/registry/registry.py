@@ -11,7 +11,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Literal
 
-from slipway.registry.entries import STORED, Move, Stored, checked_name, decode
+from slipway.registry.entries import NAME, STORED, Move, Stored, checked_name, decode
 from slipway.registry.errors import Conflict, RegistryError, Unknown
 from slipway.registry.fetching import fetch, local_copy, version_path
 from slipway.registry.journal import Journal, standing
@@ -21,7 +21,7 @@ from slipway.registry.pushing import describe, require_same, upload
 from slipway.registry.signing import Signer
 
 PRODUCTION = "production"
-_MARK = re.compile(rf"versions/([A-Za-z0-9._-]+)/{re.escape(STORED)}", re.ASCII)
+_MARK = re.compile(rf"versions/({NAME})/{re.escape(STORED)}", re.ASCII)
 
 
 def open_registry(url: str, environ: Mapping[str, str] = os.environ) -> Registry:

@@ -73,8 +73,10 @@ def label_rule(manifest: Manifest) -> str:
     target, threshold = manifest.signature.target, manifest.threshold
     if target.task == "regression":
         return ""
+    if target.measure != "probability":
+        return "The label is what the pipeline's predict returns; the model has no probabilities."
     if threshold is None:
-        return "The label is the most probable class, the first of those that are equal."
+        return "The label is the most probable class; of equal ones, the one of predict."
     rule = f"A probability of {threshold:g} or more gets the label “{target.positive}”"
     return f"{rule}{_other(target)}."
 

@@ -17,7 +17,9 @@ from slipway.sources.address import Address
 from slipway.sources.columns import Columns
 from slipway.sources.duck import plain_numbers
 from slipway.sources.files import table_of
+from slipway.sources.missing_texts import USUAL, MissingTexts
 from slipway.sources.spark import open_spark, require_answer
+from slipway.sources.spark_texts import typed_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +35,7 @@ RESULT = {
 METASTORE = "HIVE_METASTORE_URIS"
 LOCAL = re.compile(r"(local(\[.*\])?|yarn)")
 READERS: dict[str, dict[str, Any]] = {
-    "text": {"format": "csv", "header": True, "inferSchema": True, "nullValue": "NA"},
+    "text": {"format": "csv", "header": True},
     "json": {"format": "json"},
     "parquet": {"format": "parquet"},
 }
@@ -66,7 +68,7 @@ class Catalog:
                 raise SlipwayError(f"{self._shown}: no database {database} (there are: {there})")
             self._session.catalog.setCurrentDatabase(database)
 
-    def load(self, folder: str, name: str) -> None:
+    def load(self, folder: str, name: str, missing: MissingTexts = USUAL) -> None:
         """Read a table from the files of its name in a folder, on whatever file system."""
         pattern = f"{folder.rstrip('/')}/{{{name},{name}.*}}"
         options = {"recursiveFileLookup": "true"}
@@ -82,7 +84,7 @@ class Catalog:
             if len(kinds) != 1:
                 what = "no" if not kinds else "more than one kind of"
                 raise SlipwayError(f"{folder} has {what} files for the table {name}")
-            self._read(kinds.pop(), pattern).createOrReplaceTempView(name)
+            self._read(kinds.pop(), pattern, missing).createOrReplaceTempView(name)
 
     def tables(self) -> list[str]:
         """Name the tables and views that there are."""
@@ -123,22 +125,15 @@ class Catalog:
                 with pq.ParquetFile(file) as opened:
                     yield from map(plain_numbers, opened.iter_batches(rows))
 
-    def _read(self, found: tuple[str, str], pattern: str) -> DataFrame:
-        """Read files as a table; an empty cell of a text is NULL, as everywhere else."""
-        from pyspark.sql import functions
-        from pyspark.sql.types import StringType
-
+    def _read(self, found: tuple[str, str], pattern: str, missing: MissingTexts) -> DataFrame:
+        """Read files as a table; a text that stands for a missing value is NULL."""
         kind, suffix = found
         options = dict(READERS[kind])
         reader = self._session.read.format(options.pop("format")).options(**options)
         if kind != "text":
             return reader.load(pattern)
-        frame = reader.option("sep", SEPARATORS.get(suffix, ",")).load(pattern)
-        texts = [f.name for f in frame.schema if isinstance(f.dataType, StringType)]
-        empty = functions.lit("")
-        return frame.withColumns(
-            {name: functions.nullif(functions.col(f"`{name}`"), empty) for name in texts}
-        )
+        texts = reader.option("sep", SEPARATORS.get(suffix, ",")).load(pattern)
+        return typed_texts(texts, missing)
 
     def _streamed(self, frame: DataFrame) -> Iterator[tuple[Any, ...]]:
         """Give rows a part at a time, with times in UTC, whatever Python's own zone is."""
@@ -183,6 +178,7 @@ def open_catalog(
     environ: Mapping[str, str],
     scratch: Path,
     memory: int | None,
+    missing: MissingTexts,
 ) -> Iterator[Catalog]:
     """Start Spark on a source's tables.
 
@@ -196,6 +192,8 @@ def open_catalog(
     scratch : Path
     memory : int, optional
         Bytes of the driver.
+    missing : MissingTexts
+        Of text files.
 
     Yields
     ------
@@ -222,7 +220,7 @@ def open_catalog(
         if database:
             catalog.use(database)
         for name in wanted if "path" in address.query else ():
-            catalog.load(address.query["path"], name)
+            catalog.load(address.query["path"], name, missing)
         yield catalog
 
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.errors import SlipwayError
+from slipway.sources.missing_texts import USUAL, MissingTexts
+from slipway.sources.text_files import diagnosis, ready
+from slipway.sources.text_tables import load_text, quoted
 
-# An empty cell, and what R and pandas write for one.
 READERS = {
-    "text": "read_csv($files, nullstr = ['NA', ''], sample_size = -1, union_by_name = true)",
     "json": "read_json($files, sample_size = -1, union_by_name = true)",
     "parquet": "read_parquet($files, union_by_name = true)",
 }
@@ -37,11 +38,20 @@ class Duck:
         self._connection = connection
         self._scratch = scratch
 
-    def load(self, name: str, kind: str, files: Sequence[Path]) -> None:
+    def load(
+        self,
+        name: str,
+        kind: str,
+        files: Sequence[Path],
+        missing: MissingTexts = USUAL,
+    ) -> None:
         """Make a table of files: ``text``, ``json`` or ``parquet``.
 
         Parquet is read where it is; text is parsed once, however often a query reads it.
         """
+        if kind == "text":
+            self._load_text(name, files, missing)
+            return
         words = {"files": [str(file) for file in files]}
         with self._errors(f"{files[0]} cannot be read as {kind}"):
             if kind == "parquet":
@@ -50,6 +60,20 @@ class Duck:
             else:
                 create = f"CREATE TABLE {quoted(name)} AS FROM {READERS[kind]}"
                 self._connection.execute(create, words)
+
+    def _load_text(self, name: str, files: Sequence[Path], missing: MissingTexts) -> None:
+        """Make a table of delimited text, and say in what way files are not that."""
+        usable = [ready(file, self._scratch) for file in files]
+        try:
+            with self._errors(f"{files[0]} cannot be read as text"):
+                load_text(self._connection, name, usable, missing)
+        except SlipwayError as error:
+            reason = None if "the disk of" in error.message else diagnosis(usable)
+            if reason is None:
+                raise
+            for file, used in zip(files, usable, strict=True):
+                reason = reason.replace(str(used), str(file))
+            raise SlipwayError(reason) from error
 
     def tables(self) -> list[str]:
         """Name the tables that there are."""
@@ -86,7 +110,7 @@ def _explained(error: Exception, what: str, scratch: Path) -> SlipwayError:
     if any(word.lower() in said.lower() for word in FULL):
         fix = "make room there, or set TMPDIR to a folder with more"
         return SlipwayError(f"the disk of {scratch.parent} is full: {fix}")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.partition("\nLINE ")[0].splitlines() if line.strip()]
     return SlipwayError(f"{what}: {' '.join(lines[:2])}")
 
 
@@ -131,8 +155,3 @@ def plain_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
         if pa.types.is_decimal(column.type):
             batch = batch.set_column(i, column.name, pc.cast(batch.column(i), pa.float64()))
     return batch
-
-
-def quoted(name: str) -> str:
-    """Write a name in SQL."""
-    return '"' + name.replace('"', '""') + '"'

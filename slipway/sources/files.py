@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from slipway.errors import SlipwayError
 from slipway.sources.duck import Duck, open_duck
+from slipway.sources.missing_texts import MissingTexts
 
 KINDS = {
     ".csv": "text",
@@ -23,7 +24,9 @@ PACKED = (".gz", ".zst")
 
 
 @contextmanager
-def open_named(tables: Mapping[str, Path], scratch: Path, memory: int | None) -> Iterator[Duck]:
+def open_named(
+    tables: Mapping[str, Path], scratch: Path, memory: int | None, missing: MissingTexts
+) -> Iterator[Duck]:
     """Open the files that a problem names itself.
 
     Parameters
@@ -31,6 +34,7 @@ def open_named(tables: Mapping[str, Path], scratch: Path, memory: int | None) ->
     tables : mapping of str to Path
     scratch : Path
     memory : int, optional
+    missing : MissingTexts
 
     Yields
     ------
@@ -38,13 +42,18 @@ def open_named(tables: Mapping[str, Path], scratch: Path, memory: int | None) ->
     """
     with open_duck(scratch, memory) as duck:
         for name, file in tables.items():
-            duck.load(name, "text", [file])
+            duck.load(name, "text", [file], missing)
         yield duck
 
 
 @contextmanager
 def open_files(
-    path: Path, shown: str, wanted: Sequence[str], scratch: Path, memory: int | None
+    path: Path,
+    shown: str,
+    wanted: Sequence[str],
+    scratch: Path,
+    memory: int | None,
+    missing: MissingTexts,
 ) -> Iterator[Duck]:
     """Open a file, which is the table of its name, or a folder of tables.
 
@@ -57,6 +66,7 @@ def open_files(
         Other tables are not read.
     scratch : Path
     memory : int, optional
+    missing : MissingTexts
 
     Yields
     ------
@@ -74,7 +84,7 @@ def open_files(
     with open_duck(scratch, memory) as duck:
         for name, places in found.items():
             if name.lower() in {each.lower() for each in wanted}:
-                duck.load(name, *_one(name, places, shown))
+                duck.load(name, *_one(name, places, shown), missing)
         yield duck
 
 

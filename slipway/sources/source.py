@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.errors import SlipwayError
-from slipway.problem import Problem
+from slipway.problem import Problem, running
 from slipway.sources.address import Address, read_address
 from slipway.sources.dialect import translate
 
@@ -159,6 +159,16 @@ def _own(problem: Problem) -> Address:
     return Address("own", "", "", "", {}, problem.source, ())
 
 
+def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
+    """Return the files that a problem names for its tables."""
+    with running("read_tables"):
+        tables = {str(name): Path(file) for name, file in problem.read_tables(scratch).items()}
+    for name, file in tables.items():
+        if not file.is_file():
+            raise SlipwayError(f"the problem's read_tables names {file} for {name}; no such file")
+    return tables
+
+
 def _opened(
     url: str | None,
     address: Address,
@@ -168,18 +178,20 @@ def _opened(
     memory: int | None,
 ) -> AbstractContextManager[Engine]:
     """Choose by the scheme; what a source needs is imported with it."""
-    scheme = address.scheme
+    from slipway.sources.missing_texts import missing_texts
+
+    scheme, missing = address.scheme, missing_texts(problem)
     if url is None or scheme == "file" or scheme in BUCKETS:
         from slipway.sources import files
 
         if url is None:
-            return files.open_named(problem.read_tables(scratch), scratch, memory)
+            return files.open_named(_own_tables(problem, scratch), scratch, memory, missing)
         folder = Path(address.path)
         if scheme in BUCKETS:
             from slipway.sources.bucket import download
 
             folder = download(address, problem.tables, environ, scratch / "downloaded")
-        return files.open_files(folder, address.shown, problem.tables, scratch, memory)
+        return files.open_files(folder, address.shown, problem.tables, scratch, memory, missing)
     if scheme.startswith("mongodb"):
         from slipway.sources.mongo import open_mongo
 
@@ -187,7 +199,7 @@ def _opened(
     if scheme in SPARKS:
         from slipway.sources.catalog import open_catalog
 
-        return open_catalog(address, problem.tables, environ, scratch, memory)
+        return open_catalog(address, problem.tables, environ, scratch, memory, missing)
     from slipway.sources.database import open_database
 
     return open_database(address, problem.tables)

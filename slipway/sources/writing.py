@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import singledispatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import SlipwayError
 from slipway.sources.catalog import Catalog
 from slipway.sources.database import Database
-from slipway.sources.duck import Duck
-from slipway.sources.source import EngineSource, Source
+from slipway.sources.duck import Duck, open_duck
+from slipway.sources.source import BATCH_ROWS, Engine, EngineSource, Source
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -49,7 +50,8 @@ def write(source: Source, sql: str, out: str, *, replace: bool) -> int:
     sql : str
         In the source's own dialect.
     out : str
-        A Parquet file, or a folder of them with Spark; ``table:NAME`` in a database.
+        A ``.parquet`` or ``.csv`` file on this machine; ``table:NAME`` in a database; with Spark
+        any other name is a folder of Parquet files.
     replace : bool
         Whether what is there may be replaced.
 
@@ -65,7 +67,14 @@ def write(source: Source, sql: str, out: str, *, replace: bool) -> int:
     """
     opened = _engine_source(source)
     with opened._address.masked():
+        if _is_file(out) and not isinstance(opened._engine, Duck):
+            return _streamed(opened._engine, sql, Path(out), replace=replace)
         return _write(opened._engine, sql, out, replace=replace)
+
+
+def _is_file(out: str) -> bool:
+    """Whether an output is one file on this machine."""
+    return "://" not in out and not out.startswith(TABLE) and out.endswith((".parquet", ".csv"))
 
 
 def _engine_source(source: Source) -> EngineSource:
@@ -82,19 +91,52 @@ def _write(engine: Any, sql: str, out: str, *, replace: bool) -> int:
 
 @_write.register
 def _(engine: Duck, sql: str, out: str, *, replace: bool) -> int:
-    path = Path(_file(out))
+    with _in_one_step(Path(_file(out)), replace=replace) as half:
+        return _copied(engine, sql, half, csv=out.endswith(".csv"))
+
+
+def _streamed(engine: Engine, sql: str, path: Path, *, replace: bool) -> int:
+    """Write the rows that an engine gives, so many at a time, into one file.
+
+    Each batch has the types of its own values, and DuckDB finds those that hold for all.
+    """
+    import pyarrow.parquet as pq
+
+    with (
+        _in_one_step(path, replace=replace) as half,
+        TemporaryDirectory(prefix="slipway-") as folder,
+    ):
+        parts = 0
+        for parts, batch in enumerate(engine.batches(sql, BATCH_ROWS), 1):
+            with pq.ParquetWriter(Path(folder) / f"{parts:09}.parquet", batch.schema) as writer:
+                writer.write_batch(batch)
+        if not parts:
+            raise SlipwayError("the query gives no rows to score")
+        with TemporaryDirectory(prefix="slipway-") as scratch, open_duck(Path(scratch)) as duck:
+            given = f"FROM read_parquet('{folder}/*.parquet', union_by_name = true)"
+            return _copied(duck, given, half, csv=path.suffix == ".csv")
+
+
+def _copied(duck: Duck, sql: str, path: Path, *, csv: bool) -> int:
+    """Write the rows of a query of DuckDB's as a file."""
+    text = str(path).replace("'", "''")
+    form = "csv, HEADER" if csv else "parquet"
+    return int(duck.rows(f"COPY ({sql}) TO '{text}' (FORMAT {form})")[0][0])
+
+
+@contextmanager
+def _in_one_step(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Yield another name to write to; the file gets its own name at the end, or never."""
     if path.exists() and (path.is_dir() or not replace):
-        raise _exists(out)
+        raise _exists(str(path))
     half = path.with_name(f".{path.name}.tmp")
-    text = str(half).replace("'", "''")
     try:
-        rows = engine.rows(f"COPY ({sql}) TO '{text}' (FORMAT parquet)")
+        yield half
         os.replace(half, path)
     except OSError as error:
-        raise SlipwayError(f"cannot write {out}: {error.strerror}") from error
+        raise SlipwayError(f"cannot write {path}: {error.strerror}") from error
     finally:
         half.unlink(missing_ok=True)
-    return int(rows[0][0])
 
 
 @_write.register
@@ -186,14 +228,17 @@ def _writer(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
 def _table(out: str) -> str:
     """Give the table that an output names."""
     if not out.startswith(TABLE) or not out.removeprefix(TABLE):
-        raise SlipwayError(f"a database takes {TABLE}NAME as the output, and not {out}")
+        raise SlipwayError(
+            f"the output {out} is neither a table of the database nor a file: give {TABLE}NAME, "
+            "or a name that ends in .parquet or .csv"
+        )
     return out.removeprefix(TABLE)
 
 
 def _file(out: str) -> str:
     """Give the file or folder that an output names."""
     if out.startswith(TABLE):
-        raise SlipwayError(f"{out} needs a database; files and Spark take a Parquet file or folder")
+        raise SlipwayError(f"{out} needs a database; give a file that ends in .parquet or .csv")
     return out
 
 

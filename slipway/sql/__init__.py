@@ -20,7 +20,8 @@ from slipway.scorecard import Scorecard, Sum
 from slipway.signature import Feature
 from slipway.sql.answers import answers
 from slipway.sql.columns import Columns, add, choose, number
-from slipway.sql.terms import points
+from slipway.sql.exactness import why_inexact
+from slipway.sql.terms import TEXTS, points
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,16 @@ def model_sql(
     Raises
     ------
     BadInput
-        The model is not a sum of one-feature terms, or the dialect is not a known one.
+        The model has no scorecard, SQL would give other answers, or the dialect is unknown.
     """
     if manifest.scorecard is None:
-        message = "this model cannot be said in SQL: it is not a sum of one-feature terms"
+        message = "this model cannot be exported to SQL: it has no scorecard"
         raise BadInput(f"{message}; {manifest.reason}".rstrip("; "), code="no_scorecard")
     if dialect not in ENGINES:
         message = f"no such dialect: {dialect}; the known ones are {', '.join(ENGINES)}"
         raise BadInput(message, code="unknown_dialect")
+    if reason := why_inexact(manifest, manifest.scorecard):
+        raise BadInput(f"this model cannot be exported to SQL: {reason}", code="inexact_in_sql")
     return _Statement(manifest, manifest.scorecard, dialect).render(table, key, explain)
 
 
@@ -138,7 +141,7 @@ class _Statement:
         """Bring a feature's column to a text or a double."""
         given, engine = self._given(feature.name), self._engine
         value: exp.Expr = exp.cast(given, "double")
-        if feature.kind == "category":
+        if feature.kind in TEXTS:
             value = exp.cast(given, "binary" if engine.collates else "text")
             if engine.any_type:
                 # A column may be declared to know no case.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from slipway.manifest import Manifest
-from slipway.scorecard import Scorecard
+from slipway.models.labels import Labels
 from slipway.sql.columns import ZERO, Columns, Pair, add, choose, divide, number, subtract
 from slipway.sql.stages import along, power
 
@@ -30,6 +30,7 @@ def answers(columns: Columns, manifest: Manifest, scores: Sequence[exp.Column]) 
     -------
     dict of str to Expr
         A value; or a probability and a label; or a probability for each class and a label.
+        Scores stand in the place of probabilities where the model has only those.
     """
     scorecard, target = manifest.scorecard, manifest.signature.target
     if scorecard is None:
@@ -39,19 +40,28 @@ def answers(columns: Columns, manifest: Manifest, scores: Sequence[exp.Column]) 
         for each, score in zip(scorecard.sums, scores, strict=True)
     ]
     if len(linked) > 1:
-        return _of_classes(columns, scorecard, target.classes, linked)
+        return _of_classes(columns, manifest, scores, linked)
     if target.positive is None:
         return {"value": linked[0]}
-    return {"probability": linked[0], "label": _label(manifest, linked[0])}
+    decides = scores[0] if _by_score(manifest) else linked[0]
+    return {target.measure_name: linked[0], "label": _label(manifest, decides)}
 
 
-def _label(manifest: Manifest, probability: exp.Column) -> exp.Expr:
-    """Choose one of two classes; without a threshold an equal chance gives the first of them."""
+def _by_score(manifest: Manifest) -> bool:
+    """Whether the scores choose the label, as they do for the pipeline's ``predict``."""
+    scorecard = manifest.scorecard
+    by_score = scorecard is not None and scorecard.label_from == "scores"
+    return by_score and manifest.threshold is None
+
+
+def _label(manifest: Manifest, decides: exp.Column) -> exp.Expr:
+    """Choose one of two classes; without a threshold a tie gives the first of them."""
     target = manifest.signature.target
     first = target.classes[0] == target.positive
-    threshold = number(0.5 if manifest.threshold is None else manifest.threshold)
+    middle = 0.0 if _by_score(manifest) else Labels(target).middle
+    threshold = number(middle if manifest.threshold is None else manifest.threshold)
     ties_lose = manifest.threshold is None and not first
-    reached = probability > threshold if ties_lose else probability >= threshold
+    reached = decides > threshold if ties_lose else decides >= threshold
     yes, no = (exp.Literal.string(name) for name in _positive_first(target.classes, first))
     return choose([(reached, yes), (exp.not_(reached), no)])
 
@@ -61,18 +71,23 @@ def _positive_first(classes: Sequence[str], first: bool) -> Sequence[str]:
 
 
 def _of_classes(
-    columns: Columns, scorecard: Scorecard, classes: Sequence[str], linked: Sequence[exp.Column]
+    columns: Columns,
+    manifest: Manifest,
+    scores: Sequence[exp.Column],
+    linked: Sequence[exp.Column],
 ) -> Answers:
-    """Give all the probabilities, and the most probable class, the first of equal ones."""
-    together = _softmax if scorecard.softmax else _shares
-    probabilities = together(columns, linked)
-    highest = columns.let(_greatest(probabilities), "highest")
+    """Give the numbers of all classes, and the class of the highest, the first of equal ones."""
+    target, numbers = manifest.signature.target, list(linked)
+    if target.measure == "probability" and manifest.scorecard is not None:
+        numbers = (_softmax if manifest.scorecard.softmax else _shares)(columns, linked)
+    decide = scores if _by_score(manifest) else numbers
+    highest = columns.let(_greatest(decide), "highest")
     names: list[Pair] = [
         (column, exp.Literal.string(name))
-        for column, name in zip(probabilities, classes, strict=True)
+        for column, name in zip(decide, target.classes, strict=True)
     ]
-    pairs = zip(classes, probabilities, strict=True)
-    found: Answers = {f"probability_{name}": column for name, column in pairs}
+    pairs = zip(target.classes, numbers, strict=True)
+    found: Answers = {f"{target.measure_name}_{name}": column for name, column in pairs}
     return {**found, "label": choose(names, of=highest)}
 
 

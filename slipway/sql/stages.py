@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from slipway.curve import Affine, Clip, Named, Pieces, Stage
+from slipway.curve import Affine, Clip, Fill, Named, Pieces, Stage
+from slipway.errors import BadInput
 from slipway.sql.columns import (
     LARGEST,
     ONE,
@@ -30,8 +31,9 @@ from slipway.sql.columns import (
     subtract,
 )
 from slipway.sql.quantile import normal_quantile
-from slipway.values import LARGEST_INTEGER
 
+# So many periods away, what is left has 37 of its 53 bits.
+MOST_TURNS = 2.0**16
 # The largest power that EXP can take, and the least whose result has all its bits.
 HIGHEST_POWER, LOWEST_POWER = 709.782712893384, -708.0
 
@@ -78,6 +80,9 @@ def _stage(columns: Columns, stage: Stage, x: exp.Column) -> exp.Expr:
     if isinstance(stage, Clip):
         low, high = number(stage.low), number(stage.high)
         return choose([(x < low, low), (x > high, high)], x)
+    if isinstance(stage, Fill):
+        message = "SQL cannot fill a number for which a function has no result"
+        raise BadInput(message, code="inexact_in_sql")
     if isinstance(stage, Named):
         return _NAMED[stage.name](columns, x, *stage.parameters)
     return _pieces(stage, x)
@@ -168,20 +173,31 @@ def _reciprocal(columns: Columns, x: exp.Column) -> exp.Expr:
 def _wrap(columns: Columns, x: exp.Column, start: float, length: float) -> exp.Expr:
     """Bring a number into a period, as Python's ``%`` does, however the quotient was rounded.
 
-    Of so large a number that its own rounding is longer than a period there is no telling;
-    Spark cannot even give its FLOOR, which is an integer there.
+    A number that is many periods away loses too many digits on the way back.
     """
     way = columns.let(subtract(x, number(start)), "way")
     turns = columns.let(divide(way, number(length)), "turns")
     whole = multiply(exp.Floor(this=turns.copy()), number(length))
-    known = exp.Abs(this=turns.copy()) < number(LARGEST_INTEGER)
+    known = exp.Abs(this=turns.copy()) < number(MOST_TURNS)
     rest = columns.let(choose([(known, subtract(way, whole))]), "rest")
     under = (rest < ZERO, add(rest, number(length)))
     over = (rest >= number(length), subtract(rest, number(length)))
     return add(number(start), choose([under, over], rest))
 
 
+def _within(columns: Columns, x: exp.Column, low: float, high: float) -> exp.Expr:
+    return choose([(exp.and_(x >= number(low), x <= number(high)), x)])
+
+
+def _itself(columns: Columns, x: exp.Column) -> exp.Expr:
+    """Leave a number as it is: what is not finite is NULL already."""
+    return x.copy()
+
+
 _NAMED: dict[str, Callable[..., exp.Expr]] = {
+    "within": _within,
+    "finite": _itself,
+    "known": _itself,
     "sigmoid": _sigmoid,
     "exp": lambda columns, x: power(x),
     "expm1": _expm1,

@@ -28,6 +28,7 @@ from slipway.values import LARGEST_INTEGER
 
 # A CASE compares one level after the other; docs/sql.md says what that costs.
 FEW_LEVELS = 128
+TEXTS = ("category", "text", "datetime")
 
 
 def points(columns: Columns, feature: Feature, term: Term, x: exp.Column) -> exp.Expr:
@@ -48,7 +49,7 @@ def points(columns: Columns, feature: Feature, term: Term, x: exp.Column) -> exp
         NULL for a value that the API would refuse.
     """
     gap = number(term.missing) if feature.nullable else exp.Null()
-    if feature.kind == "category":
+    if feature.kind in TEXTS:
         levels, unseen = _levels(feature, term)
         return choose([(missing(x), gap)], _text_lookup(x, levels, unseen))
     accepted = _accepted(feature, x)
@@ -67,11 +68,16 @@ def _range(feature: Feature) -> tuple[float, float]:
     if feature.kind == "flag":
         return 0.0, 1.0
     widest = LARGEST_INTEGER if feature.kind == "integer" else LARGEST
-    low, high = feature.minimum, feature.maximum
-    return (
-        float(-widest if low is None else max(low, -widest)),
-        float(widest if high is None else min(high, widest)),
-    )
+    lows, highs = [-widest], [widest]
+    for low, high in ((feature.minimum, feature.maximum), _answered(feature)):
+        lows += [] if low is None else [low]
+        highs += [] if high is None else [high]
+    return float(max(lows)), float(min(highs))
+
+
+def _answered(feature: Feature) -> tuple[float | None, float | None]:
+    """Return the range in which the pipeline answers."""
+    return getattr(feature, "answered", None) or (None, None)
 
 
 def _accepted(feature: Feature, x: exp.Column) -> exp.Expr:
@@ -111,6 +117,9 @@ def _levels(
     feature: Feature, term: Term
 ) -> tuple[dict[str | bool | int | float, exp.Expr], exp.Expr]:
     """Give the points by level, and those of any other; a closed feature has no other."""
+    if isinstance(term, Steps) and not term.edges:
+        # A text that the model does not read, as older versions wrote it.
+        return {}, number(term.points[0])
     if not isinstance(term, Table):
         raise TypeError(f"a category has a table of points, not {type(term).__name__}")
     unseen = number(term.unseen)

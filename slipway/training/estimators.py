@@ -12,7 +12,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from slipway.errors import SlipwayError
-from slipway.problem import Problem
+from slipway.problem import Problem, running
 from slipway.training.engine import Estimator
 from slipway.training.golden import SEED
 from slipway.training.rows import Rows
@@ -46,7 +46,13 @@ def unfitted(problem: Problem, estimator: Estimator) -> Pipeline:
     -------
     Pipeline
     """
-    return problem.pipeline() if estimator == "logistic" else xgboost(problem)
+    if estimator != "logistic":
+        return xgboost(problem)
+    with running("pipeline"):
+        pipeline = problem.pipeline()
+    if not hasattr(pipeline, "fit"):
+        raise SlipwayError(f"the problem's pipeline must return a Pipeline, not {pipeline!r}")
+    return pipeline
 
 
 def boosting(problem: Problem) -> Pipeline:

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from slipway.manifest import GoldenRow
+from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer
+from slipway.scorecard import Answer
 from slipway.signature import Feature, Record, Signature, Value
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.probes import has_answer, unseen_value
@@ -60,10 +62,17 @@ def golden_rows(
     records = [r for r in records if not signature.check(_carried(signature, r))[1]]
     answers = PipelineScorer(model, signature)(records)
     return tuple(
-        GoldenRow(_carried(signature, record), answer)
+        golden_row(signature, record, answer)
         for record, answer in zip(records, answers, strict=True)
         if has_answer(answer)
     )
+
+
+def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
+    """Write down a record, its answer and the label that ``predict`` returns for it."""
+    target = signature.target
+    label = Labels(target).name(answer) if target.classes else None
+    return GoldenRow(_carried(signature, record), plain(answer), label)
 
 
 def _short(record: Record) -> Record:

@@ -14,15 +14,16 @@ from typing import Any
 
 import msgspec
 import sklearn
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
-from slipway.compiler import find_readings
+from slipway.compiler import NotAScorecard, answered_ranges, find_readings
 from slipway.compiler.composition import Readings
 from slipway.errors import SlipwayError
 from slipway.models.frames import frame
 from slipway.pipeline import PipelineScorer
 from slipway.signature import Feature, Kind, Record, Signature, Target
 from slipway.training.hints import Hints
+from slipway.training.packaging.classes import class_names, measure_of, why_not_served
 from slipway.training.packaging.columns import feature_of_column, to_records
 from slipway.training.packaging.input_rows import InputRows, model_names, predictions
 from slipway.training.packaging.probes import has_answer, settled
@@ -83,7 +84,20 @@ def infer_signature(
     records = _ordinary(signature, X)
     signature = _with_transform_output(model, signature, records)
     _require_one_value(model, signature, records[0])
-    return Inferred(settled(model, signature, records), notes)
+    return Inferred(_with_ranges(model, settled(model, signature, records)), notes)
+
+
+def _with_ranges(model: Any, signature: Signature) -> Signature:
+    """Bound numbers where the pipeline raises beyond; a pickle that answers raises by itself."""
+    try:
+        ranges = answered_ranges(model, signature)
+    except NotAScorecard:
+        return signature
+    features = tuple(
+        msgspec.structs.replace(f, answered=ranges[f.name]) if f.name in ranges else f
+        for f in signature.features
+    )
+    return msgspec.structs.replace(signature, features=features)
 
 
 def fitted_names(model: Any, X: InputRows | None) -> tuple[str, ...]:
@@ -227,26 +241,23 @@ def infer_target(model: Any, name: str, positive: str | None) -> Target:
     Raises
     ------
     SlipwayError
-        It gives no probabilities, predicts several targets at once, or has no such class.
+        It predicts several targets at once, its classes cannot be told apart, it has no such
+        class, or it is not a model that predicts.
     """
     if is_regressor(model):
         return Target(name, f"Predicted {name}")
-    if not is_classifier(model):
-        raise SlipwayError(f"{type(model).__name__} is neither a classifier nor a regressor")
-    if not hasattr(model, "predict_proba"):
-        raise SlipwayError(
-            f"the {type(model).__name__} gives no probabilities; wrap it in "
-            "CalibratedClassifierCV(..., ensemble=False)"
-        )
-    if isinstance(model.classes_, list):
-        raise SlipwayError("the model predicts several targets at once, where one can be served")
-    classes = tuple(map(str, model.classes_.tolist()))
+    if not is_classifier(model) and not is_outlier_detector(model):
+        raise SlipwayError(why_not_served(model))
+    classes, measure = class_names(model), measure_of(model)
     if positive is not None and (positive not in classes or len(classes) != 2):
         raise SlipwayError(f"{positive!r} is not one of two classes: {', '.join(classes)}")
     if len(classes) != 2:
-        return Target(name, f"Predicted class of {name}", classes)
+        return Target(name, f"Predicted class of {name}", classes, measure=measure)
     positive = positive or classes[1]
-    return Target(name, f"{name} is {positive}", classes, positive)
+    meaning = f"{name} is {positive}" if measure != "label" else f"Predicted class of {name}"
+    if is_outlier_detector(model):
+        meaning = "1 for a record like those of training, -1 for an outlier"
+    return Target(name, meaning, classes, positive, measure=measure)
 
 
 def _from_hints(name: str, hints: Hints) -> Feature:

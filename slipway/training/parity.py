@@ -5,28 +5,55 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from slipway.compiler import NotAScorecard, centre, compile_model, differing_step
+from slipway.compiler import (
+    NotAScorecard,
+    answered_ranges,
+    centre,
+    compile_model,
+    differing_step,
+)
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest
 from slipway.model import TOLERANCE, Model
 from slipway.models.frames import frame
+from slipway.models.labels import Labels
+from slipway.models.responses import Responder
 from slipway.pipeline import PipelineScorer
-from slipway.scorecard import Answer, Scorecard
+from slipway.scorecard import Answer, Scorecard, Sum
 from slipway.signature import Record, Signature
+from slipway.training.packaging.classes import has_own_border, label_from
+from slipway.training.packaging.odd_records import probe_records
 
 MOST_COMPARED = 2_000
+# Of records that have no answer, each of which takes the model a call of its own.
+MOST_REFUSED = 20
 # The rows themselves and the same rows out of records make the same frame, up to the order in
 # which a product of matrices adds.
 FRAME_TOLERANCE = 1e-12
 
 
 def compiled(
-    model: Any, signature: Signature, X: pd.DataFrame | None, records: list[Record]
+    model: Any,
+    signature: Signature,
+    X: pd.DataFrame | None,
+    records: list[Record],
+    *,
+    labels: bool = True,
 ) -> tuple[Scorecard | None, str]:
     """Compile the scorecard and hold it against the model on records.
+
+    Parameters
+    ----------
+    model : estimator
+    signature : Signature
+    X : DataFrame, optional
+    records : list of tuple
+    labels : bool
+        Whether the labels are those of ``predict``, and not those of the owner's threshold.
 
     Returns
     -------
@@ -37,23 +64,111 @@ def compiled(
     """
     try:
         scorecard = compile_model(model, signature)
+        if labels and has_own_border(model):
+            raise NotAScorecard("no rule for a threshold of the decision function")
     except NotAScorecard as error:
         return None, str(error)
-    # A sum of large terms can leave a small value: the last bits are then those of the terms.
-    scale = 1.0
-    if signature.target.task == "regression":
-        scale = max(1.0, abs(scorecard.sums[0].intercept))
     if X is not None:
         scorecard = centre(scorecard, X)
-    theirs = np.array(PipelineScorer(model, signature)(records))
-    ours = np.array(scorecard.answerer()(records))
-    if signature.target.task == "regression":
-        scale = np.maximum(scale, np.abs(theirs))
+    if signature.target.classes:
+        scorecard = msgspec.structs.replace(scorecard, label_from=label_from(model))
+    # Training rows seldom hold what a client can send.
+    records = [*records, *_shown(scorecard, probe_records(signature, scorecard, records))]
+    given = scorecard.answerer(labels=labels)(records)
+    ours = np.array(given)
+    due = _theirs(PipelineScorer(model, signature, labels=labels), records, _refused(ours))
+    theirs = np.array(due)
+    allowed = TOLERANCE * _scale(scorecard, signature, records, theirs)
     # Where the model has no answer, the scorecard must have none.
-    differs = ~(np.abs(ours - theirs) <= TOLERANCE * scale) & ~(np.isnan(ours) & np.isnan(theirs))
-    if not differs.any():
-        return scorecard, ""
-    return None, _difference(model, signature, records, ours, theirs, differs)
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    with np.errstate(invalid="ignore"):
+        differs = ~((np.abs(ours - theirs) <= allowed) | same)
+    if differs.any():
+        differs[_out_of_range(model, signature, records)] = False
+    if differs.any():
+        return None, _difference(model, signature, records, ours, theirs, differs)
+    by_model = labels and bool(signature.target.classes)
+    others = _other_labels(Labels(signature.target), given, due) if by_model else 0
+    if others:
+        return None, f"its scorecard gives other labels than its predict on {others} rows"
+    return scorecard, ""
+
+
+def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> int:
+    """Count the answers that have another label, and are not tied but for the last bits."""
+    pairs = zip(ours, theirs, strict=True)
+    return sum(
+        not np.isnan([a, b]).any()
+        and labels.place(a) != labels.place(b)
+        and not _by_chance(labels, b)
+        for a, b in pairs
+    )
+
+
+def _by_chance(labels: Labels, answer: Answer) -> bool:
+    """Whether the last bit of a number decides the label."""
+    return labels.is_tied(answer) and labels.place(answer) == labels.implied(answer)
+
+
+def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
+    """Return which records hold a number that overflows in the pipeline: the service rejects it."""
+    ranges = answered_ranges(model, signature)
+    found = np.zeros(len(records), dtype=bool)
+    for i, name in enumerate(signature.names):
+        if name in ranges:
+            low, high = ranges[name]
+            numbers = [low if record[i] is None else float(record[i] or 0) for record in records]
+            found |= [not low <= number <= high for number in numbers]
+    return found
+
+
+def _refused(answers: Any) -> Any:
+    """Return which records have no answer."""
+    found = np.isnan(answers)
+    return found if found.ndim == 1 else found.any(axis=1)
+
+
+def _shown(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
+    """Leave out most of the records without an answer, each of which takes a call."""
+    if not probes:
+        return []
+    refused = _refused(np.array(scorecard.answerer()(probes)))
+    kept = np.flatnonzero(refused)
+    kept = kept[:: 1 + len(kept) // MOST_REFUSED]
+    return [probes[i] for i in sorted({*np.flatnonzero(~refused), *kept})]
+
+
+def _theirs(scorer: PipelineScorer, records: list[Record], refused: Any) -> list[Answer]:
+    """Return the model's own answers; what it probably raises for is asked one by one."""
+    answers: list[Answer] = [0.0] * len(records)
+    usual = np.flatnonzero(~refused).tolist()
+    with warnings.catch_warnings():
+        # A logarithm of a negative number is asked on purpose.
+        warnings.simplefilter("ignore")
+        for i, answer in zip(usual, scorer([records[i] for i in usual]), strict=True):
+            answers[i] = answer
+        for i in np.flatnonzero(refused).tolist():
+            answers[i] = scorer([records[i]])[0]
+    return answers
+
+
+def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], theirs: Any) -> Any:
+    """Return how large the numbers are that a model adds up: they share the last digits."""
+    if not signature.target.unbounded:
+        return 1.0
+    sizes = [_sizes(total, records) for total in scorecard.sums]
+    size = sizes[0] if len(sizes) == 1 else np.column_stack(sizes)
+    return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
+
+
+def _sizes(total: Sum, records: list[Record]) -> Any:
+    """Return the sum of what a sum's terms add to each record, all of it taken as positive."""
+    lookups = [term.lookup() for term in total.terms]
+    added = [
+        sum(abs(points(value)) for points, value in zip(lookups, record, strict=True))
+        for record in records
+    ]
+    return np.array(added) + abs(total.intercept)
 
 
 def _difference(
@@ -61,13 +176,12 @@ def _difference(
 ) -> str:
     """Say by how much a scorecard differs from its model, and from which step on."""
     rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    worst = np.abs(ours - theirs)[differs].max()
-    X = frame(signature, [records[row] for row in rows[:100]])
-    try:
-        step = differing_step(model, signature, X)
-    except (TypeError, ValueError) as error:
-        step = f"a step that refuses a row: {error}"
-    return f"its scorecard differs from it by {worst:.1e} on {len(rows)} rows, first after {step}"
+    step = differing_step(model, signature, frame(signature, [records[row] for row in rows[:100]]))
+    gap = np.abs(ours - theirs)[differs]
+    if np.isnan(gap).any():
+        return f"it and its scorecard refuse other rows ({len(rows)}), first after {step}"
+    message = f"its scorecard differs from it by {gap.max():.1e} on {len(rows)} rows"
+    return f"{message}, first after {step}"
 
 
 def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) -> None:
@@ -92,11 +206,11 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
     target = manifest.signature.target
     try:
         labels = model.predict(X)
-        theirs = model.predict_proba(X) if target.classes else np.ravel(labels)
+        theirs = np.array(Responder(model, target, labels=False)(X))
+    except SlipwayError:
+        raise
     except Exception as error:  # a step of one's own can raise anything
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
-    if target.positive is not None:
-        theirs = theirs[:, target.classes.index(target.positive)]
     served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
     size = np.maximum(1.0, np.abs(theirs))
@@ -112,9 +226,18 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
 
 
 def _compare_labels(served: Model, answers: list[Answer], labels: Any) -> None:
-    """Warn where a model's own labels do not follow from its probabilities, as with ``SVC``."""
-    pairs = zip(answers, labels, strict=True)
-    others = sum(served.label(answer) != str(label) for answer, label in pairs)
-    if others:
-        message = f"on {others} rows the model's predict does not follow from its probabilities"
-        warnings.warn(f"{message}; the service gives the most probable class", stacklevel=2)
+    """Hold the labels of the answers against those that ``predict`` returns.
+
+    Raises
+    ------
+    SlipwayError
+        One differs, and not by the last bit of a number.
+    """
+    texts = map(str, np.ravel(labels).tolist())
+    for row, (answer, label) in enumerate(zip(answers, texts, strict=True)):
+        given = served.label(answer)
+        if given != label and not _by_chance(served.labels, answer):
+            raise SlipwayError(
+                f"as JSON carries it, row {row} gets the label {given!r} where the model's "
+                f"predict returns {label!r}: the type of a column is lost on the way"
+            )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 
 from slipway.etl.stored import FOLD, HELD_OUT, StoredRows
+from slipway.etl.time_order import is_late
 from slipway.problem import Problem
 from slipway.signature import Feature
 
@@ -23,8 +25,8 @@ class Rows:
     X : DataFrame of shape (n_rows, n_features)
     y : Series of shape (n_rows,)
         1 for the positive class, else 0.
-    order : Series of shape (n_rows,)
-        By which the rows can be parted in time.
+    late : ndarray of bool of shape (n_rows,)
+        Whether a row belongs to the test in time.
     groups : Series of shape (n_rows,), optional
     held_out : ndarray of bool of shape (n_rows,)
         Whether a row is kept from the fit, to test on.
@@ -36,7 +38,7 @@ class Rows:
 
     X: pd.DataFrame
     y: pd.Series[int]
-    order: pd.Series[int]
+    late: np.ndarray
     groups: pd.Series[Any] | None
     held_out: np.ndarray
     every: int
@@ -59,10 +61,11 @@ def read_rows(problem: Problem, stored: StoredRows, most: int | None = None) -> 
     """
     every = 1 if most is None else max(1, -(-stored.manifest.rows // most))
     table = _table(problem, stored, every)
+    order = cast(pl.Series, pl.from_arrow(table.column(problem.order_column)))
     return Rows(
         X=_typed(table, problem.features),
         y=table.column(problem.target_column).to_pandas().astype("int64"),
-        order=table.column(problem.order_column).to_pandas().astype("int64"),
+        late=is_late(problem, order).to_numpy(),
         groups=table.column(problem.group_column).to_pandas() if problem.group_column else None,
         held_out=np.isin(table.column(FOLD).to_numpy(), HELD_OUT),
         every=every,
@@ -80,7 +83,9 @@ def _table(problem: Problem, stored: StoredRows, every: int) -> pa.Table:
         wanted = np.arange(-before % every, len(batch), every)
         batches.append(batch if every == 1 else batch.take(pa.array(wanted)))
         before += len(batch)
-    return pa.Table.from_batches(batches).select(columns)
+    # A key or a group may be of integers in one file and of fractions or texts in another.
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive").select(columns)
 
 
 def _typed(table: pa.Table, features: tuple[Feature, ...]) -> pd.DataFrame:

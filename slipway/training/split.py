@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import polars as pl
 
-from slipway.etl.stored import HELD_OUT, N_FOLDS
+from slipway.errors import SlipwayError
+from slipway.etl.stored import HELD_OUT, N_FOLDS, StoredRows
+from slipway.etl.time_order import is_late
 from slipway.problem import Problem
 from slipway.training.rows import Rows
 
@@ -35,10 +39,32 @@ def holdout_split(rows: Rows) -> Split:
 
 def time_split(problem: Problem, rows: Rows) -> Split:
     """Part the rows in time: learn from the past, test on what came after."""
-    late = rows.order.to_numpy() >= problem.time_split
+    late = rows.late
     column, first = problem.order_column, problem.time_split
     description = f"fitted on the rows before {column} {first}, tested on the rest{_sample(rows)}"
     return Split(description, np.flatnonzero(~late), np.flatnonzero(late))
+
+
+def require_split(problem: Problem, stored: StoredRows) -> None:
+    """Reject a ``time_split`` that leaves a side without rows of both classes.
+
+    Raises
+    ------
+    SlipwayError
+        The message says how many rows each side has.
+    """
+    counts = np.zeros((2, 2), dtype=int)
+    for batch in stored.batches([problem.order_column, problem.target_column]):
+        rows = cast(pl.DataFrame, pl.from_arrow(batch))
+        late = is_late(problem, rows[problem.order_column]).to_numpy()
+        np.add.at(counts, (late.astype(int), rows[problem.target_column].to_numpy()), 1)
+    for word, side in zip(("before", "from"), counts, strict=True):
+        if not side.all():
+            of = f", of which {side[1]:,} are {problem.target.positive!r}"
+            raise SlipwayError(
+                f"time_split {problem.time_split} leaves {side.sum():,} rows {word} it{of}; choose "
+                f"a value of {problem.order_column} with rows of both classes on either side"
+            )
 
 
 def _sample(rows: Rows) -> str:

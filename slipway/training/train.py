@@ -26,7 +26,7 @@ from slipway.manifest import (
 )
 from slipway.problem import Problem
 from slipway.report import write_report
-from slipway.signature import Feature, Signature
+from slipway.signature import Feature
 from slipway.training.covariance import NoInterval, find_uncertainty
 from slipway.training.engine import Choice, Engine, Estimator, available_memory, choose_engine
 from slipway.training.estimators import fit
@@ -34,7 +34,7 @@ from slipway.training.evaluate import best_threshold, evaluate
 from slipway.training.learning import learning_curve
 from slipway.training.packaging.columns import to_records
 from slipway.training.rows import Rows, read_rows
-from slipway.training.split import FIT_FOLDS, Split, holdout_split, time_split
+from slipway.training.split import FIT_FOLDS, Split, holdout_split, require_split, time_split
 from slipway.training.version import describe, write
 
 Progress = Callable[[str], None]
@@ -98,6 +98,7 @@ def train(
     Manifest
     """
     started = time.perf_counter()
+    require_split(problem, stored)
     memory = plan.memory or available_memory()
     choice = _choose(plan, stored, len(problem.features), memory)
     progress(f"engine {choice.engine}: {choice.reason}")
@@ -201,7 +202,7 @@ def _described(
     return describe(
         pipeline,
         X,
-        Signature(described(problem, rows, split), problem.target),
+        problem.signature(described(problem, rows, split)),
         name=problem.name,
         title=problem.title,
         threshold=best_threshold(y, pipeline.predict_proba(X)[:, 1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 import pickletools
 import platform
@@ -125,7 +126,20 @@ def describe_model(
     positive: str | None = None,
     source: str = "rows given to slipway.save",
 ) -> Described:
-    """Describe a fitted model of one's own, without writing anything; see ``save``."""
+    """Describe a fitted model, without writing anything; see ``save``."""
+    try:
+        return _described(model, X, y, name, title, positive, source)
+    except SlipwayError:
+        raise
+    except Exception as error:  # a model or rows of anybody's can raise anything
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SlipwayError(f"the model cannot be served with these rows: {what}") from error
+
+
+def _described(
+    model: Any, X: Any, y: Any, name: str, title: str, positive: str | None, source: str
+) -> Described:
+    """Describe a fitted model; what it raises is not handled here."""
     started = time.perf_counter()
     given = None if X is None else input_rows(model, X)
     rows = None if given is None else given.frame
@@ -136,7 +150,8 @@ def describe_model(
     inferred = infer_signature(model, given, target_name=target, positive=positive)
     signature = inferred.signature
     if threshold is not None and positive != chosen:
-        threshold = 1.0 - threshold
+        # The other class gets what does not reach the threshold, and not the tie.
+        threshold = math.nextafter(1.0 - threshold, 2.0)
     content = b"" if rows is None else _hashes(rows)
     manifest = describe(
         model,
@@ -227,7 +242,8 @@ def describe(
     records = [tuple(row.record[name] for name in signature.names) for row in golden]
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
-    scorecard, reason = compiled(model, signature, X, records)
+    floats = _in_floats(X, signature)
+    scorecard, reason = compiled(model, signature, floats, records, labels=threshold is None)
     return Manifest(
         name=name,
         title=title,
@@ -245,6 +261,12 @@ def describe(
         training=training,
         libraries=libraries(model),
     )
+
+
+def _in_floats(X: pd.DataFrame | None, signature: Signature) -> pd.DataFrame | None:
+    """Turn decimals into the floats that records hold."""
+    decimals = {f.name: float for f in signature.features if f.dtype == "decimal"}
+    return X if X is None or not decimals else X.astype(decimals)
 
 
 def estimator_name(model: Any) -> str:

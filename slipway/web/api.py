@@ -15,6 +15,7 @@ from slipway.batch import predict_file as predict_file_stream
 from slipway.board import Row
 from slipway.errors import BadInput, FieldError, TooLarge, WrongMediaType
 from slipway.manifest import GoldenRow, Manifest
+from slipway.upload import open_upload
 from slipway.web.context import live
 from slipway.web.life import following
 
@@ -36,7 +37,7 @@ def predict() -> Response:
         raise WrongMediaType(f"send {JSON} or {FORM}")
     model = live()
     answer_body = model.predict_json if kind == JSON else model.predict_form
-    status, answer = answer_body(_body(model.settings.max_json_bytes), _explain(), _level())
+    status, answer = answer_body(_body(model.settings.max_json_bytes), _flag("explain"), _level())
     return Response(answer, status, content_type=JSON)
 
 
@@ -46,13 +47,20 @@ def predict_file() -> Response:
     model = live()
     request.max_content_length = model.settings.max_file_bytes
     kind = _content_type()
+    counts = _flag("counts")
     if kind == "text/csv":
-        file = _spooled()
+        file, charset = _spooled(), request.mimetype_params.get("charset", "")
     elif kind == "multipart/form-data":
-        file = _uploaded()
+        file, charset = _uploaded()
     else:
         raise WrongMediaType("send text/csv, or multipart/form-data with a field called file")
-    answer = Response(predict_file_stream(file, model), mimetype="text/csv")
+    try:
+        opened = open_upload(file, charset, model.settings.max_file_bytes)
+        stream = predict_file_stream(opened, model, counts=counts)
+    except BaseException:
+        file.close()
+        raise
+    answer = Response(stream, mimetype="text/csv")
     answer.call_on_close(file.close)
     answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
     answer.headers["X-Model-Version"] = model.version
@@ -144,16 +152,16 @@ def metrics() -> Response:
     return Response(ModelMetrics(model.not_ready, *told, rows).text(), content_type=CONTENT_TYPE)
 
 
-def _explain() -> bool:
-    """Read the query parameter ``explain``."""
+def _flag(name: str) -> bool:
+    """Read a query parameter that is true or false."""
     if not request.environ.get("QUERY_STRING"):
         return False
-    text = request.args.get("explain", "false")
+    text = request.args.get(name, "false")
     if text not in _FLAGS:
         message = "must be true or false"
         raise BadInput(
             "the query is not understood",
-            errors=[FieldError("explain", None, "not_a_flag", message)],
+            errors=[FieldError(name, None, "not_a_flag", message)],
         )
     return _FLAGS[text]
 
@@ -192,15 +200,15 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _uploaded() -> BinaryIO:
-    """Take the file out of a multipart form."""
+def _uploaded() -> tuple[BinaryIO, str]:
+    """Take the file out of a multipart form, with the charset of its part."""
     upload = request.files.get("file")
     if upload is None:
         message = "no file was sent; the form's field is called file"
         raise BadInput(message, errors=[FieldError("file", None, "missing_field", message)])
     # Flask closes what is in the form when the view returns, which is before it is read.
     file, upload.stream = upload.stream, BytesIO()
-    return cast(BinaryIO, file)
+    return cast(BinaryIO, file), upload.mimetype_params.get("charset", "")
 
 
 def _spooled() -> BinaryIO:

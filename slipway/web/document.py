@@ -11,6 +11,7 @@ from flask import Flask, current_app, g
 
 import slipway
 from slipway.serving import Live
+from slipway.web.markdown import escape, escape_descriptions
 from slipway.web.schemas import Schema, model_schemas
 from slipway.words import answer_text, sentence
 
@@ -72,9 +73,10 @@ def _template(live: Live | None) -> Schema:
     manifest = live.model.manifest
     target = manifest.signature.target
     info["title"] = manifest.title
-    info["description"] = (
+    info["description"] = escape(
         f"{sentence(target.description)} The answer is {answer_text(target)}. "
         f"Model version {manifest.version}."
     )
     schemas = model_schemas(live.model, live.settings.max_records)
-    return {**document, "components": {"schemas": schemas}}
+    plain = {name: escape_descriptions(schema) for name, schema in schemas.items()}
+    return {**document, "components": {"schemas": plain}}

@@ -101,10 +101,10 @@ def _answer_properties(target: Target, threshold: float | None) -> dict[str, Sch
         unit = f", in {target.unit}" if target.unit else ""
         return {"value": {**_NUMBER, "description": f"{target.description}{unit}"}}
     whose = "the label" if target.positive is None else f"“{target.positive}”"
-    made: dict[str, Schema] = {
-        "label": _ref("Label"),
-        "probability": {**_SHARE, "description": f"Of {whose}"},
-    }
+    made: dict[str, Schema] = {"label": _ref("Label")}
+    if target.measure != "probability":
+        return made | _score_properties(target)
+    made["probability"] = {**_SHARE, "description": f"Of {whose}"}
     if target.task == "multiclass":
         described = {"description": "Of every class; together they are 1"}
         made["probabilities"] = {**_numbers(target.classes, _SHARE), **described}
@@ -112,6 +112,17 @@ def _answer_properties(target: Target, threshold: float | None) -> dict[str, Sch
         text = f"A probability from here on gets the label {whose}"
         made["threshold"] = {**_NUMBER, "description": text}
     return made
+
+
+def _score_properties(target: Target) -> dict[str, Schema]:
+    """Make the schemas of the scores that a model without probabilities returns."""
+    if target.measure == "label":
+        return {}
+    if target.task == "binary":
+        text = f"The model's decision score: above 0 for “{target.positive}”, as a rule"
+        return {"score": {**_NUMBER, "description": text}}
+    text = "The decision score of every class, the highest for the label as a rule"
+    return {"scores": {**_numbers(target.classes), "description": text}}
 
 
 def _explanation(model: Model) -> dict[str, Schema]:
@@ -123,6 +134,8 @@ def _explanation(model: Model) -> dict[str, Schema]:
         "contributions": "With explain: what each feature adds",
     }
     one: dict[str, Schema] = {name: _NUMBER, "intercept": _NUMBER}
+    if model.target.measure == "decision":
+        del one[name]
     one["contributions"] = _ref("Contributions")
     if model.task == "multiclass":
         one = {key: _by_class(model.target.classes, each) for key, each in one.items()}

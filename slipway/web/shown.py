@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
 from slipway import charts
 from slipway.answers import Prediction, score_name
 from slipway.manifest import Manifest
@@ -55,9 +57,12 @@ class Shown:
     big, of : str
         The number to show large, and what it is.
     shares : list of (str, float)
-        Every class with its probability, the most probable first.
+        Every class with its probability or score, the highest first.
     others : int
         How many classes have no bar.
+    by_numbers : bool
+        Whether the label is that of the highest probability, and not another one that
+        ``predict`` returns.
     compared : str
         How a probability stands to the base rate.
     pushes : Pushes, optional
@@ -70,6 +75,7 @@ class Shown:
     of: str
     shares: list[tuple[str, float]]
     others: int
+    by_numbers: bool
     compared: str
     pushes: Pushes | None
 
@@ -91,11 +97,13 @@ def show(model: Model, record: Record, prediction: Prediction) -> Shown:
     """
     answer: Any = prediction
     target, manifest = model.target, model.manifest
-    ranked = _ranked(answer.probabilities) if target.task == "multiclass" else []
+    by_class = answer.probabilities or answer.scores
+    ranked = _ranked(by_class) if by_class else []
     told: dict[str, Any] = {
         "prediction": prediction,
         "shares": ranked[:MOST_BARS],
         "others": len(ranked[MOST_BARS:]),
+        "by_numbers": _is_by_numbers(model, answer),
         "compared": _compared(manifest, answer) if target.task == "binary" else "",
         "pushes": _pushes(model, record, answer) if manifest.scorecard else None,
     }
@@ -103,24 +111,36 @@ def show(model: Model, record: Record, prediction: Prediction) -> Shown:
         value = measured(answer.value, target.unit)
         return Shown(heading=value, big=measured(answer.value), of=target.unit or "", **told)
     whose = target.positive or answer.label
+    if target.measure != "probability":
+        score = answer.scores[answer.label] if answer.scores else answer.score
+        big, of = (measured(score), f"score of “{whose}”") if score is not UNSET else ("", "")
+        return Shown(heading=answer.label, big=big, of=of, **told)
     big = percent(answer.probability)
     return Shown(heading=answer.label, big=big, of=f"probability of “{whose}”", **told)
 
 
+def _is_by_numbers(model: Model, answer: Any) -> bool:
+    """Whether the probabilities imply the label."""
+    if answer.probability is UNSET:
+        return False
+    numbers = tuple(answer.probabilities.values()) if answer.probabilities else answer.probability
+    return model.labels.names[model.labels.implied(numbers)] == str(answer.label)
+
+
 def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Sort the classes, the most probable first."""
+    """Sort the classes, that of the highest number first."""
     return sorted(probabilities.items(), key=lambda pair: -pair[1])
 
 
 def _compared(manifest: Manifest, answer: Any) -> str:
     """Say how a probability stands to the base rate, where that is known."""
     rate = manifest.base_rate
-    return "" if rate is None else compared(answer.probability, rate)
+    return "" if rate is None or answer.probability is UNSET else compared(answer.probability, rate)
 
 
 def _pushes(model: Model, record: Record, answer: Any) -> Pushes:
     """Give what led to the answer, or to the score of its class."""
-    score = answer.log_odds if score_name(model) == "log_odds" else answer.score
+    score = answer.log_odds if score_name(model) == "log_odds" else answer.scores or answer.score
     parts = (answer.contributions, answer.intercept, score)
     if model.task == "multiclass":
         parts = tuple(part[answer.label] for part in parts)

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
+from gunicorn import util
+from gunicorn.http.errors import ConfigurationProblem, NoMoreData
 from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
-from slipway.worker.clients import TooSlow
+from slipway.worker.clients import BrokenBody, CheckedBody, TooSlow
 from slipway.worker.loop import Loop
-from slipway.worker.refusals import too_slow
+from slipway.worker.refusals import Recorder, not_here, too_slow
+from slipway.worker.request import is_inside
 
 __all__ = ["LoopWorker"]
 
@@ -36,18 +41,45 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
             self.log.warning("not plain HTTP/1.1 over TCP: served by Gunicorn's threads alone")
             super().run()
 
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Answer a request in a thread, unless its path is not one of this service."""
+        if not is_inside(req.path, os.environ.get("SCRIPT_NAME", "")):
+            raise ConfigurationProblem("the path is outside SCRIPT_NAME")
+        req.body.reader = CheckedBody(req)
+        return bool(super().handle_request(req, conn))
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what went wrong in Gunicorn's own code; a slow client is no fault of ours."""
+        """Send the response to a request that Gunicorn's own code rejects.
+
+        Gunicorn writes to a recorder, because its responses lack the security headers. It raises
+        ``ConfigurationProblem`` only for a path outside ``SCRIPT_NAME``.
+        """
         if isinstance(exc, TooSlow):
             client.sendall(too_slow())
+            return
+        if isinstance(exc, BrokenBody):
+            exc = cast(Exception, exc.__cause__)
+            # Nobody reads a response to a request that was cut off.
+            if isinstance(exc, NoMoreData):
+                return
+        if isinstance(exc, ConfigurationProblem):
+            response = not_here(self, req, client, addr or ("", -1))
         else:
-            super().handle_error(req, client, addr, exc)
+            recorder = Recorder()
+            super().handle_error(req, recorder, addr, exc)
+            response = recorder.with_headers()
+        # The client may have gone, which is no concern of the loop.
+        with suppress(OSError):
+            util.write_nonblock(client, response)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether a connection goes on; not if its client takes too long over what nobody read."""
+        """Whether a connection goes on; not if the rest of its body is late or broken.
+
+        The request has its response by then, and a second one would be taken for the next.
+        """
         try:
             return bool(super()._keepalive_after(conn, keepalive))
-        except TooSlow:
+        except (TooSlow, BrokenBody):
             return False
 
 

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from gunicorn.http import get_parser
+from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
@@ -37,6 +38,16 @@ class TooSlow(SlipwayError):
         super().__init__("the request took too long to arrive")
 
 
+class BrokenBody(SlipwayError):
+    """The client's chunks are malformed, or end before the body does."""
+
+    status = 400
+    code = "bad_request"
+
+    def __init__(self) -> None:
+        super().__init__("the body is not valid: its chunks are malformed or incomplete")
+
+
 class Client:
     """A connection as the loop sees it.
 
@@ -45,10 +56,10 @@ class Client:
     environ : dict
         What all its requests have in common.
     data : bytes or bytearray
-        What has come and is not yet answered.
+        What has come and is not yet answered. While it holds a whole request, no more is read.
     request : Request or None
         The one being collected or answered.
-    out : bytes
+    out : bytes or memoryview
         What is still to be sent; the connection goes on after it if ``keep`` says so.
     state : int
         What is done with what comes next.
@@ -76,7 +87,7 @@ class Client:
         self.environ = environ
         self.data: bytes | bytearray = b""
         self.request: Request | None = None
-        self.out = b""
+        self.out: bytes | memoryview = b""
         self.keep = False
         self.state = IDLE
         self.masked = False
@@ -85,22 +96,40 @@ class Client:
         self.left = 0
 
 
+def without(data: bytes | bytearray, n_bytes: int) -> bytes | bytearray:
+    """Return what is left behind the first bytes, without a copy for each pipelined request."""
+    if n_bytes >= len(data):
+        return b""
+    if isinstance(data, bytes):
+        return bytearray(memoryview(data)[n_bytes:])
+    # A bytearray only moves its beginning.
+    del data[:n_bytes]
+    return data
+
+
 class Punctual(SocketUnreader):  # type: ignore[misc]
     """Gunicorn's way to read a socket, for clients that keep up.
 
     Only the time spent waiting counts, so that a busy service is not held against its client.
+
+    Parameters
+    ----------
+    sock : socket.socket
+    data : bytes or bytearray
+        What the loop has read: this request, and perhaps others behind it.
     """
 
-    def __init__(self, sock: socket.socket, data: bytes) -> None:
+    def __init__(self, sock: socket.socket, data: bytes | bytearray) -> None:
         super().__init__(sock)
-        self._data = data
+        self._data, self._at = data, 0
         self._left = PATIENCE
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Read a piece; what the loop has read comes first, in Gunicorn's portions."""
-        if self._data:
+        if self._at < len(self._data):
             size = max(size_hint or 0, self.mxchunk)
-            piece, self._data = self._data[:size], self._data[size:]
+            piece = bytes(self._data[self._at : self._at + size])
+            self._at += len(piece)
             return piece
         if self._left <= 0:
             raise TooSlow
@@ -115,9 +144,38 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
         self._left += len(data) / BYTES_A_SECOND - (time.monotonic() - began)
         return data
 
-    def rest(self) -> bytes:
-        """Give what came after the request."""
-        return bytes(self.take_buffered()) + self._data
+    def rest(self) -> bytes | bytearray:
+        """Return the bytes behind the request."""
+        ahead: bytes = self.take_buffered()
+        if self._at == len(self._data):
+            return ahead
+        # Nothing came from the socket yet, so what was read ahead ends where the next piece begins.
+        return without(self._data, self._at - len(ahead))
+
+
+class CheckedBody:
+    """The reader of a request's body, whose faults are the client's and not the application's.
+
+    An application sees a ``SlipwayError``; Gunicorn sees the error that it raised itself.
+    """
+
+    def __init__(self, req: Any) -> None:
+        self._req, self._reader = req, req.body.reader
+
+    def read(self, size: int) -> bytes:
+        """Read a piece.
+
+        Raises
+        ------
+        BrokenBody
+        """
+        try:
+            data: bytes = self._reader.read(size)
+        except (ParseException, NoMoreData) as error:
+            # Where the next request begins is unknown.
+            self._req.must_close = True
+            raise BrokenBody from error
+        return data
 
 
 class Receiver:
@@ -162,7 +220,7 @@ class HandedOver(TConn):  # type: ignore[misc]
     def __init__(self, cfg: Any, client: Client) -> None:
         super().__init__(cfg, Receiver(client.sock), client.address, client.server)
         self.parser = get_parser(cfg, client.sock, client.address)
-        self.parser.unreader = Punctual(client.sock, bytes(client.data))
+        self.parser.unreader = Punctual(client.sock, client.data)
         self.initialized = True
 
     def init(self) -> None:

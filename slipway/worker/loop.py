@@ -166,7 +166,9 @@ class Loop(Sender):
 
     def evict(self) -> bool:
         """Close the connection that has been idle for longest, if there is one."""
-        idle = [each for each in self.clients.values() if each.state == clients.IDLE]
+        idle = [
+            each for each in self.clients.values() if each.state == clients.IDLE and not each.data
+        ]
         if idle:
             self.close(min(idle, key=lambda each: each.deadline))
         return bool(idle)
@@ -175,7 +177,9 @@ class Loop(Sender):
         """Do what a client's socket is ready for."""
         if client.state == clients.SENDING:
             self.send(client, client.out, client.keep)
-        elif client.state == clients.QUEUED:
+        elif client.state == clients.QUEUED or (client.state == clients.IDLE and client.data):
+            # A whole request waits. What comes behind it stays in the kernel, which lets its
+            # client send no more than its buffers hold.
             self.epoll.modify(client.fd, 0)
             client.masked = True
         else:
@@ -220,11 +224,13 @@ class Loop(Sender):
         """Wait for the rest of a head, or of a body."""
         if client.request is None and len(client.data) > MAX_HEAD:
             return self.hand_over(client)
+        self.hear(client)
         if not started:
             client.state = clients.READING
             client.deadline = self.now + clients.PATIENCE
             # Else every byte that comes by itself would copy all that came before.
-            client.data = bytearray(client.data)
+            if isinstance(client.data, bytes):
+                client.data = bytearray(client.data)
         return None
 
     def queue(self, client: Client, request: Request) -> None:

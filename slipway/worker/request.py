@@ -155,9 +155,15 @@ def _target(script_name: str, target: bytes) -> tuple[str, str, str] | None:
     except ValueError:
         return None
     path = parts.path or ""
-    if not path.startswith(script_name):
+    if not path.startswith(script_name) or not is_inside(path, script_name):
         return None
     return uri, util.unquote_to_wsgi_str(path[len(script_name) :]), parts.query or ""
+
+
+def is_inside(path: str, script_name: str) -> bool:
+    """Whether a path lies below ``SCRIPT_NAME``, as ``/late/x`` below ``/late``."""
+    prefix = script_name.rstrip("/")
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 
 @lru_cache(maxsize=512)

@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
+
 from slipway.worker import clients
 from slipway.worker.answer import Answer
 from slipway.worker.clients import Client, HandedOver, Receiver
@@ -77,7 +79,7 @@ class Sender:
         client.request = None
         environ, data = request.environ, client.data
         environ["wsgi.input"] = io.BytesIO(data[request.begin : request.end])
-        client.data = bytes(data[request.end :])
+        client.data = clients.without(data, request.end)
         worker.nr += counts
         if worker.nr >= worker.max_requests and worker.alive:
             worker.log.info("Autorestarting worker after current request.")
@@ -85,7 +87,7 @@ class Sender:
         whole = client.state == clients.QUEUED
         return request, bool(whole and request.keep and worker.alive and self.cfg.keepalive)
 
-    def send(self, client: Client, out: bytes, keep: bool) -> None:
+    def send(self, client: Client, out: bytes | memoryview, keep: bool) -> None:
         """Send bytes; what the client does not take now is sent when it can."""
         try:
             sent = client.sock.send(out)
@@ -95,33 +97,39 @@ class Sender:
             return self.close(client)
         if sent == len(out):
             return self.go_on(client, keep)
-        client.out, client.keep = out[sent:], keep
-        if client.state != clients.SENDING or sent:
-            client.deadline = self.now + clients.SEND_SECONDS
+        client.out, client.keep = memoryview(out)[sent:], keep
+        # As with ``Receiver``: who takes some must keep to a rate.
+        latest = self.now + clients.SEND_SECONDS
+        earned = client.deadline + sent / clients.BYTES_A_SECOND
+        client.deadline = min(earned, latest) if client.state == clients.SENDING else latest
         client.state, client.masked = clients.SENDING, True
         return self.epoll.modify(client.fd, select.EPOLLOUT)
 
     def go_on(self, client: Client, keep: bool) -> None:
         """Wait for a client's next request, or end its connection."""
-        if client.masked:
-            self.epoll.modify(client.fd, select.EPOLLIN)
-            client.masked, client.out = False, b""
         if not keep:
             return self.drain(client)
-        client.state = clients.IDLE
-        client.deadline = self.now + self.cfg.keepalive
+        client.state, client.out = clients.IDLE, b""
+        # The answer may have promised this before the worker was told to stop.
+        stopping = not self.worker.alive
+        seconds = min(self.cfg.keepalive, STOP_KEEPALIVE_LINGER) if stopping else self.cfg.keepalive
+        client.deadline = self.now + seconds
         if client.data:
-            self.more.append(client)
-        return None
+            return self.more.append(client)
+        return self.hear(client)
+
+    def hear(self, client: Client) -> None:
+        """Read again from a client of whom no whole request waits."""
+        if client.masked:
+            self.epoll.modify(client.fd, select.EPOLLIN)
+            client.masked = False
 
     def drain(self, client: Client) -> None:
         """Say that there will be no more, and take what the client still sends.
 
         Closing at once would make the kernel drop the answer along with what was not read.
         """
-        if client.masked:
-            self.epoll.modify(client.fd, select.EPOLLIN)
-            client.masked = False
+        self.hear(client)
         client.data, client.out, client.left = b"", b"", DRAIN_BYTES
         client.state, client.deadline = clients.DRAINING, self.now + DRAIN_SECONDS
         try:

@@ -96,7 +96,7 @@ def _read(model: Any, path: Path, choice: Choice) -> pd.DataFrame:
     try:
         form = _form(path)
         header = list(pd.read_csv(path, nrows=0, **form).columns)
-        known = _known_texts(model, choice.features or model_names(model) or tuple(header))
+        known = _known_texts(model, choice.features or model_names(model) or ())
         missing = {
             name: [t for t in MISSING_TEXTS if t not in known.get(name, ())] for name in header
         }
@@ -108,7 +108,7 @@ def _read(model: Any, path: Path, choice: Choice) -> pd.DataFrame:
         raise ModelError(f"{path.name} is not a CSV file: {error}") from error
     except UnicodeDecodeError as error:
         message = f"{path.name} is not UTF-8, maybe Latin-1 or Windows-1252"
-        raise ModelError(f"{message}; save it as UTF-8 ({error})") from error
+        raise ModelError(f"{message}; save it as UTF-8") from error
     if rows.empty:
         raise ModelError(f"{path.name} holds no rows")
     return rows
@@ -168,10 +168,15 @@ def _by_name(
 
 def _by_place(model: Any, path: Path, rows: pd.DataFrame, choice: Choice) -> FileRows:
     """Take the columns for a model without names, where nothing is left to choose."""
-    count = getattr(model, "n_features_in_", 1)
+    count = _count(model)
     target = choice.target or _target(model, rows)
     left = [name for name in rows.columns if name != target]
     regressor_needs_target = not is_classifier(model) and target is None
+    # A first step of one's own takes the columns that there are, and its checks come later.
+    count = len(left) if count is None and target is not None else count
+    if count is not None and len(rows.columns) < count:
+        have = len(rows.columns)
+        raise ModelError(f"the model takes {count} columns, and the file has {have}")
     if len(left) != count or regressor_needs_target:
         raise ModelError(_which(path, rows, count, target))
     return FileRows(rows[left], None if target is None else rows[target])
@@ -200,17 +205,28 @@ def _comparable(value: Any) -> str:
         return str(value)
 
 
-def _which(path: Path, rows: pd.DataFrame, count: int, target: str | None) -> str:
+def _count(model: Any) -> int | None:
+    """Return how many columns a model was fitted on; None where it does not keep that."""
+    first = model.steps[0][1] if hasattr(model, "steps") else model
+    if hasattr(first, "build_analyzer"):
+        return 1
+    count = getattr(model, "n_features_in_", None)
+    return None if count is None else int(count)
+
+
+def _which(path: Path, rows: pd.DataFrame, count: int | None, target: str | None) -> str:
     """Say which choice a file leaves, and show the command that makes it."""
     columns = [str(name) for name in rows.columns]
     y = target or next((c for c in reversed(columns) if c.lower() in _TARGET_NAMES), columns[-1])
     features = [name for name in columns if name != y]
     numeric = [name for name in features if pd.api.types.is_numeric_dtype(rows[name])]
-    chosen = (numeric if len(numeric) >= count else features)[-count:]
+    wanted = count or len(features)
+    chosen = (numeric if len(numeric) >= wanted else features)[-wanted:]
     dropped = [name for name in features if name not in chosen]
     command = f"--features {','.join(chosen)} --target {y}"
     command += f" --drop {','.join(dropped)}" if dropped else ""
-    what = f"the model was fitted on {count} columns without names, and {path.name} has "
+    taken = f"{count} columns" if count else "columns"
+    what = f"the model was fitted on {taken} without names, and {path.name} has "
     return (
         f"{what}{len(columns)} ({', '.join(columns[:20])}); say which they are, in the order of "
         f"the fit, for instance: flask model add … --data {path.name} {command}"

@@ -19,11 +19,12 @@ def learned_threshold(model: Any) -> tuple[float | None, str | None]:
         last = last.steps[-1][1] if isinstance(last, Pipeline) else last.best_estimator_
     if type(last) not in (FixedThresholdClassifier, TunedThresholdClassifierCV):
         return None, None
-    if last.response_method == "decision_function":
-        raise SlipwayError("use response_method='predict_proba' for the threshold of a model")
     threshold = getattr(last, "best_threshold_", getattr(last, "threshold", "auto"))
     label = getattr(last, "pos_label", None)
     positive = last.classes_[1] if label is None else label
+    if last.response_method == "decision_function" or not hasattr(last, "predict_proba"):
+        # No probability decides; the pickle answers, with the label of its predict.
+        return None, str(positive)
     return 0.5 if threshold == "auto" else float(threshold), str(positive)
 
 

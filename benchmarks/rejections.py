@@ -1,0 +1,197 @@
+"""The time that wrong bodies take, found by a seeded search: python -m benchmarks.rejections.
+
+Each round changes the worst body so far. Bodies are as large as the loop answers itself: 64 KiB,
+and 2,000 parts. Files are longer, since a thread answers them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from slipway.batch import predict_file
+from slipway.config import Settings
+from slipway.errors import SlipwayError
+from slipway.serving import Live
+from slipway.worker.loop import MAX_PARTS
+
+ROOT = Path(__file__).parent.parent
+MAX_BODY = 64 * 1024
+FILE_BYTES = 256 * 1024
+JSON_VALUES = (
+    *("1", "-1e9", "1.5", "1e400", "null", "true", '""', '"x"', '"\\ud800"', "[]", "{}", "[[]]"),
+    *('"' + "x" * 300 + '"', "1" * 400, '{"a":1}'),
+)
+TEXTS = ("1", "x", "", "1e400", "-1e9", "%00", "x" * 300, "true", "1" * 400)
+
+
+class Found(NamedTuple):
+    """A body and the time it takes.
+
+    Attributes
+    ----------
+    seconds : float
+        CPU time of the fastest of three runs.
+    size : int
+        Bytes.
+    parts : int
+        As the loop counts them: commas and ampersands.
+    piece : str
+        What the body repeats.
+    """
+
+    seconds: float
+    size: int
+    parts: int
+    piece: str
+
+    @property
+    def per_byte(self) -> float:
+        """Microseconds a byte."""
+        return self.seconds / self.size * 1e6
+
+
+class Kind(NamedTuple):
+    """A kind of body: how pieces make one, and what answers it."""
+
+    values: tuple[str, ...]
+    piece: Callable[[list[tuple[str, str]]], str]
+    body: Callable[[str, int], bytes]
+    answer: Callable[[Live, bytes], object]
+    limit: int = MAX_BODY
+
+
+def _object(fields: list[tuple[str, str]]) -> str:
+    return "{" + ",".join(f'"{name}":{value}' for name, value in fields) + "}"
+
+
+def _one_object(piece: str, times: int) -> bytes:
+    """Make one record of many fields, with other names each time."""
+    inner = piece[1:-1]
+    fields = ",".join(inner.replace('":', f'{i}":') for i in range(times) if inner)
+    return f"{{{fields}}}".encode()
+
+
+def _file(live: Live) -> Callable[[str, int], bytes]:
+    header = ",".join(live.signature.names)
+    good = ",".join(str(feature.example) for feature in live.signature.features)
+    # One row that fits, since a file of none is rejected early.
+    return lambda piece, times: "\n".join([header, good] + [piece] * times).encode()
+
+
+def kinds(live: Live) -> dict[str, Kind]:
+    """Return the kinds of bodies."""
+    n_features = len(live.signature.names)
+
+    def row(fields: list[tuple[str, str]]) -> str:
+        width = n_features if len(fields) > 1 else 1
+        return ",".join(value for _, value in (fields * n_features)[:width])
+
+    return {
+        "array of records": Kind(
+            JSON_VALUES,
+            _object,
+            lambda piece, times: f"[{','.join([piece] * times)}]".encode(),
+            lambda live, body: live.predict_json(body),
+        ),
+        "record of many fields": Kind(
+            JSON_VALUES, _object, _one_object, lambda live, body: live.predict_json(body)
+        ),
+        "form": Kind(
+            TEXTS,
+            lambda fields: "&".join(f"{name}={value}" for name, value in fields),
+            lambda piece, times: "&".join(
+                piece.replace("=", f"{i}=") for i in range(min(times, 990))
+            ).encode(),
+            lambda live, body: live.predict_form(body),
+        ),
+        "file": Kind(
+            (*TEXTS, '"x"', '"x', "ä"),
+            row,
+            _file(live),
+            lambda live, body: sum(map(len, predict_file(io.BytesIO(body), live))),
+            FILE_BYTES,
+        ),
+    }
+
+
+def measure(live: Live, kind: Kind, piece: str) -> Found:
+    """Time the longest body that the loop takes of a piece."""
+    step = max(len(kind.body(piece, 2)) - len(kind.body(piece, 1)), 1)
+    parts = max(piece.count(",") + piece.count("&") + 1, 1)
+    times = max(kind.limit // (step + 4), 1)
+    if kind.limit == MAX_BODY:
+        times = max(min(times, MAX_PARTS // parts), 1)
+    body = kind.body(piece, times)
+    fastest = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        with suppress(SlipwayError):
+            kind.answer(live, body)
+        fastest = min(fastest, time.process_time() - began)
+    return Found(fastest, len(body), body.count(b",") + body.count(b"&"), piece)
+
+
+def changed(
+    chance: random.Random, fields: list[tuple[str, str]], names: tuple[str, ...], kind: Kind
+) -> list[tuple[str, str]]:
+    """Change a list of fields in one place."""
+    name = chance.choice(names)
+    place = chance.randrange(len(name))
+    name = chance.choice((name, name[:place] + chance.choice("xq_") + name[place + 1 :], "x"))
+    field = name, chance.choice(kind.values)
+    made = list(fields)
+    if made and chance.random() < 0.3:
+        made.pop(chance.randrange(len(made)))
+    if made and chance.random() < 0.5:
+        made[chance.randrange(len(made))] = field
+    else:
+        made.append(field)
+    return made
+
+
+def search(live: Live, kind: Kind, rounds: int, seed: int) -> tuple[Found, Found]:
+    """Return the body that takes longest, and the one that takes longest for its bytes."""
+    chance = random.Random(seed)
+    names = live.signature.names
+    fields = [("x", kind.values[0])]
+    longest = costliest = kept = measure(live, kind, kind.piece(fields))
+    for _ in range(rounds):
+        made = changed(chance, fields if chance.random() < 0.8 else [], names, kind)
+        found = measure(live, kind, kind.piece(made))
+        if found.seconds > kept.seconds or found.per_byte > costliest.per_byte:
+            fields, kept = made, found
+        longest = max(longest, found)
+        costliest = max(costliest, found, key=lambda each: each.per_byte)
+    return longest, costliest
+
+
+def main() -> None:
+    """Search, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rejections", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200, help="bodies of each kind; default: 200")
+    parser.add_argument("--seed", type=int, default=1, help="default: 1")
+    options = parser.parse_args()
+    live = Live(Settings(model=ROOT / "model.pkl"))
+    print("| body | worst | ms | bytes | parts | µs a byte | µs a part | it repeats |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, kind in kinds(live).items():
+        both = search(live, kind, options.rounds, options.seed)
+        for what, found in zip(("in all", "a byte"), both, strict=True):
+            part = found.seconds / max(found.parts, 1) * 1e6
+            cells = f"{found.seconds * 1e3:.1f} | {found.size} | {found.parts}"
+            print(
+                f"| {name} | {what} | {cells} | {found.per_byte:.2f} | {part:.1f} "
+                f"| `{found.piece[:60]}` |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

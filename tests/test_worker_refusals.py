@@ -1,0 +1,115 @@
+"""Responses that the worker or Gunicorn itself writes: they carry the headers of all others."""
+
+import json
+import re
+
+import pytest
+from clients import asked, exchanged
+from conftest import GUNICORN, running
+
+from slipway.web.headers import ALWAYS
+
+pytestmark = pytest.mark.slow
+
+HOST = b"Host: a\r\n\r\n"
+REJECTED = {
+    "method": (400, b"G\x00T / HTTP/1.1\r\n" + HOST),
+    "version": (400, b"GET / HTTP/9.9\r\n" + HOST),
+    "header name": (400, b"GET / HTTP/1.1\r\n(A): b\r\n" + HOST),
+    "no colon": (400, b"GET / HTTP/1.1\r\nA\r\n" + HOST),
+    "two lengths": (400, b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + HOST),
+    "long target": (414, b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n" + HOST),
+    "expectation": (417, b"POST / HTTP/1.1\r\nExpect: tea\r\nContent-Length: 0\r\n" + HOST),
+    "long header": (431, b"GET / HTTP/1.1\r\nA: " + b"b" * 9000 + b"\r\n" + HOST),
+    "many headers": (431, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 105 + HOST),
+    "transfer coding": (400, b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n" + HOST),
+}
+
+
+@pytest.fixture(scope="module")
+def late():
+    """A service below a path prefix; the address of its machine."""
+    with running(*GUNICORN, prefix="/late", SCRIPT_NAME="/late") as (base, _):
+        yield base.removesuffix("/late")
+
+
+def is_complete(answer):
+    """Whether every header of every response is there once, and the body as long as said."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")[1:]
+    length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+    ids = [line for line in lines if re.fullmatch(r"X-Request-Id: [0-9a-f]{32}", line)]
+    there = all(lines.count(f"{name}: {value}") == 1 for name, value in ALWAYS)
+    return there and len(ids) == 1 and length == len(body)
+
+
+@pytest.mark.parametrize(("status", "sent"), REJECTED.values(), ids=REJECTED)
+def test_worker_request_that_gunicorn_rejects_gets_the_security_headers(late, status, sent):
+    answer = exchanged(late, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"<html>" in answer
+    assert is_complete(answer), answer
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n" + HOST
+BROKEN = {
+    "size": b"g\r\n{}\r\n0\r\n\r\n",
+    "negative size": b"-1\r\n\r\n",
+    "long size line": b"0" * 9000,
+    "extension": b"2;\x00\r\n{}\r\n0\r\n\r\n",
+    "terminator": b"2\r\n{}x0\r\n\r\n",
+    "trailer": b"2\r\n{}\r\n0\r\nA\r\n\r\n",
+    "many trailers": b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 200_000 + b"\r\n",
+    "no end": b"2\r\n{}\r\n",
+    "cut off": b"10\r\n{}",
+}
+
+
+@pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("path", [b"/predict", b"/predict_file", b"/"])
+def test_worker_broken_chunks_return_400_and_end_the_connection(late, path, rest):
+    answer = exchanged(late, b"POST /late%b HTTP/1.1\r\n" % path + CHUNKED + rest)
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    # Where nobody reads the body, what is wrong with it must not become a second response.
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert is_complete(answer), answer
+
+
+def test_worker_broken_chunks_of_a_prediction_are_named(late):
+    answer = exchanged(late, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + BROKEN["size"])
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (told["code"], "chunks" in told["message"]) == ("bad_request", True)
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("path", ["/predict", "/", "/later", "/latepredict", "/lat", "//late/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
+def test_worker_path_outside_script_name_returns_404(late, method, path):
+    status, headers, body = asked(late, method, path, X_Request_Id="mine")
+    assert status == 404
+    assert dict(ALWAYS).items() <= headers.items()
+    assert headers["X-Request-Id"] == "mine"
+    if method == "HEAD":
+        assert body == b""
+    else:
+        assert json.loads(body) == {
+            "code": "not_found",
+            "message": "there is nothing at this address",
+            "request_id": "mine",
+            "errors": [],
+        }
+
+
+def test_worker_path_outside_script_name_is_in_the_access_log(tmp_path):
+    log = tmp_path / "access.log"
+    words = (*GUNICORN, f"--access-logfile={log}", "--log-level=warning")
+    with running(*words, prefix="/late", SCRIPT_NAME="/late") as (base, _):
+        assert asked(base.removesuffix("/late"), "GET", "/elsewhere")[0] == 404
+    (line,) = [each for each in log.read_text().splitlines() if "elsewhere" in each]
+    assert line.startswith("127.0.0.1 ")
+    assert '"GET /elsewhere HTTP/1.1" 404 ' in line
+
+
+@pytest.mark.parametrize("path", ["/late", "/late/", "/late/livez"])
+def test_worker_path_inside_script_name_is_answered(late, path):
+    assert asked(late, "GET", path)[0] in (200, 308)
