@@ -64,7 +64,7 @@ def test_text_column_beside_others_takes_any_text(tmp_path, tickets):
     hold(served, new, ways=["json", "array"])
     hold(served, new.drop(index=1), ways=["form", "csv"])
     assert served.feature("text")["kind"] == "text"
-    answer = served.client.post("/predict", json={"text": "never seen", "length": 12}).json
+    answer = served.client.post("/predict", json={"text": "never seen", "length": 40}).json
     assert not answer.get("warnings")
     assert "ticket 7" not in served.client.get("/metadata").text
 
