@@ -254,7 +254,7 @@ class _Careful(pickle._Unpickler):
     def set_state(self, thing: Any, state: Any) -> None:
         """Give an object that was made here its state."""
         if type(thing) is Spare:
-            return
+            return None
         require(self.way(thing) is None, "changes a class or a function")
         if type(thing) is functools.partial:
             return self._set_partial(thing, state)

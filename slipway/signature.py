@@ -274,6 +274,10 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         return frozenset(self.columns) - frozenset(self.names)
 
     @cached_property
+    def _expected(self) -> frozenset[str]:
+        return frozenset(self.names) | self.ignored
+
+    @cached_property
     def _missing(self) -> frozenset[str]:
         return frozenset(self.missing)
 
@@ -323,8 +327,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
 
     def _unknown(self, given: Mapping[Any, Any]) -> list[FieldError]:
         """Reject fields that the model does not know, the first with the nearest that it does."""
-        expected = self.by_name.keys() | self.ignored
-        unknown = [str(name) for name in given if name not in expected]
+        unknown = [str(name) for name in given if name not in self._expected]
         if not unknown:
             return []
         from slipway.hints import hints_among

@@ -42,16 +42,80 @@ _UNLISTED = [
     *(("sklearn.utils", "os"), ("operator", "methodcaller"), ("pandas.core.frame", "eval")),
 ]
 _FILE = Path("/tmp/slipway-fuzz-canary")
-_METHODS = "predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score".split()
-_ATTRIBUTES = (
-    "steps estimator estimator_ estimators_ stack_method_ func inverse_func kw_args kernel metric "
-    "importance_getter response_method _response_method _score_func scoring input analyzer "
-    "tokenizer preprocessor stop_words memory transformers_ transformer_list classes_ coef_ "
-    "intercept_ n_features_in_ feature_names_in_ predict transform __array__ __array_interface__ "
-    "__array_struct__ __class__ __dict__ __setstate__ __reduce__ handle _handle _mgr _data data "
-    "mean shape dtype _ndarray tree_ link _loss loss_ base_loss final_estimator_ _sklearn_version "
-    "X_thresholds_ y_thresholds_ nodes best_estimator_ named_estimators_ calibrated_classifiers_"
-).split()
+_METHODS = [
+    "predict",
+    "transform",
+    "eval",
+    "query",
+    "to_csv",
+    "to_pickle",
+    "pipe",
+    "apply",
+    "__reduce__",
+    "tofile",
+    "score",
+]
+_ATTRIBUTES = [
+    "steps",
+    "estimator",
+    "estimator_",
+    "estimators_",
+    "stack_method_",
+    "func",
+    "inverse_func",
+    "kw_args",
+    "kernel",
+    "metric",
+    "importance_getter",
+    "response_method",
+    "_response_method",
+    "_score_func",
+    "scoring",
+    "input",
+    "analyzer",
+    "tokenizer",
+    "preprocessor",
+    "stop_words",
+    "memory",
+    "transformers_",
+    "transformer_list",
+    "classes_",
+    "coef_",
+    "intercept_",
+    "n_features_in_",
+    "feature_names_in_",
+    "predict",
+    "transform",
+    "__array__",
+    "__array_interface__",
+    "__array_struct__",
+    "__class__",
+    "__dict__",
+    "__setstate__",
+    "__reduce__",
+    "handle",
+    "_handle",
+    "_mgr",
+    "_data",
+    "data",
+    "mean",
+    "shape",
+    "dtype",
+    "_ndarray",
+    "tree_",
+    "link",
+    "_loss",
+    "loss_",
+    "base_loss",
+    "final_estimator_",
+    "_sklearn_version",
+    "X_thresholds_",
+    "y_thresholds_",
+    "nodes",
+    "best_estimator_",
+    "named_estimators_",
+    "calibrated_classifiers_",
+]
 _TEXTS = ["", "a", "f8", "O8", "V8", "<", "C", "latin1", "1.9.1", str(_FILE)]
 _SAMPLES = [
     np.eye(2),
@@ -62,7 +126,12 @@ _SAMPLES = [
     DummyClassifier().fit([[1.0], [2.0]], [0, 1]),
 ]
 # Parts that write a file, or run a command, once something calls them or finds their method.
-_SAMPLES += [runs(_FILE), writer("to_csv"), writer("eval"), FrozenEstimator(pd.DataFrame({"a": [1]}))]
+_SAMPLES += [
+    runs(_FILE),
+    writer("to_csv"),
+    writer("eval"),
+    FrozenEstimator(pd.DataFrame({"a": [1]})),
+]
 _SAMPLES += [make_scorer(np.mean), DummyClassifier(), pd.DataFrame({"a": [1.0]})]
 
 # Protocol 3 has no frames, and numbers what it remembers, so that parts can stand anywhere.
@@ -70,7 +139,10 @@ _DUMPS = [pickletools.optimize(pickle.dumps(sample, 3))[2:-1] for sample in _SAM
 # Functions that once called what they were given.
 _CALLERS = [
     *(("numpy.random._pickle", name) for name in ("__generator_ctor", "__randomstate_ctor")),
-    *(("numpy", name) for name in "mean std max clip reshape exp sqrt asarray".split()),
+    *(
+        ("numpy", name)
+        for name in ["mean", "std", "max", "clip", "reshape", "exp", "sqrt", "asarray"]
+    ),
     ("pandas.core.indexes.datetimes", "_new_DatetimeIndex"),
     ("pandas.core.indexes.interval", "_new_IntervalIndex"),
     ("sklearn.metrics._classification", "accuracy_score"),

@@ -28,9 +28,9 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
-RANDOM_STATE = getattr(generators, "__randomstate_ctor")  # noqa: B009
-GENERATOR = getattr(generators, "__generator_ctor")  # noqa: B009
-BIT_GENERATOR = getattr(generators, "__bit_generator_ctor")  # noqa: B009
+RANDOM_STATE = getattr(generators, "__randomstate_ctor")
+GENERATOR = getattr(generators, "__generator_ctor")
+BIT_GENERATOR = getattr(generators, "__bit_generator_ctor")
 
 
 def runs(canary: Path) -> Any:

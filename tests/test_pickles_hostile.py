@@ -153,6 +153,10 @@ def test_tree_of_neighbours_whose_indices_lead_out_of_it_is_rejected():
 
 def test_array_of_an_address_never_reaches_numpy():
     estimator = DummyClassifier()
-    vars(estimator)["__array_interface__"] = {"data": (4096, False), "shape": (9,), "typestr": "<f8"}
+    vars(estimator)["__array_interface__"] = {
+        "data": (4096, False),
+        "shape": (9,),
+        "typestr": "<f8",
+    }
     with pytest.raises(PickleRefused, match="special method"):
         load_pickle(pickle.dumps(estimator), {})

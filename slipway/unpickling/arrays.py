@@ -13,6 +13,7 @@ from slipway.unpickling.refusal import Budget, require, require_types
 
 _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32)|O8|[SUV]\d{1,9}|[Mm]8)")
 
+
 def make_dtype(*args: Any) -> np.dtype[Any]:
     """Make a dtype of a short code; a copy, so that no state reaches the shared ones."""
     require_types("numpy.dtype", args, str, (bool, int), (bool, int))

@@ -48,7 +48,7 @@ def _require_nodes(nodes: Any, left: str, right: str, feature: str, features: in
     if not len(at):
         return
     inside = max(ahead.max(), other.max()) < len(nodes) and (ahead > at).all()
-    inside = inside and (other > at).all() and 0 <= read.min() and read.max() < features
+    inside = inside and (other > at).all() and read.min() >= 0 and read.max() < features
     require(bool(inside), "has a tree whose nodes lead out of it")
 
 
@@ -118,8 +118,8 @@ def set_neighbours(tree: Any, state: Any) -> None:
     names = ("idx_start", "idx_end")
     right = right and set(names) <= set(nodes.dtype.names or ())
     require(right, "fills a tree in another way")
-    inside = all(0 <= nodes[name].min() and nodes[name].max() <= len(data) for name in names)
-    inside = inside and (not len(order) or (0 <= order.min() and order.max() < len(data)))
+    inside = all(nodes[name].min() >= 0 and nodes[name].max() <= len(data) for name in names)
+    inside = inside and (not len(order) or (order.min() >= 0 and order.max() < len(data)))
     require(bool(inside), "has a tree whose nodes lead out of it")
     tree.__setstate__(state)
 

@@ -20,7 +20,7 @@ from pandas.core.internals.managers import BlockManager, SingleBlockManager
 from slipway.unpickling.plain import is_plain
 from slipway.unpickling.refusal import require, require_types
 
-OFFSETS = "Nano Micro Milli Second Minute Hour Day".split()
+OFFSETS = ["Nano", "Micro", "Milli", "Second", "Minute", "Hour", "Day"]
 MASKED = ("data", "mask", "_data", "_mask", "_dtype", "_cache")
 
 
@@ -92,8 +92,16 @@ def set_frame(frame: Any, state: Any) -> None:
 
 INDEXES = tuple(
     getattr(pd, name)
-    for name in "Index RangeIndex CategoricalIndex MultiIndex DatetimeIndex TimedeltaIndex "
-    "PeriodIndex IntervalIndex".split()
+    for name in [
+        "Index",
+        "RangeIndex",
+        "CategoricalIndex",
+        "MultiIndex",
+        "DatetimeIndex",
+        "TimedeltaIndex",
+        "PeriodIndex",
+        "IntervalIndex",
+    ]
 )
 
 

@@ -78,7 +78,7 @@ def make_seed(*args: Any) -> np.random.SeedSequence:
     require_types("SeedSequence", args, type, int, (type(None), tuple))
     require(args[0] is np.random.SeedSequence, "makes a random generator in another way")
     require(args[2] is None, "makes a random generator in another way")
-    from numpy.random.bit_generator import __pyx_unpickle_SeedSequence as unpickle  # noqa: N813
+    from numpy.random.bit_generator import __pyx_unpickle_SeedSequence as unpickle
 
     made: np.random.SeedSequence = unpickle(*args)
     return made

@@ -18,38 +18,136 @@ from slipway.unpickling.spare import Spare
 
 # What scikit-learn calls on an inner estimator by a name that is kept beside it.
 METHODS = frozenset(
-    "auto default decision_function predict predict_proba predict_log_proba score_samples "
-    "transform fit_transform".split()
+    [
+        "auto",
+        "default",
+        "decision_function",
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "score_samples",
+        "transform",
+        "fit_transform",
+    ]
 )
-_METHOD_NAMES = frozenset("response_method _response_method stack_method stack_method_".split())
+_METHOD_NAMES = frozenset(["response_method", "_response_method", "stack_method", "stack_method_"])
 _ESTIMATORS = frozenset(
-    "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
-    "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
-    "regressor regressor_ transformer transformer_ model model_ clusterer clusterer_ pca pca_ "
-    "encoder encoder_ scaler scaler_ imputer imputer_ initial_imputer_ init_ "
-    "calibrated_classifiers_ calibrators le_ _le _label_encoder label_encoder_ label_binarizer_ "
-    "_label_binarizer _encoder _scaler _imputer _preprocessor _transformer _final_estimator "
-    "ordinal_encoder one_hot_encoder base_contrast_encoder feature_encoder label_encoder "
-    "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator "
-    "estimator_features estimators_features".split()
+    [
+        "estimator",
+        "estimator_",
+        "_estimator",
+        "base_estimator",
+        "base_estimator_",
+        "best_estimator_",
+        "estimators",
+        "estimators_",
+        "named_estimators_",
+        "final_estimator",
+        "final_estimator_",
+        "classifier",
+        "classifier_",
+        "regressor",
+        "regressor_",
+        "transformer",
+        "transformer_",
+        "model",
+        "model_",
+        "clusterer",
+        "clusterer_",
+        "pca",
+        "pca_",
+        "encoder",
+        "encoder_",
+        "scaler",
+        "scaler_",
+        "imputer",
+        "imputer_",
+        "initial_imputer_",
+        "init_",
+        "calibrated_classifiers_",
+        "calibrators",
+        "le_",
+        "_le",
+        "_label_encoder",
+        "label_encoder_",
+        "label_binarizer_",
+        "_label_binarizer",
+        "_encoder",
+        "_scaler",
+        "_imputer",
+        "_preprocessor",
+        "_transformer",
+        "_final_estimator",
+        "ordinal_encoder",
+        "one_hot_encoder",
+        "base_contrast_encoder",
+        "feature_encoder",
+        "label_encoder",
+        "_mapper",
+        "_bin_mapper",
+        "_discretizer",
+        "bin_mapper_",
+        "nbrs_",
+        "_centerer",
+        "regression_",
+        "imputer_estimator",
+        "estimator_features",
+        "estimators_features",
+    ]
 ) - {"estimators_features", "estimator_features"}
 # Lists of tuples, in which the estimator is the second.
-_STEPS = frozenset("steps transformer_list transformers transformers_".split())
+_STEPS = frozenset(["steps", "transformer_list", "transformers", "transformers_"])
 _NO_FIT = frozenset(
-    "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor".split()
+    [
+        "_CalibratedClassifier",
+        "_SigmoidCalibration",
+        "_ConstantPredictor",
+        "_BinMapper",
+        "TreePredictor",
+    ]
 )
 # Attributes that hold a function, or the name of one that the library itself knows.
 _FUNCTIONS = frozenset(
-    "func inverse_func metric metric_ kernel kernel_ analyzer tokenizer preprocessor link "
-    "score_func importance_getter activation distance_func affinity decode_error function "
-    "functions aggregations".split()
+    [
+        "func",
+        "inverse_func",
+        "metric",
+        "metric_",
+        "kernel",
+        "kernel_",
+        "analyzer",
+        "tokenizer",
+        "preprocessor",
+        "link",
+        "score_func",
+        "importance_getter",
+        "activation",
+        "distance_func",
+        "affinity",
+        "decode_error",
+        "function",
+        "functions",
+        "aggregations",
+    ]
 )
 _NAME = re.compile(r"[A-Za-z][\w ,-]*_?(\.[A-Za-z]\w*)*")
-_SCORERS = frozenset("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers".split())
+_SCORERS = frozenset(
+    ["owner", "scorer_", "scorers_", "scoring", "scorer", "_scorer", "_curve_scorer", "_scorers"]
+)
 # None of these is asked for a prediction, so that a part that was not made may stand there.
 _SPARE = frozenset(
-    "memory scoring scorer_ cv param_distributions param_grid cv_results_ callbacks "
-    "best_params_ multimetric_".split()
+    [
+        "memory",
+        "scoring",
+        "scorer_",
+        "cv",
+        "param_distributions",
+        "param_grid",
+        "cv_results_",
+        "callbacks",
+        "best_params_",
+        "multimetric_",
+    ]
 )
 _FUNCTION_TYPES: tuple[type, ...] = (
     types.FunctionType,
@@ -170,7 +268,7 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
         require(_is_function(held), f"has no function of a model {where}")
     elif name not in _SCORERS:
         require(not _is_scorer(held), f"has a scorer {where}")
-    if kind.__module__.startswith("sklearn.") and name.endswith("_") or name.startswith("_"):
+    if (kind.__module__.startswith("sklearn.") and name.endswith("_")) or name.startswith("_"):
         require(not _is_frame(held), f"has a frame {where}")
 
 
@@ -208,7 +306,9 @@ def _is_function(held: Any) -> bool:
 
 
 # Names by which pandas' agg() would find a method that writes files or runs code.
-_WRITERS = frozenset("eval query pipe apply agg aggregate transform map applymap".split())
+_WRITERS = frozenset(
+    ["eval", "query", "pipe", "apply", "agg", "aggregate", "transform", "map", "applymap"]
+)
 
 
 def _is_scorer(held: Any) -> bool:
