@@ -124,9 +124,7 @@ def row_outcome(row: Mapping[str, str]) -> Outcome:
     if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
         label = label[1:]
     several = tuple(
-        float(cell)
-        for name, cell in row.items()
-        if name.startswith(("probability_", "score_"))
+        float(cell) for name, cell in row.items() if name.startswith(("probability_", "score_"))
     )
     if several:
         return Answer(label, several)
