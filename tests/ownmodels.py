@@ -109,10 +109,10 @@ def outcome(status: int, answer: Any) -> Outcome:
         return "; ".join(f"{each.get('field')}: {each['message']}" for each in errors)
     if "value" in answer:
         return Answer("", (answer["value"],))
-    scores = answer.get("probabilities", answer.get("decision_scores"))
+    scores = answer.get("probabilities", answer.get("scores"))
     if scores is not None:
         return Answer(answer["label"], tuple(scores.values()))
-    return Answer(answer["label"], (answer.get("probability", answer.get("decision_score")),))
+    return Answer(answer["label"], (answer.get("probability", answer.get("score")),))
 
 
 def row_outcome(row: Mapping[str, str]) -> Outcome:
@@ -124,13 +124,11 @@ def row_outcome(row: Mapping[str, str]) -> Outcome:
     if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
         label = label[1:]
     several = tuple(
-        float(cell)
-        for name, cell in row.items()
-        if name.startswith(("probability_", "decision_score_"))
+        float(cell) for name, cell in row.items() if name.startswith(("probability_", "score_"))
     )
     if several:
         return Answer(label, several)
-    number = row.get("probability", row.get("decision_score"))
+    number = row.get("probability", row.get("score"))
     if number is None:
         return Answer("", (float(row["prediction"]),))
     return Answer(label, (float(number),))

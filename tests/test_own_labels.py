@@ -126,7 +126,7 @@ def test_several_labels_at_once_are_refused(tmp_path, rows):
     for model in (OneVsRestClassifier(LogisticRegression()), RandomForestClassifier(3)):
         model.fit(X, several)
         given = (X, several) if rows else (None, None)
-        with pytest.raises(SlipwayError, match="several"):
+        with pytest.raises(SlipwayError, match=r"several|3 columns"):
             slipway.save(model, *given, tmp_path / "model.pkl")
         assert "several" in refusal(model, tmp_path)
 
