@@ -13,6 +13,7 @@ from typing import Any
 
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
