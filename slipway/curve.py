@@ -92,7 +92,7 @@ class Fill(msgspec.Struct, frozen=True, tag="fill", tag_field="kind"):
     def function(self) -> Curve:
         """Build the function."""
         value = self.value
-        return lambda x: x if x - x == 0.0 else value if x != x else math.nan
+        return lambda x: x if x - x == 0.0 else value if math.isnan(x) else math.nan
 
 
 class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):

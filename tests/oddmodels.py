@@ -127,10 +127,10 @@ OF_TEXTS = {
     "dropped": lambda: "drop",
 }
 ESTIMATORS = {
-    "classes": lambda: LogisticRegression(),
+    "classes": LogisticRegression,
     "three classes": lambda: OneVsRestClassifier(LogisticRegression()),
-    "value": lambda: Ridge(),
-    "count": lambda: PoissonRegressor(),
+    "value": Ridge,
+    "count": PoissonRegressor,
 }
 FAR = [0.0, -0.0, 1.0, -1.0, 2.0, 3.0, 0.5, 2.5, 7.25, -7.25, 1e3, -1e3, 1e6, -1e6, 1e12, 3e12]
 FAR += [-1e12, 1e-9, 1e-300, math.nextafter(3.0, 4.0), math.nextafter(3.0, 2.0)]

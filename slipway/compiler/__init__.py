@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from slipway.compiler.column import Column, Line, NotAScorecard
-from slipway.compiler.domains import find_ranges
 from slipway.compiler.composition import Readings, apply_step
+from slipway.compiler.domains import find_ranges
 from slipway.compiler.estimators import Read, Weights, read
 from slipway.compiler.terms import add_up, centred, column_function
 from slipway.curve import SIGMOID, Affine, Named
@@ -26,7 +26,14 @@ from slipway.scorecard import Scorecard, Sum
 from slipway.signature import Feature, Signature, Value
 
 LARGEST_ROOT = math.isqrt(2**63 - 1)
-__all__ = ["NotAScorecard", "answered_ranges", "centre", "compile_model", "differing_step", "find_readings"]
+__all__ = [
+    "NotAScorecard",
+    "answered_ranges",
+    "centre",
+    "compile_model",
+    "differing_step",
+    "find_readings",
+]
 
 
 def compile_model(model: Any, signature: Signature) -> Scorecard:

@@ -22,7 +22,7 @@ from slipway.compiler.column import (
 )
 from slipway.compiler.probing import UNSEEN_TEXT, probe, unseen, usual
 from slipway.compiler.transformers import KEEP, Made, known_levels, makes
-from slipway.curve import Affine, Fill, Named, Stage, through
+from slipway.curve import Affine, Fill, Named, Stage
 
 __all__ = ["UNSEEN_TEXT", "Reading", "Readings", "apply_step"]
 

@@ -49,9 +49,7 @@ def find_ranges(model: Any, signature: Signature, columns: list[Column]) -> dict
         return _found(PipelineScorer(model, signature), signature, columns)
 
 
-def _found(
-    scorer: PipelineScorer, signature: Signature, columns: list[Column]
-) -> dict[str, Range]:
+def _found(scorer: PipelineScorer, signature: Signature, columns: list[Column]) -> dict[str, Range]:
     """Find the ranges with a model that answers."""
     example = tuple(feature.example for feature in signature.features)
     if not _answered(scorer([example]))[0]:
@@ -124,9 +122,7 @@ def _by_stages(columns: list[Column], feature: Feature) -> Range:
     return low, high
 
 
-def _end(
-    asks: _Asks, inside: float, end: float, sign: float, most: float, *, right: bool
-) -> float:
+def _end(asks: _Asks, inside: float, end: float, sign: float, most: float, *, right: bool) -> float:
     """Hold one end against the pipeline, and search it where the pipeline says otherwise."""
     if right and end == sign * most:
         return end

@@ -1,4 +1,4 @@
-"""Stages over whole arrays, with the functions that scikit-learn calls, and a search over floats."""
+"""Stages over whole arrays, by scikit-learn's own functions, and a search over floats."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "negative": np.negative,
     "reciprocal": np.reciprocal,
     "box-cox": lambda x, power: special.boxcox(np.where(x > 0, x, np.nan), power),
-    "yeo-johnson": lambda x, power: stats.yeojohnson(x, power),
+    "yeo-johnson": stats.yeojohnson,
     "normal-quantile": special.ndtri,
     "within": lambda x, low, high: np.where((x >= low) & (x <= high), x, np.nan),
     "wrap": lambda x, start, length: start + (x - start) % length,

@@ -59,9 +59,7 @@ def _part(column: pd.Series[Any], values: list[Any]) -> pd.Series[Any]:
     return _typed(values)
 
 
-def _rows(
-    step: Any, asked: Iterable[pd.Series[Any]], others: list[Any], width: int
-) -> list[Rows]:
+def _rows(step: Any, asked: Iterable[pd.Series[Any]], others: list[Any], width: int) -> list[Rows]:
     """Transform the cases of all columns, by column."""
     asked = list(asked)
     try:
@@ -130,7 +128,7 @@ def _filled(values: pd.Series[Any], other: Any, length: int) -> pd.Series[Any]:
     if values.empty:
         return added
     if values.dtype == added.dtype:
-        return pd.concat([values, added], ignore_index=True)
+        return pd.Series([*values.tolist(), *added.tolist()], dtype=values.dtype)
     return pd.Series([*values.tolist(), *added.tolist()], dtype=_common(values, added))
 
 

@@ -87,9 +87,7 @@ def _softmax(columns: Columns, scores: Sequence[exp.Column]) -> list[exp.Column]
     return [columns.let(divide(each, total), "probability") for each in powers]
 
 
-def _shares(
-    columns: Columns, linked: Sequence[exp.Column], of_zeros: float
-) -> list[exp.Column]:
+def _shares(columns: Columns, linked: Sequence[exp.Column], of_zeros: float) -> list[exp.Column]:
     """Divide by the sum, where that is not zero."""
     total = columns.let(add(*linked), "total")
     same = (total.eq(ZERO), number(of_zeros))
