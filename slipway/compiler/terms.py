@@ -19,7 +19,7 @@ from slipway.compiler.column import (
     is_unanswered,
 )
 from slipway.compiler.inversion import in_raw_numbers, without_marks
-from slipway.compiler.polynomials import added, scaled, straight
+from slipway.compiler.polynomials import added, is_straight, scaled, straight
 from slipway.curve import Affine, Pieces, Stage
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Value
