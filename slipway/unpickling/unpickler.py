@@ -136,7 +136,7 @@ class AllowlistUnpickler(pickle._Unpickler):
             _set_own(thing, state)
             return
         require(type(thing).__module__ != "builtins", "changes what has no state")
-        set_state(thing, state, self.budget)
+        set_state(thing, state, self.budget, made=self.way(type(thing)) == "made")
         self._pending.pop(id(thing), None)
 
     def read_array(self, state: Any) -> Any:
