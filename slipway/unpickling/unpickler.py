@@ -216,6 +216,9 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 def _set_own(thing: Any, state: Any) -> None:
     """Give an object of an allowed class its state, as Python does."""
+    names = state if type(state) is dict else {}
+    special = any(type(name) is str and name[:2] == name[-2:] == "__" for name in names)
+    require(not special, "gives an object a special method")
     if "__setstate__" in dir(type(thing)):
         thing.__setstate__(state)
         return
