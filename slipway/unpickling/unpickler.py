@@ -199,9 +199,11 @@ class AllowlistUnpickler(pickle._Unpickler):
             fill(self, made, list(content), list(content.values()))
         return made
 
-    def require_complete(self) -> None:
-        """Reject a pickle that leaves compiled parts without their state."""
+    def load_complete(self) -> Any:
+        """Run the pickle, and reject one that leaves compiled parts without their state."""
+        made = self.load()
         require(not self._pending, "leaves a part of the model empty")
+        return made
 
 
 def _needs_state(kind: type) -> bool:
