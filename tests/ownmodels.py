@@ -224,10 +224,9 @@ def json_value(value: Any) -> Any:
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     value = value.item() if isinstance(value, np.generic) else value
+    value = float(value) if isinstance(value, Decimal) else value
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, date):
         return value.isoformat()
     return value if isinstance(value, bool | int | float | str) else str(value)

@@ -101,6 +101,9 @@ def raw_frame(given: Habits) -> pd.DataFrame:
 
 def file_text(given: Habits, raw: pd.DataFrame) -> str:
     """Write the file."""
+    if given.filled == "empty":
+        # Only an empty cell means the empty text.
+        return raw.to_csv(index=given.index, sep=given.separator)
     return raw.to_csv(index=given.index, sep=given.separator, na_rep=given.written)
 
 
