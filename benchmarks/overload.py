@@ -8,12 +8,15 @@ import multiprocessing
 import time
 from collections.abc import Mapping
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from statistics import quantiles
 
 from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, Service, running
 from benchmarks.worstrequests import KINDS, Worst, exchange, search
 from slipway.manifest import read_manifest
 
+PAGE = Path(__file__).with_name("overload.md")
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 # Requests a second of the normal client.
 RATE = 100
 
@@ -24,25 +27,39 @@ def main() -> None:
     (service,) = [each for each in SERVICES if each.name == options.only]
     features = read_manifest(ROOT / "model.pkl").signature.features
     example = {feature.name: feature.example for feature in features}
-    print(f"| beside {options.clients} clients | that request alone, ms | p50 ms | p99 ms | × |")
-    print("| --- | --- | --- | --- | --- |")
-    for kind in KINDS:
-        p50, p99, alone, worst = _measure(service, example, kind, options)
-        print(
-            f"| {kind} | {worst.seconds * 1e3:.1f} | {p50:.1f} | {p99:.1f} | {p99 / alone:.1f} |",
-            flush=True,
-        )
+    lines = [
+        f"Workers: {options.workers}, clients that send the worst request: {options.clients}.\n",
+        "| worst request of a kind | it alone, ms | p99 without it, ms | p99 beside it, ms | × |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    print("\n".join(lines))
+    for kind in options.kinds:
+        _, p99, alone, worst = _measure(service, example, kind, options)
+        figures = f"{worst.seconds * 1e3:.0f} | {alone:.1f} | {p99:.1f} | {p99 / alone:.1f}"
+        lines.append(f"| {kind} | {figures} |")
+        print(lines[-1], flush=True)
+    if options.write:
+        _write("\n".join(lines))
 
 
 def _options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     parser.add_argument("--only", choices=[SLIPWAY.name, THREADS.name], default=SLIPWAY.name)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--clients", type=int, default=1, help="that send the worst; default: 1")
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement; default: 5")
     parser.add_argument("--tries", type=int, default=40, help="requests of each kind; default: 40")
     parser.add_argument("--workers", type=int, default=4, help="default: 4")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     return parser.parse_args()
+
+
+def _write(table: str) -> None:
+    """Put the table between the marks in its page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def _measure(

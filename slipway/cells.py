@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
-from slipway.csvfile import write_cell
+from slipway.dialect import Dialect
 from slipway.errors import FieldError, Warned
 from slipway.model import Model
 from slipway.signature import Signature, Target
@@ -16,6 +16,7 @@ from slipway.signature import Signature, Target
 NOTES = ("warning", "error")
 _NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?")
 NOTHING_TO_SAY = "," * len(NOTES)
+_COMMAS = Dialect()
 _RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -135,7 +136,7 @@ def text_cell(text: str) -> str:
     ``-1`` stays as it is.
     """
     runs = text.startswith(_RUNS_IN_SPREADSHEETS) and not _NUMBER.fullmatch(text)
-    return write_cell(f"'{text}" if runs else text)
+    return _COMMAS.write_cell(f"'{text}" if runs else text)
 
 
 def _listed(notes: Sequence[FieldError | Warned]) -> str:

@@ -240,8 +240,3 @@ def _row(lines: list[str], at: int, dialect: Dialect) -> tuple[int, list[str]]:
     except csv.Error as error:
         return int("unexpected end" not in str(error)), []
     return reader.line_num, cells
-
-
-def write_cell(text: str) -> str:
-    """Write one cell between commas, in quotes where it needs them."""
-    return Dialect().write_cell(text)

@@ -167,12 +167,27 @@ def _positions(names: list[str], signature: Signature) -> dict[str, int]:
     return positions
 
 
+def _absent(header: Header, signature: Signature) -> list[Feature]:
+    """List the features without a column that need one.
+
+    One that may be missing needs it too where a column has its name but for case or blanks: it
+    would otherwise be missing in every row without a word.
+    """
+    folded = {name.strip().lower() for name in header.names if name not in signature.by_name}
+    return [
+        feature
+        for feature in signature.features
+        if feature.name not in header.positions
+        and (not feature.nullable or feature.name.strip().lower() in folded)
+    ]
+
+
 def _problems(header: Header, signature: Signature, added: tuple[str, ...]) -> bool:
     """Whether there is anything wrong with the columns."""
-    needed = any(not f.nullable and f.name not in header.positions for f in signature.features)
     counted = Counter(header.names)
     twice = any(counted[name] > 1 for name in signature.names)
-    return needed or twice or not header.positions or not counted.keys().isdisjoint(added)
+    reserved = not counted.keys().isdisjoint(added)
+    return bool(_absent(header, signature)) or twice or not header.positions or reserved
 
 
 def _column_errors(
@@ -181,11 +196,12 @@ def _column_errors(
     """Return everything that is wrong with the columns."""
     errors: list[FieldError] = []
     counted, hints = Counter(header.names), MAX_HINTS
+    absent = {feature.name for feature in _absent(header, signature)}
     for feature in signature.features:
         if counted[feature.name] > 1:
             message = "the file has this column twice"
             errors.append(FieldError(feature.name, None, "duplicate_column", message))
-        elif feature.name not in header.positions and not feature.nullable:
+        elif feature.name in absent:
             hint = _hint(feature, header.names) if hints else ""
             hints -= bool(hints)
             message = f"the file has no such column{hint}"

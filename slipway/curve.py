@@ -134,7 +134,8 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
             total = 0.0
             for coefficient in falling[i]:
                 total = total * along + coefficient
-            return total
+            # A column that overflows makes an estimator raise.
+            return total if total - total == 0.0 else math.nan
 
         return value
 

@@ -9,12 +9,14 @@ import re
 
 from slipway.errors import BadBody, TooLarge
 
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# An unclosed text ends with the body: were it not matched, each quote in it would be tried.
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _FLAT = rb'[{\[][^"{}\[\]]*+(?:' + _TEXT + rb'[^"{}\[\]]*+)*+[}\]]'
 # One value of an array that holds no further arrays or objects, with the comma behind it.
 _PLACE = re.compile(rb"[^\"{}\[\],]*+(?:(?:%b|%b)[^\"{}\[\],]*+)?+," % (_FLAT, _TEXT), re.DOTALL)
-_MARK = re.compile(rb"%b|[{}\[\],]" % _TEXT, re.DOTALL)
-_DEEPER, _BACK = b"{[", b"}]"
+# The next mark outside texts. The bound keeps one match, which holds Python's lock, short.
+_MARK = re.compile(rb"(?:[^\"{}\[\],]++|%b){0,999}+([{}\[\],])?" % _TEXT, re.DOTALL)
+_DEEPER, _BACK = (b"{", b"["), (b"}", b"]")
 # Python's own reader ends here.
 MAX_DEPTH = 1_000
 # A record of fewer marks is decoded without a closer look.
@@ -46,7 +48,7 @@ def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
         if place:
             at = place.end()
         else:
-            at, n_marks = _past_nested(body, at, marks - nested)
+            at, n_marks = _past_nested(body, at, min(marks - nested, 2 * MAX_VALUES))
             nested += n_marks
             if at < 0:
                 return
@@ -55,7 +57,7 @@ def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
     raise TooLarge(message, code="too_many_records")
 
 
-def _depth(depth: int, mark: bytes) -> int:
+def _depth(depth: int, mark: bytes | None) -> int:
     """Follow how deep a mark lies, down to where no reader goes."""
     depth += (mark in _DEEPER) - (mark in _BACK)
     if depth > MAX_DEPTH:
@@ -68,8 +70,9 @@ def _past_nested(body: bytes, at: int, left: int) -> tuple[int, int]:
     depth = 0
     for n_marks, found in enumerate(_MARK.finditer(body, at)):
         if n_marks > left:
-            raise TooLarge("the records are nested too deeply", code="too_many_values")
-        mark = found[0]
+            message = "the records hold too many values in arrays and objects of their own"
+            raise TooLarge(message, code="too_many_values")
+        mark = found[1]
         if mark == b"," and depth == 0:
             return found.end(), n_marks
         depth = _depth(depth, mark)
@@ -94,8 +97,8 @@ def require_values(raw: bytes, limit: int = MAX_VALUES) -> None:
         return
     n_marks = depth = 0
     for found in _MARK.finditer(raw):
-        mark = found[0]
+        mark = found[1]
         depth = _depth(depth, mark)
-        n_marks += mark in b",{["
+        n_marks += mark is not None and mark not in _BACK
         if n_marks > limit:
             raise TooLarge(f"the record holds over {limit:,} values", code="too_many_values")

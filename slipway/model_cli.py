@@ -26,7 +26,7 @@ model = AppGroup("model", help="Add, show, compare, translate and report on mode
 
 
 @model.command()
-@click.argument("path", type=EXISTING)
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option("--name", default="model", help="For the metadata.", show_default=True)
 @click.option("--title", help="The question that the model answers, for the pages.")
 @click.option("--positive-class", help="The class whose probability is given.")
@@ -46,27 +46,33 @@ def add(
     drop: str | None,
     output: Path | None,
 ) -> None:
-    """Take in the pickle of a fitted model, and write model.pkl and model.json."""
+    """Read a fitted model, and write model.pkl and model.json.
+
+    PATH is a file of pickle, joblib or skops, compressed or not, or the folder of MLflow.
+    """
     # Opening a model needs scikit-learn, which nothing else of the command line does.
-    from slipway.training.adopt import open_pickle
+    from slipway.training.modelfile import find_model_file, open_model
     from slipway.training.packaging.rows_file import Choice, FileRows, read_rows
     from slipway.training.version import describe_model, write_checked
 
     settings: Settings = current_app.extensions["slipway_settings"]
     output = output or settings.model
     try:
-        content = path.read_bytes()
-        fitted = open_pickle(path, content, allow_version_skew=settings.allow_version_skew)
+        path = find_model_file(path)
+        skew = settings.allow_version_skew
+        opened = open_model(path, path.read_bytes(), allow_version_skew=skew)
         choice = Choice(_listed(features), target, _listed(drop))
-        rows = read_rows(fitted, data, choice) if data else FileRows(None, None)
+        rows = read_rows(opened.model, data, choice) if data else FileRows(None, None)
         named: dict[str, Any] = {"name": name, "positive": positive_class}
         if title:
             named["title"] = title
-        made = describe_model(fitted, rows.X, rows.y, source=data.name if data else "", **named)
-        manifest = write_checked(content, made.manifest, output)
+        source = data.name if data else ""
+        made = describe_model(opened.model, rows.X, rows.y, source=source, **named)
+        manifest = write_checked(opened.content, made.manifest, output)
     except SlipwayError as error:
         raise click.ClickException(error.message) from error
-    for line in [*_told(manifest, made.notes), *(f"note: {note}" for note in rows.notes)]:
+    notes = [*_told(manifest, made.notes), *(f"note: {note}" for note in rows.notes)]
+    for line in (*opened.notes, *notes):
         click.echo(line)
     click.echo(f"wrote {output.name} and {manifest_path(output).name}: {manifest.version}")
 
@@ -179,6 +185,10 @@ def _answer(target: Target) -> str:
     """Say what the model gives."""
     if target.task == "regression":
         return f"a value, {target.name}"
+    number = target.measure_name
+    if not number:
+        return f"a label, one of {', '.join(target.classes)}"
     if target.task == "binary":
-        return f"the probability of {target.positive!r}, of {' or '.join(target.classes)}"
-    return f"the probabilities of {', '.join(target.classes)}"
+        return f"the {number} of {target.positive!r}, of {' or '.join(target.classes)}"
+    numbers = {"probability": "probabilities", "score": "scores"}[number]
+    return f"the {numbers} of {', '.join(target.classes)}"

@@ -88,6 +88,8 @@ _MADE = {
     "builtins": "object",
     "catboost.core": "CatBoost CatBoostClassifier CatBoostRegressor",
     "lightgbm.basic": "Booster",
+    "optbinning.binning.binning_statistics": "BinningTable ContinuousBinningTable "
+    "MulticlassBinningTable",
     "pandas.core.arrays.boolean": "BooleanArray BooleanDtype",
     "pandas.core.arrays.floating": "Float32Dtype Float64Dtype FloatingArray",
     "pandas.core.arrays.integer": "Int8Dtype Int16Dtype Int32Dtype Int64Dtype IntegerArray "
@@ -112,14 +114,16 @@ _MADE = {
     "sklearn.utils._bunch": "Bunch",
     "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest MethodPair "
     "MetadataRouter RouterMappingPair",
+    "skrub._table_vectorizer": "ShortReprDict",
+    "skrub.selectors._base": "All And Cols Filter Inv NameFilter Not Or Sub XOr",
     "xgboost.core": "Booster",
 }
 _NAMED = {
     "builtins": "bool dict float int str",
     "numpy": "append asarray atleast_1d atleast_2d average clip column_stack concatenate cumprod "
     "cumsum diff expand_dims hstack isin max mean median min nan_to_num nanmax nanmean nanmedian "
-    "nanmin nanstd nanvar ndarray ones_like percentile prod quantile ravel reshape round searchsorted "
-    "squeeze std stack sum transpose var vstack where zeros_like",
+    "nanmin nanstd nanvar ndarray ones_like percentile prod quantile ravel reshape round "
+    "searchsorted squeeze std stack sum transpose var vstack where zeros_like",
     "numpy.ma": "MaskedArray",
     "numpy.ma.core": "MaskedArray",
     "numpy.random._mt19937": "MT19937",
@@ -150,10 +154,14 @@ _NAMED = {
     "sklearn.preprocessing._data": "add_dummy_feature binarize maxabs_scale minmax_scale normalize "
     "robust_scale scale",
     "sklearn.utils.validation": "check_array",
+    "skrub._dataframe._common": "has_nulls is_any_date is_bool is_categorical is_duration is_float "
+    "is_integer is_numeric is_object is_string",
+    "skrub._table_vectorizer": "_created_by_predicate",
+    "skrub.selectors._selectors": "_cardinality_below",
     "zoneinfo": "ZoneInfo",
 }
-# A cache on disk, and distributions that a search draws from.
-_SPARE = ("joblib._store_backends", "joblib.memory", "scipy.stats.")
+# A cache on disk with its path, and distributions that a search draws from.
+_SPARE = ("joblib._store_backends", "joblib.memory", "pathlib", "scipy.stats.")
 # Modules all of whose own classes are plain numbers and arithmetic.
 _FAMILIES: dict[str, Way] = {
     "sklearn._loss._loss": "built",
@@ -185,8 +193,6 @@ _UNSAFE = (
     "skrub._data_ops",
     "skrub._llm_encoder",
     "skrub._text_encoder",
-    "skrub._check_input",
-    "optbinning.scorecard",
 )
 
 

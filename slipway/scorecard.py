@@ -10,24 +10,21 @@ standard library scores with it.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from math import exp
 from operator import add
 from typing import Any, Literal
 
 import msgspec
 
-from slipway.curve import SIGMOID, Pieces, Stage, sigmoid, through
-from slipway.models.labels import Labelled, LabelledMany
+from slipway.curve import SIGMOID, Named, Pieces, Stage, through
+from slipway.models.labels import LabelledMany
+from slipway.models.links import shares, signed_sigmoid, softmax, zero_shares
 from slipway.signature import Record
 
 Points = Callable[[Any], float]
 Answer = float | tuple[float, ...]
-# The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
-NEARLY_TIED = 1e-15
 
 
 class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
@@ -145,13 +142,13 @@ class Sum(msgspec.Struct, frozen=True):
         loops are C's then, and a value that comes again is looked up once.
         """
         intercept = self.intercept
-        lookups = [term.lookup() for term in self.terms]
+        tables = [(term.lookup(), _tells_zeros_apart(term)) for term in self.terms]
 
         def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
-            for points, column in zip(lookups, zip(*records, strict=True), strict=True):
-                table = _Known(points)
-                totals = map(add, totals, map(table.__getitem__, column))
+            known = [points if signed else _Known(points).__getitem__ for points, signed in tables]
+            for points, column in zip(known, zip(*records, strict=True), strict=True):
+                totals = map(add, totals, map(points, column))
             return list(totals)
 
         return score
@@ -204,11 +201,14 @@ class Scorecard(msgspec.Struct, frozen=True):
     label_from : {"answers", "scores"}
         What the pipeline's ``predict`` goes by. They differ where scores are so large or so
         near to each other that the probabilities are equal.
+    zeros : bool, optional
+        Whether probabilities that are all zero stay so; else they become all the same.
     """
 
     sums: tuple[Sum, ...]
     softmax: bool = False
     label_from: Literal["answers", "scores"] = "answers"
+    zeros: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_log_odds(self) -> bool:
@@ -230,7 +230,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         """
         by_score = labels and self.label_from == "scores"
         if len(self.sums) == 1:
-            return self.sums[0].answerer(_signed if by_score and self.is_log_odds else None)
+            return self.sums[0].answerer(signed_sigmoid if by_score and self.is_log_odds else None)
         answerers = [each.answerer() for each in self.sums]
         together = self._together()
 
@@ -243,8 +243,10 @@ class Scorecard(msgspec.Struct, frozen=True):
     def _together(self) -> Callable[[Sequence[float]], tuple[float, ...]]:
         """Choose what makes one answer of the numbers of all classes."""
         if self.softmax:
-            return _softmax
-        return _shares if any(each.link for each in self.sums) else tuple
+            return softmax
+        if not any(each.link for each in self.sums):
+            return tuple
+        return zero_shares if self.zeros else shares
 
     def _by_score(
         self, answers: Callable[[Sequence[Record]], list[Answer]]
@@ -268,33 +270,11 @@ class Scorecard(msgspec.Struct, frozen=True):
         return labelled
 
 
-def _signed(log_odds: float) -> float:
-    """Turn log-odds into a probability as ``sigmoid`` does; a half carries the score's sign."""
-    if log_odds > NEARLY_TIED:
-        return 1.0 / (1.0 + exp(-log_odds))
-    if log_odds < -NEARLY_TIED:
-        odds = exp(log_odds)
-        return odds / (1.0 + odds)
-    probability = sigmoid(log_odds)
-    if probability == 0.5 and log_odds != 0.0:
-        return Labelled(probability, int(log_odds > 0.0))
-    return probability
-
-
-def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
-    """Turn the scores of all classes into probabilities."""
-    highest = max(scores)
-    powers = [math.exp(score - highest) for score in scores]
-    total = math.fsum(powers)
-    return tuple(power / total for power in powers)
-
-
-def _shares(probabilities: Sequence[float]) -> tuple[float, ...]:
-    """Divide each class's own probability by the sum; all zero means all the same."""
-    total = math.fsum(probabilities)
-    if total == 0.0:
-        return (1.0 / len(probabilities),) * len(probabilities)
-    return tuple(each / total for each in probabilities)
+def _tells_zeros_apart(term: Term) -> bool:
+    """Return whether 0.0 and -0.0, which are one key of a table, have different points."""
+    parts = term.parts if isinstance(term, Mixed) else (term,)
+    curves = (part for part in parts if isinstance(part, Bent))
+    return any(stage == Named("reciprocal") for curve in curves for stage in curve.path)
 
 
 class _Known(dict[Any, float]):

@@ -241,7 +241,7 @@ class Live:
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""
         limit = self.settings.max_records
-        n_values = MAX_VALUES + 4 * limit * self._n_features
+        n_values = MAX_VALUES + limit * (self._n_features + 10)
         require_places(body, limit, n_values)
         try:
             parts: list[Any] = self._split(body)

@@ -184,10 +184,13 @@ class Smoke:
         answer = self._service.post(
             "/predict_file?counts=true", text.getvalue().encode(), "text/csv"
         )
-        *lines, end = answer.body.decode().splitlines() or [""]
-        if not end.startswith("# rows=1 failed=0 "):
-            raise Wrong(f"the file is not whole, or not answered: it ends with {_start(end)}")
-        (row,) = csv.DictReader(lines)
+        given_back = answer.body.decode()
+        rows, _, end = given_back.rpartition("# rows=")
+        if not end.startswith("1 failed=0 "):
+            last = (given_back.splitlines() or [""])[-1]
+            raise Wrong(f"the file is not whole, or not answered: it ends with {_start(last)}")
+        # A label can hold a line break.
+        (row,) = csv.DictReader(io.StringIO(rows, newline=""))
         measure, label = self._measure(), _added("prediction", record)
         names = [f"{measure}_{each}" for each in self._classes()] or [measure]
         names = ["prediction"] if self._is_regression() else names if measure else []

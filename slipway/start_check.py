@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from slipway.batch import predict_file
+from slipway.body import MAX_FORM_FIELDS
 from slipway.cells import added_columns
 from slipway.config import Settings
 from slipway.errors import BadInput, ModelError, SlipwayError
@@ -39,7 +40,11 @@ def check_start(path: Path) -> None:
         It does not load, or a golden row is answered wrongly.
     """
     live = Live(Settings.from_environ(Path.cwd()), path)
-    rows = [row for row in live.model.manifest.golden if _is_text_file_safe(row)][:_MOST]
+    rows = live.model.manifest.golden[:_MOST]
+    # A form and a file cannot tell every gap from an empty text.
+    spelled = [row for row in rows if _reads_back(live, row)]
+    fits_form = len(live.signature.names) <= MAX_FORM_FIELDS
+    asked = {"a form": spelled if fits_form else [], "CSV": spelled}
     ways: dict[str, Callable[[Live, Sequence[GoldenRow]], list[Given]]] = {
         "JSON": _by_json,
         "an array": _by_array,
@@ -47,9 +52,11 @@ def check_start(path: Path) -> None:
         "CSV": _by_csv,
     }
     for name, way in ways.items():
-        for number, (row, given) in enumerate(zip(rows, way(live, rows), strict=True), start=1):
+        some = asked.get(name, rows)
+        for row, given in zip(some, way(live, some), strict=True):
             wrong = _difference(live.model, row, *given)
             if wrong:
+                number = live.model.manifest.golden.index(row) + 1
                 raise ModelError(f"golden row {number}, sent by {name}, gives {wrong}")
 
 
@@ -61,8 +68,12 @@ def _difference(model: Model, row: GoldenRow, answer: Any, label: str | None) ->
     return "" if label == due else f"the label {label!r} where {due!r} is due"
 
 
-def _is_text_file_safe(row: GoldenRow) -> bool:
-    return all(not isinstance(v, str) or "\r" not in v for v in row.record.values())
+def _reads_back(live: Live, row: GoldenRow) -> bool:
+    """Whether the texts of a form or a file stand for the same record."""
+    texts = _texts(live, row)
+    if any("\r" in text for text in texts.values()):
+        return False
+    return live.signature.check_text(texts)[0] == live.signature.check(row.record)[0]
 
 
 def _answer_of(prediction: dict[str, Any]) -> Given:

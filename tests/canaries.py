@@ -31,7 +31,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watch() -> Iterator[list[str]]:
-    """Collect what this thread does meanwhile; a list that stays empty shows that it did nothing."""
+    """Collect what this thread does meanwhile; an empty list shows that it did nothing."""
     events: list[str] = []
     _watched.events = events
     try:

@@ -33,6 +33,7 @@ from sklearn.utils import all_estimators
 from slipway.errors import ModelError
 from slipway.picklenames import EXACT, way_of
 from slipway.pickles import load_pickle
+from slipway.unpickling.plain import words
 
 P = pickle
 DEPTH = 6
@@ -42,80 +43,21 @@ _UNLISTED = [
     *(("sklearn.utils", "os"), ("operator", "methodcaller"), ("pandas.core.frame", "eval")),
 ]
 _FILE = Path("/tmp/slipway-fuzz-canary")
-_METHODS = [
-    "predict",
-    "transform",
-    "eval",
-    "query",
-    "to_csv",
-    "to_pickle",
-    "pipe",
-    "apply",
-    "__reduce__",
-    "tofile",
-    "score",
-]
-_ATTRIBUTES = [
-    "steps",
-    "estimator",
-    "estimator_",
-    "estimators_",
-    "stack_method_",
-    "func",
-    "inverse_func",
-    "kw_args",
-    "kernel",
-    "metric",
-    "importance_getter",
-    "response_method",
-    "_response_method",
-    "_score_func",
-    "scoring",
-    "input",
-    "analyzer",
-    "tokenizer",
-    "preprocessor",
-    "stop_words",
-    "memory",
-    "transformers_",
-    "transformer_list",
-    "classes_",
-    "coef_",
-    "intercept_",
-    "n_features_in_",
-    "feature_names_in_",
-    "predict",
-    "transform",
-    "__array__",
-    "__array_interface__",
-    "__array_struct__",
-    "__class__",
-    "__dict__",
-    "__setstate__",
-    "__reduce__",
-    "handle",
-    "_handle",
-    "_mgr",
-    "_data",
-    "data",
-    "mean",
-    "shape",
-    "dtype",
-    "_ndarray",
-    "tree_",
-    "link",
-    "_loss",
-    "loss_",
-    "base_loss",
-    "final_estimator_",
-    "_sklearn_version",
-    "X_thresholds_",
-    "y_thresholds_",
-    "nodes",
-    "best_estimator_",
-    "named_estimators_",
-    "calibrated_classifiers_",
-]
+_METHODS = sorted(
+    words("predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score")
+)
+_ATTRIBUTES = sorted(
+    words(
+        "steps estimator estimator_ estimators_ stack_method_ func inverse_func kw_args kernel "
+        "metric importance_getter response_method _response_method _score_func scoring input "
+        "analyzer tokenizer preprocessor stop_words memory transformers_ transformer_list classes_ "
+        "coef_ intercept_ n_features_in_ feature_names_in_ predict transform __array__ "
+        "__array_interface__ __array_struct__ __class__ __dict__ __setstate__ __reduce__ handle "
+        "_handle _mgr _data data mean shape dtype _ndarray tree_ link _loss loss_ base_loss "
+        "final_estimator_ _sklearn_version X_thresholds_ y_thresholds_ nodes best_estimator_ "
+        "named_estimators_ calibrated_classifiers_"
+    )
+)
 _TEXTS = ["", "a", "f8", "O8", "V8", "<", "C", "latin1", "1.9.1", str(_FILE)]
 _SAMPLES = [
     np.eye(2),
@@ -139,10 +81,7 @@ _DUMPS = [pickletools.optimize(pickle.dumps(sample, 3))[2:-1] for sample in _SAM
 # Functions that once called what they were given.
 _CALLERS = [
     *(("numpy.random._pickle", name) for name in ("__generator_ctor", "__randomstate_ctor")),
-    *(
-        ("numpy", name)
-        for name in ["mean", "std", "max", "clip", "reshape", "exp", "sqrt", "asarray"]
-    ),
+    *(("numpy", name) for name in sorted(words("mean std max clip reshape exp sqrt asarray"))),
     ("pandas.core.indexes.datetimes", "_new_DatetimeIndex"),
     ("pandas.core.indexes.interval", "_new_IntervalIndex"),
     ("sklearn.metrics._classification", "accuracy_score"),

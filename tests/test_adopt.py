@@ -84,8 +84,8 @@ def test_model_add_model_that_is_no_sum_says_why_the_pickle_answers(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"not a pickle", "cannot be opened"),
-        (pickle.dumps({"a": 1}), "holds a dict, not a fitted estimator"),
+        (b"not a pickle", "a text file, not a pickle file"),
+        (pickle.dumps({"a": 1}), "holds an object of type dict, not a fitted estimator"),
     ],
 )
 def test_model_add_file_that_is_no_model_is_refused_in_one_line(tmp_path, content, says):

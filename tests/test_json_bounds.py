@@ -43,6 +43,15 @@ HUGE = {
     "integer": (b'{"distance":' + b"1" * 15 * MIB + b"}", 400, "not_json"),
     "text": (b'{"carrier":"' + b"x" * 15 * MIB + b'"}', 422, "invalid_input"),
     "name": (b'{"' + b"x" * 15 * MIB + b'":1}', 422, "invalid_input"),
+    "open text": (b"[" + b"{}," * 9_999 + b'{"' + b'\\"' * 7 * MIB, 400, "not_json"),
+    "open text of fields": (b"{" + b'"a":1,' * 9_000 + b'"' + b'\\"' * 7 * MIB, 400, "not_json"),
+    "open text of many": (
+        b"{" + b'"a":1,' * 20_000 + b'"' + b'\\"' * 7 * MIB,
+        413,
+        "too_many_values",
+    ),
+    "texts with marks": (b'{"a":"' + b"[," * 7 * MIB + b'"}', 422, "invalid_input"),
+    "blanks behind": (b"[" + b"[[]]," * 9_999 + b" " * 14 * MIB, 400, "not_json"),
     "blanks": (b"[" + b" " * 15 * MIB + b"]", 422, "invalid_input"),
 }
 PEAK = """

@@ -114,7 +114,10 @@ def test_keys_that_take_exponential_time_to_hash_are_rejected():
 
 @pytest.mark.parametrize("deep", [b"N" + P.TUPLE1 * 200_000, b"]" * 200_000 + b"a" * 199_999])
 def test_deep_nesting_is_read_or_rejected_without_a_crash(deep):
-    code = "import sys; from slipway.pickles import load_pickle; load_pickle(sys.stdin.buffer.read(), {})"
+    code = (
+        "import sys; from slipway.pickles import load_pickle; "
+        "load_pickle(sys.stdin.buffer.read(), {})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], input=PROTOCOL + deep + b".", cwd=ROOT, check=False
     )

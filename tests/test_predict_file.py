@@ -192,7 +192,7 @@ def test_file_bytes_that_are_not_utf8_are_carried_and_refused_where_they_matter(
 
 def test_file_nul_bytes_are_refused_in_their_row(live, cells):
     rows, counts = parsed(answered(live, csv_text([cells | {"dest": "\0"}, cells])))
-    assert rows[0]["error"].startswith("dest: holds a NUL")
+    assert rows[0]["error"].startswith("dest: contains a NUL")
     assert counts["failed"] == "1"
 
 

@@ -10,14 +10,16 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from slipway import batch, save, upload
 from slipway.batch import predict_file
 from slipway.config import Settings
+from slipway.errors import BadInput
 from slipway.serving import Live
 from slipway.ways import CarefulWay
 from slipway.web import create_app
@@ -150,6 +152,22 @@ def test_file_of_commas_has_no_decimal_commas(shop_client):
 def test_file_of_whole_numbers_gets_decimal_points(shop_client):
     answer = sent(shop_client, "plan;age;spend\nbasic;40;12\n")
     assert 0 < float(read(answer, sep=";")["probability"][0]) < 1
+
+
+def test_file_answers_of_a_regression_have_the_decimal_mark_of_the_file(tmp_path):
+    X = shop()[0][["age", "spend"]]
+    save(
+        make_pipeline(StandardScaler(), Ridge()).fit(X, X["age"] / 3),
+        X,
+        X["age"] / 3,
+        tmp_path / "m.pkl",
+    )
+    client = create_app(ROOT, Settings(model=tmp_path / "m.pkl")).test_client()
+    rows = X.head(5)
+    wanted = [each["value"] for each in client.post("/predict", json=rows.to_dict("records")).json]
+    for how in ({"sep": ";", "decimal": ","}, {"sep": "\t"}, {}):
+        answer = sent(client, rows.to_csv(index=False, **how))
+        assert read(answer, **how)["prediction"].tolist() == pytest.approx(wanted, rel=1e-12)
 
 
 number_cells = st.one_of(
@@ -316,6 +334,16 @@ def test_file_header_that_does_not_fit_gives_a_hint(shop_client, header, field, 
     errors = {error["field"]: error["message"] for error in answer.json["errors"]}
     assert said in errors[field]
     assert ("semicolons" in answer.json["message"]) == (";" in header)
+
+
+def test_file_header_in_another_case_is_never_a_missing_value(shop_live):
+    features = tuple(structs.replace(f, nullable=True) for f in shop_live.signature.features)
+    signature = structs.replace(shop_live.signature, features=features)
+    for header in ("Plan,age,spend", "plan,age, spend,spend "):
+        with pytest.raises(BadInput, match="do not fit"):
+            batch.read_header(io.BytesIO(header.encode()), signature, ())
+    found, _ = batch.read_header(io.BytesIO(b"age,spend"), signature, ())
+    assert list(found.positions) == ["age", "spend"]
 
 
 def test_file_blank_lines_are_carried_and_not_counted(shop_client):

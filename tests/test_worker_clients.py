@@ -5,12 +5,16 @@ import select
 import threading
 import time
 from contextlib import ExitStack, suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from clients import CHUNKED, HEAD, connected, memory, post, until_closed
 from conftest import GUNICORN, running
 from served import PATIENCE
+
+from slipway.worker.clients import BYTES_A_SECOND, SEND_SECONDS, Client
+from slipway.worker.sending import Sender
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -206,3 +210,40 @@ def test_worker_refusal_of_a_whole_upload_is_read_by_its_client(impatient):
     status, told = post(base, b" " * 20 * 2**20)
     assert (status, json.loads(told)["code"]) == (413, "too_large")
     assert psutil.pid_exists(impatient[1].pid)
+
+
+class Taker:
+    """A client's socket that takes what it is told to take of each piece."""
+
+    def __init__(self, *counts):
+        self.counts = list(counts)
+
+    def fileno(self):
+        return 99
+
+    def send(self, _out):
+        count = self.counts.pop(0)
+        if not count:
+            raise BlockingIOError
+        return count
+
+
+def test_worker_response_on_the_loop_must_be_taken_at_a_rate():
+    sender = object.__new__(Sender)
+    sender.epoll = SimpleNamespace(modify=lambda *_: None)
+    second = BYTES_A_SECOND
+    client = Client(Taker(100, 0, 1, 5 * second, 10**5), None, None, {})
+    out, sender.now = bytes(10**6), 1000.0
+    sender.send(client, out, True)
+    assert client.deadline == 1000 + SEND_SECONDS
+    # Nothing taken, or one byte: the client's time goes on passing.
+    for passed in (5, 10):
+        sender.now = 1000.0 + passed
+        sender.send(client, client.out, True)
+        assert client.deadline == pytest.approx(1000 + SEND_SECONDS, abs=0.001)
+    # Who takes a second's worth has a second more, and never more than at the beginning.
+    sender.send(client, client.out, True)
+    assert client.deadline == pytest.approx(1005 + SEND_SECONDS, abs=0.001)
+    sender.send(client, client.out, True)
+    assert client.deadline == 1010 + SEND_SECONDS
+    assert len(client.out) == 10**6 - 100 - 1 - 5 * second - 10**5

@@ -9,6 +9,7 @@ from conftest import GUNICORN, running
 
 from slipway.web.headers import ALWAYS
 
+pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
 
 HOST = b"Host: a\r\n\r\n"
@@ -62,6 +63,8 @@ BROKEN = {
     "many trailers": b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 200_000 + b"\r\n",
     "no end": b"2\r\n{}\r\n",
     "cut off": b"10\r\n{}",
+    "small chunks": b"1\r\n \r\n" * 600_000 + b"0\r\n\r\n",
+    "long extensions": (b"1;" + b"x" * 8000 + b"\r\n \r\n") * 400 + b"0\r\n\r\n",
 }
 
 
@@ -80,6 +83,16 @@ def test_worker_broken_chunks_of_a_prediction_are_named(late):
     told = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (told["code"], "chunks" in told["message"]) == ("bad_request", True)
     assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000, 70_000, 2**20 + 1])
+def test_worker_chunks_of_any_size_are_put_together(late, body, size):
+    record = body + b" " * (size * 4 if size > 1 else 50_000)
+    pieces = (record[at : at + size] for at in range(0, len(record), size))
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    answer = exchanged(late, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + chunks + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["label"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/", "/later", "/latepredict", "/lat", "//late/"])

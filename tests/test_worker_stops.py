@@ -86,7 +86,7 @@ def test_worker_term_finishes_what_is_in_flight(body, twice):
 
 
 def ends_of(body):
-    """What a client has sent before the signal and sends after it, by how the request is answered."""
+    """What a client sends before the signal and after it, by how the request is answered."""
     chunk = b"%x\r\n%b\r\n" % (len(body), body)
     long = body + b" " * 100_000
     expecting = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")

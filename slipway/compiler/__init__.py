@@ -59,7 +59,8 @@ def compile_model(model: Any, signature: Signature) -> Scorecard:
     try:
         found = _for_positive(read(model, raw_columns(signature), []), signature)
         _refuse_whole_arithmetic(found, signature)
-        scorecard = Scorecard(tuple(_summed(each, signature) for each in found.sums), found.softmax)
+        sums = tuple(_summed(each, signature) for each in found.sums)
+        scorecard = Scorecard(sums, found.softmax, zeros=found.zeros or msgspec.UNSET)
     except NotAScorecard:
         raise
     except Exception as error:
@@ -103,7 +104,7 @@ def centre(scorecard: Scorecard, X: pd.DataFrame) -> Scorecard:
     """Centre the terms on rows, so that an intercept is the score of the average one."""
     in_units = len(scorecard.sums) == 1 and not scorecard.sums[0].link
     sums = tuple(centred(each, X, in_units=in_units) for each in scorecard.sums)
-    return Scorecard(sums, scorecard.softmax)
+    return msgspec.structs.replace(scorecard, sums=sums)
 
 
 def find_readings(model: Any, names: tuple[str, ...]) -> Readings:

@@ -11,6 +11,8 @@ from scipy.interpolate import BSpline, PPoly
 from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer, SplineTransformer
 
+from slipway.compiler.column import NotAScorecard
+from slipway.compiler.floats import LARGEST, first_true
 from slipway.curve import Clip, Named, Pieces, Stage
 
 # scikit-learn's BOUNDS_THRESHOLD: how near to an end counts as the end.
@@ -32,20 +34,29 @@ def _ranks(quantiles: Any, references: Any, normal: bool) -> Pieces:
     at = np.unique(quantiles).tolist()
     first = references[np.searchsorted(quantiles, at, "left")].tolist()
     last = references[np.searchsorted(quantiles, at, "right") - 1].tolist()
-    pieces: list[_Piece] = []
+    pieces: list[_Piece] = [(at[0], at[0], ((first[0] + last[0]) / 2,))]
     for a, b, low, high, jump in zip(at, at[1:], last, first[1:], last[1:], strict=False):
         slope = (high - low) / (b - a)
         pieces.append((math.nextafter(a, math.inf), a, (low, slope)))
         if jump > high:
             pieces.append((b, b, ((high + jump) / 2,)))
-    # What lies as near to an end as this counts as the end.
-    start = at[0] + _BOUND if normal else math.nextafter(at[0], math.inf)
-    end = math.nextafter(at[-1] - _BOUND, math.inf) if normal else at[-1]
+    start, end = _bounds(at[0], at[-1], normal)
     inside = [(max(edge, start), origin, each) for edge, origin, each in pieces if edge < end]
     # A piece that another one covers, because both begin at the start, falls away.
-    following = [edge for edge, _, _ in inside[1:]] + [end]
-    kept = [one for one, after in zip(inside, following, strict=True) if one[0] < after]
+    following = [*(edge for edge, _, _ in inside[1:]), end]
+    kept = [one for one, after in zip(inside, following, strict=False) if one[0] < after]
     return _pieces((0.0, (0.0,)), [*kept, (end, 0.0, (1.0,))])
+
+
+def _bounds(low: float, high: float, normal: bool) -> tuple[float, float]:
+    """Return where the lowest rank ends and the highest begins; the lowest goes first."""
+    if not normal:
+        start = math.nextafter(low, math.inf)
+        return start, max(start, high)
+    # What lies as near to an end as this counts as the end.
+    start = float(first_true(lambda x: x - _BOUND >= low, -LARGEST, LARGEST)[0])
+    end = float(first_true(lambda x: x + _BOUND > high, -LARGEST, LARGEST)[0])
+    return start, max(start, end)
 
 
 def of_splines(step: SplineTransformer, i: int) -> list[tuple[Stage, ...]]:
@@ -71,6 +82,8 @@ def _basis(spline: BSpline, j: int, beyond: Any) -> Pieces:
         for m in range(degree, len(knots) - degree - 1)
         if knots[m] < knots[m + 1]
     ]
+    if not inside:
+        raise NotAScorecard("a SplineTransformer has no interval between its knots")
     if beyond is None:
         # The outer polynomials go on for ever.
         return _pieces(inside[0][1:], inside[1:])

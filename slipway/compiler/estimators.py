@@ -82,6 +82,7 @@ class Read:
 
     sums: tuple[Weights, ...]
     softmax: bool = False
+    zeros: bool = False
 
     def linked(self, link: tuple[Stage, ...]) -> Read:
         """Give each sum a link."""
@@ -187,7 +188,7 @@ def _(estimator: OneVsRestClassifier, columns: list[Column], readings: Readings)
     parts = [read(each, columns, readings) for each in estimator.estimators_]
     if any(len(part.sums) > 1 for part in parts):
         raise NotAScorecard("no rule for a OneVsRestClassifier of anything but two classes")
-    return Read(tuple(part.sums[0] for part in parts))
+    return Read(tuple(part.sums[0] for part in parts), zeros=len(parts) > 1)
 
 
 @_read.register

@@ -66,7 +66,7 @@ def _moments(problem: Problem, column: pl.Series) -> pl.Series:
     if column.dtype != pl.String:
         raise _mismatch(problem, column[0])
     moments: dict[str, datetime] = {}
-    for text in column.unique():
+    for text in column.unique(maintain_order=True):
         try:
             moments[text] = _read_moment(text if MOMENT.fullmatch(text) else "")
         except ValueError as error:
@@ -88,7 +88,11 @@ def _as_moment(value: date) -> datetime:
     """Return a date or a time as a moment in UTC."""
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        # On the calendar's first or last day UTC may be beyond it.
+        return (datetime.min if value.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def _mismatch(problem: Problem, value: object) -> SlipwayError:

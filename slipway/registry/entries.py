@@ -19,7 +19,8 @@ _NAME = re.compile(NAME, re.ASCII)
 # Whoever can write to a registry must not be able to fill the memory or the disk of its readers.
 MAX_ENTRY = 64 * 2**10
 MAX_FILES = {
-    MODEL: 8 * 2**30,
+    # As much as a bucket takes in one put.
+    MODEL: 5 * 2**30,
     "model.json": 64 * 2**20,
     "model.covariance": 2**30,
     "report.html": 256 * 2**20,

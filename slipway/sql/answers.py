@@ -79,7 +79,11 @@ def _of_classes(
     """Give the numbers of all classes, and the class of the highest, the first of equal ones."""
     target, numbers = manifest.signature.target, list(linked)
     if target.measure == "probability" and manifest.scorecard is not None:
-        numbers = (_softmax if manifest.scorecard.softmax else _shares)(columns, linked)
+        if manifest.scorecard.softmax:
+            numbers = _softmax(columns, linked)
+        else:
+            equal = 0.0 if manifest.scorecard.zeros else 1.0 / len(linked)
+            numbers = _shares(columns, linked, equal)
     decide = scores if _by_score(manifest) else numbers
     highest = columns.let(_greatest(decide), "highest")
     names: list[Pair] = [
@@ -100,10 +104,10 @@ def _softmax(columns: Columns, scores: Sequence[exp.Column]) -> list[exp.Column]
     return [columns.let(divide(each, total), "probability") for each in powers]
 
 
-def _shares(columns: Columns, linked: Sequence[exp.Column]) -> list[exp.Column]:
-    """Divide by the sum; all zero means all the same."""
+def _shares(columns: Columns, linked: Sequence[exp.Column], of_zeros: float) -> list[exp.Column]:
+    """Divide by the sum, where that is not zero."""
     total = columns.let(add(*linked), "total")
-    same = (total.eq(ZERO), number(1.0 / len(linked)))
+    same = (total.eq(ZERO), number(of_zeros))
     return [columns.let(choose([same], divide(each, total)), "probability") for each in linked]
 
 

@@ -32,6 +32,7 @@ from slipway.training.infer import infer_signature
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.input_rows import InputRows, few, input_rows
 from slipway.training.packaging.row_independence import require_row_independence
+from slipway.training.packaging.searches import answering_part
 from slipway.training.packaging.start_check import require_start
 from slipway.training.packaging.targets import base_rate, learned_threshold, target_column
 from slipway.training.parity import MOST_COMPARED, check_rows, compiled
@@ -60,7 +61,7 @@ def save(
     Parameters
     ----------
     model : estimator
-        A fitted classifier with ``predict_proba``, or regressor; as a rule a ``Pipeline``.
+        A fitted classifier, regressor or outlier detector; as a rule a ``Pipeline``.
     X : DataFrame or array-like of shape (n_samples, n_features), optional
         The rows it was fitted on, or others like them: the kinds, ranges, categories, gaps and
         examples of the features are taken from them, and the scorecard is checked on them.
@@ -71,7 +72,7 @@ def save(
     name, title : str
         For the metadata and the pages.
     positive : str, optional
-        The class whose probability is given; by default the second of two.
+        The class whose probability or score the model returns; by default the second of two.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def save(
     SlipwayError
         The model cannot be served; the message says why, and what to do.
     """
+    model = answering_part(model)
     made = describe_model(model, X, y, name=name, title=title, positive=positive)
     return write_checked(dump(model), made.manifest, Path(path))
 

@@ -110,7 +110,7 @@ def set_array(array: np.ndarray[Any, Any], state: Any, budget: Budget) -> None:
         right = type(content) is bytes and len(content) == count * dtype.itemsize
         budget.spend(len(content))
     require(right, "fills an array with another content than its shape needs")
-    array.__setstate__(state)  # type: ignore[attr-defined]
+    array.__setstate__(state)
 
 
 def _is_objects(value: Any) -> bool:

@@ -31,7 +31,7 @@ def make_bytes(*args: Any) -> bytes:
     """Make bytes of text, as protocols 0 to 2 write them."""
     require_types("_codecs.encode", args, str, str)
     require(args[1] in ("latin1", "latin-1"), "encodes a text in another way")
-    return args[0].encode("latin-1")
+    return str(args[0]).encode("latin-1")
 
 
 def make_bytearray(*args: Any) -> bytearray:
@@ -120,7 +120,7 @@ def make_ordered(*args: Any) -> OrderedDict[Any, Any]:
 
 def make_default(*args: Any) -> defaultdict[Any, Any]:
     """Make a dictionary whose missing values are one of Python's empty ones."""
-    kinds = (int, float, str, list, dict, set, bool, type(None))
+    kinds = (int, float, str, list, dict, set, bool, type(None), OrderedDict)
     right = not args or (len(args) == 1 and any(args[0] is kind for kind in (*kinds, None)))
     require(right, "calls defaultdict with other arguments than a model's")
     return defaultdict(*args)
@@ -184,9 +184,10 @@ def _make_zone(*args: Any) -> zoneinfo.ZoneInfo:
 
 def make_old_zone(*args: Any) -> datetime.tzinfo:
     """Make a time zone of pytz by its name."""
-    import pytz
+    import pytz  # type: ignore[import-untyped]
 
     right = is_plain(args, 1) and all(type(each) is str for each in args[:1])
     name = args[0] if right and args else "UTC"
     require(right and _ZONE.fullmatch(name) is not None, "names a time zone otherwise")
-    return pytz._p(*args) if args else pytz.UTC
+    zone: datetime.tzinfo = pytz._p(*args) if args else pytz.UTC
+    return zone

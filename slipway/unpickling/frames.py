@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas._libs.arrays import NDArrayBacked
-from pandas._libs.internals import BlockPlacement, _unpickle_block
-from pandas._libs.tslibs.timedeltas import _timedelta_unpickle
-from pandas._libs.tslibs.timestamps import _unpickle_timestamp
+from pandas._libs.internals import BlockPlacement, _unpickle_block  # type: ignore[import-not-found]
+from pandas._libs.tslibs.timedeltas import _timedelta_unpickle  # type: ignore[attr-defined]
+from pandas._libs.tslibs.timestamps import _unpickle_timestamp  # type: ignore[attr-defined]
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
-from pandas.core.indexes.base import _new_Index
-from pandas.core.indexes.datetimes import _new_DatetimeIndex
-from pandas.core.indexes.interval import _new_IntervalIndex
-from pandas.core.internals.blocks import Block
-from pandas.core.internals.managers import BlockManager, SingleBlockManager
+from pandas.core.indexes.base import _new_Index  # type: ignore[attr-defined]
+from pandas.core.indexes.datetimes import _new_DatetimeIndex  # type: ignore[attr-defined]
+from pandas.core.indexes.interval import _new_IntervalIndex  # type: ignore[attr-defined]
+from pandas.core.internals.blocks import Block  # type: ignore[import-not-found]
+from pandas.core.internals.managers import BlockManager, SingleBlockManager  # type: ignore[import-not-found]
 
-from slipway.unpickling.plain import is_plain
+from slipway.unpickling.plain import is_plain, words
 from slipway.unpickling.refusal import require, require_types
 
-OFFSETS = ["Nano", "Micro", "Milli", "Second", "Minute", "Hour", "Day"]
+OFFSETS = words("Nano Micro Milli Second Minute Hour Day")
 MASKED = ("data", "mask", "_data", "_mask", "_dtype", "_cache")
 
 
@@ -92,16 +92,10 @@ def set_frame(frame: Any, state: Any) -> None:
 
 INDEXES = tuple(
     getattr(pd, name)
-    for name in [
-        "Index",
-        "RangeIndex",
-        "CategoricalIndex",
-        "MultiIndex",
-        "DatetimeIndex",
-        "TimedeltaIndex",
-        "PeriodIndex",
-        "IntervalIndex",
-    ]
+    for name in words(
+        "Index RangeIndex CategoricalIndex MultiIndex DatetimeIndex TimedeltaIndex "
+        "PeriodIndex IntervalIndex"
+    )
 )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.random.bit_generator as _module
 
 from slipway.unpickling.plain import is_plain
 from slipway.unpickling.refusal import require, require_types
 
+# The stubs do not have what only pickles call.
+bit_generator: Any = _module
 BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (
@@ -78,9 +81,7 @@ def make_seed(*args: Any) -> np.random.SeedSequence:
     require_types("SeedSequence", args, type, int, (type(None), tuple))
     require(args[0] is np.random.SeedSequence, "makes a random generator in another way")
     require(args[2] is None, "makes a random generator in another way")
-    from numpy.random.bit_generator import __pyx_unpickle_SeedSequence as unpickle
-
-    made: np.random.SeedSequence = unpickle(*args)
+    made: np.random.SeedSequence = bit_generator.__pyx_unpickle_SeedSequence(*args)
     return made
 
 

@@ -12,142 +12,43 @@ import types
 from typing import Any
 
 from slipway.unpickling.basic import Constructor
-from slipway.unpickling.plain import CONTAINERS, atoms
+from slipway.unpickling.plain import CONTAINERS, atoms, words
 from slipway.unpickling.refusal import require
 from slipway.unpickling.spare import Spare
 
 # What scikit-learn calls on an inner estimator by a name that is kept beside it.
-METHODS = frozenset(
-    [
-        "auto",
-        "default",
-        "decision_function",
-        "predict",
-        "predict_proba",
-        "predict_log_proba",
-        "score_samples",
-        "transform",
-        "fit_transform",
-    ]
+METHODS = words(
+    "auto default decision_function predict predict_proba predict_log_proba score_samples "
+    "transform fit_transform"
 )
-_METHOD_NAMES = frozenset(["response_method", "_response_method", "stack_method", "stack_method_"])
-_ESTIMATORS = frozenset(
-    [
-        "estimator",
-        "estimator_",
-        "_estimator",
-        "base_estimator",
-        "base_estimator_",
-        "best_estimator_",
-        "estimators",
-        "estimators_",
-        "named_estimators_",
-        "final_estimator",
-        "final_estimator_",
-        "classifier",
-        "classifier_",
-        "regressor",
-        "regressor_",
-        "transformer",
-        "transformer_",
-        "model",
-        "model_",
-        "clusterer",
-        "clusterer_",
-        "pca",
-        "pca_",
-        "encoder",
-        "encoder_",
-        "scaler",
-        "scaler_",
-        "imputer",
-        "imputer_",
-        "initial_imputer_",
-        "init_",
-        "calibrated_classifiers_",
-        "calibrators",
-        "le_",
-        "_le",
-        "_label_encoder",
-        "label_encoder_",
-        "label_binarizer_",
-        "_label_binarizer",
-        "_encoder",
-        "_scaler",
-        "_imputer",
-        "_preprocessor",
-        "_transformer",
-        "_final_estimator",
-        "ordinal_encoder",
-        "one_hot_encoder",
-        "base_contrast_encoder",
-        "feature_encoder",
-        "label_encoder",
-        "_mapper",
-        "_bin_mapper",
-        "_discretizer",
-        "bin_mapper_",
-        "nbrs_",
-        "_centerer",
-        "regression_",
-        "imputer_estimator",
-        "estimator_features",
-        "estimators_features",
-    ]
-) - {"estimators_features", "estimator_features"}
+_METHOD_NAMES = words("response_method _response_method stack_method stack_method_")
+_ESTIMATORS = words(
+    "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
+    "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
+    "regressor regressor_ transformer transformer_ model model_ clusterer clusterer_ pca pca_ "
+    "encoder encoder_ scaler scaler_ imputer imputer_ initial_imputer_ init_ "
+    "calibrated_classifiers_ calibrators le_ _le _label_encoder label_encoder_ label_binarizer_ "
+    "_label_binarizer _encoder _scaler _imputer _preprocessor _transformer _final_estimator "
+    "ordinal_encoder one_hot_encoder base_contrast_encoder feature_encoder label_encoder "
+    "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator"
+)
 # Lists of tuples, in which the estimator is the second.
-_STEPS = frozenset(["steps", "transformer_list", "transformers", "transformers_"])
-_NO_FIT = frozenset(
-    [
-        "_CalibratedClassifier",
-        "_SigmoidCalibration",
-        "_ConstantPredictor",
-        "_BinMapper",
-        "TreePredictor",
-    ]
+_STEPS = words("steps transformer_list transformers transformers_")
+_NO_FIT = words(
+    "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor"
 )
 # Attributes that hold a function, or the name of one that the library itself knows.
-_FUNCTIONS = frozenset(
-    [
-        "func",
-        "inverse_func",
-        "metric",
-        "metric_",
-        "kernel",
-        "kernel_",
-        "analyzer",
-        "tokenizer",
-        "preprocessor",
-        "link",
-        "score_func",
-        "importance_getter",
-        "activation",
-        "distance_func",
-        "affinity",
-        "decode_error",
-        "function",
-        "functions",
-        "aggregations",
-    ]
+_FUNCTIONS = words(
+    "func inverse_func metric metric_ kernel kernel_ analyzer tokenizer preprocessor link "
+    "score_func importance_getter activation distance_func affinity decode_error function "
+    "functions aggregations"
 )
 _NAME = re.compile(r"[A-Za-z][\w ,-]*_?(\.[A-Za-z]\w*)*")
-_SCORERS = frozenset(
-    ["owner", "scorer_", "scorers_", "scoring", "scorer", "_scorer", "_curve_scorer", "_scorers"]
-)
+_SCORERS = words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
 # None of these is asked for a prediction, so that a part that was not made may stand there.
-_SPARE = frozenset(
-    [
-        "memory",
-        "scoring",
-        "scorer_",
-        "cv",
-        "param_distributions",
-        "param_grid",
-        "cv_results_",
-        "callbacks",
-        "best_params_",
-        "multimetric_",
-    ]
+_SPARE = words(
+    "memory scoring scorer_ cv param_distributions param_grid cv_results_ callbacks "
+    "best_params_ multimetric_"
 )
 _FUNCTION_TYPES: tuple[type, ...] = (
     types.FunctionType,
@@ -162,12 +63,13 @@ class Graph:
 
     Parameters
     ----------
-    own : set of type
-        Classes that the operator has allowed; theirs are their own attributes.
+    own : set of (str, str)
+        Modules and names that the operator has allowed; the attributes of these classes are
+        their own.
     """
 
-    def __init__(self, own: frozenset[type]) -> None:
-        self._own = own
+    def __init__(self, own: frozenset[tuple[str, str]]) -> None:
+        self._names = own
         self._pending: list[Any] = []
         self._seen: dict[int, Any] = {}
 
@@ -222,8 +124,12 @@ class Graph:
         import numpy as np
 
         known = value in _VALUES or issubclass(value, np.generic) or value is np.ndarray
-        known = known or value in atoms() or value in self._own
+        known = known or value in atoms() or self._is_own(value)
         require(known, f"holds the class {value.__name__} itself")
+
+    def _is_own(self, kind: type) -> bool:
+        module = kind.__module__
+        return bool({(module, kind.__qualname__), (module, "*")} & self._names)
 
     def _check_object(self, value: Any) -> None:
         kind = type(value)
@@ -233,7 +139,7 @@ class Graph:
         attributes = getattr(value, "__dict__", None)
         if attributes is None or kind.__module__.startswith("pandas."):
             return
-        own = kind in self._own
+        own = self._is_own(kind)
         for name, held in list(attributes.items()):
             if type(held) in atoms() and type(held) is not str:
                 continue
@@ -268,7 +174,8 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
         require(_is_function(held), f"has no function of a model {where}")
     elif name not in _SCORERS:
         require(not _is_scorer(held), f"has a scorer {where}")
-    if (kind.__module__.startswith("sklearn.") and name.endswith("_")) or name.startswith("_"):
+    fitted = name.endswith("_") or name.startswith("_")
+    if fitted and kind.__module__.startswith("sklearn."):
         require(not _is_frame(held), f"has a frame {where}")
 
 
@@ -299,16 +206,15 @@ def _are_estimators(held: Any, depth: int = 4) -> bool:
 def _is_function(held: Any) -> bool:
     """Whether it is a function, or what a library itself makes of a name."""
     if type(held) is str:
-        return _NAME.fullmatch(held) is not None and "__" not in held and held not in _WRITERS
+        known = _NAME.fullmatch(held) is not None and "__" not in held
+        return known and held not in _WRITERS and not held.startswith("to_")
     if type(held) in (list, tuple):
         return all(map(_is_function, held))
     return not _is_scorer(held) and not _is_frame(held)
 
 
 # Names by which pandas' agg() would find a method that writes files or runs code.
-_WRITERS = frozenset(
-    ["eval", "query", "pipe", "apply", "agg", "aggregate", "transform", "map", "applymap"]
-)
+_WRITERS = words("eval query pipe apply agg aggregate transform map applymap")
 
 
 def _is_scorer(held: Any) -> bool:

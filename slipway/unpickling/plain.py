@@ -5,12 +5,19 @@ from __future__ import annotations
 import datetime
 import decimal
 import zoneinfo
+from collections import Counter, OrderedDict, defaultdict
 from functools import lru_cache
 from typing import Any
 
 _DEPTH = 8
 _MOST_KEYS = 1000
 CONTAINERS = (list, tuple, set, frozenset)
+MAPS = (dict, OrderedDict, defaultdict, Counter)
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text, as lists of names are written here."""
+    return frozenset(text.split())
 
 
 @lru_cache(1)
@@ -38,7 +45,7 @@ def is_plain(value: Any, depth: int = _DEPTH) -> bool:
         if not value.dtype.hasobject:
             return True
         value = value.ravel().tolist()
-    elif kind is dict:
+    elif kind in MAPS:
         value = value.values()
     elif kind not in CONTAINERS:
         return False

@@ -29,7 +29,8 @@ def set_state(thing: Any, state: Any, budget: Budget) -> None:
     PickleRefused
         The object takes no state, or not this one.
     """
-    setter(type(thing))(thing, state, budget)
+    kind: Any = type(thing)
+    setter(kind)(thing, state, budget)
 
 
 @lru_cache(10_000)
@@ -69,7 +70,9 @@ def _pandas_setter(kind: type) -> Setter | None:
     import pandas as pd
     from pandas._libs.arrays import NDArrayBacked
     from pandas.api.extensions import ExtensionArray, ExtensionDtype
-    from pandas.core.internals.managers import SingleBlockManager
+    from pandas.core.internals.managers import (  # type: ignore[import-not-found]
+        SingleBlockManager,
+    )
 
     from slipway.unpickling import frames
 
@@ -162,7 +165,7 @@ _FINDERS: dict[str, Callable[[type], Setter | None]] = {
 
 def _set_attributes(thing: Any, state: Any, budget: Budget) -> None:
     """Give an object its attributes, none of which may take the place of a method."""
-    kind = type(thing)
+    kind: Any = type(thing)
     slots: Any = None
     if type(state) is tuple and len(state) == 2:
         state, slots = state
@@ -186,7 +189,8 @@ def _require_names(kind: type, names: tuple[str, ...]) -> None:
 
 
 def _apply(thing: Any, state: dict[str, Any]) -> None:
-    own = _setstate_home(type(thing))
+    kind: Any = type(thing)
+    own = _setstate_home(kind)
     if own is None:
         if state:
             require(hasattr(thing, "__dict__"), "changes what cannot be changed")

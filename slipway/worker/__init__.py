@@ -45,7 +45,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         """Answer a request in a thread, unless its path is not one of this service."""
         if not is_inside(req.path, os.environ.get("SCRIPT_NAME", "")):
             raise ConfigurationProblem("the path is outside SCRIPT_NAME")
-        req.body.reader = CheckedBody(req)
+        req.body.reader = CheckedBody(req, conn.parser.unreader)
         return bool(super().handle_request(req, conn))
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:

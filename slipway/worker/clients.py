@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 from gunicorn.http import get_parser
-from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData, ParseException
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
@@ -23,6 +24,10 @@ PATIENCE = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
 BYTES_A_SECOND = 16 * 1024
 # How long a client may take none of its answer; whoever takes some must keep to the rate above.
 SEND_SECONDS = 3 * PATIENCE
+
+# What a chunked body may have besides its data, beyond as much again. A chunk of one byte costs a
+# thread microseconds. Gunicorn reads up to 1 MiB ahead, which counts here.
+MAX_FRAMING = 3 * 512 * 1024
 
 IDLE, READING, QUEUED, SENDING, DRAINING, CLOSED = range(6)
 NEVER = math.inf
@@ -45,7 +50,7 @@ class BrokenBody(SlipwayError):
     code = "bad_request"
 
     def __init__(self) -> None:
-        super().__init__("the body is not valid: its chunks are malformed or incomplete")
+        super().__init__("the body is not valid: its chunks are malformed, incomplete or too small")
 
 
 class Client:
@@ -117,14 +122,36 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
     sock : socket.socket
     data : bytes or bytearray
         What the loop has read: this request, and perhaps others behind it.
+
+    Attributes
+    ----------
+    given : int
+        Bytes that were read.
+    most : float
+        Bytes that may be read.
     """
 
     def __init__(self, sock: socket.socket, data: bytes | bytearray) -> None:
         super().__init__(sock)
         self._data, self._at = data, 0
         self._left = PATIENCE
+        self.given, self.most = 0, math.inf
 
     def chunk(self, size_hint: int | None = None) -> bytes:
+        """Read a piece.
+
+        Raises
+        ------
+        InvalidChunkSize
+            The body is hardly anything but framing.
+        """
+        if self.given > self.most:
+            raise InvalidChunkSize(b"too small for so many of them")
+        data = self._next(size_hint)
+        self.given += len(data)
+        return data
+
+    def _next(self, size_hint: int | None) -> bytes:
         """Read a piece; what the loop has read comes first, in Gunicorn's portions."""
         if self._at < len(self._data):
             size = max(size_hint or 0, self.mxchunk)
@@ -159,8 +186,11 @@ class CheckedBody:
     An application sees a ``SlipwayError``; Gunicorn sees the error that it raised itself.
     """
 
-    def __init__(self, req: Any) -> None:
+    def __init__(self, req: Any, unreader: Any) -> None:
         self._req, self._reader = req, req.body.reader
+        is_bounded = isinstance(self._reader, ChunkedReader) and isinstance(unreader, Punctual)
+        self._unreader: Punctual | None = unreader if is_bounded else None
+        self._most = self._unreader.given + MAX_FRAMING if self._unreader else 0
 
     def read(self, size: int) -> bytes:
         """Read a piece.
@@ -169,12 +199,15 @@ class CheckedBody:
         ------
         BrokenBody
         """
+        if self._unreader:
+            self._unreader.most = self._most + 2 * size
         try:
             data: bytes = self._reader.read(size)
         except (ParseException, NoMoreData) as error:
             # Where the next request begins is unknown.
             self._req.must_close = True
             raise BrokenBody from error
+        self._most += 2 * len(data)
         return data
 
 

@@ -96,6 +96,7 @@ def _read(model: Any, path: Path, choice: Choice) -> pd.DataFrame:
     try:
         form = _form(path)
         header = list(pd.read_csv(path, nrows=0, **form).columns)
+        _require_single(path, pd.read_csv(path, nrows=1, header=None, dtype=str, **form))
         known = _known_texts(model, choice.features or model_names(model) or ())
         missing = {
             name: [t for t in MISSING_TEXTS if t not in known.get(name, ())] for name in header
@@ -112,6 +113,14 @@ def _read(model: Any, path: Path, choice: Choice) -> pd.DataFrame:
     if rows.empty:
         raise ModelError(f"{path.name} holds no rows")
     return rows
+
+
+def _require_single(path: Path, header: pd.DataFrame) -> None:
+    """Reject a header that names a column twice, which pandas would rename."""
+    names = header.iloc[0].dropna()
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise ModelError(f"{path.name} has the column {twice.iloc[0]} twice; rename one of them")
 
 
 def _form(path: Path) -> dict[str, Any]:
