@@ -180,7 +180,7 @@ def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
         empty_is_known = "" in known and not X[name].isna().any()
         if pd.isna(value):
             made[name] = cast(X[name], "" if empty_is_known else None)
-        elif value == "" and not empty_is_known or is_missing_text(value, known):
+        elif (value == "" and not empty_is_known) or is_missing_text(value, known):
             made[name] = cast(X[name], None)
     return made
 
