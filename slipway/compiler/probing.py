@@ -127,17 +127,14 @@ def _filled(values: pd.Series[Any], other: Any, length: int) -> pd.Series[Any]:
     added = _typed([other] * (length - len(values)))
     if values.empty:
         return added
-    if values.dtype == added.dtype:
-        joined: pd.Series[Any] = pd.concat([values, added], ignore_index=True)
-        return joined
-    made: pd.Series[Any] = pd.Series(
-        [*values.tolist(), *added.tolist()], dtype=_common(values, added)
-    )
-    return made
+    column: pd.Series[Any] = pd.Series([*values, *added], dtype=_common(values, added))
+    return column
 
 
 def _common(values: pd.Series[Any], added: pd.Series[Any]) -> Any:
     """Return the type of two columns in one; only numbers of two types stay numbers."""
+    if values.dtype == added.dtype:
+        return values.dtype
     kinds = {values.dtype.kind, added.dtype.kind}
     return float if kinds <= {"i", "f"} else object
 

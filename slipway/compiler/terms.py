@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from slipway.compiler.column import (
     is_unanswered,
 )
 from slipway.compiler.inversion import in_raw_numbers, without_marks
+from slipway.compiler.polynomials import added, is_straight, scaled, straight
 from slipway.curve import Affine, Pieces, Stage
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
 from slipway.signature import Feature, Value
@@ -63,7 +63,7 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
     parts: dict[tuple[Stage, ...], Pieces] = {}
     for column, weight in weighed:
         path, pieces = _in_pieces(column, weight, inside)
-        parts[path] = _added(parts[path], pieces) if path in parts else pieces
+        parts[path] = added(parts[path], pieces) if path in parts else pieces
     if len(parts) == 1:
         return _of_pieces(feature, *parts.popitem(), missing)
     bent = tuple(Bent(feature.name, path, pieces, 0.0) for path, pieces in parts.items())
@@ -210,10 +210,10 @@ def _in_pieces(
         if stages and isinstance(end := stages[-1], Pieces):
             last = end
             stages.pop()
-        while stages and isinstance(first := stages[-1], Affine) and _is_straight(last):
-            last = _straight(first, last)
+        while stages and isinstance(first := stages[-1], Affine) and is_straight(last):
+            last = straight(first, last)
             stages.pop()
-        return tuple(stages), _times(last, weight)
+        return tuple(stages), scaled(last, weight)
     path, edges, values = _intervals(column)
     path = without_marks(path)
     if inside is not None:
@@ -221,17 +221,6 @@ def _in_pieces(
     points = [0.0 if is_unanswered(value) else float(value) for value in values]
     made = tuple((weight * point,) for point in points)
     return path, Pieces(edges, (0.0,) * len(made), made)
-
-
-def _is_straight(pieces: Pieces) -> bool:
-    return not pieces.edges and pieces.degree == 1
-
-
-def _straight(first: Affine, then: Pieces) -> Pieces:
-    """Make one straight line of two."""
-    (constant, slope), origin = then.coefficients[0], then.origins[0]
-    constant += slope * (first.plus - origin)
-    return Pieces((), (first.subtract,), ((constant, slope * first.times / first.divide),))
 
 
 def _intervals(column: Values) -> tuple[tuple[Stage, ...], tuple[float, ...], Sequence[Any]]:
@@ -247,43 +236,6 @@ def _intervals(column: Values) -> tuple[tuple[Stage, ...], tuple[float, ...], Se
         edges += [start, end]
         values += [value, column.unseen]
     return (), tuple(edges), values
-
-
-def _times(pieces: Pieces, weight: float) -> Pieces:
-    """Multiply polynomials by a number."""
-    weighed = tuple(tuple(weight * c for c in each) for each in pieces.coefficients)
-    return Pieces(pieces.edges, pieces.origins, weighed)
-
-
-def _added(one: Pieces, other: Pieces) -> Pieces:
-    """Add up two functions of the same number, interval by interval."""
-    edges = tuple(sorted({*one.edges, *other.edges}))
-    origins, coefficients = [], []
-    for start in (-math.inf, *edges):
-        (a, p), (b, q) = (_piece(pieces, start) for pieces in (one, other))
-        if len(p) < len(q):
-            (a, p), (b, q) = (b, q), (a, p)
-        moved = _moved(q, a - b) + (0.0,) * (len(p) - len(q))
-        origins.append(a)
-        coefficients.append(tuple(x + y for x, y in zip(p, moved, strict=True)))
-    return Pieces(edges, tuple(origins), tuple(coefficients))
-
-
-def _piece(pieces: Pieces, start: float) -> tuple[float, tuple[float, ...]]:
-    """Give the origin and the polynomial of the interval that a number lies in."""
-    i = bisect_right(pieces.edges, start)
-    return pieces.origins[i], pieces.coefficients[i]
-
-
-def _moved(coefficients: tuple[float, ...], by: float) -> tuple[float, ...]:
-    """Write a polynomial around an origin that lies further on (Taylor's shift)."""
-    if by == 0.0 or len(coefficients) == 1:
-        return coefficients
-    moved = list(coefficients)
-    for first in range(len(moved) - 1):
-        for k in range(len(moved) - 2, first - 1, -1):
-            moved[k] += by * moved[k + 1]
-    return tuple(moved)
 
 
 def _of_pieces(
@@ -306,11 +258,11 @@ def _lowered(term: Term, by: float) -> Term:
         return Slope(term.feature, term.slope, term.origin, term.offset - by, missing)
     if isinstance(term, Mixed):
         first, *others = term.parts
-        pieces = _added(first.pieces, Pieces((), (0.0,), ((-by,),)))
+        pieces = added(first.pieces, Pieces((), (0.0,), ((-by,),)))
         first = Bent(first.feature, first.path, pieces, 0.0)
         return Mixed(term.feature, (first, *others), missing)
     if isinstance(term, Bent):
-        pieces = _added(term.pieces, Pieces((), (0.0,), ((-by,),)))
+        pieces = added(term.pieces, Pieces((), (0.0,), ((-by,),)))
         return Bent(term.feature, term.path, pieces, missing)
     points = tuple(point - by for point in term.points)
     if isinstance(term, Table):

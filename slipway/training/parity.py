@@ -117,8 +117,8 @@ def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> An
     for i, name in enumerate(signature.names):
         if name in ranges:
             low, high = ranges[name]
-            numbers = [low if record[i] is None else float(record[i] or 0) for record in records]
-            found |= [not low <= number <= high for number in numbers]
+            numbers: list[Any] = [low if record[i] is None else record[i] for record in records]
+            found |= np.array([not low <= number <= high for number in numbers])
     return found
 
 

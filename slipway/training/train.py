@@ -35,7 +35,7 @@ from slipway.training.learning import learning_curve
 from slipway.training.packaging.columns import to_records
 from slipway.training.rows import Rows, read_rows
 from slipway.training.split import FIT_FOLDS, Split, holdout_split, require_split, time_split
-from slipway.training.version import describe, write
+from slipway.training.version import describe, write_checked
 
 Progress = Callable[[str], None]
 
@@ -118,7 +118,8 @@ def train(
     manifest = msgspec.structs.replace(manifest, training=training)
     previous = _previous(path)
     progress(f"writing {path.name}, {manifest_path(path).name} and its report")
-    written = write(pickle.dumps(pipeline, protocol=5), manifest, path, uncertainty)
+    content = pickle.dumps(pipeline, protocol=5)
+    written = write_checked(content, manifest, path, uncertainty)
     write_report(written, path, previous)
     return written
 

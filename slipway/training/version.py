@@ -103,7 +103,9 @@ def dump(model: Any) -> bytes:
         raise SlipwayError(f"the model cannot be pickled: {error}; {fix}") from error
 
 
-def write_checked(content: bytes, manifest: Manifest, path: Path) -> Manifest:
+def write_checked(
+    content: bytes, manifest: Manifest, path: Path, uncertainty: Uncertainty | None = None
+) -> Manifest:
     """Write a model version, once a process of its own has started with it.
 
     Raises
@@ -113,7 +115,7 @@ def write_checked(content: bytes, manifest: Manifest, path: Path) -> Manifest:
     """
     require_start(content, stamped(manifest, content, datetime.now(UTC)), path.name)
     try:
-        return write(content, manifest, path)
+        return write(content, manifest, path, uncertainty)
     except OSError as error:
         raise SlipwayError(f"cannot write {path}: {error.strerror}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from slipway.compiler.inversion import in_raw_numbers
 from slipway.curve import Named
@@ -56,14 +57,14 @@ def _checked(signature: Signature, record: Record) -> Record | None:
 def _values(feature: Feature, terms: Sequence[Term], column: Sequence[Value]) -> list[Value]:
     """List the values of one feature that are worth a look."""
     gap: list[Value] = [None] if feature.nullable else []
-    known = list(feature.categories)[:MOST_CATEGORIES]
+    known: list[Any] = list(feature.categories)[:MOST_CATEGORIES]
     if feature.kind == "flag":
         return [*gap, *(feature.categories if feature.closed else (False, True))]
     if feature.kind == "category":
         return [*gap, *known, UNSEEN, ""]
     if feature.kind not in ("number", "integer"):
         return gap
-    numbers = [*known, *_numbers(column), *_around(_edges(terms))]
+    numbers: list[float] = [*known, *_numbers(column), *_around(_edges(terms))]
     if feature.kind == "integer":
         numbers = [math.floor(float(each)) for each in numbers if abs(float(each)) < 2**53]
     return [*gap, *numbers]

@@ -1,0 +1,77 @@
+"""docs/own-models.md: its commands run, and what it says of kinds is so."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from slipway.manifest import read_manifest
+from slipway.values import MAX_TEXT
+
+PAGE = (ROOT / "docs" / "own-models.md").read_text()
+COMMANDS = re.findall(r"^flask .*$", PAGE, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model that was fitted on an array, and its rows in a file with an id in front."""
+    draw = np.random.default_rng(0)
+    age, spend = draw.integers(18, 80, 300), draw.gamma(2.0, 40.0, 300)
+    left = (age + draw.normal(0, 10, 300) > 50).astype(int)
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(np.column_stack([age, spend]), left)
+    (tmp_path / "fitted.pkl").write_bytes(pickle.dumps(model))
+    rows = pd.DataFrame({"id": range(300), "age": age, "spend": spend, "left": left})
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    return tmp_path
+
+
+def run(command, folder):
+    words = [
+        sys.executable,
+        "-m",
+        "flask",
+        "--app",
+        str(ROOT / "app.py"),
+        *shlex.split(command)[1:],
+    ]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_command_with_options_names_the_columns(folder):
+    command = next(each for each in COMMANDS if "--features" in each)
+    done = run(command, folder)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(folder / "model.churn.pkl").signature.names == ("age", "spend")
+
+
+def test_command_without_options_shows_them_where_a_choice_is_left(folder):
+    command = next(each for each in COMMANDS if "--features" not in each)
+    done = run(command, folder)
+    assert done.returncode == 1
+    assert "--features age,spend --target left --drop id" in done.stderr
+    assert not (folder / "model.churn.pkl").exists()
+
+
+def test_command_without_options_takes_columns_by_the_names_of_the_model(folder):
+    rows = pd.read_csv(folder / "train.csv")
+    model = LogisticRegression(max_iter=1000).fit(rows[["age", "spend"]], rows["left"])
+    (folder / "fitted.pkl").write_bytes(pickle.dumps(model))
+    done = run(next(each for each in COMMANDS if "--features" not in each), folder)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(folder / "model.churn.pkl").signature.target.name == "left"
+
+
+def test_page_names_the_limit_of_texts():
+    assert f"{MAX_TEXT:,} characters" in PAGE
