@@ -154,8 +154,10 @@ def _served(manifest: Manifest) -> str:
     target = manifest.signature.target
     if target.task == "regression":
         return f"{engine} | value"
-    model = CLASSES[manifest.estimator]
-    return f"{engine} | {'probability' if hasattr(model, 'predict_proba') else 'decision score'}"
+    model = fitted(manifest.estimator).model
+    if hasattr(model, "predict_proba"):
+        return f"{engine} | probability"
+    return f"{engine} | {'decision score' if hasattr(model, 'decision_function') else 'label'}"
 
 
 if __name__ == "__main__":

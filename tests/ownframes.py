@@ -177,7 +177,14 @@ def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
         if isinstance(X[name].dtype, pd.CategoricalDtype):
             known = X[name].cat.categories.tolist()
         value = row[name].iloc[0]
-        kept = value in known and not (value == "" and X[name].isna().any())
-        if isinstance(value, str) and value in MISSING_TEXTS and not kept:
+        empty_is_known = "" in known and not X[name].isna().any()
+        if pd.isna(value):
+            made[name] = cast(X[name], "" if empty_is_known else None)
+        elif (value == "" and not empty_is_known) or is_missing_text(value, known):
             made[name] = cast(X[name], None)
     return made
+
+
+def is_missing_text(value: Any, known: list[Any]) -> bool:
+    """Return whether a file's text stands for a missing value."""
+    return isinstance(value, str) and value in MISSING_TEXTS and value not in known

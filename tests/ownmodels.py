@@ -112,7 +112,8 @@ def outcome(status: int, answer: Any) -> Outcome:
     scores = answer.get("probabilities", answer.get("scores"))
     if scores is not None:
         return Answer(answer["label"], tuple(scores.values()))
-    return Answer(answer["label"], (answer.get("probability", answer.get("score")),))
+    number = answer.get("probability", answer.get("score"))
+    return Answer(answer["label"], () if number is None else (number,))
 
 
 def row_outcome(row: Mapping[str, str]) -> Outcome:
@@ -130,7 +131,8 @@ def row_outcome(row: Mapping[str, str]) -> Outcome:
         return Answer(label, several)
     number = row.get("probability", row.get("score"))
     if number is None:
-        return Answer("", (float(row["prediction"]),))
+        # A model that only has labels, or a value.
+        return Answer("", (float(label),)) if _is_number(label) else Answer(label, ())
     return Answer(label, (float(number),))
 
 
@@ -142,10 +144,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def csv_rows(text: str) -> Iterator[dict[str, str]]:
+def csv_rows(text: str, separator: str = ",") -> Iterator[dict[str, str]]:
     """Read the rows of a CSV answer."""
     rows, _, _ = text.partition("# rows=")
-    return csv.DictReader(io.StringIO(rows, newline=""))
+    return csv.DictReader(io.StringIO(rows, newline=""), delimiter=separator)
 
 
 def serve(path: Path, **settings: Any) -> FlaskClient:
@@ -224,10 +226,9 @@ def json_value(value: Any) -> Any:
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     value = value.item() if isinstance(value, np.generic) else value
+    value = float(value) if isinstance(value, Decimal) else value
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, date):
         return value.isoformat()
     return value if isinstance(value, bool | int | float | str) else str(value)
@@ -271,6 +272,8 @@ def _own_answer(model: Any, row: Any) -> Answer:
     if hasattr(model, "predict_proba"):
         numbers = model.predict_proba(row)[0].tolist()
         return Answer(str(label), tuple(numbers[1:] if len(numbers) == 2 else numbers))
+    if not hasattr(model, "decision_function"):
+        return Answer(str(label), ())
     return Answer(str(label), tuple(np.ravel(model.decision_function(row)).tolist()))
 
 

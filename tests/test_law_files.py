@@ -101,6 +101,9 @@ def raw_frame(given: Habits) -> pd.DataFrame:
 
 def file_text(given: Habits, raw: pd.DataFrame) -> str:
     """Write the file."""
+    if given.filled == "empty":
+        # Only an empty cell means the empty text.
+        return raw.to_csv(index=given.index, sep=given.separator)
     return raw.to_csv(index=given.index, sep=given.separator, na_rep=given.written)
 
 
@@ -199,7 +202,7 @@ def test_file_of_training_is_answered_as_the_notebook_answers_it(given):
         head = "\n".join(text.splitlines()[:13]) + "\n"
         answer = served.client.post("/predict_file", data=head.encode(), content_type="text/csv")
         assert answer.status_code == 200, answer.text
-        for row, right in zip(csv_rows(answer.text), due, strict=True):
+        for row, right in zip(csv_rows(answer.text, given.separator), due, strict=True):
             assert equal(row_outcome(row), right), (row, right)
 
 

@@ -12,17 +12,31 @@ import pandas as pd
 import pytest
 import skops.io
 import xgboost
+from conftest import ROOT
 from imblearn.ensemble import BalancedRandomForestClassifier
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from imblearn.under_sampling import RandomUnderSampler
-from ownmodels import Served, added, customers, hold, model_add, own, refusal, saved, serve
+from ownmodels import (
+    Served,
+    added,
+    customers,
+    hold,
+    model_add,
+    own,
+    refusal,
+    saved,
+    serve,
+    started_here,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from slipway.config import Settings
 from slipway.errors import SlipwayError
+from slipway.web import create_app
 
 
 def numbers():
@@ -133,7 +147,9 @@ def test_file_of_another_kind_that_is_cut_off_is_told_as_that(tmp_path, fitted, 
     content = FILES[name](fitted)
     said = refusal(content[: len(content) * 2 // 3], tmp_path)
     assert said.count("\n") == 1
-    assert any(word in said for word in ("cut off", "truncated", "incomplete", "damaged"))
+    assert any(
+        word in said for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
+    )
 
 
 class _Around:
@@ -152,7 +168,6 @@ BAD = {
         lambda model: pickle.dumps(make_pipeline(StandardScaler(), LogisticRegression())),
         ("not fitted",),
     ),
-    "protocol 0": (lambda model: pickle.dumps(model, 0), ("protocol",)),
     "onnx": (lambda model: b"\x08\x0a\x12\x08skl2onnx\x1a\x061.17.0", ("ONNX",)),
     "zip": (lambda model: b"PK\x03\x04" + bytes(60), ("zip",)),
     "array": (lambda model: pickle.dumps(np.arange(3)), ("ndarray",)),
@@ -167,30 +182,26 @@ def test_file_that_holds_no_model_is_refused_with_the_reason(tmp_path, fitted, n
     assert all(word.lower() in said.lower() for word in words)
 
 
-def test_protocol_2_is_taken_or_refused_in_a_sentence(tmp_path, fitted):
-    done = model_add(pickle.dumps(fitted, 2), tmp_path)
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_old_protocol_is_taken_or_refused_in_a_sentence(tmp_path, fitted, protocol):
+    done = model_add(pickle.dumps(fitted, protocol), tmp_path)
     if done.exit_code == 0:
         hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
     else:
         assert "protocol" in done.output
 
 
-def test_folder_of_mlflow_is_told_as_that_or_taken(tmp_path, fitted):
+def test_folder_of_mlflow_is_taken(tmp_path, fitted):
     folder = tmp_path / "mlflow"
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    pickled_model: model.pkl\n")
     (folder / "model.pkl").write_bytes(cloudpickle.dumps(fitted))
-    from conftest import ROOT
-
-    from slipway.config import Settings
-    from slipway.web import create_app
-
     runner = create_app(ROOT, Settings(model=ROOT / "model.pkl")).test_cli_runner()
-    done = runner.invoke(
-        args=["model", "add", str(folder), "--output", str(tmp_path / "added.pkl")]
-    )
-    assert "model.pkl" in done.output
-    assert "Traceback" not in done.output
+    command = ["model", "add", str(folder), "--output", str(tmp_path / "added.pkl")]
+    with started_here():
+        done = runner.invoke(args=command)
+    assert done.exit_code == 0, done.output
+    hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
 
 
 def test_lambda_is_refused_without_advice_that_lets_any_code_run(tmp_path):
@@ -199,8 +210,9 @@ def test_lambda_is_refused_without_advice_that_lets_any_code_run(tmp_path):
     model = make_pipeline(*steps).fit(X, y)
     said = refusal(cloudpickle.dumps(model), tmp_path)
     assert "module" in said
-    for word in ("_make_function", "builtins", "functools", "SLIPWAY_PICKLE_ALLOW=cloudpickle"):
-        assert word not in said
+    advice = said.partition("SLIPWAY_PICKLE_ALLOW=")[2]
+    for word in ("cloudpickle", "_make_function", "builtins", "functools"):
+        assert word not in advice
     with pytest.raises(SlipwayError, match="module"):
         saved(model, X, y, tmp_path)
 
