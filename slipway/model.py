@@ -14,9 +14,11 @@ from slipway.manifest import GoldenRow, Manifest, manifest_path, read_manifest
 from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer, bounded, limit_threads, unpickle
 from slipway.scorecard import Answer
-from slipway.signature import Record
+from slipway.signature import Record, Signature
 
 TOLERANCE = 1e-12
+# Products of 32-bit floats depend on the place of a row in its batch.
+NARROW_TOLERANCE = 1e-5
 VALUE_TOLERANCE = 1e-9
 
 
@@ -158,13 +160,18 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     return model
 
 
+def precision(signature: Signature) -> float:
+    """Return how far two answers for the same record may be apart."""
+    return NARROW_TOLERANCE if any(f.rounds for f in signature.features) else TOLERANCE
+
+
 def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
     """Whether an answer is that of a golden row, but for its last bits."""
-    tolerance = TOLERANCE
+    tolerance = precision(model.manifest.signature)
     if model.target.unbounded:
         # A sum of large terms can leave a small value: the last bits are those of the terms.
         due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
-        tolerance = VALUE_TOLERANCE * max(due, default=1)
+        tolerance = max(tolerance, VALUE_TOLERANCE) * max(due, default=1)
     return _close(answer, wanted, tolerance)
 
 

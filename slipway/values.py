@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import FieldError, Warned
 
 if TYPE_CHECKING:
-    from slipway.signature import Feature, Value
+    from slipway.models.features import Feature, Value
 
 MAX_TEXT = 65_536
 LARGEST_INTEGER = 2**53

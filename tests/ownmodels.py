@@ -310,12 +310,15 @@ def hold(
     records = records_of(sent)
     due = own(served.model, X) if due is None else due
     bits = exact and served.engine == "pickle"
+    features = served.metadata["signature"]["features"]
+    # Products of 32-bit floats depend on the place of a row in its batch.
+    tolerance = 1e-6 if any("32" in f.get("dtype", "") for f in features) else 1e-12
     for way in ways:
         given = served.csv(sent.to_csv(index=False)) if way == "csv" else None
         given = getattr(served, way)(records) if given is None else given
         assert len(given) == len(due), way
         for record, one, right in zip(records, given, due, strict=True):
-            same = equal(one, right, 0.0 if bits and way in ("json", "form") else 1e-12)
+            same = equal(one, right, 0.0 if bits and way in ("json", "form") else tolerance)
             assert same, f"{way} gives {one} where the pipeline has {right} for {record}"
     return due
 
@@ -324,7 +327,10 @@ def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
     """Return whether two answers are the same, or both of them none."""
     if isinstance(given, str) or isinstance(due, str):
         return isinstance(given, str) and isinstance(due, str)
-    if given.label != due.label or len(given.numbers) != len(due.numbers):
+    if len(given.numbers) != len(due.numbers):
+        return False
+    # Where the last bit of a half decides, a scorecard can decide otherwise.
+    if given.label != due.label and due.numbers != (0.5,):
         return False
     pairs = zip(given.numbers, due.numbers, strict=True)
     return all(abs(a - b) <= tolerance * max(1.0, abs(b)) for a, b in pairs)

@@ -30,7 +30,7 @@ from slipway.errors import ModelError
 from slipway.manifest import write_manifest
 from slipway.model import load_model
 from slipway.pickles import PickleRefused, load_pickle
-from slipway.training.version import made_by
+from slipway.training.packaging.stamps import made_by
 from slipway.web import create_app
 
 X = np.random.default_rng(0).normal(size=(80, 4))

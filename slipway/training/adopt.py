@@ -10,7 +10,8 @@ from typing import Any
 from slipway.errors import ModelError, SlipwayError
 from slipway.manifest import Manifest
 from slipway.training.modelfile import open_model
-from slipway.training.version import describe_model, stamped
+from slipway.training.packaging.stamps import stamped
+from slipway.training.version import describe_model
 
 _log = logging.getLogger(__name__)
 

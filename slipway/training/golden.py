@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from slipway.manifest import GoldenRow
+from slipway.model import precision
 from slipway.models.labels import Labels, plain
 from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer
@@ -59,7 +60,9 @@ def golden_rows(
         if feature.nullable
     ]
     example = tuple(feature.example for feature in signature.features)
-    records = [_short(r) for r in dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd])]
+    records = [
+        _short(signature, r) for r in dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd])
+    ]
     records = [r for r in records if not signature.check(_carried(signature, r))[1]]
     scorer = PipelineScorer(model, signature)
     together, alone = scorer(records), [scorer([record])[0] for record in records]
@@ -67,8 +70,14 @@ def golden_rows(
     return tuple(
         golden_row(signature, record, answer)
         for record, answer, other in zip(records, alone, together, strict=True)
-        if has_answer(answer) and np.allclose(answer, other, rtol=1e-12, atol=1e-13)
+        if has_answer(answer) and _alike(signature, answer, other)
     )
+
+
+def _alike(signature: Signature, one: Answer, other: Answer) -> bool:
+    """Whether two answers are the same but for their last bits."""
+    tolerance = precision(signature)
+    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance))
 
 
 def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
@@ -78,8 +87,10 @@ def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRo
     return GoldenRow(_carried(signature, record), plain(answer), label)
 
 
-def _short(record: Record) -> Record:
-    return tuple(v[:MOST_TEXT] if isinstance(v, str) else v for v in record)
+def _short(signature: Signature, record: Record) -> Record:
+    """Cut free texts, which can be long."""
+    pairs = zip(signature.features, record, strict=True)
+    return tuple(v[:MOST_TEXT] if f.kind == "text" and isinstance(v, str) else v for f, v in pairs)
 
 
 def _carried(signature: Signature, record: Record) -> dict[str, Value]:

@@ -184,7 +184,12 @@ def _input_without_rows(model: Any, signature: Signature) -> Signature:
     """Find out what the model takes where no rows show it."""
     first = _first(model)
     if hasattr(first, "feature_names_") and hasattr(first, "vocabulary_"):
-        return msgspec.structs.replace(signature, input="dicts")
+        texts = {str(n).partition("=")[0] for n in first.feature_names_ if "=" in str(n)}
+        features = tuple(
+            Feature(f.name, "text", f.name, "text", nullable=True) if f.name in texts else f
+            for f in signature.features
+        )
+        return msgspec.structs.replace(signature, features=features, input="dicts")
     if _takes_texts(first):
         words = [w for w in getattr(first, "vocabulary_", None) or {} if " " not in w]
         text = Feature("text", "text", "text", " ".join(words[:8]) or "some text", nullable=True)
@@ -268,7 +273,7 @@ def _from_hints(name: str, hints: Hints) -> Feature:
     if categories:
         kind = _kind_of(categories)
         known: tuple[Any, ...] = tuple(map(_PLAIN[kind], categories))
-        shared["complete"] = not hints.knows_gaps
+        shared |= {"complete": not hints.knows_gaps, "gap_known": hints.knows_gaps}
         if kind == "integer":
             shared["dtype"] = "int64"
         listed = () if kind == "flag" and len(known) > 1 else known

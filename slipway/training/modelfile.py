@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from slipway.errors import ModelError
 from slipway.pickles import PickleRefused, load_pickle, require_whole
 from slipway.training.packaging.searches import answering_part
-from slipway.training.version import made_by
+from slipway.training.packaging.stamps import made_by
 from slipway.unpickling.containers import unwrap
 from slipway.unpickling.skops_files import is_skops, load_skops
 from slipway.unpickling.survey import names_in

@@ -5,22 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
-import pickletools
-import platform
-import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import sklearn
-from sklearn.pipeline import Pipeline
 
 from slipway.errors import SlipwayError
 from slipway.interval import Uncertainty, covariance_path
@@ -33,6 +26,7 @@ from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.input_rows import InputRows, few, input_rows
 from slipway.training.packaging.row_independence import require_row_independence
 from slipway.training.packaging.searches import answering_part
+from slipway.training.packaging.stamps import estimator_name, libraries, stamped
 from slipway.training.packaging.start_check import require_start
 from slipway.training.packaging.targets import base_rate, learned_threshold, target_column
 from slipway.training.parity import MOST_COMPARED, check_rows, compiled
@@ -153,6 +147,9 @@ def _described(
     positive = positive or chosen
     inferred = infer_signature(model, given, target_name=target, positive=positive)
     signature = inferred.signature
+    if given is not None:
+        with transform_output(signature):
+            require_row_independence(model, few(given.given, MOST_COMPARED))
     if threshold is not None and positive != chosen:
         # The other class gets what does not reach the threshold, and not the tie.
         threshold = math.nextafter(1.0 - threshold, 2.0)
@@ -187,7 +184,6 @@ def _check(model: Any, manifest: Manifest, given: InputRows) -> None:
     signature = manifest.signature
     records = to_records(given.frame[:MOST_COMPARED], signature)
     with transform_output(signature):
-        require_row_independence(model, few(given.given, MOST_COMPARED))
         check_rows(model, manifest, few(given.given, MOST_COMPARED), records)
 
 
@@ -271,49 +267,6 @@ def _in_floats(X: pd.DataFrame | None, signature: Signature) -> pd.DataFrame | N
     """Turn decimals into the floats that records hold."""
     decimals = {f.name: float for f in signature.features if f.dtype == "decimal"}
     return X if X is None or not decimals else X.astype(decimals)
-
-
-def estimator_name(model: Any) -> str:
-    """Name the last step of a pipeline, or the model itself."""
-    return type(model.steps[-1][1] if isinstance(model, Pipeline) else model).__name__
-
-
-def libraries(model: Any) -> dict[str, str]:
-    """Give the versions that the model was made with, those of its steps' packages included."""
-    parts = [model, *model.get_params(deep=True).values()]
-    modules = {type(part).__module__.partition(".")[0] for part in parts if hasattr(part, "fit")}
-    packages = packages_distributions()
-    others = sorted({packages[module][0] for module in modules & packages.keys()})
-    versions = {package: version(package) for package in others}
-    return {
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "numpy": np.__version__,
-        "pandas": pd.__version__,
-    } | versions
-
-
-def made_by(content: bytes) -> str | None:
-    """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
-    try:
-        texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
-        found = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
-    except ValueError:
-        return None
-    return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
-
-
-def stamped(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
-    """Give a manifest what its pickle decides: hash, scikit-learn, the version's name."""
-    maker = made_by(content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    return msgspec.structs.replace(
-        manifest,
-        libraries=manifest.libraries | ({"scikit-learn": maker} if maker else {}),
-        sha256=sha256,
-        created=made.isoformat(timespec="seconds"),
-        version=f"{made:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
-    )
 
 
 def write(

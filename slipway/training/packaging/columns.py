@@ -37,6 +37,7 @@ def feature_of_column(name: str, column: pd.Series[Any], hints: Hints) -> Featur
     shared: dict[str, Any] = {
         "nullable": True,
         "complete": len(known) == len(column),
+        "gap_known": kind == "category" and _knows_gap(column, hints),
         "dtype": dtype,
         "gap": gap,
     }
@@ -48,6 +49,11 @@ def feature_of_column(name: str, column: pd.Series[Any], hints: Hints) -> Featur
         return _listed(name, kind, column, known, hints, shared)
     example = None if known.empty else json_value(kind, _typical(known))
     return Feature(name, kind, name, example, **shared)
+
+
+def _knows_gap(column: pd.Series[Any], hints: Hints) -> bool:
+    """Whether the pipeline has more for a missing value than for an unseen one."""
+    return hints.knows_gaps if hints.categories is not None else bool(column.isna().any())
 
 
 def _typical(known: pd.Series[Any]) -> Any:
@@ -149,7 +155,9 @@ def _listed(
     example = None if known.empty else json_value(kind, known.mode().iloc[0])
     if kind == "flag":
         known_flags = {bool(c) for c in hints.categories or () if not isinstance(c, str)}
-        flags = (known_flags.pop(),) if len(known_flags) == 1 else ()
+        flags: tuple[bool, ...] = (known_flags.pop(),) if len(known_flags) == 1 else ()
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            flags = tuple(map(bool, column.cat.categories))
         return Feature(name, kind, name, example, categories=flags, **shared)
     declared: list[Any] = []
     if isinstance(column.dtype, pd.CategoricalDtype):

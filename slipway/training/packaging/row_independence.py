@@ -12,8 +12,9 @@ from slipway.errors import SlipwayError
 from slipway.training.packaging.input_rows import few, predictions
 
 ROWS = 20
-# What the same row's product of matrices may differ by, on another place in a batch.
-TOLERANCE = 1e-9
+# What the same row's product of matrices may differ by, on another place in a batch; products
+# of 32-bit floats have half as many digits.
+TOLERANCE = 1e-5
 
 
 def require_row_independence(model: Any, X: Any) -> None:

@@ -32,6 +32,8 @@ def target_column(y: Any) -> pd.Series[Any]:
     """Give the target as one column."""
     if isinstance(y, pd.Series):
         return y
+    if hasattr(y, "to_pandas"):
+        return target_column(y.to_pandas())
     labels = pd.DataFrame(y)
     if labels.shape[1] != 1:
         raise SlipwayError(f"y has {labels.shape[1]} columns, where one target can be served")
