@@ -56,8 +56,7 @@ def load_pickle(
     own = own_names(environ)
     unpickler = AllowlistUnpickler(content, own, spare_unknown=spare_unknown)
     try:
-        model = unpickler.load()
-        unpickler.require_complete()
+        model = unpickler.load_complete()
         if not spare_unknown:
             Graph(own).check(model)
     except NotListed as error:
@@ -65,8 +64,6 @@ def load_pickle(
         raise PickleRefused(_told(names, own)) from None
     except ModelError:
         raise
-    except RecursionError as error:
-        raise ModelError("cannot read the pickle: nested too deeply") from error
     except Exception as error:
         raise ModelError(_unreadable(content, error)) from error
     return model
@@ -103,6 +100,8 @@ def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
 
 def _unreadable(content: bytes, error: Exception) -> str:
     """Say why a file is not a pickle that can be read."""
+    if isinstance(error, RecursionError):
+        return "cannot read the pickle: nested too deeply"
     if not content:
         return "cannot read the pickle: the file is empty"
     if not content.startswith(pickle.PROTO) and not content.rstrip().endswith(pickle.STOP):

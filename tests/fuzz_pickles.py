@@ -97,13 +97,21 @@ def names() -> list[tuple[str, str]]:
     for module in ("numpy", "scipy.special", "sklearn.metrics._classification"):
         found = import_module(module)
         listed += [(module, name) for name in dir(found) if _listed(module, name, found)]
-    parts = ("arrays", "compiled", "frames", "generators")
-    for module in (*(module for module, _ in listed), *map("slipway.unpickling.{}".format, parts)):
-        with contextlib.suppress(ImportError):
-            import_module(module)
+    for part in ("arrays", "compiled", "frames", "generators"):
+        import_module(f"slipway.unpickling.{part}")
+    listed = [(module, name) for module, name in listed if _is_importable(module)]
     pytz.timezone("Europe/Paris")
     codecs.lookup("raw_unicode_escape")
     return sorted(set(listed)) + _UNLISTED
+
+
+def _is_importable(module: str) -> bool:
+    """Whether a module is installed; each look for another would be an event of its own."""
+    try:
+        import_module(module)
+    except ImportError:
+        return False
+    return True
 
 
 def _listed(module: str, name: str, found: Any) -> bool:

@@ -203,6 +203,25 @@ def test_setting_names_all_that_a_module_defines_and_nothing_it_imports():
         load_pickle(PROTOCOL + named("test_pickles", "load_model") + b".", allowed)
 
 
+def test_allowed_function_is_not_called_by_a_pickle():
+    allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:double"}
+    with pytest.raises(PickleRefused, match="calls double"):
+        load_pickle(PROTOCOL + named("test_pickles", "double") + b"K\1\x85R.", allowed)
+
+
+def test_object_of_an_allowed_class_gets_no_special_method():
+    allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:Doubled"}
+    state = b"}" + text("__array__") + b"Nsb."
+    with pytest.raises(PickleRefused, match="gives an object a special method"):
+        load_pickle(PROTOCOL + named("test_pickles", "Doubled") + b")\x81" + state, allowed)
+
+
+def test_shared_object_of_the_process_is_not_changed():
+    zone = named("pandas._libs.tslibs.nattype", "__nat_unpickle") + b"N\x85R"
+    with pytest.raises(PickleRefused, match="changes an object of NaTType"):
+        load_pickle(PROTOCOL + zone + b"}" + text("mark") + b"Nsb.", {})
+
+
 def test_setting_that_is_no_list_of_names_is_refused():
     with pytest.raises(ModelError, match="must be names such as mymodule:MyTransformer"):
         load_pickle(pickle.dumps(1), {"SLIPWAY_PICKLE_ALLOW": "mymodule"})

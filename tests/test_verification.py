@@ -143,7 +143,7 @@ FAULTS = {
     no_file: "cannot read model.pkl: No such file or directory",
     no_manifest_to_read: "model.json is not a manifest: ",
     truncated: "model.pkl is not the file its manifest describes: sha256 differs",
-    truncated_and_hashed: "the pickle cannot be opened: ",
+    truncated_and_hashed: "cannot read the pickle: ",
     edited_points: "golden row 1 gives ",
     wrong_golden_answer: "golden row 1 gives ",
     no_golden_rows: " has no golden rows: nothing shows that it is right",

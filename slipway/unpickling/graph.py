@@ -21,7 +21,9 @@ METHODS = words(
     "auto default decision_function predict predict_proba predict_log_proba score_samples "
     "transform fit_transform"
 )
-_METHOD_NAMES = words("response_method _response_method stack_method stack_method_")
+_METHOD_NAMES = words(
+    "response_method _response_method stack_method stack_method_ chain_method chain_method_"
+)
 _ESTIMATORS = words(
     "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
     "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
@@ -164,10 +166,8 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
         require(_is_method(held), f"names another method {where}")
     if own:
         return
-    if name in _STEPS and type(held) in (list, tuple):
-        # ColumnTransformer also keeps columns there, which are no estimators.
-        held_here = [each[1] for each in held if type(each) is tuple and len(each) > 1]
-        require(all(map(_is_estimator, held_here)), f"has no estimator {where}")
+    if name in _STEPS:
+        require(_are_steps(held), f"has no estimator {where}")
     elif name in _ESTIMATORS:
         require(_are_estimators(held), f"has no estimator {where}")
     elif name in _FUNCTIONS:
@@ -177,6 +177,14 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
     fitted = name.endswith("_") or name.startswith("_")
     if fitted and kind.__module__.startswith("sklearn."):
         require(not _is_frame(held), f"has a frame {where}")
+
+
+def _are_steps(held: Any) -> bool:
+    """Whether the second of each tuple is an estimator; the third are columns, which are not."""
+    if type(held) not in (list, tuple):
+        return _are_estimators(held)
+    pairs = all(type(each) in (list, tuple) and len(each) > 1 for each in held)
+    return pairs and all(_is_estimator(each[1]) for each in held)
 
 
 def _is_method(held: Any) -> bool:
@@ -228,8 +236,9 @@ def _is_frame(held: Any) -> bool:
 
 def _check_reader(kind: type, attributes: dict[str, Any]) -> None:
     """Reject what opens files by the names in its input."""
-    if kind.__module__ == "sklearn.feature_extraction.text":
-        right = attributes.get("input", "content") == "content"
+    modules = [base.__module__ for base in kind.__mro__] if "input" in attributes else []
+    if "sklearn.feature_extraction.text" in modules:
+        right = type(attributes["input"]) is str and attributes["input"] == "content"
         require(right, f"has a {kind.__name__} that opens files named in its input")
 
 

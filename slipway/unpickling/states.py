@@ -21,8 +21,10 @@ _HARMLESS = {
 _CATBOOST = ("_prediction_values_change", "_loss_value_change")
 
 
-def set_state(thing: Any, state: Any, budget: Budget) -> None:
-    """Give an object that this pickle has made its state.
+def set_state(thing: Any, state: Any, budget: Budget, *, made: bool) -> None:
+    """Give an object its state; one without a setter here must be of a class that was made.
+
+    Others, such as a time zone, may be shared with the rest of the process.
 
     Raises
     ------
@@ -30,7 +32,9 @@ def set_state(thing: Any, state: Any, budget: Budget) -> None:
         The object takes no state, or not this one.
     """
     kind: Any = type(thing)
-    setter(kind)(thing, state, budget)
+    found = setter(kind)
+    require(made or found is not _set_attributes, f"changes an object of {kind.__name__}")
+    found(thing, state, budget)
 
 
 @lru_cache(10_000)

@@ -136,7 +136,7 @@ class AllowlistUnpickler(pickle._Unpickler):
             _set_own(thing, state)
             return
         require(type(thing).__module__ != "builtins", "changes what has no state")
-        set_state(thing, state, self.budget)
+        set_state(thing, state, self.budget, made=self.way(type(thing)) == "made")
         self._pending.pop(id(thing), None)
 
     def read_array(self, state: Any) -> Any:
@@ -199,9 +199,11 @@ class AllowlistUnpickler(pickle._Unpickler):
             fill(self, made, list(content), list(content.values()))
         return made
 
-    def require_complete(self) -> None:
-        """Reject a pickle that leaves compiled parts without their state."""
+    def load_complete(self) -> Any:
+        """Run the pickle, and reject one that leaves compiled parts without their state."""
+        made = self.load()
         require(not self._pending, "leaves a part of the model empty")
+        return made
 
 
 def _needs_state(kind: type) -> bool:
@@ -216,6 +218,9 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 def _set_own(thing: Any, state: Any) -> None:
     """Give an object of an allowed class its state, as Python does."""
+    names = state if type(state) is dict else {}
+    special = any(type(name) is str and name[:2] == name[-2:] == "__" for name in names)
+    require(not special, "gives an object a special method")
     if "__setstate__" in dir(type(thing)):
         thing.__setstate__(state)
         return
