@@ -69,6 +69,8 @@ FIRST = {
             "test_aws_api",
             "test_aws_box",
             "test_compiler",
+            "test_estimators",
+            "test_law",
             "test_chunks",
             "test_schemathesis",
             "test_score",

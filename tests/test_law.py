@@ -107,7 +107,7 @@ REGRESSORS = {
     "histogram": lambda: HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=5),
 }
 law = settings(
-    max_examples=examples(40, 150),
+    max_examples=examples(25, 150),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 
 ROWS = 80
 law = settings(
-    max_examples=examples(25, 100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(12, 100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -72,7 +72,7 @@ def test_rows_without_names_are_taken_as_scikit_learn_does(tmp_path, estimator, 
     assert len(names) == 2
     asked = X.head(8).set_axis(names, axis=1)
     if given == "float32":
-        asked = asked.astype(np.float32).astype(float)
+        asked = asked.astype(np.float32)
     due = own(model, asked.set_axis(X.columns, axis=1) if fitted == "frame" else asked.to_numpy())
     hold(served, asked, due=due, exact=False)
     assert (set(names) == {"age", "spend"}) == (fitted == "frame" or given == "polars")
