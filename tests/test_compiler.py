@@ -56,7 +56,8 @@ from sklearn.preprocessing import (
 )
 
 from slipway.compiler import NotAScorecard, compile_model, differing_step
-from slipway.pipeline import PipelineScorer, frame
+from slipway.models.frames import frame
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Bent, Mixed, Slope, Steps, Table
 from slipway.training.infer import infer_signature
 from slipway.training.packaging.columns import to_records

@@ -26,7 +26,8 @@ from slipway.curve import sigmoid
 from slipway.errors import BadInput, ModelError
 from slipway.interval import Uncertainty, covariance_path, quantile, read_level
 from slipway.manifest import Training
-from slipway.pipeline import PipelineScorer, frame
+from slipway.models.frames import frame
+from slipway.pipeline import PipelineScorer
 from slipway.serving import Live
 from slipway.signature import Feature, Signature, Target
 from slipway.training.covariance import MIN_GROUPS, NoInterval, find_uncertainty
