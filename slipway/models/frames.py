@@ -190,7 +190,8 @@ def _choose_type(feature: Feature) -> Callable[[Value], str] | None:
         return lambda value: _integer_type(value, dtype)
     if dtype.lower().startswith(("int", "uint")):
         wide = "double[pyarrow]" if dtype.endswith("[pyarrow]") else "Float64"
-        return lambda value: wide if isinstance(value, float) and not value.is_integer() else dtype
+        inner = dtype.lower().removesuffix("[pyarrow]")
+        return lambda value: dtype if value is None else _nullable_type(value, dtype, inner, wide)
     return None
 
 
@@ -204,6 +205,11 @@ def _integer_type(value: Value, dtype: str) -> str:
         if least <= value <= most:
             return each
     return "float64"
+
+
+def _nullable_type(value: Value, dtype: str, inner: str, wide: str) -> str:
+    """Return the type of a nullable column with such a value, which training had as integers."""
+    return dtype if _integer_type(value, inner) == inner else wide
 
 
 def _object_column(values: Sequence[Any]) -> Any:
