@@ -227,7 +227,9 @@ def _facts(facts: dict[str, Any]) -> list[str]:
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
     """Say what a feature takes and means."""
-    values = accepted_values(feature) + (", or missing" if feature.nullable else "")
+    missing = ", or missing" if feature.nullable else ""
+    missing += " with a warning" if feature.nullable and feature.complete else ""
+    values = accepted_values(feature) + missing
     told = [values, *filter(None, [meaning(feature)]), *remarks(feature)]
     return feature.name, feature.kind, ". ".join(text.removesuffix(".") for text in told)
 

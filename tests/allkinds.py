@@ -20,10 +20,10 @@ import slipway
 
 WORDS = ["late", "broken", "refund", "thanks", "friendly", "parcel", "never", "again"]
 SIZES = ["small", "medium", "large"]
-PLACES = 1_200
+PLACES = 300
 
 
-def orders(count: int = 1_500, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any]]:
+def orders(count: int = 600, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return made-up orders, and whether each of them came back."""
     draw = np.random.default_rng(seed)
     ordered = pd.CategoricalDtype(SIZES, ordered=True)

@@ -40,14 +40,25 @@ class Page(HTMLParser):
         super().__init__()
         self.tags = []
         self.words = []
+        self.areas = {}
+        self.area = None
         self.feed(answer.text)
         self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        if tag == "textarea":
+            self.area = dict(attrs)["name"]
+            self.areas[self.area] = ""
+
+    def handle_endtag(self, tag):
+        self.area = None if tag == "textarea" else self.area
 
     def handle_data(self, data):
         self.words.append(data)
+        if self.area is not None:
+            # A browser drops a line end that stands first.
+            self.areas[self.area] += data if self.areas[self.area] else data.removeprefix("\n")
 
     def all(self, *names):
         return [attrs for tag, attrs in self.tags if tag in names]
@@ -66,7 +77,7 @@ class Page(HTMLParser):
                 given[select] = attrs["value"]
             elif tag == "input":
                 given[attrs["name"]] = attrs["value"]
-        return given
+        return given | self.areas
 
 
 def send(client, fields, **kwargs):

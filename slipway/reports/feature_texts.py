@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from slipway.signature import Feature
 from slipway.values import MAX_TEXT, NUMBERS
-from slipway.words import meaning, sentence, shortened, value_name
+from slipway.words import meaning, sentence, value_name
 
-MOST_ORDERED = 12
+MOST_NAMED = 6
 
 
 def accepted_values(feature: Feature) -> str:
@@ -23,11 +23,30 @@ def accepted_values(feature: Feature) -> str:
     if feature.kind == "flag":
         return _flag_text(feature)
     if feature.categories:
-        return f"{len(feature.categories):,} {'allowed' if feature.closed else 'known'}"
+        return _listed_text(feature)
     if feature.kind in NUMBERS:
-        whole = "whole numbers, " if feature.kind == "integer" else ""
-        return f"{whole}{feature.range_text}{', or infinite' if feature.infinite else ''}"
+        return _number_text(feature)
     return "any text" if feature.kind in ("category", "text") else moment_text(feature)
+
+
+def _number_text(feature: Feature) -> str:
+    """Say which numbers a feature takes, and which training had."""
+    bounds, also, seen = feature.range_text.partition(", in training")
+    if feature.kind == "integer":
+        is_any = bounds.startswith("any number")
+        bounds = bounds.replace("any", "any whole", 1) if is_any else f"whole numbers, {bounds}"
+    return f"{bounds}{' or infinity' if feature.infinite else ''}{also}{seen}"
+
+
+def _listed_text(feature: Feature) -> str:
+    """Count the known values, and name them where they are few."""
+    count = len(feature.categories)
+    what = "allowed" if feature.closed else "known"
+    text = f"{count:,} {what} value{'s' if count > 1 else ''}"
+    text += " in ascending order" if feature.ordered else ""
+    if count > MOST_NAMED:
+        return text
+    return f"{text}: {', '.join(value_name(feature, each) for each in feature.categories)}"
 
 
 def moment_text(feature: Feature) -> str:
@@ -65,17 +84,28 @@ def remarks(feature: Feature) -> list[str]:
         Sentences.
     """
     told = []
-    if feature.ordered and len(feature.categories) <= MOST_ORDERED:
-        names = (shortened(value_name(feature, each)) for each in feature.categories)
-        told.append(f"In ascending order: {', '.join(names)}.")
     if feature.whole:
         told.append("Training had whole numbers only; a fraction gets a warning.")
     if feature.answered is not None:
         low, high = feature.answered
         told.append(f"The pipeline has predictions for {low:g} to {high:g} only.")
-    if feature.nullable and feature.complete:
-        told.append("Training had no missing value; a missing one gets a warning.")
     return told + reasons(feature)
+
+
+def missing_rule(feature: Feature) -> str:
+    """Say whether a value may be missing: no, yes, or with a warning.
+
+    Parameters
+    ----------
+    feature : Feature
+
+    Returns
+    -------
+    str
+    """
+    if not feature.nullable:
+        return "no"
+    return "with a warning" if feature.complete else "yes"
 
 
 def reasons(feature: Feature) -> list[str]:
@@ -90,7 +120,11 @@ def reasons(feature: Feature) -> list[str]:
     list of str
         Sentences.
     """
-    names = {"required": "Required", "closed": "No other value", "whole": "No fractions"}
+    names = {
+        "required": "Required",
+        "closed": "The list is closed",
+        "whole": "Fractions are rejected",
+    }
     return [
         sentence(f"{names.get(what, what)}, because {why}")
         for what, why in feature.reasons.items()
@@ -134,11 +168,11 @@ def _number_hints(feature: Feature) -> list[str]:
     if feature.kind == "integer" and not feature.categories:
         told.append("Whole numbers only.")
     if feature.infinite:
-        told.append("Infinity and -Infinity are accepted.")
+        told.append("Infinity is accepted, with either sign.")
     if feature.answered is not None:
         told.append("Predictions for {:g} to {:g} only.".format(*feature.answered))
     if feature.nullable and feature.complete:
-        told.append("Never missing in training.")
+        told.append("Training had no missing value.")
     return told
 
 
@@ -162,4 +196,4 @@ def takes_unseen(feature: Feature) -> bool:
 
 
 # What the templates of pages and reports describe features with.
-FILTERS = (accepted_values, remarks, takes_unseen)
+FILTERS = (accepted_values, missing_rule, remarks, takes_unseen)

@@ -122,12 +122,12 @@ class Field:
     def _gap_name(self) -> str:
         if not self.feature.nullable:
             return "choose one"
-        return "not known (never in training)" if self.feature.complete else "not known"
+        return "not known (training had none)" if self.feature.complete else "not known"
 
     def _name(self, value: Value) -> str:
         feature = self.feature
         unseen = feature.kind == "flag" and feature.categories and value not in feature.known
-        return f"{value_name(feature, value)}{' (never in training)' if unseen else ''}"
+        return f"{value_name(feature, value)}{' (not seen in training)' if unseen else ''}"
 
 
 def missing_text(feature: Feature, missing: Collection[str]) -> str | None:

@@ -22,7 +22,7 @@ _DAY = (
 )
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
 # Nanoseconds in 64 bits reach from 1677 to 2262.
-_YEARS = "(16(7[89]|[89][0-9])|1[789][0-9]{2}|2[01][0-9]{2}|22([0-5][0-9]|6[01]))"
+_YEARS_OF_NANOSECONDS = "(16(7[89]|[89][0-9])|1[789][0-9]{2}|2[01][0-9]{2}|22([0-5][0-9]|6[01]))"
 
 
 def input_schemas(signature: Signature, max_records: int) -> dict[str, Schema]:
@@ -116,8 +116,9 @@ def form_schema(feature: Feature) -> Schema:
     """
     schema = feature_schema(msgspec.structs.replace(feature, nullable=False))
     schema["description"] = _described(feature)
-    if feature.example is None:
-        schema.pop("example", None)
+    if feature.example is None and feature.nullable:
+        # Swagger UI would fill in a number or a text of its own.
+        schema["example"] = ""
     if feature.categories and (feature.closed or len(feature.categories) <= MOST_OPTIONS):
         schema["enum"] = list(feature.categories)
     return schema
@@ -166,9 +167,10 @@ def _moment_schema(feature: Feature) -> Schema:
     """Make the schema of a date and time; a format only where it allows what the service does."""
     zone = "(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?"
     zone = zone if feature.has_time_zone else "(Z|[+-]00:?00)?"
+    years = _YEARS_OF_NANOSECONDS if "[ns" in feature.column_type else "[0-9]{4}"
     schema: Schema = {
         "type": "string",
-        "pattern": f"^{_YEARS}-{_DAY}([T ]{_TIME}{zone})?$",
+        "pattern": f"^{years}-{_DAY}([T ]{_TIME}{zone})?$",
     }
     if is_date(feature):
         schema["format"] = "date"
@@ -188,7 +190,9 @@ def _described(feature: Feature) -> str:
         parts.append("Infinities are the texts Infinity and -Infinity")
     if feature.categories:
         parts += _categories_text(feature)
-    parts.append("May be missing" if feature.nullable else "Required")
+    if feature.nullable:
+        warned = ", with a warning, because training had no missing value"
+        parts.append(f"May be missing{warned if feature.complete else ''}")
     told = ". ".join(parts) + "."
     return " ".join([told, *remarks(feature)])
 
@@ -204,9 +208,11 @@ def _categories_text(feature: Feature) -> list[str]:
 def _named(feature: Feature) -> str:
     """List the categories, with their names where they are few."""
     texts = [EMPTY_TEXT if each == "" else str(each) for each in feature.categories]
+    if len(texts) > MOST_OPTIONS:
+        first = ", ".join(texts[:NAMED_CATEGORIES])
+        return f"{first} and {len(texts) - NAMED_CATEGORIES:,} more, which /metadata lists"
     if len(texts) > NAMED_CATEGORIES:
-        more = f" and {len(texts) - MOST_OPTIONS:,} more" if len(texts) > MOST_OPTIONS else ""
-        return ", ".join(texts[:MOST_OPTIONS]) + more
+        return ", ".join(texts)
     return ", ".join(
         f"{text} ({feature.labels[text]})" if text in feature.labels else text for text in texts
     )

@@ -84,7 +84,7 @@ def file() -> str:
         rows=[column_row(feature, service.signature) for feature in service.signature.features],
         missing=[text for text in service.signature.missing if text],
         empty_is_missing="" in service.signature.missing,
-        ignored=sorted(service.signature.ignored),
+        signature=service.signature,
         added=added_columns(service.signature),
         max_bytes=service.settings.max_file_bytes,
     )
