@@ -272,6 +272,12 @@ def test_document_is_valid_and_describes_each_kind(document):
     assert "customer" not in document["components"]["schemas"]["FormRecord"]["properties"]
 
 
+def test_document_leaves_out_parameters_that_the_model_rejects(client, document):
+    assert document["paths"]["/predict"]["post"]["parameters"] == []
+    for query in ("explain=true", "interval=0.9"):
+        assert client.post(f"/predict?{query}", json={}).status_code == 422
+
+
 VALUES = {
     "remark": ["", "NA", "a" * MAX_TEXT, "a" * (MAX_TEXT + 1), None, 1, "a\0", "é\n"],
     "ordered_at": [

@@ -59,8 +59,25 @@ class Document(Swagger):  # type: ignore[misc]
             with _MAKING:
                 self.template = _template(loaded)
                 self.apispecs.clear()
-                made = self._made = loaded, super().get_apispecs(endpoint)
+                document = _without_unsupported(super().get_apispecs(endpoint), loaded)
+                made = self._made = loaded, document
         return made[1]
+
+
+def _without_unsupported(document: Schema, live: Live | None) -> Schema:
+    """Leave out the query parameters that the model would reject."""
+    predict = document["paths"].get("/predict", {}).get("post")
+    if live is None or predict is None:
+        return document
+    manifest = live.model.manifest
+    supported = {
+        "explain": manifest.scorecard is not None,
+        "interval": manifest.covariance is not None,
+    }
+    kept = [each for each in predict["parameters"] if supported.get(each["name"], True)]
+    return document | {
+        "paths": document["paths"] | {"/predict": {"post": predict | {"parameters": kept}}}
+    }
 
 
 def _template(live: Live | None) -> Schema:

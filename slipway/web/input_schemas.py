@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from slipway.reports.feature_texts import is_date, moment_text, remarks
 from slipway.signature import Feature, Signature
-from slipway.values import LARGEST_INTEGER, MAX_TEXT, NUMBERS
+from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
 from slipway.words import EMPTY_TEXT
 
 Schema = dict[str, Any]
@@ -45,10 +46,16 @@ def input_schemas(signature: Signature, max_records: int) -> dict[str, Schema]:
     return {
         "Record": _record(features, {f.name: feature_schema(f) for f in features} | ignored)
         | {"example": example},
-        "FormRecord": _record(features, {f.name: form_schema(f) for f in features})
+        "FormRecord": _record(
+            features, {f.name: form_schema(f, signature.missing) for f in features}
+        )
         | {
             "description": _form_text(signature),
-            "example": {name: value for name, value in example.items() if value is not None},
+            "example": {
+                name: str(value).lower() if isinstance(value, bool) else value
+                for name, value in example.items()
+                if value is not None
+            },
         },
         "Records": {
             "type": "array",
@@ -103,12 +110,14 @@ def feature_schema(feature: Feature) -> Schema:
     return schema
 
 
-def form_schema(feature: Feature) -> Schema:
+def form_schema(feature: Feature, missing: Collection[str] = MISSING_TEXTS) -> Schema:
     """Make the schema of a feature in a form: known categories become a drop-down.
 
     Parameters
     ----------
     feature : Feature
+    missing : collection of str
+        The texts that stand for a missing value.
 
     Returns
     -------
@@ -116,12 +125,28 @@ def form_schema(feature: Feature) -> Schema:
     """
     schema = feature_schema(msgspec.structs.replace(feature, nullable=False))
     schema["description"] = _described(feature)
+    if feature.kind == "flag":
+        return schema | _form_flag(feature)
     if feature.example is None and feature.nullable:
         # Swagger UI would fill in a number or a text of its own.
         schema["example"] = ""
     if feature.categories and (feature.closed or len(feature.categories) <= MOST_OPTIONS):
         schema["enum"] = list(feature.categories)
+    if feature.kind == "text" and not feature.nullable and missing:
+        schema["not"] = {"enum": list(missing)}
     return schema
+
+
+def _form_flag(feature: Feature) -> Schema:
+    """List the texts of a flag."""
+    texts = {True: ["true", "1"], False: ["false", "0"]}
+    values = feature.categories if feature.closed and feature.categories else (True, False)
+    example = "" if feature.example is None else str(feature.example).lower()
+    return {
+        "type": "string",
+        "enum": [texts[bool(value)][i] for i in (0, 1) for value in values],
+        "example": example,
+    }
 
 
 def _value_schema(feature: Feature) -> Schema:
