@@ -82,7 +82,7 @@ def metadata() -> Response:
         "engine": model.engine,
         "engine_reason": model.engine_reason,
         "estimator": manifest.estimator,
-        # The names of columns that nothing reads are the owner's own business.
+        # Only what the model reads; the API document names what clients may send along.
         "signature": msgspec.structs.replace(manifest.signature, columns=()),
         "threshold": manifest.threshold,
         "golden": _example_answered(manifest),

@@ -10,7 +10,7 @@ import msgspec
 from slipway.reports.feature_texts import is_date, moment_text, remarks
 from slipway.signature import Feature, Signature
 from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
-from slipway.words import EMPTY_TEXT
+from slipway.words import EMPTY_TEXT, value_text
 
 Schema = dict[str, Any]
 NAMED_CATEGORIES = 20
@@ -232,7 +232,7 @@ def _categories_text(feature: Feature) -> list[str]:
 
 def _named(feature: Feature) -> str:
     """List the categories, with their names where they are few."""
-    texts = [EMPTY_TEXT if each == "" else str(each) for each in feature.categories]
+    texts = [value_text(each) or EMPTY_TEXT for each in feature.categories]
     if len(texts) > MOST_OPTIONS:
         first = ", ".join(texts[:NAMED_CATEGORIES])
         return f"{first} and {len(texts) - NAMED_CATEGORIES:,} more, which /metadata lists"
