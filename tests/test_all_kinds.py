@@ -19,11 +19,12 @@ from slipway.card import card_text, describe_card
 from slipway.config import Settings
 from slipway.difference import compare
 from slipway.manifest import read_manifest, write_manifest
+from slipway.models.record_texts import field_text
 from slipway.report.write import report_text
 from slipway.signature import Feature, Signature
 from slipway.values import MAX_TEXT, MISSING_TEXTS, from_text
 from slipway.web import create_app
-from slipway.web.form_fields import Field, field_text, without_browser_line_ends
+from slipway.web.form_fields import Field, without_browser_line_ends
 
 
 @pytest.fixture(scope="module")

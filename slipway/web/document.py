@@ -11,8 +11,9 @@ from flask import Flask, current_app, g
 
 import slipway
 from slipway.serving import Live
+from slipway.web.input_schemas import Schema
 from slipway.web.markdown import escape, escape_descriptions
-from slipway.web.schemas import Schema, model_schemas
+from slipway.web.schemas import model_schemas
 from slipway.words import answer_text, sentence
 
 SPECS = Path(__file__).with_name("specs")

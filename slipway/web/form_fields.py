@@ -1,4 +1,4 @@
-"""The fields of the form, and values as the texts that forms and CSV files hold."""
+"""The fields of the form, and the columns of a file as its page describes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from slipway.models.record_texts import field_text, missing_text
 from slipway.reports.feature_texts import form_hints
 from slipway.signature import Feature, Signature, Value
 from slipway.values import MAX_TEXT, from_text
@@ -130,13 +131,6 @@ class Field:
         return f"{value_name(feature, value)}{' (not seen in training)' if unseen else ''}"
 
 
-def missing_text(feature: Feature, missing: Collection[str]) -> str | None:
-    """Return a text that stands for a missing value of a feature; None where there is none."""
-    preferred = dict.fromkeys(("", "NaN", "NA", *missing))
-    texts = (text for text in preferred if text in missing and not feature.has_category(text))
-    return next(texts, None)
-
-
 @dataclass(frozen=True)
 class ColumnRow:
     """A column of a file: its feature, an example of a cell, and the cell of a missing value."""
@@ -153,27 +147,6 @@ def column_row(feature: Feature, signature: Signature) -> ColumnRow:
     cell = "not accepted" if not feature.nullable or gap is None else gap or "an empty cell"
     shown = "an empty cell" if example == "" else shortened(example or "–")
     return ColumnRow(feature, shown, cell)
-
-
-def field_text(feature: Feature, value: Value, missing: Collection[str]) -> str | None:
-    """Return the text that a form or a CSV file holds for a value.
-
-    Returns
-    -------
-    str or None
-        None where the text would be read as another value, as the free text ``NA`` is.
-    """
-    text = missing_text(feature, missing) if value is None else value_text(value)
-    return text if text is not None and from_text(feature, text, missing) == value else None
-
-
-def record_texts(signature: Signature, record: Mapping[str, Value]) -> dict[str, str]:
-    """Return a record as texts, without the values for which there is none."""
-    texts = {
-        feature.name: field_text(feature, record.get(feature.name), signature.missing)
-        for feature in signature.features
-    }
-    return {name: text for name, text in texts.items() if text is not None}
 
 
 def without_browser_line_ends(signature: Signature, texts: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from slipway.reports.feature_texts import is_date, moment_text, remarks
 from slipway.signature import Feature, Signature
-from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
+from slipway.values import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS, from_text
 from slipway.words import EMPTY_TEXT, value_text
 
 Schema = dict[str, Any]
@@ -132,8 +132,9 @@ def form_schema(feature: Feature, missing: Collection[str] = MISSING_TEXTS) -> S
         schema["example"] = ""
     if feature.categories and (feature.closed or len(feature.categories) <= MOST_OPTIONS):
         schema["enum"] = list(feature.categories)
-    if feature.kind == "text" and not feature.nullable and missing:
-        schema["not"] = {"enum": list(missing)}
+    gaps = [text for text in missing if from_text(feature, text, missing) is None]
+    if feature.kind == "text" and not feature.nullable and gaps:
+        schema["not"] = {"enum": gaps}
     return schema
 
 

@@ -17,6 +17,7 @@ from slipway import charts, learningplots
 from slipway.body import read_form
 from slipway.cells import added_columns
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
+from slipway.models.record_texts import missing_text, record_texts
 from slipway.report import TEMPLATES, read_report
 from slipway.reports import feature_texts
 from slipway.serving import Live
@@ -27,8 +28,6 @@ from slipway.web.context import live, request_id
 from slipway.web.form_fields import (
     Field,
     column_row,
-    missing_text,
-    record_texts,
     without_browser_line_ends,
 )
 from slipway.web.shown import Shown, show
