@@ -227,10 +227,10 @@ def _facts(facts: dict[str, Any]) -> list[str]:
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
     """Say what a feature takes and means."""
-    missing = ", or missing" if feature.nullable else ""
+    values = accepted_values(feature)
+    missing = f"{';' if ':' in values else ','} or missing" if feature.nullable else ""
     missing += " with a warning" if feature.nullable and feature.complete else ""
-    values = accepted_values(feature) + missing
-    told = [values, *filter(None, [meaning(feature)]), *remarks(feature)]
+    told = [values + missing, *filter(None, [meaning(feature)]), *remarks(feature)]
     return feature.name, feature.kind, ". ".join(text.removesuffix(".") for text in told)
 
 
