@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 
 from slipway.manifest import Evaluation, GoldenRow, Manifest
+from slipway.reports.feature_texts import accepted_values, remarks, takes_unseen
 from slipway.scorecard import Slope, Steps, Sum, Table, Term
-from slipway.signature import Feature, Value
+from slipway.signature import Feature, Signature, Value
 from slipway.terminal import brief, decimals, page, shortened, signed, table, wrapped
+from slipway.values import MISSING_TEXTS
+from slipway.words import EMPTY_TEXT, meaning
 
 _SAMPLES = 10
 _MOST_PLACES = 12
@@ -108,7 +111,9 @@ def places(
     """
     tables = [term for term in terms if isinstance(term, Table)]
     found: dict[Value, str] = {
-        level: feature.labels.get(str(level), brief(level)) for t in tables for level in t.levels
+        level: feature.labels.get(str(level)) or (EMPTY_TEXT if level == "" else brief(level))
+        for t in tables
+        for level in t.levels
     }
     if any(not isinstance(term, Table | Steps) for term in terms):
         steps = 1 if all(isinstance(term, Slope) for term in terms) else _SAMPLES
@@ -118,7 +123,7 @@ def places(
         found |= _intervals(sorted(edges))
     if feature.nullable:
         found[None] = "missing"
-    if tables and feature.kind != "flag" and not feature.closed:
+    if tables and takes_unseen(feature):
         found[_NEVER_SEEN] = "never seen"
     return found
 
@@ -140,7 +145,18 @@ def _about(manifest: Manifest) -> dict[str, Any]:
     facts["engine"] = "scorecard" if manifest.scorecard else f"pickle: {manifest.reason}"
     if manifest.scorecard is not None and manifest.scorecard.is_log_odds:
         facts["score"] = "log-odds"
-    return facts | {f"target_{name}": value for name, value in target.items()}
+    facts |= {f"target_{name}": value for name, value in target.items()}
+    return facts | input_facts(manifest.signature)
+
+
+def input_facts(signature: Signature) -> dict[str, Any]:
+    """Give by name what a version takes as a whole, where that is not the ordinary."""
+    facts: dict[str, Any] = {"input": signature.input, "ignored": sorted(signature.ignored)}
+    if signature.missing != MISSING_TEXTS:
+        facts["missing"] = [EMPTY_TEXT if text == "" else text for text in signature.missing]
+    if signature.transform_output != "default":
+        facts["transform_output"] = signature.transform_output
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _made_from(manifest: Manifest) -> dict[str, Any]:
@@ -211,13 +227,11 @@ def _facts(facts: dict[str, Any]) -> list[str]:
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
     """Say what a feature takes and means."""
-    free = {"flag": "true or false", "category": "any text"}
-    values = free.get(feature.kind, feature.range_text)
-    if feature.categories:
-        values = f"{len(feature.categories)} {'allowed' if feature.closed else 'known'}"
-    values += ", or missing" if feature.nullable else ""
-    meaning = "" if feature.description == feature.name else f". {feature.description}"
-    return feature.name, feature.kind, f"{values}{meaning}"
+    values = accepted_values(feature)
+    missing = f"{';' if ':' in values else ','} or missing" if feature.nullable else ""
+    missing += " with a warning" if feature.nullable and feature.complete else ""
+    told = [values + missing, *filter(None, [meaning(feature)]), *remarks(feature)]
+    return feature.name, feature.kind, ". ".join(text.removesuffix(".") for text in told)
 
 
 def _terms_text(card: Card) -> list[str]:

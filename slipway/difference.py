@@ -15,10 +15,14 @@ import msgspec
 from slipway.card import Card, describe_card, places, points_at, sums_of
 from slipway.manifest import GoldenRow, Manifest
 from slipway.scorecard import Term
-from slipway.signature import Feature, Signature
+from slipway.signature import Feature, Signature, Value
 from slipway.terminal import brief, decimals, page, signed, table
+from slipway.words import EMPTY_TEXT
 
-_FACTS = ("unit", "minimum", "maximum", "seen", "closed", "nullable")
+_FACTS = (
+    *("unit", "minimum", "maximum", "seen", "closed", "nullable"),
+    *("dtype", "ordered", "complete", "whole", "infinite", "answered"),
+)
 
 Pair = tuple[Term | None, Term | None]
 
@@ -173,11 +177,24 @@ def _feature_changes(a: Signature, b: Signature) -> tuple[Change, ...]:
     changes = list(_changes(*kinds))
     for old, new in ((a.by_name[name], b.by_name[name]) for name in a.names if name in b.by_name):
         before, after = ({f"{new.name}, {k}": getattr(f, k) for k in _FACTS} for f in (old, new))
-        gone = tuple(each for each in old.categories if each not in new.categories)
-        come = tuple(each for each in new.categories if each not in old.categories)
-        changes += _changes(before, after)
-        changes += [Change(f"{new.name}, categories", gone, come)] if gone or come else []
+        changes += [*_changes(before, after), *_category_changes(old, new)]
     return tuple(changes)
+
+
+def _category_changes(old: Feature, new: Feature) -> list[Change]:
+    """Compare the known values, and their order where that counts."""
+    gone = tuple(_named(each) for each in old.categories if each not in new.known)
+    come = tuple(_named(each) for each in new.categories if each not in old.known)
+    if gone or come:
+        return [Change(f"{new.name}, categories", gone, come)]
+    if old.ordered and new.ordered and old.categories != new.categories:
+        return [Change(f"{new.name}, order of categories", old.categories, new.categories)]
+    return []
+
+
+def _named(category: Value) -> Value:
+    """Name a category; the empty text would look like none."""
+    return EMPTY_TEXT if category == "" else category
 
 
 def _metrics(card: Card) -> dict[str, Any]:

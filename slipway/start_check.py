@@ -23,8 +23,8 @@ from slipway.config import Settings
 from slipway.errors import BadInput, ModelError, SlipwayError
 from slipway.manifest import GoldenRow
 from slipway.model import Model, close_enough
+from slipway.models.record_texts import record_texts
 from slipway.serving import Live
-from slipway.signature import Feature, Value
 
 # Arrays hold at most as many.
 _MOST = 1_000
@@ -70,8 +70,8 @@ def _difference(model: Model, row: GoldenRow, answer: Any, label: str | None) ->
 
 def _reads_back(live: Live, row: GoldenRow) -> bool:
     """Whether the texts of a form or a file stand for the same record."""
-    texts = _texts(live, row)
-    if any("\r" in text for text in texts.values()):
+    texts = record_texts(live.signature, row.record)
+    if len(texts) < len(live.signature.features) or any("\r" in t for t in texts.values()):
         return False
     return live.signature.check_text(texts)[0] == live.signature.check(row.record)[0]
 
@@ -102,16 +102,15 @@ def _by_array(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
 
 
 def _by_form(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
-    bodies = (urlencode(_texts(live, row)).encode() for row in rows)
+    bodies = (urlencode(record_texts(live.signature, row.record)).encode() for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_form(body)[1])) for body in bodies]
 
 
 def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     made = io.StringIO(newline="")
     writer = csv.writer(made)
-    names = live.signature.names
-    writer.writerow(names)
-    writer.writerows([_texts(live, row).get(name, "") for name in names] for row in rows)
+    writer.writerow(live.signature.names)
+    writer.writerows(record_texts(live.signature, row.record).values() for row in rows)
     answered = b"".join(predict_file(io.BytesIO(made.getvalue().encode()), live)).decode()
     added = slice(-len(added_columns(live.signature)), None)
     lines = islice(csv.reader(io.StringIO(answered)), 1, len(rows) + 1)
@@ -132,19 +131,6 @@ def _answer_in(live: Live, added: list[str]) -> Given:
         # The first probability is that of the label.
         return numbers[target.measure == "probability" :], named.get(added[0])
     return (numbers or (None,))[0], named.get(added[0])
-
-
-def _texts(live: Live, row: GoldenRow) -> dict[str, str]:
-    """Return a record as a form or a file carries it."""
-    by_name = live.signature.by_name
-    return {name: _text(live, by_name[name], value) for name, value in row.record.items()}
-
-
-def _text(live: Live, feature: Feature, value: Value) -> str:
-    if value is None:
-        missing = (each for each in live.signature.missing if not feature.has_category(each))
-        return next(missing, "")
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def main() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, log10
+from math import copysign, floor, isfinite, isinf, log10
 
 from slipway.signature import Feature, Target, Value
+from slipway.values import LARGEST_INTEGER
+
+EMPTY_TEXT = "(empty text)"
+MOST_SHOWN = 80
 
 
 def percent(share: float) -> str:
@@ -84,7 +88,9 @@ def value_name(value_of: Feature | None, value: Value) -> str:
     """
     if value is None:
         return "missing"
-    text = value_text(value, tidy=True)
+    if value == "":
+        return EMPTY_TEXT
+    text = shortened(value_text(value, tidy=True))
     if value_of is None:
         return text
     label = value_of.labels.get(text, "")
@@ -104,8 +110,17 @@ def compared(probability: float, base_rate: float) -> str:
 
 
 def short(value: Value) -> Value:
-    """Write a float without a fraction as an integer, which reads the same."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    """Write a float without a fraction as an integer, where it reads the same."""
+    if not isinstance(value, float) or not value.is_integer() or abs(value) > LARGEST_INTEGER:
+        return value
+    # An integer has no negative zero.
+    return int(value) if value or copysign(1.0, value) > 0 else value
+
+
+def shortened(text: str) -> str:
+    """Cut a long text off, which would fill a page, and put it on one line."""
+    line = text if text.isprintable() else " ".join(text.split())
+    return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
 
 
 def value_text(value: Value, *, tidy: bool = False) -> str:
@@ -118,6 +133,8 @@ def value_text(value: Value, *, tidy: bool = False) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
     value = short(value)
     return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
 

@@ -1,5 +1,6 @@
 """What Schemathesis cannot know from the document: files, and what a drop-down means."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from slipway.manifest import read_manifest
 
-signature = read_manifest(Path(__file__).parent.parent / "model.pkl").signature
+model = os.environ.get("SLIPWAY_MODEL") or Path(__file__).parent.parent / "model.pkl"
+signature = read_manifest(Path(model)).signature
 header = ",".join(signature.names).encode()
 files = st.lists(st.binary(max_size=60), max_size=4).map(lambda rows: b"\n".join([header, *rows]))
 

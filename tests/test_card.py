@@ -38,7 +38,7 @@ def test_show_shipped_model_tells_what_matters_in_100_columns(app, manifest):
         f"threshold {manifest.threshold}",
         "engine scorecard",
         "target_classes on time, late",
-        "departure_hour integer 19 known. Hour of the scheduled departure, local time",
+        "departure_hour integer 19 known values. Hour of the scheduled departure, local time",
         f"data_sha256 {manifest.training.data_sha256}",
         f"scikit-learn {manifest.libraries['scikit-learn']}",
     ):
@@ -84,7 +84,7 @@ def test_card_flag_and_closed_category_have_no_unseen():
     closed = msgspec.structs.replace(PLACE, closed=True, nullable=False)
     made = version((closed,), (TABLE,))
     assert places_of(made, "place") == {"sea": 0.5, "hill": -0.25}
-    assert "place category 2 allowed. Where" in squeezed(text_of(made))
+    assert "place category 2 allowed values: sea, hill. Where" in squeezed(text_of(made))
 
 
 def test_card_steps_are_half_open_intervals():
@@ -161,7 +161,7 @@ def test_card_without_scorecard_says_why_and_has_no_terms():
 
 def test_card_features_say_what_they_take():
     lines = squeezed(text_of(version((AGE, COST))))
-    assert f"age integer {AGE.range_text}, or missing. Age" in lines
+    assert "age integer any whole number years, in training 1 to 80 years, or missing. Age" in lines
     assert f"cost number {COST.range_text}. Cost" in lines
 
 

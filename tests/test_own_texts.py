@@ -173,3 +173,15 @@ def test_texts_that_a_function_reads_are_no_categories(tmp_path):
     due = hold(served, new, ways=["json", "array"])
     assert [isinstance(each, str) for each in due] == [False, True, True]
     assert served.feature("spend")["kind"] == "text"
+
+
+def test_text_column_with_texts_that_files_hold_for_missing_is_saved(tmp_path):
+    X, y = customers()
+    X["note"] = np.resize(["", "NA", "good day", "bad night", "null"], len(X))
+    columns = make_column_transformer(
+        (TfidfVectorizer(), "note"), (StandardScaler(), ["age", "spend"])
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    served = saved(model, X, y, tmp_path)
+    due = hold(served, X.head(10), ways=["json", "array"])
+    assert not any(isinstance(each, str) for each in due)

@@ -40,14 +40,25 @@ class Page(HTMLParser):
         super().__init__()
         self.tags = []
         self.words = []
+        self.areas = {}
+        self.area = None
         self.feed(answer.text)
         self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        if tag == "textarea":
+            self.area = dict(attrs)["name"]
+            self.areas[self.area] = ""
+
+    def handle_endtag(self, tag):
+        self.area = None if tag == "textarea" else self.area
 
     def handle_data(self, data):
         self.words.append(data)
+        if self.area is not None:
+            # A browser drops a line end that stands first.
+            self.areas[self.area] += data if self.areas[self.area] else data.removeprefix("\n")
 
     def all(self, *names):
         return [attrs for tag, attrs in self.tags if tag in names]
@@ -66,7 +77,7 @@ class Page(HTMLParser):
                 given[select] = attrs["value"]
             elif tag == "input":
                 given[attrs["name"]] = attrs["value"]
-        return given
+        return given | self.areas
 
 
 def send(client, fields, **kwargs):
@@ -188,7 +199,7 @@ def test_answer_wrong_fields_are_named_above_and_beside(client, texts):
     page = Page(answer)
     assert answer.status_code == 422
     assert "<title>Error: " in answer.text
-    assert "3 things are to be put right" in page.text
+    assert "3 fields need attention" in page.text
     for name in ("temperature", "distance", "departure_hour"):
         field = page.by("name", name)
         assert field["aria-invalid"] == "true"
@@ -203,13 +214,13 @@ def test_answer_wrong_fields_are_named_above_and_beside(client, texts):
 def test_answer_left_out_fields_are_missing_ones(client):
     answer = send(client, {"carrier": "UA"})
     assert answer.status_code == 422
-    assert "7 things are to be put right" in answer.text
+    assert "7 fields need attention" in answer.text
 
 
 def test_answer_unknown_field_is_refused_as_by_the_api(client, texts):
     answer = send(client, texts | {"dests": "ORD"})
     assert answer.status_code == 422
-    assert "One thing is to be put right" in answer.text
+    assert "One field needs attention" in answer.text
     assert "dests: the model has no such field; did you mean dest?" in answer.text
 
 

@@ -14,6 +14,7 @@ from slipway.manifest import Manifest
 from slipway.promotion import Promotion
 from slipway.report.contents import compared, counts, evaluated, label_rule, read_uncertainty
 from slipway.report.files import TEMPLATES
+from slipway.reports import feature_texts
 from slipway.terms import score_unit, sum_cards
 from slipway.words import FILTERS
 
@@ -56,5 +57,7 @@ def report_text(
 def _environment() -> Environment:
     """Make what renders templates; every text from the manifest is escaped."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    environment.filters.update({write.__name__: write for write in FILTERS})
+    environment.filters.update(
+        {write.__name__: write for write in (*FILTERS, *feature_texts.FILTERS)}
+    )
     return environment

@@ -7,6 +7,7 @@ import tempfile
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
+import msgspec
 from flask import Blueprint, Response, current_app, request
 from msgspec import json
 
@@ -81,7 +82,8 @@ def metadata() -> Response:
         "engine": model.engine,
         "engine_reason": model.engine_reason,
         "estimator": manifest.estimator,
-        "signature": manifest.signature,
+        # Only what the model reads; the API document names what clients may send along.
+        "signature": msgspec.structs.replace(manifest.signature, columns=()),
         "threshold": manifest.threshold,
         "golden": _example_answered(manifest),
         "base_rate": manifest.base_rate,

@@ -11,8 +11,9 @@ from flask import Flask, current_app, g
 
 import slipway
 from slipway.serving import Live
+from slipway.web.input_schemas import Schema
 from slipway.web.markdown import escape, escape_descriptions
-from slipway.web.schemas import Schema, model_schemas
+from slipway.web.schemas import model_schemas
 from slipway.words import answer_text, sentence
 
 SPECS = Path(__file__).with_name("specs")
@@ -59,8 +60,25 @@ class Document(Swagger):  # type: ignore[misc]
             with _MAKING:
                 self.template = _template(loaded)
                 self.apispecs.clear()
-                made = self._made = loaded, super().get_apispecs(endpoint)
+                document = _without_unsupported(super().get_apispecs(endpoint), loaded)
+                made = self._made = loaded, document
         return made[1]
+
+
+def _without_unsupported(document: Schema, live: Live | None) -> Schema:
+    """Leave out the query parameters that the model would reject."""
+    predict = document["paths"].get("/predict", {}).get("post")
+    if live is None or predict is None:
+        return document
+    manifest = live.model.manifest
+    supported = {
+        "explain": manifest.scorecard is not None,
+        "interval": manifest.covariance is not None,
+    }
+    kept = [each for each in predict["parameters"] if supported.get(each["name"], True)]
+    return document | {
+        "paths": document["paths"] | {"/predict": {"post": predict | {"parameters": kept}}}
+    }
 
 
 def _template(live: Live | None) -> Schema:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
@@ -17,50 +17,25 @@ from slipway import charts, learningplots
 from slipway.body import read_form
 from slipway.cells import added_columns
 from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
+from slipway.models.record_texts import missing_text, record_texts
 from slipway.report import TEMPLATES, read_report
+from slipway.reports import feature_texts
 from slipway.serving import Live
-from slipway.signature import Feature, Record, Signature
+from slipway.signature import Record, Signature, Value
 from slipway.terms import score_unit, sum_cards
 from slipway.web.api import FORM
 from slipway.web.context import live, request_id
+from slipway.web.form_fields import (
+    Field,
+    column_row,
+    without_browser_line_ends,
+)
 from slipway.web.shown import Shown, show
-from slipway.words import FILTERS, sentence, short, value_name, value_text
+from slipway.words import FILTERS, sentence, short, value_text
 
 pages = Blueprint("pages", __name__, template_folder=str(TEMPLATES))
-for _write in FILTERS:
+for _write in (*FILTERS, *feature_texts.FILTERS):
     pages.add_app_template_filter(_write)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One input of the form: what it asks for, what stands in it, and what is wrong with that."""
-
-    id: str
-    feature: Feature
-    text: str
-    error: str | None
-
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """The options of a drop-down as values and names; none where any value may be given."""
-        feature = self.feature
-        known = (True, False) if feature.kind == "flag" else feature.categories
-        made = [(value_text(value), value_name(feature, value)) for value in known]
-        if not made:
-            return []
-        if self.text and self.text not in dict(made):
-            made.insert(0, (self.text, f"{self.text} (not in the list)"))
-        if feature.nullable or not self.text:
-            made.insert(0, ("", "not known" if feature.nullable else "choose one"))
-        return made
-
-    @property
-    def keyboard(self) -> str:
-        """The keyboard that a phone shows; those for numbers may lack the minus sign."""
-        feature = self.feature
-        if feature.kind == "category" or feature.minimum is None or feature.minimum < 0:
-            return "text"
-        return "numeric" if feature.kind == "integer" else "decimal"
 
 
 @pages.get("/")
@@ -76,7 +51,7 @@ def form() -> str:
         given = examples[number]
     else:
         abort(404)
-    texts = {name: value_text(value) for name, value in given.items()}
+    texts = record_texts(service.signature, given)
     return _form_page(service, texts, example=number)
 
 
@@ -86,7 +61,7 @@ def answer() -> tuple[str, int]:
     if request.mimetype != FORM:
         raise WrongMediaType(f"send {FORM}")
     service = live()
-    texts = read_form(request.get_data(cache=False))
+    texts = without_browser_line_ends(service.signature, read_form(request.get_data(cache=False)))
     checked = service.signature.check_text(texts)
     explain = service.model.manifest.scorecard is not None
     try:
@@ -105,7 +80,10 @@ def file() -> str:
     return render_template(
         "file.html",
         manifest=service.model.manifest,
-        features=service.signature.features,
+        rows=[column_row(feature, service.signature) for feature in service.signature.features],
+        missing=[text for text in service.signature.missing if text],
+        empty_is_missing="" in service.signature.missing,
+        signature=service.signature,
         added=added_columns(service.signature),
         max_bytes=service.settings.max_file_bytes,
     )
@@ -119,7 +97,9 @@ def sample() -> Response:
     writer = csv.writer(made)
     writer.writerow(service.signature.names)
     for row in service.model.manifest.golden:
-        writer.writerow(value_text(row.record.get(name)) for name in service.signature.names)
+        texts = record_texts(service.signature, row.record)
+        if len(texts) == len(service.signature.features):
+            writer.writerow(texts.values())
     response = Response(made.getvalue(), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="sample.csv"'
     return response
@@ -173,10 +153,7 @@ def _form_page(
 ) -> str:
     """Render the form with what stands in it, and with the answer where there is one."""
     wrong = {error.field: sentence(error.message) for error in errors}
-    fields = [
-        Field(f"field-{i}", feature, texts.get(feature.name, ""), wrong.get(feature.name))
-        for i, feature in enumerate(service.signature.features, start=1)
-    ]
+    fields = _fields(service.signature, texts, wrong)
     return render_template(
         "form.html",
         manifest=service.model.manifest,
@@ -190,6 +167,19 @@ def _form_page(
     )
 
 
+def _fields(
+    signature: Signature, texts: Mapping[str, str], wrong: Mapping[str | None, str]
+) -> list[Field]:
+    """Make the fields of the form, with what stands in them."""
+    fields = []
+    for i, feature in enumerate(signature.features, start=1):
+        gap = missing_text(feature, signature.missing) or ""
+        text = texts.get(feature.name, gap)
+        error = wrong.get(feature.name)
+        fields.append(Field(f"field-{i}", feature, text, error, signature.missing))
+    return fields
+
+
 def _another(count: int, example: str | None) -> int | None:
     """Choose the number of an example that is not the one on the page."""
     others = [i for i in range(1, count + 1) if str(i) != example]
@@ -198,10 +188,17 @@ def _another(count: int, example: str | None) -> int | None:
 
 def _curl(signature: Signature, record: Record) -> str:
     """Write the same request for a shell."""
-    values = dict(zip(signature.names, map(short, record), strict=True))
+    values = dict(zip(signature.names, map(_json_value, record), strict=True))
     parts = (
         f"curl -s {shlex.quote(url_for('api.predict', _external=True))}",
         "-H 'Content-Type: application/json'",
         f"-d {shlex.quote(json.dumps(values))}",
     )
     return " \\\n  ".join(parts)
+
+
+def _json_value(value: Value) -> Value:
+    """Return a value as JSON carries it, which has no infinities."""
+    if isinstance(value, float) and math.isinf(value):
+        return value_text(value)
+    return short(value)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from slipway.answers import score_name
 from slipway.model import Model
-from slipway.signature import Feature, Target
-from slipway.values import MAX_TEXT
-
-Schema = dict[str, Any]
-NAMED_CATEGORIES = 20
+from slipway.signature import Target
+from slipway.web.input_schemas import Schema, input_schemas
 
 
 def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
@@ -28,7 +23,7 @@ def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
         OpenAPI 3.0 schemas by name.
     """
     target = model.target
-    made = {**_COMMON, **_input_schemas(model.manifest.signature.features, max_records)}
+    made = {**_COMMON, **input_schemas(model.manifest.signature, max_records)}
     if target.classes:
         label = {**_TEXT, "enum": list(target.classes), "description": target.description}
         made["Label"] = label
@@ -40,34 +35,6 @@ def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
             "description": f"What each feature adds to the {what}",
         }
     return made
-
-
-def _input_schemas(features: tuple[Feature, ...], max_records: int) -> dict[str, Schema]:
-    """Make the schemas of what is sent."""
-    required = [feature.name for feature in features if not feature.nullable]
-    example = {feature.name: feature.example for feature in features}
-    common: Schema = {"type": "object", "additionalProperties": False, "required": required}
-    # An empty list would not be valid.
-    common = common if required else {k: v for k, v in common.items() if k != "required"}
-    return {
-        "Record": {
-            **common,
-            "properties": {f.name: feature_schema(f) for f in features},
-            "example": example,
-        },
-        "FormRecord": {
-            **common,
-            "properties": {f.name: form_schema(f) for f in features},
-            "example": example,
-        },
-        "Records": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": max_records,
-            # Any value may stand in a place: what is no record gets its errors there.
-            "items": {"description": "A record; each is checked by itself", "example": example},
-        },
-    }
 
 
 def prediction_schema(model: Model) -> Schema:
@@ -152,57 +119,6 @@ def _by_class(classes: tuple[str, ...], schema: Schema) -> Schema:
 def _numbers(names: tuple[str, ...], number: Schema | None = None) -> Schema:
     """Make the schema of an object with a number by each name."""
     return _object(dict.fromkeys(names, number or _NUMBER))
-
-
-def feature_schema(feature: Feature) -> Schema:
-    """Make the schema of a feature in JSON."""
-    kinds = {"number": "number", "integer": "integer", "category": "string", "flag": "boolean"}
-    schema: Schema = {
-        "type": kinds[feature.kind],
-        "description": _described(feature),
-        "example": feature.example,
-    }
-    if feature.kind == "category":
-        schema |= {"maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
-    if feature.minimum is not None:
-        schema["minimum"] = feature.minimum
-    if feature.maximum is not None:
-        schema["maximum"] = feature.maximum
-    if feature.nullable:
-        schema["nullable"] = True
-    return schema
-
-
-def form_schema(feature: Feature) -> Schema:
-    """Make the schema of a feature in a form: known categories become a drop-down."""
-    schema = feature_schema(feature)
-    schema.pop("nullable", None)
-    if feature.categories:
-        schema["enum"] = list(feature.categories)
-    return schema
-
-
-def _described(feature: Feature) -> str:
-    """Say what a feature means, its unit and range, its categories, and what a gap does."""
-    parts = [feature.description]
-    if feature.range_text:
-        parts.append(feature.range_text)
-    if feature.categories:
-        other = "refused" if feature.closed else "answered with a warning"
-        parts.append(f"Known: {_named(feature)}. Any other is {other}")
-        if not feature.closed:
-            parts.append(f"What becomes of it: {feature.unseen}")
-    if feature.nullable:
-        parts.append("May be missing")
-    return ". ".join(parts) + "."
-
-
-def _named(feature: Feature) -> str:
-    """List the categories, with their names where they are few."""
-    if len(feature.categories) > NAMED_CATEGORIES:
-        return ", ".join(map(str, feature.categories))
-    names = ((str(code), feature.labels.get(str(code))) for code in feature.categories)
-    return ", ".join(f"{code} ({name})" if name else code for code, name in names)
 
 
 def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:

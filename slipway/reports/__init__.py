@@ -1,0 +1,1 @@
+"""What pages, cards and API documents share to describe a model version."""
