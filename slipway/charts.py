@@ -224,7 +224,7 @@ def reach(term: Term, x: Axis) -> tuple[float, float]:
     """Give the least and the most that a feature adds, zero included."""
     every = term.points if isinstance(term, Table) else [y for _, y in curve(term, x)]
     # Two ends that are the same would leave an axis without length.
-    return min(-0.05, *every), max(0.05, *every)
+    return min([-0.05, *every]), max([0.05, *every])
 
 
 def line(x: Axis, y: Axis, points: Iterable[Point]) -> str:

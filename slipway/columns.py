@@ -135,7 +135,7 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
             points[level] = adds
         elif _ordinary(feature, level):
             points |= {str(level): adds, f"{level}.0": adds}
-    if not feature.has_category(""):
+    if not feature.has_text(""):
         points.pop("", None)
     return text.replace_strict(points, default=None, return_dtype=pl.Float64)
 

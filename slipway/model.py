@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +14,7 @@ from slipway.config import Engine
 from slipway.errors import BadInput, ModelError
 from slipway.manifest import GoldenRow, Manifest, manifest_path, read_manifest
 from slipway.models.labels import Labels, plain
+from slipway.pickles import SETTING
 from slipway.pipeline import PipelineScorer, bounded, limit_threads, unpickle
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
@@ -137,6 +140,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     except OSError as error:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
     pipeline = None
+    _import_beside(path)
     if manifest_path(path).exists():
         manifest = read_manifest(path)
         if hashlib.sha256(content).hexdigest() != manifest.sha256:
@@ -151,13 +155,22 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if engine == "scorecard" and manifest.scorecard is not None:
         model = Model(manifest, "scorecard", manifest.scorecard.answerer(labels=by_model))
     else:
-        pipeline = bounded(pipeline or unpickle(content, manifest, allow_version_skew))
+        if pipeline is None:
+            pipeline = unpickle(content, manifest, allow_version_skew)
+        pipeline = bounded(pipeline)
         scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
         model = Model(manifest, "pickle", scorer)
     wrong = model.replay()
     if wrong:
         raise ModelError(wrong)
     return model
+
+
+def _import_beside(path: Path) -> None:
+    """Let the modules that the operator allows be imported from the folder of the model."""
+    folder = str(path.parent.resolve())
+    if os.environ.get(SETTING) and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def precision(signature: Signature) -> float:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import shorten
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,17 @@ class PipelineScorer:
         # One record may have spoilt the others; halving finds it in few calls.
         half = len(records) // 2
         return self._score(records[:half], types) + self._score(records[half:], types)
+
+    def reason(self, record: Record) -> str:
+        """Return what the pipeline raises for a record, in a line; empty if it does not raise."""
+        ((_, types),) = grouped(self._signature, [record])
+        try:
+            X = pipeline_input(self._signature, [record], types, named=self._by_name)
+            self._answers(X, 1)
+        except Exception as error:  # a step of one's own can raise anything
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            return shorten(line.replace("\0", ""), 200, placeholder=" ...")
+        return ""
 
     def score_frame(self, X: pd.DataFrame) -> list[Answer]:
         """Score the rows of a frame as ``slipway.models.frames`` builds it."""

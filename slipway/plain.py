@@ -44,6 +44,7 @@ _FLAGS = {"true": True, "false": False, "True": True, "False": False, "TRUE": Tr
 def is_plain(signature: Signature) -> bool:
     """Whether a pipeline takes a frame, all of whose columns have types that are read here."""
     takes_frame = signature.input in ("", "frame", "array") and not signature.columns
+    takes_frame = takes_frame and not signature.alone
     return takes_frame and all(
         f.dtype in _PLAIN_TYPES.get(f.kind, ()) and f.gap != "na" and not f.ordered
         for f in signature.features
@@ -125,7 +126,7 @@ def _sound(feature: Feature, cells: pl.DataFrame, values: pl.DataFrame) -> pl.Se
 
 def may_be_empty(feature: Feature) -> bool:
     """Whether there is nothing to say about an empty cell: it is a missing value."""
-    return feature.nullable and not feature.complete and not feature.has_category("")
+    return feature.nullable and not feature.complete and not feature.has_text("")
 
 
 def text_columns(block: Block, header: Header) -> pl.DataFrame:
@@ -183,7 +184,7 @@ def plain(feature: Feature, text: pl.Expr) -> pl.Expr:
         known = {t: flag for t, flag in _FLAGS.items() if flag in (feature.known or (True, False))}
         return text.replace_strict(known, default=None, return_dtype=pl.Boolean)
     if feature.categories:
-        texts = [each for each in feature.categories if feature.has_category(str(each))]
+        texts = [each for each in feature.categories if feature.has_text(str(each))]
         return pl.when(text.is_in(texts)).then(text)
     short = text.str.len_chars().is_between(1, MAX_TEXT)
     odd = text.str.contains("\0", literal=True) | text.is_in(list(MISSING_TEXTS))

@@ -21,6 +21,7 @@ from slipway.errors import BadBody, BadInput, FieldError, TooLarge, Warned
 from slipway.fast import fast_record
 from slipway.jsonsize import MAX_VALUES, require_places, require_values
 from slipway.model import Model, load_model
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer
 from slipway.signature import Record
 
@@ -172,7 +173,10 @@ class Live:
         """
         answer = self.predict_many([checked], explain, level)[0]
         if isinstance(answer, Failure):
-            raise BadInput("the record does not fit the model", errors=answer.errors)
+            errors = answer.errors
+            if errors == [NO_ANSWER]:
+                errors = [self._no_answer(checked[0])]
+            raise BadInput("the record does not fit the model", errors=errors)
         return answer
 
     def predict_many(
@@ -212,6 +216,14 @@ class Live:
         if interval:
             extra["interval"] = interval(record)
         return msgspec.structs.replace(prediction, **extra) if extra else prediction
+
+    def _no_answer(self, record: Record) -> FieldError:
+        """Say why there is no answer, where it is the pipeline that raises."""
+        score = self.model.score
+        reason = score.reason(record) if isinstance(score, PipelineScorer) else ""
+        if not reason:
+            return NO_ANSWER
+        return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")
 
     def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""

@@ -39,6 +39,9 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         may hold those too, with any value.
     missing : tuple of str
         The texts that stand for a missing value in files and forms.
+    alone : bool
+        Whether the pipeline answers each row in a call of its own, because a text that it cannot
+        read can change how it reads the rows beside it.
     transform_output : {"default", "pandas", "polars"}
         The scikit-learn setting under which the pipeline answers.
     """
@@ -48,6 +51,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     input: Input = ""
     columns: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING_TEXTS
+    alone: bool = False
     transform_output: Literal["default", "pandas", "polars"] = "default"
 
     @cached_property

@@ -180,12 +180,12 @@ def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TE
         A text that spells no value of the feature's kind comes back as it is.
     """
     if feature.kind in ("category", "text"):
-        if text in missing and not feature.has_category(text):
+        if text in missing and not feature.has_text(text):
             return None
         return text
-    text = text.strip()
     if text in missing:
         return None
+    text = text.strip()
     if feature.kind == "flag":
         return _FLAGS.get(text.lower(), text)
     if feature.kind == "datetime" or not _NUMBER.fullmatch(text):

@@ -63,3 +63,8 @@ def dummies(X: Any) -> Any:
 
 def share_within(truth: Any, predicted: Any) -> float:
     return float((truth == predicted).mean())
+
+
+def months_of(X: Any) -> Any:
+    """Months of dates as texts; what is no date is month 0. The first text decides the form."""
+    return pd.to_datetime(X.iloc[:, 0], errors="coerce").dt.month.fillna(0).to_frame()

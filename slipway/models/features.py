@@ -47,6 +47,9 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         The type of its column in the frame that a pipeline takes, where the kind does not say.
     gap : {"none", "nan", "na"}
         What stands for a missing value in a column of objects.
+    kept : tuple of str
+        Of a free text: texts that elsewhere stand for a missing value, such as ``NA``, and that
+        training rows held as texts.
     ordered : bool
         Whether the categories of a pandas category column are ordered.
     gap_known : bool
@@ -79,6 +82,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     nullable: bool = False
     dtype: str = ""
     gap: Literal["none", "nan", "na"] = "none"
+    kept: tuple[str, ...] = ()
     ordered: bool = False
     gap_known: bool = False
     complete: bool = False
@@ -110,12 +114,12 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         """Whether the training column held moments with a time zone."""
         return self.kind == "datetime" and ("," in self.dtype or "tz=" in self.dtype)
 
-    def has_category(self, text: str) -> bool:
-        """Whether a text is a known category, and not the way to write a missing value.
+    def has_text(self, text: str) -> bool:
+        """Whether a text is a value of the feature, and not the way to write a missing one.
 
-        The empty text is a category only where the pipeline knows no missing value as well.
+        The empty text is one only where the pipeline knows no missing value as well.
         """
-        return text in self.known and (text != "" or not self.gap_known)
+        return (text in self.known or text in self.kept) and (text != "" or not self.gap_known)
 
     def answers(self, number: float) -> bool:
         """Whether a number lies in the range in which the pipeline answers."""

@@ -44,6 +44,8 @@ def grouped(signature: Signature, records: Sequence[Record]) -> list[Group]:
     if not records:
         return []
     choices = [(i, _choose_type(f)) for i, f in enumerate(signature.features)]
+    if signature.alone and len(records) > 1:
+        return [([i], grouped(signature, [record])[0][1]) for i, record in enumerate(records)]
     types = [feature.column_type for feature in signature.features]
     varying = [(i, choose) for i, choose in choices if choose is not None]
     if not varying:

@@ -49,7 +49,7 @@ def missing_texts(problem: Problem) -> MissingTexts:
     texts = tuple(dict.fromkeys(("", *problem.missing)))
     features = [f for f in problem.features if f.kind in ("category", "text")]
     known = {
-        feature.name.lower(): frozenset(text for text in texts if feature.has_category(text))
+        feature.name.lower(): frozenset(text for text in texts if feature.has_text(text))
         for feature in features
     }
     return MissingTexts(

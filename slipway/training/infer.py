@@ -16,7 +16,7 @@ import msgspec
 import sklearn
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
-from slipway.compiler import NotAScorecard, answered_ranges, find_readings
+from slipway.compiler import NotAScorecard, answered_ranges
 from slipway.compiler.composition import Readings
 from slipway.errors import SlipwayError
 from slipway.models.frames import frame
@@ -25,8 +25,9 @@ from slipway.signature import Feature, Kind, Record, Signature, Target
 from slipway.training.hints import Hints
 from slipway.training.packaging.classes import class_names, measure_of, why_not_served
 from slipway.training.packaging.columns import feature_of_column, to_records
+from slipway.training.packaging.inner_models import raw_readings
 from slipway.training.packaging.input_rows import InputRows, model_names, predictions
-from slipway.training.packaging.probes import has_answer, settled
+from slipway.training.packaging.probes import has_answer, needs_rows_alone, settled
 from slipway.training.packaging.unread_columns import ignores, read_columns
 
 N_ORDINARY = 4
@@ -75,7 +76,7 @@ def infer_signature(
     names = fitted_names(model, X)
     _require_usable(names)
     read = _read_names(model, names, X)
-    features = _features(model, read, find_readings(model, names), X, notes)
+    features = _features(model, read, raw_readings(model, names), X, notes)
     columns = names if len(read) < len(names) else ()
     signature = Signature(features, target, "" if X is None else X.input, columns)
     if X is None:
@@ -84,7 +85,14 @@ def infer_signature(
     records = _ordinary(signature, X)
     signature = _with_transform_output(model, signature, records)
     _require_one_value(model, signature, records[0])
-    return Inferred(_with_ranges(model, settled(model, signature, records)), notes)
+    signature = settled(model, signature, records)
+    if needs_rows_alone(model, signature, records):
+        signature = msgspec.structs.replace(signature, alone=True)
+        notes.append(
+            "how one text is read depends on the texts beside it, so that each row is predicted "
+            "in a call of its own; pandas.to_datetime(..., format=...) makes arrays and files fast"
+        )
+    return Inferred(_with_ranges(model, signature), notes)
 
 
 def _with_ranges(model: Any, signature: Signature) -> Signature:

@@ -25,6 +25,8 @@ class Rows:
     X : DataFrame of shape (n_rows, n_features)
     y : Series of shape (n_rows,)
         1 for the positive class, else 0.
+    order : Series of shape (n_rows,)
+        Numbers, texts or moments that grow with time.
     late : ndarray of bool of shape (n_rows,)
         Whether a row belongs to the test in time.
     groups : Series of shape (n_rows,), optional
@@ -38,6 +40,7 @@ class Rows:
 
     X: pd.DataFrame
     y: pd.Series[int]
+    order: pd.Series[Any]
     late: np.ndarray
     groups: pd.Series[Any] | None
     held_out: np.ndarray
@@ -65,6 +68,7 @@ def read_rows(problem: Problem, stored: StoredRows, most: int | None = None) -> 
     return Rows(
         X=_typed(table, problem.features),
         y=table.column(problem.target_column).to_pandas().astype("int64"),
+        order=table.column(problem.order_column).to_pandas(),
         late=is_late(problem, order).to_numpy(),
         groups=table.column(problem.group_column).to_pandas() if problem.group_column else None,
         held_out=np.isin(table.column(FOLD).to_numpy(), HELD_OUT),

@@ -12,7 +12,7 @@ import pandas as pd
 from slipway.errors import SlipwayError
 from slipway.signature import Feature, Kind, Record, Signature, Value
 from slipway.training.hints import Hints
-from slipway.values import MAX_TEXT
+from slipway.values import MAX_TEXT, MISSING_TEXTS
 
 _NUMBERS = (int, float, np.integer, np.floating)
 
@@ -48,6 +48,9 @@ def feature_of_column(name: str, column: pd.Series[Any], hints: Hints) -> Featur
     if kind in ("flag", "category"):
         return _listed(name, kind, column, known, hints, shared)
     example = None if known.empty else json_value(kind, _typical(known))
+    if kind == "text":
+        shared["kept"] = tuple(sorted(set(MISSING_TEXTS) & set(map(str, known))))
+        shared["gap_known"] = len(known) < len(column)
     return Feature(name, kind, name, example, **shared)
 
 

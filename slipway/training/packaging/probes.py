@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from slipway.compiler.composition import UNSEEN_TEXT
 from slipway.models.frames import grouped, pipeline_input
@@ -15,6 +17,7 @@ from slipway.pipeline import PipelineScorer, transform_output
 from slipway.scorecard import Answer
 from slipway.signature import Feature, Record, Signature, Value
 
+_ODD_TEXTS = ("27.10.2021", "10/27/2021", "2021-10-27T10:00:00Z", "not a date", "0")
 Change = Callable[[Feature], Value]
 
 
@@ -56,7 +59,8 @@ class Probes:
                 self._model.predict(X)
         except Exception as error:  # a step of one's own can raise anything
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            return f"the pipeline raises: {line[:150]}".replace("\0", "")
+            line = shorten(line.replace("\0", ""), 150, placeholder=" ...")
+            return f"the pipeline raises: {line}"
         return "the pipeline has no prediction for it"
 
     def _changed(self, record: Record, i: int, change: Change) -> Record:
@@ -95,6 +99,27 @@ def settled(model: Any, signature: Signature, records: Sequence[Record]) -> Sign
     for rule in (_settle_missing, _settle_unseen, _settle_fractions, _settle_infinities):
         rule(probes, features)
     return msgspec.structs.replace(signature, features=tuple(features))
+
+
+def needs_rows_alone(model: Any, signature: Signature, records: Sequence[Record]) -> bool:
+    """Whether a text that a model cannot read changes its answers to the rows beside it.
+
+    ``pandas.to_datetime``, for one, takes the format of the first text for all of them.
+    """
+    places = [i for i, feature in enumerate(signature.features) if feature.kind == "text"]
+    if not places:
+        return False
+    scorer = PipelineScorer(model, signature)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = [scorer([record])[0] for record in records]
+        for i in places:
+            for text in _ODD_TEXTS:
+                odd = (*records[0][:i], text, *records[0][i + 1 :])
+                together = scorer([odd, *records])
+                if not np.allclose(together[1:], alone, rtol=1e-9, atol=1e-9, equal_nan=True):
+                    return True
+    return False
 
 
 def _settle_missing(probes: Probes, features: list[Feature]) -> None:

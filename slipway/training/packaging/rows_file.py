@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
-from slipway.compiler import find_readings
 from slipway.errors import ModelError
 from slipway.training.hints import Hints
-from slipway.training.packaging.input_rows import model_names
+from slipway.training.packaging.inner_models import raw_readings
+from slipway.training.packaging.input_rows import few, model_names, predictions
+from slipway.training.packaging.unread_columns import read_columns
 from slipway.values import MISSING_TEXTS
 
 _TARGET_NAMES = {"target", "label", "labels", "class", "y"}
@@ -86,6 +87,9 @@ def read_rows(model: Any, path: Path, choice: Choice | None = None) -> FileRows:
     else:
         found = _by_place(model, path, rows, choice)
     notes += found.notes
+    if found.X is not None and names:
+        found.X, noted = _as_categories(model, found.X)
+        notes += noted
     if found.X is not None and found.y is not None:
         notes += _unlikely(model, found.X, found.y)
     return FileRows(found.X, found.y, notes)
@@ -139,7 +143,7 @@ def _form(path: Path) -> dict[str, Any]:
 
 def _known_texts(model: Any, names: tuple[str, ...]) -> dict[str, set[str]]:
     """Return the texts that encoders know, by column; a text can look like a number or a gap."""
-    readings = find_readings(model, names)
+    readings = raw_readings(model, names)
     known: dict[str, set[str]] = {}
     for name in names:
         hints = Hints([each for each in readings if each.feature == name])
@@ -157,11 +161,34 @@ def _require_columns(path: Path, rows: pd.DataFrame, names: Sequence[str]) -> No
         raise ModelError(f"{path.name} has no column {', '.join(absent)}; it has {have}")
 
 
+def _as_categories(model: Any, X: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Make pandas categories of texts where the model raises otherwise: no file keeps the type."""
+    texts = [name for name in X.columns if not pd.api.types.is_numeric_dtype(X[name])]
+    if not texts or _answers(model, X):
+        return X, []
+    typed = X.astype(dict.fromkeys(texts, "category"))
+    if not _answers(model, typed):
+        return X, []
+    return typed, [f"{', '.join(texts)}: taken as pandas categories, as the model asks for"]
+
+
+def _answers(model: Any, X: pd.DataFrame) -> bool:
+    """Whether a model predicts rows."""
+    try:
+        predictions(model, few(X))
+    except Exception:  # what the model raises is said where its rows are checked
+        return False
+    return True
+
+
 def _by_name(
     model: Any, path: Path, rows: pd.DataFrame, names: Sequence[str], choice: Choice
 ) -> FileRows:
     """Take the columns that the model, or its owner, names."""
-    _require_columns(path, rows, names)
+    read = names if choice.features else read_columns(model, tuple(names))
+    _require_columns(path, rows, read)
+    # Nothing reads the columns that a file may lack.
+    rows = rows.assign(**{name: None for name in names if name not in rows})
     others = [name for name in rows.columns if name not in set(names)]
     target = choice.target or _target(model, rows[others])
     if target is None and len(others) == 1:

@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
+from slipway.training.packaging.inner_models import inner_models
 from slipway.training.packaging.input_rows import answers_alike, few
 
 
@@ -25,16 +26,23 @@ def read_columns(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     tuple of str
         All of them, unless a ``ColumnTransformer`` comes first and drops some.
     """
-    first = _first_step(model)
-    if not isinstance(first, ColumnTransformer) or not hasattr(first, "transformers_"):
-        return names
-    read = {
-        int(i)
-        for name, part, _ in first.transformers_
-        if not (isinstance(part, str) and part == "drop")
-        for i in first._transformer_to_input_indices.get(name, ())
-    }
+    read: set[int] = set()
+    for inner in inner_models(model):
+        first = _first_step(inner)
+        if not isinstance(first, ColumnTransformer) or not hasattr(first, "transformers_"):
+            return names
+        read |= _read(first)
     return tuple(name for i, name in enumerate(names) if i in read) if read else names
+
+
+def _read(step: ColumnTransformer) -> set[int]:
+    """Return the places of the columns that a step reads."""
+    return {
+        int(i)
+        for name, part, _ in step.transformers_
+        if not (isinstance(part, str) and part == "drop")
+        for i in step._transformer_to_input_indices.get(name, ())
+    }
 
 
 def ignores(model: Any, X: pd.DataFrame, read: tuple[str, ...]) -> bool:
@@ -45,9 +53,7 @@ def ignores(model: Any, X: pd.DataFrame, read: tuple[str, ...]) -> bool:
 
 
 def _first_step(model: Any) -> Any:
-    """Return the first step that does anything, through searches and pipelines."""
-    if hasattr(model, "best_estimator_"):
-        return _first_step(model.best_estimator_)
+    """Return the first step that does anything."""
     if not isinstance(model, Pipeline):
         return model
     for _, step in model.steps:
