@@ -15,11 +15,19 @@ from slipway.errors import BadInput, ModelError
 from slipway.manifest import GoldenRow, Manifest, manifest_path, read_manifest
 from slipway.models.labels import Labels, plain
 from slipway.pickles import SETTING
-from slipway.pipeline import PipelineScorer, bounded, limit_threads, unpickle
+from slipway.pipeline import (
+    PipelineScorer,
+    bounded,
+    limit_threads,
+    starts_threads,
+    unpickle,
+)
 from slipway.scorecard import Answer
 from slipway.signature import Record, Signature
 
 TOLERANCE = 1e-12
+# Gunicorn's master sets it while it loads what its workers share.
+BEFORE_FORK = "SLIPWAY_BEFORE_FORK"
 # Products of 32-bit floats depend on the place of a row in its batch.
 NARROW_TOLERANCE = 1e-5
 VALUE_TOLERANCE = 1e-9
@@ -160,6 +168,10 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         pipeline = bounded(pipeline)
         scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
         model = Model(manifest, "pickle", scorer)
+    # Gunicorn's workers answer the golden rows themselves after the fork.
+    later = BEFORE_FORK in os.environ and pipeline is not None
+    if later and starts_threads(pipeline, manifest.signature):
+        return model
     wrong = model.replay()
     if wrong:
         raise ModelError(wrong)

@@ -53,6 +53,15 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     return pipeline
 
 
+def starts_threads(pipeline: Any, signature: Signature) -> bool:
+    """Whether a pipeline uses polars, whose threads do not outlive the fork of a worker."""
+    if "polars" in (signature.input, signature.transform_output):
+        return True
+    parts = pipeline.get_params().values() if hasattr(pipeline, "get_params") else ()
+    outputs = (getattr(part, "_sklearn_output_config", {}) for part in (pipeline, *parts))
+    return any(output.get("transform") == "polars" for output in outputs)
+
+
 def limit_threads() -> None:
     """Keep libraries that are not loaded yet to one thread, in whichever thread they are called."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -22,12 +25,15 @@ from slipway.cells import added_columns
 from slipway.config import Settings
 from slipway.errors import BadInput, ModelError, SlipwayError
 from slipway.manifest import GoldenRow
-from slipway.model import Model, close_enough
+from slipway.model import BEFORE_FORK, Model, close_enough
 from slipway.models.record_texts import record_texts
 from slipway.serving import Live
 
 # Arrays hold at most as many.
 _MOST = 1_000
+# For all golden rows in all ways; and bytes of what went wrong.
+SECONDS = 120
+_MOST_TOLD = 60_000
 Given = tuple[Any, str | None]
 
 
@@ -39,7 +45,68 @@ def check_start(path: Path) -> None:
     SlipwayError
         It does not load, or a golden row is answered wrongly.
     """
+    if hasattr(os, "fork"):
+        os.environ[BEFORE_FORK] = "1"
     live = Live(Settings.from_environ(Path.cwd()), path)
+    if hasattr(os, "fork"):
+        _in_worker(lambda: answer_golden_rows(live))
+    else:
+        answer_golden_rows(live)
+
+
+def _in_worker(answer: Callable[[], None]) -> None:
+    """Do something in a fork of this process, as Gunicorn makes its workers.
+
+    Raises
+    ------
+    ModelError
+        It fails there, or is not done in time.
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.environ.pop(BEFORE_FORK, None)
+        fault = told_by(answer)
+        os.write(write, fault.encode()[:_MOST_TOLD])
+        os._exit(0)
+    os.close(write)
+    ready, _, _ = select.select([read], [], [], SECONDS)
+    if not ready:
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with os.fdopen(read, "rb") as pipe:
+        fault = pipe.read().decode("utf-8", "replace")
+    if not ready:
+        why = "a step may use threads that do not outlive a fork"
+        raise ModelError(f"a worker did not answer its golden rows in {SECONDS} s: {why}")
+    if fault:
+        raise ModelError(fault)
+
+
+def told_by(check: Callable[[], None]) -> str:
+    """Do something, and return what is wrong in one line."""
+    try:
+        check()
+    except SlipwayError as error:
+        errors = getattr(error, "errors", [])
+        details = "; ".join(f"{each.field}: {each.message}" for each in errors)
+        return " ".join(f"{error.message} {details}".split())
+    except Exception as error:  # what goes wrong here would go wrong in a service
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return ""
+
+
+def answer_golden_rows(live: Live) -> None:
+    """Answer the golden rows of a model by JSON, array, form and CSV.
+
+    Raises
+    ------
+    SlipwayError
+        One is answered wrongly.
+    """
+    wrong = live.model.replay()
+    if wrong:
+        raise ModelError(wrong)
     rows = live.model.manifest.golden[:_MOST]
     # A form and a file cannot tell every gap from an empty text.
     spelled = [row for row in rows if _reads_back(live, row)]
@@ -135,15 +202,9 @@ def _answer_in(live: Live, added: list[str]) -> Given:
 
 def main() -> None:
     """Check the model version that the command line names."""
-    try:
-        check_start(Path(sys.argv[1]))
-    except SlipwayError as error:
-        details = "; ".join(
-            f"{each.field}: {each.message}" for each in getattr(error, "errors", [])
-        )
-        sys.exit(" ".join(f"{error.message} {details}".split()))
-    except Exception as error:
-        sys.exit(f"{type(error).__name__}: {error}".replace("\n", " "))
+    fault = told_by(lambda: check_start(Path(sys.argv[1])))
+    if fault:
+        sys.exit(fault)
 
 
 if __name__ == "__main__":

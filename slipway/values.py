@@ -89,7 +89,7 @@ def _check_moment(feature: Feature, text: str) -> Checked:
         return None, _error(feature, "not_a_datetime", f"{example}: {error}"), None
     # Clients write UTC as Z also where nobody meant a time zone; any other offset means one.
     if moment.tzinfo is not None and not feature.has_time_zone and moment.utcoffset():
-        message = "must have no offset from UTC, because training had no time zone"
+        message = "must have no offset other than Z, because training had no time zone"
         return None, _error(feature, "not_a_datetime", message), None
     return text, None, None
 

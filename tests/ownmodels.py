@@ -28,7 +28,8 @@ import slipway
 from slipway.config import Settings
 from slipway.errors import SlipwayError
 from slipway.manifest import Manifest, write_manifest
-from slipway.start_check import check_start
+from slipway.serving import Live
+from slipway.start_check import answer_golden_rows
 from slipway.training import version
 from slipway.web import create_app
 
@@ -170,7 +171,8 @@ def require_start(content: bytes, manifest: Manifest, name: str) -> None:
         path.write_bytes(content)
         write_manifest(manifest, path)
         try:
-            check_start(path)
+            # In this process, which has threads already, a fork would not answer.
+            answer_golden_rows(Live(Settings(model=path)))
         except Exception as error:
             raise SlipwayError(f"a service would not start with this model: {error}") from error
 

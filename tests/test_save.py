@@ -1,11 +1,12 @@
 """slipway.save: a fitted pipeline of one's own, served with no code changed."""
 
 import json
+import urllib.request
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import GUNICORN, ROOT, running
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer
@@ -342,3 +343,32 @@ def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
     assert answers.status_code == 207
     assert answers.json[0]["label"] == "True"
     assert [error["code"] for error in answers.json[1]["errors"]] == ["unknown_category"]
+
+
+def test_save_of_steps_with_polars_output_starts_after_a_fork(tmp_path):
+    draw = np.random.default_rng(0)
+    X = pd.DataFrame({"a": draw.normal(size=80), "b": draw.normal(size=80)})
+    columns = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["b"]))
+    model = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=3))
+    model.set_output(transform="polars").fit(X, X["a"] > 0)
+    slipway.save(model, X, X["a"] > 0, tmp_path / "model.pkl")
+    with running(*GUNICORN, SLIPWAY_MODEL=str(tmp_path / "model.pkl")) as (base, _):
+        body = json.dumps({"a": 0.5, "b": 0.1}).encode()
+        request = urllib.request.Request(
+            f"{base}/predict", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answered:
+            answer = json.load(answered)
+    assert answer["probability"] == model.predict_proba(pd.DataFrame([{"a": 0.5, "b": 0.1}]))[0, 1]
+
+
+def test_save_identifiers_of_64_bits_without_sign_are_exact(tmp_path):
+    draw = np.random.default_rng(0)
+    ids = draw.integers(2**63, 2**64 - 1, 80, dtype="uint64")
+    X = pd.DataFrame({"id": ids, "a": draw.normal(size=80)})
+    model = HistGradientBoostingClassifier(max_iter=3).fit(X, X["a"] > 0)
+    manifest = slipway.save(model, X, X["a"] > 0, tmp_path / "model.pkl")
+    assert manifest.signature.by_name["id"].dtype == "uint64"
+    answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
+    due = model.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import pickle
 import time
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,7 +127,10 @@ def describe_model(
 ) -> Described:
     """Describe a fitted model, without writing anything; see ``save``."""
     try:
-        return _described(model, X, y, name, title, positive, source)
+        with warnings.catch_warnings():
+            # Names of columns are added to arrays here on purpose.
+            warnings.filterwarnings("ignore", "X (has|does not have valid) feature names")
+            return _described(model, X, y, name, title, positive, source)
     except SlipwayError:
         raise
     except Exception as error:  # a model or rows of anybody's can raise anything

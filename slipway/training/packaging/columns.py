@@ -197,7 +197,7 @@ def _values(column: pd.Series[Any], kind: Kind) -> list[Value]:
     if plain or (kind == "category" and pd.api.types.is_object_dtype(column.dtype)):
         found: list[Value] = column.astype(object).where(~missing, None).tolist()
         return found
-    if kind == "integer" and not isinstance(column.dtype, pd.CategoricalDtype):
+    if kind == "integer" and column.dtype in (np.float64, np.int64):
         return column.astype("Int64").astype(object).where(~missing, None).tolist()
     pairs = zip(column.tolist(), missing.tolist(), strict=True)
     return [None if gap else json_value(kind, value) for value, gap in pairs]

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from slipway.compiler.composition import UNSEEN_TEXT
 from slipway.models.frames import grouped, pipeline_input
 from slipway.pipeline import PipelineScorer, transform_output
 from slipway.scorecard import Answer
@@ -174,7 +173,7 @@ def unseen_value(feature: Feature) -> Value:
     if feature.kind == "flag":
         return not feature.categories[0]
     if feature.kind == "category":
-        return UNSEEN_TEXT
+        return "a value that training has not seen"
     highest = max(float(each) for each in feature.categories)
     return int(highest) + 1 if feature.kind == "integer" else highest + 1.5
 

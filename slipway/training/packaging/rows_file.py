@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ def read_rows(model: Any, path: Path, choice: Choice | None = None) -> FileRows:
     index = [name for name in rows.columns if _INDEX.fullmatch(name)]
     notes = [f"{', '.join(index)}: an index that pandas wrote, left out"] if index else []
     rows = rows.drop(columns=[*index, *choice.drop])
+    if choice.target is not None:
+        _require_classes(model, path, rows[choice.target])
     names = choice.features or model_names(model)
     if names:
         found = _by_name(model, path, rows, names, choice)
@@ -161,6 +164,17 @@ def _require_columns(path: Path, rows: pd.DataFrame, names: Sequence[str]) -> No
         raise ModelError(f"{path.name} has no column {', '.join(absent)}; it has {have}")
 
 
+def _require_classes(model: Any, path: Path, target: pd.Series[Any]) -> None:
+    """Require that a column that was named as the target holds a class of the model."""
+    classes = getattr(model, "classes_", None)
+    if classes is None or isinstance(classes, list):
+        return
+    known = set(map(_comparable, np.asarray(classes).tolist()))
+    if known.isdisjoint(map(_comparable, target.dropna().unique())):
+        listed = ", ".join(map(str, np.asarray(classes).tolist()[:10]))
+        raise ModelError(f"the column {target.name} of {path.name} holds none of {listed}")
+
+
 def _as_categories(model: Any, X: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Make pandas categories of texts where the model raises otherwise: no file keeps the type."""
     texts = [name for name in X.columns if not pd.api.types.is_numeric_dtype(X[name])]
@@ -227,7 +241,8 @@ def _target(model: Any, rows: pd.DataFrame) -> str | None:
     if classes is None or isinstance(classes, list):
         return None
     known = set(map(_comparable, np.asarray(classes).tolist()))
-    alike = [name for name in rows.columns if set(map(_comparable, rows[name].unique())) <= known]
+    held = {name: set(map(_comparable, rows[name].dropna().unique())) for name in rows.columns}
+    alike = [name for name, values in held.items() if values and values <= known]
     return str(alike[0]) if len(alike) == 1 else None
 
 
@@ -274,7 +289,9 @@ def _unlikely(model: Any, X: pd.DataFrame, y: pd.Series[Any]) -> list[str]:
     kept = y.notna()
     try:
         given = X[kept] if model_names(model) else X[kept].to_numpy()
-        predicted = np.asarray(model.predict(given))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predicted = np.asarray(model.predict(given))
     except Exception:  # what the model raises is said where its rows are checked
         return []
     advice = "check that the columns and the target are the right ones"
