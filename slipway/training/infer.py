@@ -26,7 +26,7 @@ from slipway.training.hints import Hints
 from slipway.training.packaging.classes import class_names, measure_of, why_not_served
 from slipway.training.packaging.columns import feature_of_column, to_records
 from slipway.training.packaging.inner_models import raw_readings
-from slipway.training.packaging.input_rows import InputRows, model_names, predictions
+from slipway.training.packaging.input_rows import InputRows, input_rows, model_names, predictions
 from slipway.training.packaging.probes import has_answer, needs_rows_alone, settled
 from slipway.training.packaging.unread_columns import ignores, read_columns
 
@@ -46,7 +46,7 @@ class Inferred:
 
 def infer_signature(
     model: Any,
-    X: InputRows | None = None,
+    X: Any = None,
     *,
     target_name: str = "target",
     positive: str | None = None,
@@ -56,7 +56,7 @@ def infer_signature(
     Parameters
     ----------
     model : estimator
-    X : InputRows, optional
+    X : InputRows, or anything that ``input_rows`` reads, optional
         Training rows, or others like them.
     target_name : str
     positive : str, optional
@@ -71,6 +71,8 @@ def infer_signature(
     SlipwayError
         The model cannot be served; the message says why.
     """
+    if X is not None and not isinstance(X, InputRows):
+        X = input_rows(model, X)
     notes: list[str] = []
     target = infer_target(model, target_name, positive)
     names = fitted_names(model, X)
