@@ -161,13 +161,17 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return f"any number{unit}" if self.kind in ("number", "integer") else ""
 
     @property
-    def ordinary(self) -> tuple[float | None, float | None]:
-        """The range in which there is nothing to say about a number."""
+    def trained(self) -> tuple[float | None, float | None]:
+        """The range of training, within that of the owner."""
         low, high = self.seen or (None, None)
         low = low if self.minimum is None or low is None else max(low, self.minimum)
         high = high if self.maximum is None or high is None else min(high, self.maximum)
-        low = self.minimum if low is None else low
-        high = self.maximum if high is None else high
+        return (self.minimum if low is None else low), (self.maximum if high is None else high)
+
+    @property
+    def ordinary(self) -> tuple[float | None, float | None]:
+        """The range in which there is nothing to say about a number."""
+        low, high = self.trained
         if self.answered is None:
             return low, high
         least, most = self.answered

@@ -155,6 +155,6 @@ def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
     unseen: Value = ordinary
     if feature.categories and not feature.closed:
         unseen = "never seen" if feature.kind == "category" else unseen_value(feature)
-    low, high = feature.ordinary if feature.kind == "number" else (None, None)
+    low, high = feature.trained if feature.kind == "number" else (None, None)
     ends = [e if e is None or not feature.holds_integers else int(e) for e in (high, low)]
     return ordinary if high is None else ends[0], gap, unseen, ordinary if low is None else ends[1]

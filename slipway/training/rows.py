@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -27,25 +27,25 @@ class Rows:
         1 for the positive class, else 0.
     order : Series of shape (n_rows,)
         Numbers, texts or moments that grow with time.
-    late : ndarray of bool of shape (n_rows,)
-        Whether a row belongs to the test in time.
     groups : Series of shape (n_rows,), optional
     held_out : ndarray of bool of shape (n_rows,)
         Whether a row is kept from the fit, to test on.
     every : int
         Each how many of the stored rows these are; 1 where they are all.
     labels : dict of str to dict
-        Names for people, by feature and category.
+        Display names, by feature and category.
+    late : ndarray of bool of shape (n_rows,)
+        Whether a row belongs to the test in time.
     """
 
     X: pd.DataFrame
     y: pd.Series[int]
     order: pd.Series[Any]
-    late: np.ndarray
     groups: pd.Series[Any] | None
     held_out: np.ndarray
     every: int
     labels: dict[str, dict[str, str]]
+    late: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def read_rows(problem: Problem, stored: StoredRows, most: int | None = None) -> Rows:
