@@ -39,5 +39,5 @@ def test_command_with_a_model_that_is_no_sum_says_why(app, settings, tmp_path):
     words = ["--model", str(tmp_path / "model.pkl"), "--out", str(tmp_path / "out.parquet")]
     done = app.test_cli_runner().invoke(score, words)
     assert done.exit_code == 1
-    assert "cannot be said in SQL" in done.output
+    assert "cannot be exported to SQL" in done.output
     assert "it has trees" in done.output

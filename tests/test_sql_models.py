@@ -27,7 +27,7 @@ pytest_plugins = ["engines"]
 def tame(record, scorecard):
     """Whether SQL answers all numbers of a record: not those many periods away."""
     most = 1e3 if "wrap" in repr(scorecard) else LARGEST
-    return all(not isinstance(value, float) or abs(value) < most for value in record)
+    return all(not isinstance(value, int | float) or abs(value) < most for value in record)
 
 
 def assert_same_in_sql(engine, manifest, records):

@@ -203,7 +203,7 @@ def test_record_that_the_pipeline_refuses_is_an_error_of_its_own(clients, lives,
     assert counts.startswith("3 failed=1 warned=0")
     page = clients[name].post("/", data=FORM | {"size": "50"}, headers=HTML)
     assert page.status_code == 422
-    assert "The model has no answer for these values together" in page.text
+    assert "The pipeline raises" in page.text
 
 
 @pytest.mark.parametrize("name", NAMES)
