@@ -85,8 +85,9 @@ def test_free_text_or_date_that_is_read_gives_a_reason_and_unread_none(kind):
         compile_model(model, replace(signature, features=(free, signature.features[1])))
     model, X = build(["three"], [["dropped"]], "classes", 0)
     signature = infer_signature(model, X).signature
-    free = replace(signature.features[0], kind=kind, categories=())
-    card = compile_model(model, replace(signature, features=(free, signature.features[1])))
+    free = Feature("f0", kind, "f0", "a")
+    features = (free, *(each for each in signature.features if each.name != "f0"))
+    card = compile_model(model, replace(signature, features=features, columns=()))
     assert card.sums[0].terms[0].lookup()("any text at all") == 0.0
 
 
@@ -95,9 +96,11 @@ def test_flag_that_was_never_set_needs_a_closed_feature_where_the_encoder_raises
     step = make_column_transformer((OneHotEncoder(), ["f"]), remainder="passthrough")
     model = make_pipeline(step, LogisticRegression()).fit(X, X["z"] > 0)
     signature = infer_signature(model, X).signature
+    closed = signature.features[0]
+    assert (closed.categories, closed.closed) == ((False,), True)
+    open_flag = replace(closed, categories=(), closed=False)
     with pytest.raises(NotAScorecard, match="refuses True for f"):
-        compile_model(model, signature)
-    closed = replace(signature.features[0], categories=(False,), closed=True)
+        compile_model(model, replace(signature, features=(open_flag, signature.features[1])))
     card = compile_model(model, replace(signature, features=(closed, signature.features[1])))
     due = model.predict_proba(X)[:, 1]
     assert card.answerer()([(False, X["z"][0])])[0] == pytest.approx(due[0], abs=1e-14)
