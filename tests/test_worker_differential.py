@@ -246,6 +246,8 @@ def without_our_headers(answer):
 OUTSIDE = b"HTTP/1.1 500 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\n"
 
 
+# Of a case whose answers differ, one by one.
+TRIES = 3
 REFUSAL = rb"HTTP/1.1 4\d\d [^\r]*\r\nConnection: close\r\n.*"
 
 
@@ -258,6 +260,15 @@ def refused_earlier(threads, loop):
 def is_begun(threads, loop):
     """Whether the loop's responses begin with all whole ones of gthread."""
     return loop.startswith(threads[: threads.rfind(b"HTTP/1.1 ")])
+
+
+def is_another(data, cut, there, here, reset):
+    """Whether the loop's answer is not that of gthread, and not one of those that may differ."""
+    return (
+        there != here
+        and not (cut < len(data) and refused_earlier(there, here))
+        and not (reset and is_begun(there, here))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -288,12 +299,13 @@ def compared(servers, cases, cuts):
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(both, cases, cuts))
+    # On a busy machine a server that closes early can lose responses that were on their way. What
+    # is really another answer comes again.
     differ = [
         (data[-300:], cut, there[-600:], here[-600:])
         for data, cut, (there, here, reset) in zip(cases, cuts, answers, strict=True)
-        if there != here
-        and not (cut < len(data) and refused_earlier(there, here))
-        and not (reset and is_begun(there, here))
+        if is_another(data, cut, there, here, reset)
+        and all(is_another(data, cut, *both(data, cut)) for _ in range(TRIES))
     ]
     assert not differ, f"{len(differ)}: {differ[:2]}"
     return [here for _, here, _ in answers]
