@@ -38,7 +38,7 @@ timeout = 30
 # without preloading.
 preload_app = True
 # A pipeline that starts threads of its own must not do so before the fork.
-os.environ["SLIPWAY_BEFORE_FORK"] = "1"
+os.environ["_SLIPWAY_BEFORE_FORK"] = "1"
 
 # The heartbeat file must not be on a disk that can block.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
@@ -75,7 +75,7 @@ def when_ready(_server: Any) -> None:
 
 def post_fork(_server: Any, _worker: Any) -> None:
     """Let the worker use threads."""
-    os.environ.pop("SLIPWAY_BEFORE_FORK", None)
+    os.environ.pop("_SLIPWAY_BEFORE_FORK", None)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -27,7 +27,7 @@ from slipway.signature import Record, Signature
 
 TOLERANCE = 1e-12
 # Gunicorn's master sets it while it loads what its workers share.
-BEFORE_FORK = "SLIPWAY_BEFORE_FORK"
+BEFORE_FORK = "_SLIPWAY_BEFORE_FORK"
 # Products of 32-bit floats depend on the place of a row in its batch.
 NARROW_TOLERANCE = 1e-5
 VALUE_TOLERANCE = 1e-9
