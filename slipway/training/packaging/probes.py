@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from textwrap import shorten
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from slipway.models.frames import grouped, pipeline_input
-from slipway.pipeline import PipelineScorer, transform_output
+from slipway.pipeline import PipelineScorer
 from slipway.scorecard import Answer
 from slipway.signature import Feature, Record, Signature, Value
 
@@ -49,18 +47,10 @@ class Probes:
     def reason(self, change: Change, i: int) -> str:
         """Return what the model raises for a changed value."""
         record = self._changed(self._records[0], i, change)
-        ((_, types),) = grouped(self._signature, [record])
-        named = hasattr(self._model, "feature_names_in_")
-        try:
-            with warnings.catch_warnings(), transform_output(self._signature):
-                warnings.simplefilter("ignore")
-                X = pipeline_input(self._signature, [record], types, named=named)
-                self._model.predict(X)
-        except Exception as error:  # a step of one's own can raise anything
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            line = shorten(line.replace("\0", ""), 150, placeholder=" ...")
-            return f"the pipeline raises: {line}"
-        return "the pipeline has no prediction for it"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            line = PipelineScorer(self._model, self._signature).reason(record)
+        return f"the pipeline raises: {line}" if line else "the pipeline has no prediction for it"
 
     def _changed(self, record: Record, i: int, change: Change) -> Record:
         return (*record[:i], change(self._signature.features[i]), *record[i + 1 :])
