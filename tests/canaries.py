@@ -22,6 +22,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     events: list[str] | None = getattr(_watched, "events", None)
     if events is None:
         return
+    if event == "os.listdir" and sys._getframe(1).f_code.co_name == "_fill_cache":
+        # The search for a module under a listed package; loading one would open its file.
+        return
     if event == "import" or event.startswith(EVENTS):
         events.append(f"{event} {arguments!r:.200}")
 

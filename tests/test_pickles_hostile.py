@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from importlib import import_module, invalidate_caches
 
 import fuzz_pickles
 import numpy as np
@@ -46,6 +47,18 @@ def test_generated_pickles_run_nothing():
     opened, faults = fuzz_pickles.run(COUNT, seed=0)
     assert faults == []
     assert opened > COUNT / 10
+
+
+def test_canary_ignores_the_search_for_a_module_and_notices_its_import(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    with watch() as events, pytest.raises(ModuleNotFoundError):
+        import_module("slipway_canary")
+    assert events == []
+    (tmp_path / "slipway_canary.py").touch()
+    invalidate_caches()
+    with watch() as events:
+        import_module("slipway_canary")
+    assert any(event.startswith("open") for event in events)
 
 
 def test_survey_of_names_runs_nothing(tmp_path):
