@@ -11,7 +11,9 @@ from typing import Any
 
 # One loop reads all clients and answers what is short; its threads take what is long or unusual
 # (docs/worker.md). SLIPWAY_LANE=0, or --worker-class gthread, goes back to Gunicorn's own.
-worker_class = "gthread" if os.environ.get("SLIPWAY_LANE") == "0" else "slipway.worker.LoopWorker"
+worker_class = (
+    "gthread" if os.environ.get("SLIPWAY_LANE") == "0" else "slipway.web.worker.LoopWorker"
+)
 threads = 4
 
 # What --workers says goes first, as in the Procfile, then GUNICORN_CMD_ARGS, then WEB_CONCURRENCY,

@@ -12,8 +12,8 @@ from typing import TypeVar
 from benchmarks import arrays, csvfiles, load, steps, table
 from benchmarks.inputs import Inputs
 from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, TUTORIAL, Service, running
-from slipway.config import Settings
-from slipway.manifest import read_manifest
+from slipway.core.settings import Settings
+from slipway.models.manifest import read_manifest
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slipway.errors import SlipwayError
-from slipway.etl.run import run_etl
-from slipway.etl.stored import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, file_sha256, open_rows
-from slipway.problem import Problem, load_problem
-from slipway.training.split import FIT_FOLDS
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, file_sha256, open_rows
+from slipway.data.etl.run import run_etl
+from slipway.data.problem import Problem, load_problem
+from slipway.training.splits import FIT_FOLDS
 
 HERE = Path(__file__).parent
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
@@ -51,7 +51,7 @@ class Measured:
 
 def fit_memory(problem: Problem, stored: StoredRows) -> None:
     """Fit by scikit-learn, with all rows in memory."""
-    from slipway.training.rows import read_rows
+    from slipway.training.frames import read_rows
 
     # Many hours have no rain at all, so that several of its quantiles are the same.
     warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
@@ -61,14 +61,14 @@ def fit_memory(problem: Problem, stored: StoredRows) -> None:
 
 def fit_chunks(problem: Problem, stored: StoredRows) -> None:
     """Fit in chunks, by passes over all of them, in 1 GiB."""
-    from slipway.training import chunks
+    from slipway.training.engines.chunked import fit as chunks
 
     chunks.fit_chunks(problem, stored, memory=MEMORY, folds=FIT_FOLDS, progress=tell)
 
 
 def fit_average(problem: Problem, stored: StoredRows) -> None:
     """Fit in chunks, and average the coefficients."""
-    from slipway.training import chunks
+    from slipway.training.engines.chunked import fit as chunks
 
     chunks.fit_chunks(
         problem, stored, memory=MEMORY, folds=FIT_FOLDS, progress=tell, combine="average"
@@ -77,7 +77,7 @@ def fit_average(problem: Problem, stored: StoredRows) -> None:
 
 def fit_spark(problem: Problem, stored: StoredRows) -> None:
     """Fit by Spark on this machine; the peak is that of Python alone, not of Java."""
-    from slipway.training import spark
+    from slipway.training.engines.spark import fit as spark
 
     spark.fit_spark(problem, stored, master="local[*]", folds=FIT_FOLDS, progress=tell)
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.services import ROOT, Running, Service
-from slipway.etl.run import own_rows
-from slipway.manifest import Manifest
-from slipway.problem import load_problem
-from slipway.training.rows import read_rows
+from slipway.data.etl.run import own_rows
+from slipway.data.problem import load_problem
+from slipway.models.manifest import Manifest
+from slipway.training.frames import read_rows
 
 CACHE = ROOT / ".cache" / "benchmarks"
 N_ARRAY = 10_000

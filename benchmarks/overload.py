@@ -13,7 +13,7 @@ from statistics import quantiles
 
 from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, Service, running
 from benchmarks.worstrequests import KINDS, Worst, exchange, search
-from slipway.manifest import read_manifest
+from slipway.models.manifest import read_manifest
 
 PAGE = Path(__file__).with_name("overload.md")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from slipway.batch import predict_file
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.serving import Live
-from slipway.worker.loop import MAX_PARTS
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.serving.batch.csv_stream import predict_file
+from slipway.serving.service import Live
+from slipway.web.worker.event_loop import MAX_PARTS
 
 ROOT = Path(__file__).parent.parent
 MAX_BODY = 64 * 1024

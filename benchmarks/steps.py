@@ -8,9 +8,9 @@ from statistics import median
 
 from benchmarks.inputs import Inputs
 from benchmarks.services import ROOT
-from slipway.config import Engine
-from slipway.model import load_model
-from slipway.signature import Record
+from slipway.core.settings import Engine
+from slipway.models.predictor import load_model
+from slipway.models.signature import Record
 from slipway.training.packaging.columns import to_records
 
 SIZES = (1, 100, 10_000, 1_000_000)

@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from slipway.etl.run import run_etl
-from slipway.etl.stored import HELD_OUT, open_rows
-from slipway.problem import Problem, load_problem
-from slipway.training.estimators import fit
-from slipway.training.rows import read_rows
-from slipway.training.split import holdout_split
+from slipway.data.dataset import HELD_OUT, open_rows
+from slipway.data.etl.run import run_etl
+from slipway.data.problem import Problem, load_problem
+from slipway.training.engines.memory import fit
+from slipway.training.frames import read_rows
+from slipway.training.splits import holdout_split
 
 
 def etl(problem: Problem, folder: Path) -> None:

@@ -5,7 +5,7 @@ from importlib.resources import files
 from flights.columns import FEATURES, TARGET, labels
 from flights.pipeline import make_pipeline
 from flights.tables import NAMES, SOURCE, read_tables
-from slipway.problem import Problem
+from slipway.data.problem import Problem
 
 PROBLEM = Problem(
     name="flights",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import calendar
 from collections.abc import Mapping
 
-from slipway.problem import Ask
-from slipway.signature import Feature, Target
+from slipway.data.problem import Ask
+from slipway.models.signature import Feature, Target
 
 # What the encoder's handle_unknown="infrequent_if_exist" does.
 RARE = "it counts as one of the rare ones, those with fewer than 100 flights"

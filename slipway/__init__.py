@@ -44,6 +44,6 @@ def save(
         The model cannot be served; the message says why, and what to do.
     """
     # Imported here, because the web process must not load scikit-learn.
-    from slipway.training.version import save as save_version
+    from slipway.training.packaging.version import save as save_version
 
     return save_version(model, X, y, path, name=name, title=title, positive=positive)

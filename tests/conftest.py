@@ -21,14 +21,14 @@ from flask.testing import FlaskClient
 from hypothesisprofiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from slipway.config import Settings
-from slipway.etl.run import run_etl
-from slipway.etl.stored import StoredRows, open_rows
-from slipway.manifest import Manifest
-from slipway.problem import load_problem
-from slipway.serving import Live
-from slipway.signature import Value
-from slipway.training.rows import Rows, read_rows
+from slipway.core.settings import Settings
+from slipway.data.dataset import StoredRows, open_rows
+from slipway.data.etl.run import run_etl
+from slipway.data.problem import load_problem
+from slipway.models.manifest import Manifest
+from slipway.models.signature import Value
+from slipway.serving.service import Live
+from slipway.training.frames import Rows, read_rows
 from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent

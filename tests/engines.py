@@ -140,7 +140,7 @@ def spark() -> Iterator[SparkSession]:
 
     It ends with its module, because a process has but one, and others need other masters.
     """
-    from slipway.sources.spark import open_spark
+    from slipway.data.sources.spark_session import open_spark
 
     with open_spark("local[2]", "slipway", **SPARK) as session:
         session.sparkContext.setLogLevel("OFF")

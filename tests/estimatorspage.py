@@ -20,8 +20,8 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import all_estimators
 
 import slipway
-from slipway.errors import SlipwayError
-from slipway.manifest import Manifest
+from slipway.core.errors import SlipwayError
+from slipway.models.manifest import Manifest
 
 PAGE = Path(__file__).parent.parent / "docs" / "estimators.md"
 CLASSES = dict(all_estimators("classifier")) | dict(all_estimators("regressor"))

@@ -116,7 +116,7 @@ def csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
 
 def load_hive(parquet: Path, names: Sequence[str], folder: Path) -> str:
     """Make tables in a Hive metastore, whose Derby takes one Java at a time."""
-    from slipway.sources.spark import open_spark
+    from slipway.data.sources.spark_session import open_spark
 
     site = HIVE_SITE.format(
         metastore=f"jdbc:derby:;databaseName={folder / 'metastore'};create=true",

@@ -30,10 +30,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import make_scorer
 from sklearn.utils import all_estimators
 
-from slipway.errors import ModelError
-from slipway.picklenames import EXACT, way_of
-from slipway.pickles import load_pickle
-from slipway.unpickling.plain import words
+from slipway.core.errors import ModelError
+from slipway.models.unpickling.allowlist import EXACT, way_of
+from slipway.models.unpickling.pickles import load_pickle
+from slipway.models.unpickling.plain import words
 
 P = pickle
 DEPTH = 6
@@ -98,7 +98,7 @@ def names() -> list[tuple[str, str]]:
         found = import_module(module)
         listed += [(module, name) for name in dir(found) if _listed(module, name, found)]
     for part in ("arrays", "compiled", "frames", "generators"):
-        import_module(f"slipway.unpickling.{part}")
+        import_module(f"slipway.models.unpickling.{part}")
     listed = [(module, name) for module, name in listed if _is_importable(module)]
     pytz.timezone("Europe/Paris")
     codecs.lookup("raw_unicode_escape")

@@ -33,8 +33,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from slipway.manifest import Manifest
-from slipway.training.version import describe_model, write
+from slipway.models.manifest import Manifest
+from slipway.training.packaging.version import describe_model, write
 
 N_ROWS = 300
 

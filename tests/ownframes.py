@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from slipway.values import MISSING_TEXTS
+from slipway.models.validation import MISSING_TEXTS
 
 Draw = np.random.Generator
 ROWS = 60

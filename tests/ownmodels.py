@@ -25,12 +25,12 @@ from flask.testing import FlaskClient
 from sklearn.base import is_classifier
 
 import slipway
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.manifest import Manifest, write_manifest
-from slipway.serving import Live
-from slipway.start_check import answer_golden_rows
-from slipway.training import version
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.models.manifest import Manifest, write_manifest
+from slipway.serving.service import Live
+from slipway.serving.start_check import answer_golden_rows
+from slipway.training.packaging import version
 from slipway.web import create_app
 
 CSV = "text/csv"

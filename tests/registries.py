@@ -11,7 +11,7 @@ import boto3
 import msgspec
 from versions import ALL
 
-from slipway.manifest import Manifest, write_manifest
+from slipway.models.manifest import Manifest, write_manifest
 from slipway.registry import Conflict, Registry, open_registry
 
 BUCKET = "registry-of-tests"

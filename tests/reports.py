@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import msgspec
 from conftest import ROOT
 
-from slipway.manifest import LearningCurve, LearningPoint, read_manifest, write_manifest
-from slipway.report import write_report
+from slipway.models.manifest import LearningCurve, LearningPoint, read_manifest, write_manifest
+from slipway.reports.html import write_report
 
 POINTS = (
     LearningPoint(300, 3, 0.58, 0.64, 0.02, 0.018),

@@ -7,7 +7,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from slipway.manifest import read_manifest
+from slipway.models.manifest import read_manifest
 
 model = os.environ.get("SLIPWAY_MODEL") or Path(__file__).parent.parent / "model.pkl"
 signature = read_manifest(Path(model)).signature

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import GUNICORN, running
 
-from slipway.manifest import Manifest
+from slipway.models.manifest import Manifest
 
 # What a service gives its slow clients here, so that tests need not wait for ten seconds.
 PATIENCE = 2

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from slipway.problem import Problem
-from slipway.signature import Feature, Target
+from slipway.data.problem import Problem
+from slipway.models.signature import Feature, Target
 
 QUERY = """
 SELECT

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 from msgspec.structs import replace
 
-from slipway.scorecard import Scorecard, Slope
-from slipway.signature import Feature, Signature, Target
+from slipway.models.scorecard import Scorecard, Slope
+from slipway.models.signature import Feature, Signature, Target
 
 VALUE = Target("price", "Price", unit="USD")
 LINEAR = Slope("must", 1.0, 0.0, 0.0, 0.0)

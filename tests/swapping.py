@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from clients import JSON, PAUSE, asked, port_of
 from smallversions import BODIES
 
-from slipway.config import Settings
-from slipway.serving import Live
+from slipway.core.settings import Settings
+from slipway.serving.service import Live
 
 POLL = 1.0
 CLOSED = "closed before an answer"

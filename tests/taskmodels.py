@@ -20,11 +20,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from slipway.curve import SIGMOID, Affine, Named, Pieces
-from slipway.manifest import GoldenRow, Manifest, Training, write_manifest
-from slipway.pipeline import PipelineScorer
-from slipway.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
-from slipway.signature import Feature, Record, Signature, Target
+from slipway.models.manifest import GoldenRow, Manifest, Training, write_manifest
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
+from slipway.models.signature import Feature, Record, Signature, Target
+from slipway.models.stages import SIGMOID, Affine, Named, Pieces
 
 FEATURES = (
     Feature("colour", "category", "Its colour", "red", categories=("red", "green", "blue")),

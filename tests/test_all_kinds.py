@@ -15,14 +15,14 @@ from openapi_spec_validator import validate
 from ownmodels import equal, outcome, own
 from test_pages import FORM, HTML, Page, send
 
-from slipway.card import card_text, describe_card
-from slipway.config import Settings
-from slipway.difference import compare
-from slipway.manifest import read_manifest, write_manifest
+from slipway.core.settings import Settings
+from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.record_texts import field_text
-from slipway.report.write import report_text
-from slipway.signature import Feature, Signature
-from slipway.values import MAX_TEXT, MISSING_TEXTS, from_text
+from slipway.models.signature import Feature, Signature
+from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, from_text
+from slipway.reports.html.renderer import report_text
+from slipway.reports.model_card import card_text, describe_card
+from slipway.reports.model_diff import compare
 from slipway.web import create_app
 from slipway.web.form_fields import Field, without_browser_line_ends
 

@@ -21,7 +21,7 @@ from conftest import ROOT, free_port
 from registryservers import wait_for_port
 from stacks import GITHUB, ISSUER, for_moto, make_stack, outputs, parameters, properties, user_data
 
-from slipway.manifest import read_manifest
+from slipway.models.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 pytest_plugins = ["boxmetadata"]

@@ -9,7 +9,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
 
 JSON = "application/json"

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
-from slipway.problem import PromotionRules
-from slipway.retraining.bootstrap import compare_first, group_sums, resampled, scores
-from slipway.training.evaluate import score_probabilities
+from slipway.data.problem import PromotionRules
+from slipway.training.evaluation.metrics import score_probabilities
+from slipway.training.retraining.bootstrap import compare_first, group_sums, resampled, scores
 
 PROBABILITIES = st.floats(0.0, 1.0, allow_subnormal=False)
 

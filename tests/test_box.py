@@ -27,7 +27,7 @@ from deploybox import Box
 from smallversions import save_version
 from swapping import Versions, clients, got, until
 
-from slipway.smoke import smoke
+from slipway.monitoring.smoke import smoke
 
 pytestmark = [pytest.mark.slow, pytest.mark.proxy]
 

@@ -5,11 +5,11 @@ import pytest
 from conftest import ROOT
 from versions import AGE, ALL, COST, PLACE, SLOPE, TABLE, run, squeezed, version, with_terms
 
-from slipway.card import Card, card_text, describe_card
-from slipway.curve import Named, Pieces
-from slipway.scorecard import Bent, Mixed, Slope, Steps, Table
-from slipway.signature import Target
-from slipway.terminal import brief, decimals, signed
+from slipway.core.text_tables import brief, decimals, signed
+from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table
+from slipway.models.signature import Target
+from slipway.models.stages import Named, Pieces
+from slipway.reports.model_card import Card, card_text, describe_card
 
 LOG = Bent("cost", (Named("log"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
 STEP = Bent("cost", (), Pieces((5.0,), (0.0, 0.0), ((0.0,), (1.0,))), 0.0)

@@ -30,16 +30,18 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from slipway.errors import SlipwayError
-from slipway.etl.stored import FOLD, Part, RowsManifest, StoredRows, file_sha256
-from slipway.problem import Problem, load_problem
-from slipway.signature import Feature
-from slipway.training import combine, counts, room
-from slipway.training.chunks import fit_chunks
-from slipway.training.pace import time_text
-from slipway.training.room import find_room, resident_bytes
-from slipway.training.rows import Rows
-from slipway.training.split import FIT_FOLDS
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows, file_sha256
+from slipway.data.problem import Problem, load_problem
+from slipway.models.signature import Feature
+from slipway.training.engines.chunked import memory_budget as room
+from slipway.training.engines.chunked import optimizers as combine
+from slipway.training.engines.chunked import value_counts as counts
+from slipway.training.engines.chunked.fit import fit_chunks
+from slipway.training.engines.chunked.memory_budget import find_room, resident_bytes
+from slipway.training.engines.chunked.progress import time_text
+from slipway.training.frames import Rows
+from slipway.training.splits import FIT_FOLDS
 
 GIB = 2**30
 FEATURES = (
@@ -272,7 +274,7 @@ def test_chunks_progress_tells_rows_pace_and_what_is_left(
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", 100)
     monkeypatch.setattr(combine, "SECONDS", 0.0)
-    monkeypatch.setattr("slipway.training.pace.SECONDS", 0.0)
+    monkeypatch.setattr("slipway.training.engines.chunked.progress.SECONDS", 0.0)
     X, y = draw(5000, 6)
     told: list[str] = []
     chunked(problem_of(LogisticRegression()), store(tmp_path, X, y), progress=told.append)

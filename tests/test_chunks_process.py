@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.growth import draw_rows
-from slipway.etl.stored import StoredRows
+from slipway.data.dataset import StoredRows
 
 MIB = 2**20
 FIT = """
 import resource, sys
 from pathlib import Path
-from slipway.errors import SlipwayError
-from slipway.etl.stored import open_rows
-from slipway.problem import load_problem
-from slipway.training.chunks import fit_chunks
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import open_rows
+from slipway.data.problem import load_problem
+from slipway.training.engines.chunked.fit import fit_chunks
 folder, memory, file_size, times = sys.argv[1], *map(int, sys.argv[2:])
 if file_size:
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))

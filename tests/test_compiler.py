@@ -57,11 +57,11 @@ from sklearn.preprocessing import (
 
 from slipway.compiler import NotAScorecard, compile_model, differing_step
 from slipway.models.frames import frame
-from slipway.pipeline import PipelineScorer
-from slipway.scorecard import Bent, Mixed, Slope, Steps, Table
-from slipway.training.infer import infer_signature
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table
 from slipway.training.packaging.columns import to_records
-from slipway.training.parity import compiled
+from slipway.training.packaging.parity import compiled
+from slipway.training.packaging.signature_inference import infer_signature
 
 NUMBERS = ["size", "speed", "day"]
 TEXTS = ["colour", "shape"]

@@ -29,10 +29,10 @@ from slipway.compiler import (
     find_readings,
 )
 from slipway.compiler.floats import moved
-from slipway.pipeline import PipelineScorer
-from slipway.scorecard import Scorecard, Slope, Steps, Sum
-from slipway.signature import Feature, Signature, Target
-from slipway.training.infer import infer_signature
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.scorecard import Scorecard, Slope, Steps, Sum
+from slipway.models.signature import Feature, Signature, Target
+from slipway.training.packaging.signature_inference import infer_signature
 
 KNOWN = {
     "indicator of texts": (["NaN"], [["told, one-hot"]]),

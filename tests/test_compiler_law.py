@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from oddmodels import ESTIMATORS, NUMBERS, OF_NUMBERS, OF_TEXTS, TEXTS, build, odd_rows
 
 from slipway.compiler import answered_ranges
-from slipway.errors import SlipwayError
-from slipway.pipeline import PipelineScorer
-from slipway.training.golden import to_records
-from slipway.training.infer import infer_signature
-from slipway.training.parity import compiled
+from slipway.core.errors import SlipwayError
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.training.packaging.golden_rows import to_records
+from slipway.training.packaging.parity import compiled
+from slipway.training.packaging.signature_inference import infer_signature
 
 TOLERANCE = 1e-9
 

@@ -32,12 +32,17 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from slipway.errors import SlipwayError
-from slipway.signature import Feature
-from slipway.training import counts as counting
-from slipway.training.counts import Counts, Tally
-from slipway.training.fitting import assemble, fit_transformers
-from slipway.training.quantiles import METHODS, quantiles, rows_for, rows_with_quantiles
+from slipway.core.errors import SlipwayError
+from slipway.models.signature import Feature
+from slipway.training.engines.chunked import value_counts as counting
+from slipway.training.engines.chunked.quantiles import (
+    METHODS,
+    quantiles,
+    rows_for,
+    rows_with_quantiles,
+)
+from slipway.training.engines.chunked.transformers import assemble, fit_transformers
+from slipway.training.engines.chunked.value_counts import Counts, Tally
 
 FEATURES = (
     Feature("colour", "category", "", "red"),

@@ -10,11 +10,11 @@ from conftest import ROOT
 from versions import AGE, ALL, COST, HIGH, PLACE, SLOPE, STEPS, TABLE, run, squeezed, version
 from versions import with_terms as changed
 
-from slipway.curve import Named, Pieces
-from slipway.difference import Difference, compare, difference_text
-from slipway.manifest import write_manifest
-from slipway.scorecard import Bent, Scorecard, Slope, Steps, Sum, Table
-from slipway.signature import Feature, Target
+from slipway.models.manifest import write_manifest
+from slipway.models.scorecard import Bent, Scorecard, Slope, Steps, Sum, Table
+from slipway.models.signature import Feature, Target
+from slipway.models.stages import Named, Pieces
+from slipway.reports.model_diff import Difference, compare, difference_text
 
 replace = msgspec.structs.replace
 SQUARE = Bent("cost", (Named("square"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
@@ -202,10 +202,10 @@ def test_diff_metrics_libraries_and_data_are_told(manifest):
 
 
 def test_cards_need_neither_flask_nor_a_training_library():
-    code = "import sys, slipway.card, slipway.difference; print(*sys.modules)"
+    code = "import sys, slipway.reports.model_card, slipway.reports.model_diff; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert "slipway.difference" in loaded
+    assert "slipway.reports.model_diff" in loaded
     assert not loaded & {"flask", "click", "numpy", "sklearn", "pandas", "polars"}

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from registries import BUCKET
 from stacks import properties, template, user_data
 
-from slipway.manifest import read_manifest
+from slipway.models.manifest import read_manifest
 
 pytest_plugins = ["boxes", "registryservers"]
 PAGE = (ROOT / "docs" / "deploy-aws.md").read_text(encoding="utf-8")

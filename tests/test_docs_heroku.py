@@ -37,7 +37,7 @@ def test_docs_every_command_is_run_or_needs_an_account():
     assert OWN == [
         "flask model verify",
         "honcho start web",
-        "python3 -P slipway/smoke.py http://127.0.0.1:5000",
+        "python3 -P slipway/monitoring/smoke.py http://127.0.0.1:5000",
         "git revert --no-edit HEAD",
     ]
 

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from slipway.manifest import read_manifest
-from slipway.values import MAX_TEXT
+from slipway.models.manifest import read_manifest
+from slipway.models.validation import MAX_TEXT
 
 PAGE = (ROOT / "docs" / "own-models.md").read_text()
 COMMANDS = re.findall(r"^flask .*$", PAGE, flags=re.MULTILINE)

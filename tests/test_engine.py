@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.errors import SlipwayError
-from slipway.etl.stored import RowsManifest, StoredRows
-from slipway.training.engine import available_memory, choose_engine, parse_size, size_text
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import RowsManifest, StoredRows
+from slipway.training.engines.selection import (
+    available_memory,
+    choose_engine,
+    parse_size,
+    size_text,
+)
 
 GIB = 2**30
 

@@ -15,18 +15,18 @@ import pytest
 from conftest import ROOT
 from smallproblem import PROBLEM, parcels, write_tables
 
-from slipway.errors import SlipwayError
-from slipway.etl.lock import locked
-from slipway.etl.run import run_etl
-from slipway.etl.stored import MANIFEST, open_rows
+from slipway.core.errors import SlipwayError
+from slipway.core.locking import locked
+from slipway.data.dataset import MANIFEST, open_rows
+from slipway.data.etl.run import run_etl
 
 # Runs between two sources, for ever, with small parts, until it is killed.
 FOREVER = """
 import itertools, sys
 from pathlib import Path
 from smallproblem import PROBLEM
-from slipway.etl import parts
-from slipway.etl.run import run_etl
+from slipway.data.etl import parquet_writer as parts
+from slipway.data.etl.run import run_etl
 parts.PART_ROWS = 100
 for source in itertools.cycle(sys.argv[2:]):
     run_etl(PROBLEM, source, Path(sys.argv[1]))
@@ -36,8 +36,8 @@ ONCE = """
 import resource, sys
 from pathlib import Path
 from smallproblem import PROBLEM
-from slipway.errors import SlipwayError
-from slipway.etl.run import run_etl
+from slipway.core.errors import SlipwayError
+from slipway.data.etl.run import run_etl
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
 try:
     run_etl(PROBLEM, sys.argv[2], Path(sys.argv[1]))
@@ -95,7 +95,7 @@ def test_etl_again_gives_the_same_rows(source, folder):
 
 
 def test_etl_in_pieces_gives_what_one_run_gives(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("slipway.etl.parts.PART_ROWS", 90)
+    monkeypatch.setattr("slipway.data.etl.parquet_writer.PART_ROWS", 90)
     rows = by_day(parcels(600))
     for end in (200, 201, 450, 600):
         source = str(write_tables(tmp_path / "source", rows[:end]))
@@ -106,7 +106,7 @@ def test_etl_in_pieces_gives_what_one_run_gives(folder, tmp_path, monkeypatch):
 
 
 def test_etl_since_reads_changed_rows_anew(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("slipway.etl.parts.PART_ROWS", 90)
+    monkeypatch.setattr("slipway.data.etl.parquet_writer.PART_ROWS", 90)
     rows = [list(row) for row in by_day(parcels(600))]
     source = str(write_tables(tmp_path / "source", rows))
     first = run_etl(PROBLEM, source, folder)

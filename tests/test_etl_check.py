@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smallproblem import PROBLEM
 
-from slipway.errors import SlipwayError
-from slipway.etl.check import REASONS, check, part_duplicates
-from slipway.signature import Signature
+from slipway.core.errors import SlipwayError
+from slipway.data.etl.row_validation import REASONS, check, part_duplicates
+from slipway.models.signature import Signature
 
 SIGNATURE = Signature(PROBLEM.features, PROBLEM.target)
 GOOD = {"depot": "north", "weight": 2.0, "stops": 3, "late": 1, "number": 1, "day": "2026-01-01"}

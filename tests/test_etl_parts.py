@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from smallproblem import PROBLEM, parcels
 
-from slipway.etl import parts
-from slipway.etl.parts import content_sha256, folds, write_parts
-from slipway.etl.stored import FOLD
+from slipway.data.dataset import FOLD
+from slipway.data.etl import parquet_writer as parts
+from slipway.data.etl.parquet_writer import content_sha256, folds, write_parts
 
 SCHEMA = ["number", "day", "depot", "weight", "stops", "late"]
 

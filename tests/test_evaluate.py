@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.training.evaluate import (
+from slipway.training.evaluation.metrics import (
     best_threshold,
     calibration_bins,
     precision_recall_points,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.models.frames import frame, grouped, pipeline_input, typed_frame
-from slipway.signature import Feature, Signature, Target
+from slipway.models.signature import Feature, Signature, Target
 
 TARGET = Target("y", "y")
 

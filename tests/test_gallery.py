@@ -53,7 +53,7 @@ from urllib3 import PoolManager
 from xgboost import XGBClassifier
 
 import slipway
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
 
 DATA = {

@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from dynos import COMMANDS
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 
 APP = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
 CONTAINER = yaml.safe_load((ROOT / "heroku.yml").read_text(encoding="utf-8"))

@@ -7,9 +7,9 @@ import pytest
 from clients import JSON, asked
 from conftest import GUNICORN, ROOT, running
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
-from slipway.web.hosts import HEALTH
+from slipway.web.trusted_hosts import HEALTH
 
 pytest_plugins = ["served"]
 

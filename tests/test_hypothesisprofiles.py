@@ -40,7 +40,13 @@ def drawn(tmp_path):
 def test_fixed_profile_other_modules_imported_draws_the_same_examples(drawn):
     first = drawn("fixed")
     assert first.count(b"\n") == 100
-    other = drawn("fixed", "slipway.smoke", "slipway.card", "smallproblem", PYTHONHASHSEED="7")
+    other = drawn(
+        "fixed",
+        "slipway.monitoring.smoke",
+        "slipway.reports.model_card",
+        "smallproblem",
+        PYTHONHASHSEED="7",
+    )
     assert other == first
     assert drawn("fixed", CI="true") == first
 

@@ -21,18 +21,18 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, SplineTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from slipway.config import Settings
-from slipway.curve import sigmoid
-from slipway.errors import BadInput, ModelError
-from slipway.interval import Uncertainty, covariance_path, quantile, read_level
-from slipway.manifest import Training
+from slipway.core.errors import BadInput, ModelError
+from slipway.core.settings import Settings
 from slipway.models.frames import frame
-from slipway.pipeline import PipelineScorer
-from slipway.serving import Live
-from slipway.signature import Feature, Signature, Target
-from slipway.training.covariance import MIN_GROUPS, NoInterval, find_uncertainty
+from slipway.models.intervals import Uncertainty, covariance_path, quantile, read_level
+from slipway.models.manifest import Training
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.signature import Feature, Signature, Target
+from slipway.models.stages import sigmoid
+from slipway.serving.service import Live
 from slipway.training.packaging.columns import to_records
-from slipway.training.version import describe, write
+from slipway.training.packaging.covariance import MIN_GROUPS, NoInterval, find_uncertainty
+from slipway.training.packaging.version import describe, write
 from slipway.web import create_app
 
 SIGNATURE = Signature(
@@ -457,12 +457,12 @@ def test_write_without_a_covariance_leaves_no_earlier_one_behind(saved):
 
 def test_service_that_is_not_asked_loads_nothing_for_intervals(saved):
     code = (
-        "import sys, json; from pathlib import Path; from slipway.config import Settings;"
+        "import sys, json; from pathlib import Path; from slipway.core.settings import Settings;"
         "from slipway.web import create_app;"
         "app = create_app(Path.cwd(), Settings(model=Path(sys.argv[1])), with_pages=False);"
         "ask = lambda q: app.test_client().post('/predict' + q, json=json.loads(sys.argv[2]));"
         "assert ask('?explain=true').status_code == 200;"
-        "print('slipway.interval' in sys.modules);"
+        "print('slipway.models.intervals' in sys.modules);"
         "assert ask('?interval=0.9').status_code == 200;"
         "print(bool({'numpy', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)))"
     )

@@ -10,9 +10,9 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.errors import SlipwayError, TooLarge
-from slipway.hints import Hints
-from slipway.jsonsize import require_places, require_values
+from slipway.core.errors import SlipwayError, TooLarge
+from slipway.models.suggestions import Hints
+from slipway.serving.json_size import require_places, require_values
 
 JSON = "application/json"
 MIB = 2**20
@@ -57,9 +57,9 @@ HUGE = {
 PEAK = """
 import resource, sys
 from pathlib import Path
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.serving import Live
+from slipway.core.settings import Settings
+from slipway.core.errors import SlipwayError
+from slipway.serving.service import Live
 sys.path.insert(0, "tests")
 from test_json_bounds import HUGE
 live = Live(Settings(model=Path("model.pkl")))

@@ -27,21 +27,21 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 import slipway
-from slipway import batch
-from slipway.batch import predict_file
-from slipway.card import card_text, describe_card
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.manifest import read_manifest, write_manifest
-from slipway.model import load_model
+from slipway.compiler.sql import model_sql
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
 from slipway.models.labels import Labelled, LabelledMany, Labels, plain
-from slipway.scorecard import Scorecard, Slope, Sum
-from slipway.serving import Live
-from slipway.signature import Target
-from slipway.smoke import Answer, Service, Smoke, Wrong
-from slipway.sql import model_sql
+from slipway.models.manifest import read_manifest, write_manifest
+from slipway.models.predictor import load_model
+from slipway.models.scorecard import Scorecard, Slope, Sum
+from slipway.models.signature import Target
+from slipway.monitoring.smoke import Answer, Service, Smoke, Wrong
+from slipway.reports.model_card import card_text, describe_card
+from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.csv_stream import predict_file
+from slipway.serving.service import Live
 from slipway.training.packaging.probes import has_answer
-from slipway.ways import CarefulWay
 from slipway.web import create_app
 
 FAR = far_out()

@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from test_bad_input import BODIES
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
+from slipway.web.fast_path import with_lane
 from slipway.web.headers import with_headers
-from slipway.web.lane import with_lane
 
 ROOT_OF = {"wsgi.url_scheme": "http", "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
 

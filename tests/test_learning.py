@@ -7,12 +7,11 @@ import pytest
 from sklearn.metrics import log_loss
 from smallproblem import PROBLEM, parcels
 
-from slipway.errors import SlipwayError
-from slipway.manifest import LearningPoint, Training
-from slipway.training import learning
-from slipway.training.estimators import fit
-from slipway.training.evaluate import score_probabilities
-from slipway.training.learning import (
+from slipway.core.errors import SlipwayError
+from slipway.models.manifest import LearningPoint, Training
+from slipway.training.engines.memory import fit
+from slipway.training.evaluation import learning_curve as learning
+from slipway.training.evaluation.learning_curve import (
     draw,
     learning_curve,
     n_fits,
@@ -20,8 +19,9 @@ from slipway.training.learning import (
     row_losses,
     sizes,
 )
-from slipway.training.rows import Rows
-from slipway.training.split import Split
+from slipway.training.evaluation.metrics import score_probabilities
+from slipway.training.frames import Rows
+from slipway.training.splits import Split
 
 
 def made_rows(n_rows, y=None, every=1):

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from reports import CURVE, POINTS
 
-from slipway.learningplots import LogAxis, log_loss_plot, roc_auc_plot
-from slipway.manifest import LearningPoint
+from slipway.models.manifest import LearningPoint
+from slipway.reports.learning_curve_charts import LogAxis, log_loss_plot, roc_auc_plot
 
 
 def pairs(points):

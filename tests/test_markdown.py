@@ -10,7 +10,7 @@ from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
 from slipway.web.markdown import escape, escape_descriptions
 

@@ -3,8 +3,8 @@
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 import slipway
-from slipway.board import Row
-from slipway.metrics import ModelMetrics
+from slipway.monitoring.prometheus import ModelMetrics
+from slipway.serving.rollout.worker_status import Row
 
 
 def samples(text):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from slipway.errors import ModelError
-from slipway.manifest import GoldenRow, read_manifest, write_manifest
-from slipway.model import load_model
+from slipway.core.errors import ModelError
+from slipway.models.manifest import GoldenRow, read_manifest, write_manifest
+from slipway.models.predictor import load_model
 from slipway.training.packaging.columns import to_records
 
 

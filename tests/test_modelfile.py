@@ -30,10 +30,10 @@ from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 from versions import run
 
-from slipway.errors import ModelError
-from slipway.model import load_model
-from slipway.pickles import load_pickle
-from slipway.training.modelfile import answering_part, find_model_file, open_model
+from slipway.core.errors import ModelError
+from slipway.models.predictor import load_model
+from slipway.models.unpickling.pickles import load_pickle
+from slipway.training.packaging.model_file import answering_part, find_model_file, open_model
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame({"plan": ["a", "b", "c"] * 20, "age": np.arange(60.0), "x": RANDOM.random(60)})

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from nbconvert.preprocessors import ExecutePreprocessor
 
-from slipway.manifest import read_manifest
+from slipway.models.manifest import read_manifest
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOLDERS = "bin|builds|home|mnt|opt|private|root|srv|tmp|Users|usr|var|work|workspace|workspaces"

@@ -48,7 +48,7 @@ def test_paths_are_those_of_the_script_and_the_proxy():
 
 
 def test_smoke_table_has_the_lines_that_are_printed(service):
-    from slipway.smoke import smoke
+    from slipway.monitoring.smoke import smoke
 
     shown = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
     printed = smoke(service)[0].splitlines()

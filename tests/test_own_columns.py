@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from slipway.manifest import read_manifest
-from slipway.sql import model_sql
+from slipway.compiler.sql import model_sql
+from slipway.models.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

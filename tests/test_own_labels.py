@@ -21,7 +21,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import slipway
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
 
 
 def numbers():

@@ -34,8 +34,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from slipway.config import Settings
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
 from slipway.web import create_app
 
 

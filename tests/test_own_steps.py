@@ -50,9 +50,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import slipway
-from slipway.errors import SlipwayError
-from slipway.manifest import read_manifest
-from slipway.sql import model_sql
+from slipway.compiler.sql import model_sql
+from slipway.core.errors import SlipwayError
+from slipway.models.manifest import read_manifest
 
 LR = LogisticRegression
 

@@ -85,8 +85,8 @@ def test_dates_in_several_forms_do_not_change_the_rows_beside_them(tmp_path):
 
 
 def test_module_beside_the_model_is_imported_where_it_is_allowed(tmp_path, monkeypatch):
-    from slipway.config import Settings
-    from slipway.serving import Live
+    from slipway.core.settings import Settings
+    from slipway.serving.service import Live
 
     (tmp_path / "besidemodel.py").write_text("def twice(X):\n    return X * 2\n")
     monkeypatch.setenv("SLIPWAY_PICKLE_ALLOW", "besidemodel:twice")

@@ -24,7 +24,7 @@ def test_wheel_holds_the_code_and_what_it_reads(tmp_path):
     (wheel,) = tmp_path.glob("slipway-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
-        "slipway/serving.py",
+        "slipway/serving/service.py",
         "slipway/web/specs/predict.yml",
         "slipway/training/train.py",
         "flights/query.sql",

@@ -19,14 +19,14 @@ from conftest import ROOT
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 
-from slipway import charts
-from slipway.config import Settings
-from slipway.curve import sigmoid
-from slipway.manifest import GoldenRow, write_manifest
-from slipway.scorecard import Scorecard, Slope, Steps, Sum, Table
-from slipway.signature import Feature, Signature, Target
+from slipway.core.settings import Settings
+from slipway.models.manifest import GoldenRow, write_manifest
+from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
+from slipway.models.signature import Feature, Signature, Target
+from slipway.models.stages import sigmoid
+from slipway.reports import svg_charts as charts
+from slipway.reports.formatting import byte_count, compared, percent, signed
 from slipway.web import create_app
-from slipway.words import byte_count, compared, percent, signed
 
 FORM = "application/x-www-form-urlencoded"
 PATHS = ("/", "/?example=1", "/file", "/model", "/nothing-here")

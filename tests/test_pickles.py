@@ -25,11 +25,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from versions import run
 from xgboost import XGBClassifier
 
-from slipway.config import Settings
-from slipway.errors import ModelError
-from slipway.manifest import write_manifest
-from slipway.model import load_model
-from slipway.pickles import PickleRefused, load_pickle
+from slipway.core.errors import ModelError
+from slipway.core.settings import Settings
+from slipway.models.manifest import write_manifest
+from slipway.models.predictor import load_model
+from slipway.models.unpickling.pickles import PickleRefused, load_pickle
 from slipway.training.packaging.stamps import made_by
 from slipway.web import create_app
 

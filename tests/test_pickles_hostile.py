@@ -18,8 +18,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from slipway.pickles import PickleRefused, load_pickle
-from slipway.unpickling.survey import names_in
+from slipway.models.unpickling.pickles import PickleRefused, load_pickle
+from slipway.models.unpickling.survey import names_in
 
 # `SLIPWAY_FUZZ_PICKLES=100000 pytest tests/test_pickles_hostile.py` tries more.
 COUNT = int(os.environ.get("SLIPWAY_FUZZ_PICKLES", "10000"))
@@ -128,7 +128,7 @@ def test_keys_that_take_exponential_time_to_hash_are_rejected():
 @pytest.mark.parametrize("deep", [b"N" + P.TUPLE1 * 200_000, b"]" * 200_000 + b"a" * 199_999])
 def test_deep_nesting_is_read_or_rejected_without_a_crash(deep):
     code = (
-        "import sys; from slipway.pickles import load_pickle; "
+        "import sys; from slipway.models.unpickling.pickles import load_pickle; "
         "load_pickle(sys.stdin.buffer.read(), {})"
     )
     done = subprocess.run(

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from slipway.pickles import load_pickle
+from slipway.models.unpickling.pickles import load_pickle
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame(

@@ -10,12 +10,13 @@ from conftest import ROOT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from slipway import batch, csvfile
-from slipway.batch import predict_file
-from slipway.cells import text_cell
-from slipway.config import Settings
-from slipway.serving import Live
-from slipway.ways import CarefulWay
+from slipway.core.settings import Settings
+from slipway.serving.batch import csv_reader as csvfile
+from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.csv_stream import predict_file
+from slipway.serving.batch.output_columns import text_cell
+from slipway.serving.service import Live
 
 ADDED = ("prediction", "probability", "warning", "error")
 relaxed = settings(

@@ -13,12 +13,12 @@ from conftest import GUNICORN, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway import batch
-from slipway.batch import FIRST_ROWS, predict_file
-from slipway.csvfile import BLOCK_ROWS, read_blocks
-from slipway.csvheader import Header
-from slipway.dialect import Dialect
-from slipway.errors import BadInput
+from slipway.core.errors import BadInput
+from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch.csv_dialect import Dialect
+from slipway.serving.batch.csv_header import Header
+from slipway.serving.batch.csv_reader import BLOCK_ROWS, read_blocks
+from slipway.serving.batch.csv_stream import FIRST_ROWS, predict_file
 
 HEAD = (
     b"POST /predict_file HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
@@ -62,7 +62,7 @@ def test_blocks_of_any_size_hold_the_same_rows(rows, most, end):
 
     whole = texts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("slipway.csvfile.BLOCK_ROWS", most)
+        patch.setattr("slipway.serving.batch.csv_reader.BLOCK_ROWS", most)
         assert texts() == whole
 
 

@@ -16,12 +16,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from slipway import batch, save, upload
-from slipway.batch import predict_file
-from slipway.config import Settings
-from slipway.errors import BadInput
-from slipway.serving import Live
-from slipway.ways import CarefulWay
+from slipway import save
+from slipway.core.errors import BadInput
+from slipway.core.settings import Settings
+from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch import upload
+from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.csv_stream import predict_file
+from slipway.serving.service import Live
 from slipway.web import create_app
 
 FILE = "/predict_file"

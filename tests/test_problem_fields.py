@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from smallproblem import PROBLEM
 
-from slipway.errors import SlipwayError
-from slipway.problem import Problem, PromotionRules, load_problem
-from slipway.signature import Feature, Target
+from slipway.core.errors import SlipwayError
+from slipway.data.problem import Problem, PromotionRules, load_problem
+from slipway.models.signature import Feature, Target
 
 FIELDS = [field.name for field in dataclasses.fields(Problem)]
 DEPOT, WEIGHT, STOPS = PROBLEM.features
@@ -179,9 +179,12 @@ def test_load_problem_any_value_passes_or_raises_one_sentence(name, value):
         ("PROBLEM =", "invalid syntax"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(ownbroken.py, line 1\)"),
         ("import no_such_module", "No module named 'no_such_module'"),
-        ("from slipway.problem import Problem\nPROBLEM = Problem(name='a')", "TypeError: .*title"),
-        ("PROBLEM = {}", "must be a slipway.problem.Problem"),
-        ("", "must be a slipway.problem.Problem"),
+        (
+            "from slipway.data.problem import Problem\nPROBLEM = Problem(name='a')",
+            "TypeError: .*title",
+        ),
+        ("PROBLEM = {}", "must be a slipway.data.problem.Problem"),
+        ("", "must be a slipway.data.problem.Problem"),
     ],
 )
 def test_load_problem_broken_module_raises_error_with_its_place(code, due, tmp_path, monkeypatch):

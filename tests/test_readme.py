@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from conftest import ROOT, running
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.web import create_app
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

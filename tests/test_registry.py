@@ -18,8 +18,8 @@ from registries import (
     write_version,
 )
 
-from slipway.errors import ModelError
-from slipway.manifest import read_manifest
+from slipway.core.errors import ModelError
+from slipway.models.manifest import read_manifest
 from slipway.registry import (
     BadName,
     Conflict,

@@ -8,8 +8,9 @@ import pytest
 from conftest import ROOT
 from registries import push_some, version_name, write_version
 
-from slipway.registry import BadName, NotTrusted, RegistryError, objects, open_registry
-from slipway.registry.entries import MAX_ENTRY, MAX_FILES
+from slipway.registry import BadName, NotTrusted, RegistryError, open_registry
+from slipway.registry import object_store as objects
+from slipway.registry.records import MAX_ENTRY, MAX_FILES
 
 HUGE = 300 * 2**20
 CALLS = {

@@ -10,7 +10,7 @@ from conftest import ROOT
 from registries import KEY, push_some, version_name, write_files
 from versions import run, squeezed
 
-from slipway.manifest import read_manifest, write_manifest
+from slipway.models.manifest import read_manifest, write_manifest
 from slipway.registry import open_registry
 
 pytest_plugins = ["registryservers"]

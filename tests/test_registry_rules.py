@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from registries import KEY, version_name, write_version
 
 from slipway.registry import Unknown, open_registry
-from slipway.registry.entries import Move
-from slipway.registry.journal import standing
+from slipway.registry.alias_journal import standing
+from slipway.registry.records import Move
 
 ALIASES = st.sampled_from(["production", "candidate"])
 NUMBERS = st.integers(1, 6)

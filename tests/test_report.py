@@ -16,19 +16,13 @@ from sklearn.preprocessing import OneHotEncoder
 from versions import ALL, version, with_terms
 
 import slipway
-from slipway.manifest import (
-    CalibrationBin,
-    Evaluation,
-    Scores,
-    Slice,
-    Training,
-)
-from slipway.report import read_report, report_path, write_report
-from slipway.report.contents import counts, label_rule
-from slipway.report.write import report_text
-from slipway.scorecard import Table
-from slipway.signature import Feature
-from slipway.terms import sum_cards
+from slipway.models.manifest import CalibrationBin, Evaluation, Scores, Slice, Training
+from slipway.models.scorecard import Table
+from slipway.models.signature import Feature
+from slipway.reports.html import read_report, report_path, write_report
+from slipway.reports.html.renderer import report_text
+from slipway.reports.html.sections import counts, label_rule
+from slipway.reports.term_charts import sum_cards
 
 OUTSIDE = re.compile(r"""(?:src|href|action|url)\s*[=(]\s*["']?(?!#|data:,)[^"'\s>]+""")
 EVIL = "<script>alert(1)</script>\"'&"
@@ -245,7 +239,7 @@ def test_report_of_the_shipped_model_has_intervals_and_every_section(shipped):
 
 def test_sum_cards_interval_of_a_difference_is_numpys(shipped):
     """Two carriers differ by the difference of two rows of the design."""
-    from slipway.interval import Uncertainty, covariance_path
+    from slipway.models.intervals import Uncertainty, covariance_path
 
     path, manifest = shipped
     uncertainty = Uncertainty.read(covariance_path(path), manifest.covariance.sha256)

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from reports import write_shipped
 from test_browser import contrast, width
 
-from slipway.report import report_path
+from slipway.reports.html import report_path
 
 pytestmark = pytest.mark.browser
 

@@ -8,9 +8,9 @@ from conftest import ROOT
 from reports import Read, ids, write_shipped
 from versions import TABLE, run, with_terms
 
-from slipway.config import Settings
-from slipway.manifest import write_manifest
-from slipway.report import report_path
+from slipway.core.settings import Settings
+from slipway.models.manifest import write_manifest
+from slipway.reports.html import report_path
 from slipway.web import create_app
 
 

@@ -15,13 +15,13 @@ from registries import KEY, OTHER_KEY
 from smallversions import BODIES, renamed, save_version
 from swapping import all_serve, got, until
 
-from slipway.cache import Cache, Standing
-from slipway.config import Reference, Settings, read_reference
-from slipway.errors import ModelError
-from slipway.follower import Leader
-from slipway.manifest import read_manifest
+from slipway.core.errors import ModelError
+from slipway.core.settings import Reference, Settings, read_reference
+from slipway.models.manifest import read_manifest
 from slipway.registry import open_registry
-from slipway.resolver import first_live
+from slipway.serving.rollout.alias_follower import Leader
+from slipway.serving.rollout.startup import first_live
+from slipway.serving.rollout.version_cache import Cache, Standing
 
 VERSION = "20260101T120000Z-1a2b3c4d"
 
@@ -262,8 +262,8 @@ def test_full_disk_keeps_what_serves(place, settings):
     first_live(settings)
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "from pathlib import Path; from slipway.config import Settings;"
-        "from slipway.follower import Leader, Follower; from slipway.resolver import first_live;"
+        "from pathlib import Path; from slipway.core.settings import Settings;"
+        "from slipway.serving.rollout.alias_follower import Leader, Follower; from slipway.serving.rollout.startup import first_live;"
         "s = Settings.from_environ(Path('.')); live = first_live(s);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
         "leader = Leader(s, s.reference); taken = [];"

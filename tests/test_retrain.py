@@ -20,14 +20,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from smallproblem import PROBLEM, QUERY, parcels, write_tables
 
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.manifest import read_manifest
-from slipway.problem import Problem, PromotionRules
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.data.problem import Problem, PromotionRules
+from slipway.models.manifest import read_manifest
 from slipway.registry import Registry, open_registry
-from slipway.retraining.holdout import Holdout
-from slipway.retraining.judge import judge
-from slipway.retraining.run import Order, retrain
+from slipway.training.retraining.holdout import Holdout
+from slipway.training.retraining.non_inferiority import judge
+from slipway.training.retraining.run import Order, retrain
 from slipway.training.train import Plan
 from slipway.web import create_app
 
@@ -312,7 +312,7 @@ PROCESS = """
 import os, signal, sys
 from pathlib import Path
 from slipway.registry import Registry
-from slipway.retraining.run import Order, retrain
+from slipway.training.retraining.run import Order, retrain
 from slipway.training.train import Plan
 from test_retrain import SMALL
 from slipway.registry import open_registry
@@ -397,7 +397,7 @@ def flask_retrain(tmp_path, monkeypatch):
         module = tmp_path / f"{name}.py"
         module.write_text(
             "import dataclasses, smallproblem\n"
-            "from slipway.problem import PromotionRules\n"
+            "from slipway.data.problem import PromotionRules\n"
             f"rules = PromotionRules({rules})\n"
             "PROBLEM = dataclasses.replace(smallproblem.PROBLEM, promotion=rules)\n"
         )

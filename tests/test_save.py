@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import slipway
-from slipway.config import Settings
-from slipway.errors import SlipwayError
-from slipway.training.version import describe_model
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.training.packaging.version import describe_model
 from slipway.web import create_app
 
 

@@ -10,11 +10,12 @@ import pytest
 from smallproblem import COLUMNS, DEPOTS, PROBLEM, parcels, write_tables
 from sqlmodels import due, variant
 
-from slipway.curve import SIGMOID
-from slipway.errors import SlipwayError
-from slipway.score import score
-from slipway.scorecard import Slope, Sum, Table
-from slipway.sources import open_source, writing
+from slipway.core.errors import SlipwayError
+from slipway.data.sources import open_source
+from slipway.data.sources import table_writer as writing
+from slipway.models.scorecard import Slope, Sum, Table
+from slipway.models.stages import SIGMOID
+from slipway.serving.batch.in_database import score
 
 pytest_plugins = ["engines"]
 N_ROWS = 1_500
@@ -206,7 +207,7 @@ def test_run_that_fails_leaves_the_output_before(small, sqlite_file, files, tmp_
 
 
 def test_answers_that_differ_from_the_model_are_an_error(small, files, tmp_path, monkeypatch):
-    from slipway import score as module
+    from slipway.serving.batch import in_database as module
 
     wrong = msgspec.structs.replace(small, threshold=0.9)
     honest = module.scoring_sql

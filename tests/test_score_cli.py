@@ -4,8 +4,8 @@ import duckdb
 import pytest
 from msgspec.structs import replace
 
-from slipway.manifest import read_manifest, write_manifest
-from slipway.score_cli import score
+from slipway.cli.score import score
+from slipway.models.manifest import read_manifest, write_manifest
 
 
 @pytest.mark.slow

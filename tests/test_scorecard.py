@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.curve import SIGMOID, Affine, Clip, Named, Pieces, sigmoid
-from slipway.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table
+from slipway.models.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table
+from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, sigmoid
 
 BENT = Bent(
     "depth",

@@ -14,10 +14,10 @@ from conftest import ROOT, running
 from flask import Flask
 
 import slipway
-from slipway.config import Settings
-from slipway.errors import ModelError
-from slipway.manifest import GoldenRow
-from slipway.model import Model
+from slipway.core.errors import ModelError
+from slipway.core.settings import Settings
+from slipway.models.manifest import GoldenRow
+from slipway.models.predictor import Model
 from slipway.web import create_app
 
 

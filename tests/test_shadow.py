@@ -12,12 +12,12 @@ from conftest import GUNICORN, running
 from smallversions import BODIES, RECORDS, save_version
 from swapping import POLL, Versions, all_serve, clients, got, until
 
-from slipway import shadow
-from slipway.config import Settings
-from slipway.model import Model
+from slipway.core.settings import Settings
+from slipway.models.predictor import Model
 from slipway.registry import open_registry
-from slipway.serving import Live
-from slipway.shadow import Shadow, Tally, compare, summary
+from slipway.serving.rollout import shadow
+from slipway.serving.rollout.shadow import Shadow, Tally, compare, summary
+from slipway.serving.service import Live
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.fast import fast_record
-from slipway.signature import Feature, Signature, Target
-from slipway.values import MAX_TEXT, MISSING_TEXTS
+from slipway.models.signature import Feature, Signature, Target
+from slipway.models.validation import MAX_TEXT, MISSING_TEXTS
+from slipway.serving.record_decoder import fast_record
 
 SIGNATURE = Signature(
     (

@@ -18,10 +18,10 @@ from conftest import GUNICORN, ROOT, free_port, running
 from flask import Flask
 from taskmodels import TASKS, write_model
 
-from slipway.config import Settings
-from slipway.manifest import GoldenRow
-from slipway.model import Model
-from slipway.smoke import smoke
+from slipway.core.settings import Settings
+from slipway.models.manifest import GoldenRow
+from slipway.models.predictor import Model
+from slipway.monitoring.smoke import smoke
 from slipway.web import create_app
 
 CHECKS = ("health", "version", "prediction", "file", "document", "headers", "errors")
@@ -66,7 +66,7 @@ def test_smoke_alone_needs_no_package(service):
 @pytest.mark.parametrize("option", ["-I", "-P"])
 def test_smoke_as_workflows_and_scripts_call_it(service, option):
     done = subprocess.run(
-        [sys.executable, option, "slipway/smoke.py", service],
+        [sys.executable, option, "slipway/monitoring/smoke.py", service],
         cwd=ROOT,
         capture_output=True,
         text=True,

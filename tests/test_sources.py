@@ -23,10 +23,10 @@ import pytest
 from conftest import free_port, wait_for
 
 from flights import PROBLEM
-from slipway.errors import SlipwayError
-from slipway.sources import open_source
-from slipway.sources.address import read_address
-from slipway.sources.columns import Columns
+from slipway.core.errors import SlipwayError
+from slipway.data.sources import open_source
+from slipway.data.sources.arrow_columns import Columns
+from slipway.data.sources.source_url import read_address
 
 CANARY = "c4n4ry/of?the@test#"
 T = replace(PROBLEM, tables=("t",))
@@ -118,7 +118,7 @@ def test_times_are_in_utc_whatever_the_zone_of_the_machine(tmp_path):
 READ = textwrap.dedent("""
     from dataclasses import replace
     from flights import PROBLEM
-    from slipway.sources import open_source
+    from slipway.data.sources import open_source
     with open_source("{path}", replace(PROBLEM, tables=("t",))) as source:
         print(source.rows("{query}"))
 """)
@@ -203,8 +203,8 @@ FULL = textwrap.dedent("""
     import resource
     from dataclasses import replace
     from flights import PROBLEM
-    from slipway.errors import SlipwayError
-    from slipway.sources import open_source
+    from slipway.core.errors import SlipwayError
+    from slipway.data.sources import open_source
     # A file that may not grow is to a program what a full disk is.
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
     try:
@@ -269,7 +269,7 @@ def mongo(monkeypatch):
     """A MongoDB in this process, since there was no real one to be had."""
     client = mongomock_ng.MongoClient()
     monkeypatch.setattr(pymongo, "MongoClient", lambda url, **options: nullcontext(client))
-    monkeypatch.setattr("slipway.sources.mongo.BATCH", 2)
+    monkeypatch.setattr("slipway.data.sources.mongodb.BATCH", 2)
     return client["nyc"]
 
 
@@ -412,7 +412,7 @@ def test_error_of_a_driver_that_repeats_a_secret_is_masked(tmp_path, monkeypatch
     def failing(self):
         raise KeyError(f"no {CANARY}")
 
-    monkeypatch.setattr("slipway.sources.duck.Duck.tables", failing)
+    monkeypatch.setattr("slipway.data.sources.duckdb_engine.Duck.tables", failing)
     assert "KeyError: 'no ***'" in refused(tmp_path, {"MY_PASSWORD": CANARY})
 
 

@@ -15,7 +15,7 @@ from flighttables import (
 
 from flights import PROBLEM
 from flights.tables import read_tables as raw_tables
-from slipway.sources import open_source
+from slipway.data.sources import open_source
 
 pytest_plugins = ["engines", "mariadbserver", "sparkcluster"]
 pytestmark = pytest.mark.slow

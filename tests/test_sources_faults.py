@@ -11,10 +11,10 @@ import pytest
 from flighttables import connect_mariadb
 
 from flights import PROBLEM
-from slipway.errors import SlipwayError
-from slipway.sources import open_source
-from slipway.sources.catalog import Catalog
-from slipway.sources.spark import open_spark
+from slipway.core.errors import SlipwayError
+from slipway.data.sources import open_source
+from slipway.data.sources.spark_catalog import Catalog
+from slipway.data.sources.spark_session import open_spark
 
 pytest_plugins = ["engines", "mariadbserver", "sparkcluster"]
 pytestmark = pytest.mark.slow

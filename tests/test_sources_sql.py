@@ -5,8 +5,8 @@ import re
 import pytest
 
 from flights import PROBLEM
-from slipway.errors import SlipwayError
-from slipway.sources.dialect import translate
+from slipway.core.errors import SlipwayError
+from slipway.data.sources.sql_translation import translate
 
 OTHERS = ["sqlite", "postgres", "mysql", "spark", "snowflake", "bigquery", "trino"]
 # What engines answer differently or not at all, and a word of what to write instead.

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from sqlmodels import LEVELS, LINEAR, NASTY, VALUE, due, feature, frame_of, variant
 
-from slipway.curve import SIGMOID, Affine, Clip, Named, Pieces, steps
-from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table
-from slipway.signature import Target
-from slipway.sql import model_sql
+from slipway.compiler.sql import model_sql
+from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table
+from slipway.models.signature import Target
+from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, steps
 
 pytest_plugins = ["engines"]
 

@@ -12,14 +12,14 @@ from sqlmodels import frame_of
 from test_compiler_law import columns_with_steps, in_range
 
 from slipway.compiler import NotAScorecard, answered_ranges, compile_model
-from slipway.curve import Fill, Named, steps
-from slipway.errors import BadInput
-from slipway.scorecard import Bent, Scorecard, Sum
-from slipway.signature import Feature, Signature, Target
-from slipway.sql import model_sql
-from slipway.sql.columns import LARGEST
-from slipway.sql.exactness import why_inexact
-from slipway.training.infer import infer_signature
+from slipway.compiler.sql import model_sql
+from slipway.compiler.sql.exactness import why_inexact
+from slipway.compiler.sql.expressions import LARGEST
+from slipway.core.errors import BadInput
+from slipway.models.scorecard import Bent, Scorecard, Sum
+from slipway.models.signature import Feature, Signature, Target
+from slipway.models.stages import Fill, Named, steps
+from slipway.training.packaging.signature_inference import infer_signature
 
 pytest_plugins = ["engines"]
 

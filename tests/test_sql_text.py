@@ -6,10 +6,10 @@ from msgspec.structs import replace
 from sqlglot import exp
 from sqlmodels import LEVELS, LINEAR, NASTY, feature, variant
 
-from slipway.errors import BadInput
-from slipway.scorecard import Slope, Sum, Table
-from slipway.signature import Target
-from slipway.sql import ENGINES, model_sql
+from slipway.compiler.sql import ENGINES, model_sql
+from slipway.core.errors import BadInput
+from slipway.models.scorecard import Slope, Sum, Table
+from slipway.models.signature import Target
 
 
 @pytest.mark.parametrize("dialect", sorted(ENGINES))

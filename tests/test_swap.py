@@ -15,7 +15,7 @@ from conftest import GUNICORN, ROOT, running
 from smallversions import renamed, save_version
 from swapping import POLL, Versions, all_serve, clients, got, status, until
 
-from slipway.manifest import GoldenRow, read_manifest
+from slipway.models.manifest import GoldenRow, read_manifest
 from slipway.registry import open_registry
 
 # Two seconds after a poll all serve it, where nothing else runs; others may share the machine.

@@ -17,9 +17,9 @@ from registries import BUCKET, KEY
 from smallversions import save_version
 from swapping import POLL, Versions, all_serve, clients, got, status, until
 
-from slipway.config import Settings
+from slipway.core.settings import Settings
 from slipway.registry import open_registry
-from slipway.resolver import first_live
+from slipway.serving.rollout.startup import first_live
 
 pytest_plugins = ["registryservers"]
 # A start ends within 20 s, of which 15 are for the registry, where nothing else runs.

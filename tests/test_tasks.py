@@ -13,15 +13,16 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 from taskmodels import CLASSES, FEATURES, RECORD, REFUSED, SCORECARDS, TASKS, write_model
 
-from slipway import batch, charts
-from slipway.batch import predict_file
-from slipway.config import Settings
-from slipway.curve import Affine, Named, Pieces
-from slipway.scorecard import Bent, Slope
-from slipway.serving import Live
-from slipway.ways import CarefulWay, ColumnsWay, FusedWay, choose_way
+from slipway.core.settings import Settings
+from slipway.models.scorecard import Bent, Slope
+from slipway.models.stages import Affine, Named, Pieces
+from slipway.reports import svg_charts as charts
+from slipway.reports.formatting import decimals, measured, signed
+from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch.block_scorers import CarefulWay, ColumnsWay, FusedWay, choose_way
+from slipway.serving.batch.csv_stream import predict_file
+from slipway.serving.service import Live
 from slipway.web import create_app
-from slipway.words import decimals, measured, signed
 
 HTML = {"Accept": "text/html"}
 FORM = {"colour": "red", "size": "2.5", "age": "7", "shiny": "true"}
@@ -290,7 +291,10 @@ def test_way_is_the_quickest_that_the_model_has(lives, name, monkeypatch):
     )
     way = choose_way(header, lives[name].model)
     assert type(way) is (FusedWay if name in ("log-odds", "rare", "huge") else ColumnsWay)
-    for module in ("slipway.columns", "slipway.plain"):
+    for module in (
+        "slipway.serving.batch.vectorized_scorer",
+        "slipway.serving.batch.typed_columns",
+    ):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "polars", None)
     assert type(choose_way(header, lives[name].model)) is CarefulWay

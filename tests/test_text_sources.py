@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 from smallproblem import PROBLEM
 
-from slipway.errors import SlipwayError
-from slipway.sources import open_source
-from slipway.values import MISSING_TEXTS
+from slipway.core.errors import SlipwayError
+from slipway.data.sources import open_source
+from slipway.models.validation import MISSING_TEXTS
 
 ROWS = pd.DataFrame(
     {"plan": ["basic", "max", "größer"], "spend": [1.5, 20.25, 3.0], "n": [1, 2, 3]}

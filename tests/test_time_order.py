@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smallproblem import COLUMNS, DEPOTS, PROBLEM, parcels
 
-from slipway.errors import SlipwayError
-from slipway.etl.run import run_etl
-from slipway.etl.stored import open_rows
-from slipway.etl.time_order import is_late
-from slipway.training.rows import read_rows
-from slipway.training.split import require_split
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import open_rows
+from slipway.data.etl.run import run_etl
+from slipway.data.etl.time_order import is_late
+from slipway.training.frames import read_rows
+from slipway.training.splits import require_split
 
 pytest_plugins = ["engines"]
 N_ROWS = 400
@@ -97,7 +97,7 @@ def test_time_split_of_any_type_parts_rows_at_the_same_place(tmp_path, kind, wri
 def test_watermark_of_any_type_gives_in_pieces_what_one_run_gives(
     tmp_path, kind, write, monkeypatch
 ):
-    monkeypatch.setattr("slipway.etl.parts.PART_ROWS", 60)
+    monkeypatch.setattr("slipway.data.etl.parquet_writer.PART_ROWS", 60)
     marks, splits = MARKS[kind]
     problem = problem_of(splits[0])
     for end in (150, 151, 310, N_ROWS):
@@ -114,7 +114,7 @@ def test_watermark_of_any_type_gives_in_pieces_what_one_run_gives(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MARKS)
 def test_watermark_and_time_split_hold_on_postgres(tmp_path, kind, monkeypatch, postgres_engine):
-    monkeypatch.setattr("slipway.etl.parts.PART_ROWS", 60)
+    monkeypatch.setattr("slipway.data.etl.parquet_writer.PART_ROWS", 60)
     types = {"integer": "BIGINT", "fraction": "DOUBLE PRECISION", "text": "TEXT", "date": "DATE"}
     marks, splits = MARKS[kind]
     ((host, user),) = postgres_engine.query(

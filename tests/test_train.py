@@ -11,12 +11,12 @@ import pytest
 from conftest import ROOT
 from smallproblem import PROBLEM, parcels, write_tables
 
-from slipway.etl.run import run_etl
-from slipway.etl.stored import open_rows
-from slipway.manifest import read_manifest
-from slipway.model import load_model
-from slipway.training.rows import read_rows
-from slipway.training.split import holdout_split
+from slipway.data.dataset import open_rows
+from slipway.data.etl.run import run_etl
+from slipway.models.manifest import read_manifest
+from slipway.models.predictor import load_model
+from slipway.training.frames import read_rows
+from slipway.training.splits import holdout_split
 
 ENVIRON = os.environ | {
     "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",

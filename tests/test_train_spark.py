@@ -18,11 +18,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
 from sparkcluster import DEPLOY, WORKERS, running_spark, wait_until
 
-from slipway.etl.stored import FOLD
-from slipway.problem import load_problem
-from slipway.training.estimators import fit
-from slipway.training.spark import fit_spark
-from slipway.training.split import Split
+from slipway.data.dataset import FOLD
+from slipway.data.problem import load_problem
+from slipway.training.engines.memory import fit
+from slipway.training.engines.spark.fit import fit_spark
+from slipway.training.splits import Split
 
 pytest_plugins = ["sparkcluster"]
 pytestmark = pytest.mark.slow

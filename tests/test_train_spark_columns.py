@@ -27,9 +27,9 @@ from sklearn.preprocessing import (
 )
 from smallproblem import PROBLEM
 
-from slipway.errors import SlipwayError
-from slipway.signature import Feature
-from slipway.training.spark_design import make_vectors, spark_design
+from slipway.core.errors import SlipwayError
+from slipway.models.signature import Feature
+from slipway.training.engines.spark.design_matrix import make_vectors, spark_design
 
 pytest_plugins = ["engines"]
 pytestmark = [

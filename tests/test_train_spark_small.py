@@ -23,11 +23,11 @@ from sklearn.preprocessing import (
 )
 from smallproblem import PROBLEM
 
-from slipway.errors import SlipwayError
-from slipway.etl.stored import FOLD, Part, RowsManifest, StoredRows, file_sha256
-from slipway.problem import Problem
-from slipway.signature import Feature
-from slipway.training.spark import fit_in_session, fit_spark
+from slipway.core.errors import SlipwayError
+from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows, file_sha256
+from slipway.data.problem import Problem
+from slipway.models.signature import Feature
+from slipway.training.engines.spark.fit import fit_in_session, fit_spark
 
 pytest_plugins = ["engines"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Bins whose width")]

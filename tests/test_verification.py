@@ -14,8 +14,8 @@ from conftest import ROOT
 from registries import KEY, OTHER_KEY
 from versions import run, squeezed
 
-from slipway.config import Reference, Settings
-from slipway.manifest import manifest_path, read_manifest, write_manifest
+from slipway.core.settings import Reference, Settings
+from slipway.models.manifest import manifest_path, read_manifest, write_manifest
 from slipway.registry import open_registry
 from slipway.web import create_app
 

@@ -25,7 +25,7 @@ def test_worker_log_and_hooks_see_each_request_once(tmp_path, body, capfd):
     config = tmp_path / "conf.py"
     config.write_text(f"import sys\nsys.path.insert(0, {os.getcwd()!r})\n" + HOOKS)
     log = tmp_path / "access.log"
-    words = [f"--config={config}", "--worker-class=slipway.worker.LoopWorker", "--workers=1"]
+    words = [f"--config={config}", "--worker-class=slipway.web.worker.LoopWorker", "--workers=1"]
     with running(*GUNICORN, *words, f"--access-logfile={log}") as (base, _):
         assert post(base, body)[0] == 200
         assert post(base, b"{}")[0] == 422

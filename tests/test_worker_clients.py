@@ -13,8 +13,8 @@ from clients import CHUNKED, HEAD, connected, memory, post, until_closed
 from conftest import GUNICORN, running
 from served import PATIENCE
 
-from slipway.worker.clients import BYTES_A_SECOND, SEND_SECONDS, Client
-from slipway.worker.sending import Sender
+from slipway.web.worker.sender import Sender
+from slipway.web.worker.timeouts import BYTES_A_SECOND, SEND_SECONDS, Client
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow

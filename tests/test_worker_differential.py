@@ -280,7 +280,7 @@ def servers(tmp_path_factory):
     words += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
     with (
         running(*words, "--worker-class=gthread", "--threads=8") as (threads, _),
-        running(*words, "--worker-class=slipway.worker.LoopWorker", "--threads=8") as (
+        running(*words, "--worker-class=slipway.web.worker.LoopWorker", "--threads=8") as (
             loop,
             process,
         ),

@@ -14,7 +14,7 @@ from conftest import GUNICORN, running
 from swapping import until
 
 from benchmarks.worstrequests import KINDS, comparable, exchange, search
-from slipway.worker.pool import GIVEN_UP, MAX_WAIT, Pool
+from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, Pool
 
 pytest_plugins = ["served"]
 

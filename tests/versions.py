@@ -2,10 +2,10 @@
 
 import msgspec
 
-from slipway.curve import SIGMOID
-from slipway.manifest import GoldenRow, Manifest, Training
-from slipway.scorecard import Scorecard, Slope, Steps, Sum, Table
-from slipway.signature import Feature, Signature, Target
+from slipway.models.manifest import GoldenRow, Manifest, Training
+from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
+from slipway.models.signature import Feature, Signature, Target
+from slipway.models.stages import SIGMOID
 
 PLACE = Feature("place", "category", "Where", "sea", categories=("sea", "hill"), nullable=True)
 AGE = Feature("age", "integer", "Age", 30, unit="years", seen=(1.0, 80.0), nullable=True)

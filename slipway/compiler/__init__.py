@@ -16,14 +16,14 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.column import Column, Line, NotAScorecard
-from slipway.compiler.composition import Readings, apply_step
+from slipway.compiler.columns import Column, Line, NotAScorecard
 from slipway.compiler.domains import find_ranges
 from slipway.compiler.estimators import Read, Weights, read
+from slipway.compiler.steps import Readings, apply_step
 from slipway.compiler.terms import add_up, centred, column_function
-from slipway.curve import SIGMOID, Affine, Named
-from slipway.scorecard import Scorecard, Sum
-from slipway.signature import Feature, Signature, Value
+from slipway.models.scorecard import Scorecard, Sum
+from slipway.models.signature import Feature, Signature, Value
+from slipway.models.stages import SIGMOID, Affine, Named
 
 LARGEST_ROOT = math.isqrt(2**63 - 1)
 __all__ = [

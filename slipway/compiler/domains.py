@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from slipway.compiler.column import Column, Intervals, Line
+from slipway.compiler.columns import Column, Intervals, Line
 from slipway.compiler.floats import LARGEST, Floats, evaluate, first_true, moved
 from slipway.compiler.inversion import defined
-from slipway.pipeline import PipelineScorer
-from slipway.signature import Feature, Record, Signature
-from slipway.values import LARGEST_INTEGER
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.signature import Feature, Record, Signature
+from slipway.models.validation import LARGEST_INTEGER
 
 Range = tuple[float, float]
 _Asks = Callable[[float], bool]

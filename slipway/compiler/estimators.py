@@ -56,10 +56,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
 
-from slipway.compiler.column import Column, NotAScorecard
-from slipway.compiler.composition import Readings, apply_step
+from slipway.compiler.columns import Column, NotAScorecard
+from slipway.compiler.steps import Readings, apply_step
 from slipway.compiler.terms import Weighed
-from slipway.curve import SIGMOID, Affine, Name, Named, Pieces, Stage
+from slipway.models.stages import SIGMOID, Affine, Name, Named, Pieces, Stage
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from slipway.curve import Affine, Clip, Fill, Named, Pieces, Stage
+from slipway.models.stages import Affine, Clip, Fill, Named, Pieces, Stage
 
 Floats = NDArray[np.float64]
 LARGEST = sys.float_info.max
@@ -27,7 +27,7 @@ def evaluate(stages: Sequence[Stage], x: Floats) -> Floats:
     Returns
     -------
     ndarray
-        As ``slipway.curve.through`` gives them, to the last bit of numpy's own functions.
+        As ``slipway.models.stages.through`` gives them, to the last bit of numpy's own functions.
     """
     with np.errstate(all="ignore"):
         for stage in stages:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slipway.compiler.floats import LARGEST, Floats, evaluate, first_true, moved
-from slipway.curve import Affine, Clip, Named, Stage
+from slipway.models.stages import Affine, Clip, Named, Stage
 
 _RISING = {"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sigmoid"}
 _RISING |= {"box-cox", "yeo-johnson", "normal-quantile", "within", "finite", "known"}

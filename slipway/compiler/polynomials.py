@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-from slipway.curve import Affine, Pieces
+from slipway.models.stages import Affine, Pieces
 
 
 def is_straight(pieces: Pieces) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.column import REFUSED, Column, Values, is_gap
+from slipway.compiler.columns import REFUSED, Column, Values, is_gap
 
 UNSEEN_TEXT = "\x00 no category is called this"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.column import (
+from slipway.compiler.columns import (
     Column,
     Intervals,
     Levels,
@@ -20,9 +20,9 @@ from slipway.compiler.column import (
 )
 from slipway.compiler.inversion import in_raw_numbers, without_marks
 from slipway.compiler.polynomials import added, is_straight, scaled, straight
-from slipway.curve import Affine, Pieces, Stage
-from slipway.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
-from slipway.signature import Feature, Value
+from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
+from slipway.models.signature import Feature, Value
+from slipway.models.stages import Affine, Pieces, Stage
 
 Weighed = tuple[Column, float]
 # A score loses half of its last bit, 1.1e-16, for each unit that is moved: here 3e-14 in all.

@@ -44,9 +44,9 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from slipway.compiler.bends import of_ranks, of_splines
-from slipway.compiler.column import NotAScorecard, is_gap
-from slipway.curve import Affine, Clip, Name, Named, Pieces, Stage, steps
+from slipway.compiler.columns import NotAScorecard, is_gap
+from slipway.compiler.curves import of_ranks, of_splines
+from slipway.models.stages import Affine, Clip, Name, Named, Pieces, Stage, steps
 
 KEEP = object()
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from slipway.values import NARROW_FLOATS
+from slipway.models.validation import NARROW_FLOATS
 
 Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
 Task = Literal["binary", "multiclass", "regression"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from slipway.signature import Feature, Record, Signature, Value
-from slipway.values import NUMBERS
+from slipway.models.signature import Feature, Record, Signature, Value
+from slipway.models.validation import NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slipway.scorecard import Answer
-    from slipway.signature import Target
+    from slipway.models.scorecard import Answer
+    from slipway.models.signature import Target
 
 TIED = 1e-12
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, fsum
 
-from slipway.curve import sigmoid
 from slipway.models.labels import Labelled
+from slipway.models.stages import sigmoid
 
 # The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
 NEARLY_TIED = 1e-15

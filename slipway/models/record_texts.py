@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from slipway.signature import Feature, Signature, Value
-from slipway.values import from_text
-from slipway.words import value_text
+from slipway.models.signature import Feature, Signature, Value
+from slipway.models.validation import from_text
+from slipway.reports.formatting import value_text
 
 
 def missing_text(feature: Feature, missing: Collection[str]) -> str | None:

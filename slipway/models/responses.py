@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from slipway.errors import ModelError
+from slipway.core.errors import ModelError
 from slipway.models.labels import Labelled, LabelledMany, Labels
-from slipway.scorecard import Answer
-from slipway.signature import Target
+from slipway.models.scorecard import Answer
+from slipway.models.signature import Target
 
 if TYPE_CHECKING:
     import numpy as np

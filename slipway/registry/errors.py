@@ -10,7 +10,7 @@ ModelError                  503  model_unavailable
 
 from __future__ import annotations
 
-from slipway.errors import ModelError
+from slipway.core.errors import ModelError
 
 
 class RegistryError(ModelError):

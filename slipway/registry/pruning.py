@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from slipway.registry.entries import STORED, Stored
-from slipway.registry.fetching import version_path
-from slipway.registry.journal import Journal, standing
-from slipway.registry.objects import Listed, Objects
+from slipway.registry.alias_journal import Journal, standing
+from slipway.registry.download import version_path
+from slipway.registry.object_store import Listed, Objects
+from slipway.registry.records import STORED, Stored
 
 # A push that has not ended by then never will.
 UNFINISHED = timedelta(days=1)

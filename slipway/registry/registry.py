@@ -11,14 +11,14 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Literal
 
-from slipway.registry.entries import NAME, STORED, Move, Stored, checked_name, decode
+from slipway.registry.alias_journal import Journal, standing
+from slipway.registry.download import fetch, local_copy, version_path
 from slipway.registry.errors import Conflict, RegistryError, Unknown
-from slipway.registry.fetching import fetch, local_copy, version_path
-from slipway.registry.journal import Journal, standing
-from slipway.registry.objects import Objects
+from slipway.registry.object_store import Objects
 from slipway.registry.pruning import prune
-from slipway.registry.pushing import describe, require_same, upload
+from slipway.registry.records import NAME, STORED, Move, Stored, checked_name, decode
 from slipway.registry.signing import Signer
+from slipway.registry.upload import describe, require_same, upload
 
 PRODUCTION = "production"
 _MARK = re.compile(rf"versions/({NAME})/{re.escape(STORED)}", re.ASCII)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from slipway.registry.entries import Entry, encode
 from slipway.registry.errors import NotTrusted, RegistryError
+from slipway.registry.records import Entry, encode
 
 SETTING = "SLIPWAY_SIGNING_KEY"
 _SHORTEST = 32

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slipway.signature import Feature
-from slipway.values import MAX_TEXT, NUMBERS
-from slipway.words import meaning, sentence, value_name
+from slipway.models.signature import Feature
+from slipway.models.validation import MAX_TEXT, NUMBERS
+from slipway.reports.formatting import meaning, sentence, value_name
 
 MOST_NAMED = 6
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from slipway.errors import ModelError, SlipwayError
-from slipway.etl.stored import FOLD, HELD_OUT, StoredRows
-from slipway.interval import Uncertainty
-from slipway.manifest import (
+from slipway.core.errors import ModelError, SlipwayError
+from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
+from slipway.data.problem import Problem
+from slipway.models.intervals import Uncertainty
+from slipway.models.manifest import (
     Evaluation,
     LearningCurve,
     Manifest,
@@ -24,18 +25,23 @@ from slipway.manifest import (
     manifest_path,
     read_manifest,
 )
-from slipway.problem import Problem
-from slipway.report import write_report
-from slipway.signature import Feature
-from slipway.training.covariance import NoInterval, find_uncertainty
-from slipway.training.engine import Choice, Engine, Estimator, available_memory, choose_engine
-from slipway.training.estimators import fit
-from slipway.training.evaluate import best_threshold, evaluate
-from slipway.training.learning import learning_curve
+from slipway.models.signature import Feature
+from slipway.reports.html import write_report
+from slipway.training.engines.memory import fit
+from slipway.training.engines.selection import (
+    Choice,
+    Engine,
+    Estimator,
+    available_memory,
+    choose_engine,
+)
+from slipway.training.evaluation.learning_curve import learning_curve
+from slipway.training.evaluation.metrics import best_threshold, evaluate
+from slipway.training.frames import Rows, read_rows
 from slipway.training.packaging.columns import to_records
-from slipway.training.rows import Rows, read_rows
-from slipway.training.split import FIT_FOLDS, Split, holdout_split, require_split, time_split
-from slipway.training.version import describe, write_checked
+from slipway.training.packaging.covariance import NoInterval, find_uncertainty
+from slipway.training.packaging.version import describe, write_checked
+from slipway.training.splits import FIT_FOLDS, Split, holdout_split, require_split, time_split
 
 Progress = Callable[[str], None]
 
@@ -152,12 +158,12 @@ def fit_elsewhere(
 ) -> Pipeline | None:
     """Fit by an engine that reads the rows itself, while none are in memory yet."""
     if choice.engine == "chunks":
-        from slipway.training.chunks import fit_chunks
+        from slipway.training.engines.chunked.fit import fit_chunks
 
         settings: dict[str, Any] = {"memory": memory, "folds": FIT_FOLDS, "combine": plan.combine}
         return fit_chunks(problem, stored, progress=progress, **settings)
     if choice.engine == "spark":
-        from slipway.training.spark import fit_spark
+        from slipway.training.engines.spark.fit import fit_spark
 
         return fit_spark(problem, stored, master=plan.spark, folds=FIT_FOLDS, progress=progress)
     return None

@@ -1,4 +1,4 @@
-"""The API: thin views around ``slipway.serving``; their documents are in ``specs/``."""
+"""The API: thin views around ``slipway.serving.service``; their documents are in ``specs/``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flask import Blueprint, Response, current_app, request
 from msgspec import json
 
 import slipway
-from slipway.batch import predict_file as predict_file_stream
-from slipway.board import Row
-from slipway.errors import BadInput, FieldError, TooLarge, WrongMediaType
-from slipway.manifest import GoldenRow, Manifest
-from slipway.upload import open_upload
+from slipway.core.errors import BadInput, FieldError, TooLarge, WrongMediaType
+from slipway.models.manifest import GoldenRow, Manifest
+from slipway.serving.batch.csv_stream import predict_file as predict_file_stream
+from slipway.serving.batch.upload import open_upload
+from slipway.serving.rollout.worker_status import Row
 from slipway.web.context import live
-from slipway.web.life import following
+from slipway.web.model_lifecycle import following
 
 api = Blueprint("api", __name__)
 
@@ -146,7 +146,7 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Tell how the model stands, in the form that Prometheus reads."""
     # The library takes 90 ms to import, which only those pay who ask.
-    from slipway.metrics import CONTENT_TYPE, ModelMetrics
+    from slipway.monitoring.prometheus import CONTENT_TYPE, ModelMetrics
 
     model, followed = live(), following(current_app)
     told = (followed.problem, followed.pinned) if followed else ("", "")
@@ -172,7 +172,7 @@ def _level() -> float | None:
     """Read the query parameter ``interval``."""
     if not request.environ.get("QUERY_STRING") or "interval" not in request.args:
         return None
-    from slipway.interval import read_level
+    from slipway.models.intervals import read_level
 
     return read_level(request.args["interval"])
 

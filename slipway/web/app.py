@@ -8,9 +8,14 @@ from pathlib import Path
 from flask import Flask
 
 from slipway import cli
-from slipway.config import Settings
-from slipway.errors import ModelError
-from slipway.web import document, failures, headers, hosts, lane, life
+from slipway.core.errors import ModelError
+from slipway.core.settings import Settings
+from slipway.web import error_handlers as failures
+from slipway.web import fast_path as lane
+from slipway.web import headers
+from slipway.web import model_lifecycle as life
+from slipway.web import openapi as document
+from slipway.web import trusted_hosts as hosts
 from slipway.web.api import api
 from slipway.web.pages import pages
 

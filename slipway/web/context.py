@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import current_app, g, request
 
-from slipway.errors import ModelError
-from slipway.serving import Live
+from slipway.core.errors import ModelError
+from slipway.serving.service import Live
 from slipway.web.headers import REQUEST_ID
 
 

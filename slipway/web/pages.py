@@ -13,16 +13,18 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
-from slipway import charts, learningplots
-from slipway.body import read_form
-from slipway.cells import added_columns
-from slipway.errors import BadInput, FieldError, ModelError, WrongMediaType
+from slipway.core.errors import BadInput, FieldError, ModelError, WrongMediaType
 from slipway.models.record_texts import missing_text, record_texts
-from slipway.report import TEMPLATES, read_report
+from slipway.models.signature import Record, Signature, Value
 from slipway.reports import feature_texts
-from slipway.serving import Live
-from slipway.signature import Record, Signature, Value
-from slipway.terms import score_unit, sum_cards
+from slipway.reports import learning_curve_charts as learningplots
+from slipway.reports import svg_charts as charts
+from slipway.reports.formatting import FILTERS, sentence, short, value_text
+from slipway.reports.html import TEMPLATES, read_report
+from slipway.reports.term_charts import score_unit, sum_cards
+from slipway.serving.batch.output_columns import added_columns
+from slipway.serving.request_body import read_form
+from slipway.serving.service import Live
 from slipway.web.api import FORM
 from slipway.web.context import live, request_id
 from slipway.web.form_fields import (
@@ -30,8 +32,7 @@ from slipway.web.form_fields import (
     column_row,
     without_browser_line_ends,
 )
-from slipway.web.shown import Shown, show
-from slipway.words import FILTERS, sentence, short, value_text
+from slipway.web.prediction_view import Shown, show
 
 pages = Blueprint("pages", __name__, template_folder=str(TEMPLATES))
 for _write in (*FILTERS, *feature_texts.FILTERS):

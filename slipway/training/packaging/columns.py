@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.errors import SlipwayError
-from slipway.signature import Feature, Kind, Record, Signature, Value
-from slipway.training.hints import Hints
-from slipway.values import MAX_TEXT, MISSING_TEXTS
+from slipway.core.errors import SlipwayError
+from slipway.models.signature import Feature, Kind, Record, Signature, Value
+from slipway.models.validation import MAX_TEXT, MISSING_TEXTS
+from slipway.training.packaging.encoder_hints import Hints
 
 _NUMBERS = (int, float, np.integer, np.floating)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from slipway.compiler import find_readings
-from slipway.compiler.composition import Readings
+from slipway.compiler.steps import Readings
 
 # Fitted attributes that hold one model or several, by wrappers such as CalibratedClassifierCV,
 # TransformedTargetRegressor, FixedThresholdClassifier, VotingClassifier and OneVsRestClassifier.

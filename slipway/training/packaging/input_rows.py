@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.errors import SlipwayError
-from slipway.signature import Input
+from slipway.core.errors import SlipwayError
+from slipway.models.signature import Input
 
 # Rows that the model predicts to find out what it takes.
 FEW = 50

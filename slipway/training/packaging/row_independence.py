@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
 from slipway.training.packaging.input_rows import few, predictions
 
 ROWS = 20

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
-from slipway.errors import ModelError
-from slipway.training.hints import Hints
+from slipway.core.errors import ModelError
+from slipway.models.validation import MISSING_TEXTS
+from slipway.training.packaging.encoder_hints import Hints
 from slipway.training.packaging.inner_models import raw_readings
 from slipway.training.packaging.input_rows import few, model_names, predictions
 from slipway.training.packaging.unread_columns import read_columns
-from slipway.values import MISSING_TEXTS
 
 _TARGET_NAMES = {"target", "label", "labels", "class", "y"}
 _INDEX = re.compile(r"Unnamed: \d+")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.model_selection._search import BaseSearchCV
 
-from slipway.errors import ModelError
+from slipway.core.errors import ModelError
 
 
 def answering_part(model: Any) -> Any:

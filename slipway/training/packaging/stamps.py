@@ -16,7 +16,7 @@ import pandas as pd
 import sklearn
 from sklearn.pipeline import Pipeline
 
-from slipway.manifest import Manifest
+from slipway.models.manifest import Manifest
 
 
 def estimator_name(model: Any) -> str:

@@ -10,9 +10,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from slipway.errors import SlipwayError
-from slipway.manifest import Manifest, write_manifest
-from slipway.pickles import SETTING
+from slipway.core.errors import SlipwayError
+from slipway.models.manifest import Manifest, write_manifest
+from slipway.models.unpickling.pickles import SETTING
 
 _TIMEOUT = 300
 _ALLOW = re.compile(rf"{SETTING}=([\w.:,*]+)")
@@ -58,7 +58,7 @@ def _start(path: Path, settings: dict[str, str]) -> str:
     """Start with a model version; return what is wrong, or nothing."""
     imports = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "slipway.start_check", str(path)],
+        [sys.executable, "-m", "slipway.serving.start_check", str(path)],
         env={**os.environ, "PYTHONPATH": imports, **settings},
         capture_output=True,
         text=True,

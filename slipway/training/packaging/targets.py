@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
-from slipway.errors import SlipwayError
-from slipway.signature import Target
+from slipway.core.errors import SlipwayError
+from slipway.models.signature import Target
 
 
 def learned_threshold(model: Any) -> tuple[float | None, str | None]:

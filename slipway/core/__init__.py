@@ -1,0 +1,1 @@
+"""What every other package needs, and no domain: errors, settings, files, locks."""

@@ -1,0 +1,1 @@
+"""Training rows: the problem, the sources, the ETL and its dataset."""

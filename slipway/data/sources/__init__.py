@@ -1,0 +1,5 @@
+"""Where raw tables are, and what answers SQL about them."""
+
+from slipway.data.sources.opening import Source, open_source
+
+__all__ = ["Source", "open_source"]

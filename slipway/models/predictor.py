@@ -1,0 +1,210 @@
+"""A model version in memory: load it, check it, and let its scorecard or its pickle answer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from slipway.core.errors import BadInput, ModelError
+from slipway.core.settings import Engine
+from slipway.models.labels import Labels, plain
+from slipway.models.manifest import GoldenRow, Manifest, manifest_path, read_manifest
+from slipway.models.pipeline_engine import (
+    PipelineScorer,
+    bounded,
+    limit_threads,
+    starts_threads,
+    unpickle,
+)
+from slipway.models.scorecard import Answer
+from slipway.models.signature import Record, Signature
+from slipway.models.unpickling.pickles import SETTING
+
+TOLERANCE = 1e-12
+# Gunicorn's master sets it while it loads what its workers share.
+BEFORE_FORK = "_SLIPWAY_BEFORE_FORK"
+# Products of 32-bit floats depend on the place of a row in its batch.
+NARROW_TOLERANCE = 1e-5
+VALUE_TOLERANCE = 1e-9
+
+
+class Scorer(Protocol):
+    """What gives the answers for checked records."""
+
+    def __call__(self, records: Sequence[Record], /) -> list[Answer]:
+        """Score records of values in the features' order."""
+
+
+class Model:
+    """A model version that answers.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    engine : {"scorecard", "pickle"}
+    score : callable
+        From records to answers: the probability or score of the positive class, or all the
+        classes', or a value; NaN where the model has no answer.
+
+    Attributes
+    ----------
+    labels : Labels
+        The labels that answers get, and the rule that chooses them.
+    """
+
+    def __init__(self, manifest: Manifest, engine: Engine, score: Scorer) -> None:
+        self.manifest = manifest
+        self.engine = engine
+        self.score = score
+        self.target = manifest.signature.target
+        self.task = self.target.task
+        self.labels = Labels(self.target, manifest.threshold)
+
+    def label(self, answer: Answer) -> str:
+        """Return the label of an answer that is a number, or several."""
+        return self.labels.name(answer)
+
+    @property
+    def engine_reason(self) -> str:
+        """Why it is the pickle that answers; empty where the scorecard does."""
+        if self.engine == "scorecard":
+            return ""
+        return self.manifest.reason or "the service was asked to let it"
+
+    def explain(self, record: Record) -> list[tuple[float, dict[str, float]]]:
+        """Give the intercept and each feature's contribution, for every sum of the scorecard.
+
+        Raises
+        ------
+        BadInput
+            The pipeline is not a sum of one-feature terms.
+        """
+        scorecard = self.manifest.scorecard
+        if scorecard is None:
+            message = "this model is not a sum of one-feature terms and cannot be explained so"
+            raise BadInput(message, code="not_explainable")
+        return [(each.intercept, each.explain(record)) for each in scorecard.sums]
+
+    def replay(self) -> str | None:
+        """Answer the golden rows again; give what is wrong with the first that differs, or None."""
+        rows = self.manifest.golden
+        records = []
+        for number, row in enumerate(rows, start=1):
+            record, errors, _ = self.manifest.signature.check(row.record)
+            if errors:
+                return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
+            records.append(record)
+        due = [row.answer for row in rows]
+        answers = self.score(records) if records else []
+        for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
+            if not close_enough(self, answer, wanted):
+                return f"golden row {number} gives {plain(answer)!r} where {wanted!r} is due"
+            label = self.label(answer) if self.target.classes else ""
+            if label != self.due_label(rows[number - 1], label):
+                return f"golden row {number} gets the label {label!r}, not that of the pipeline"
+        return None
+
+    def due_label(self, row: GoldenRow, found: str) -> str:
+        """Return the label that a golden row must get."""
+        if row.label is None or self.labels.threshold is not None:
+            return found
+        implied = self.labels.names[self.labels.implied(row.answer)]
+        # Another processor can turn the last bit, and with it a tie that nothing else decides.
+        return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
+
+
+def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
+    """Load a model version, and check that it answers as its pipeline did.
+
+    The pickle is hashed in any case, because the manifest speaks of that very file, but it is
+    opened only when the pipeline must answer. A pickle without a manifest is opened, and what
+    can be known from it is inferred.
+
+    Parameters
+    ----------
+    path : Path
+        The pickle; its manifest stands beside it.
+    engine : {"scorecard", "pickle"}
+    allow_version_skew : bool
+        Whether a pickle of another version of its library may answer, if it reproduces the
+        golden rows.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        A file is missing or changed, the versions differ, or a golden row is answered wrongly.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
+    pipeline = None
+    _import_beside(path)
+    if manifest_path(path).exists():
+        manifest = read_manifest(path)
+        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+            raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
+    else:
+        limit_threads()
+        # Whoever brings a bare pickle has scikit-learn; a service with a manifest may not.
+        from slipway.training.packaging.adoption import adopt
+
+        pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
+    by_model = Labels(manifest.signature.target, manifest.threshold).threshold is None
+    if engine == "scorecard" and manifest.scorecard is not None:
+        model = Model(manifest, "scorecard", manifest.scorecard.answerer(labels=by_model))
+    else:
+        if pipeline is None:
+            pipeline = unpickle(content, manifest, allow_version_skew)
+        pipeline = bounded(pipeline)
+        scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
+        model = Model(manifest, "pickle", scorer)
+    # Gunicorn's workers answer the golden rows themselves after the fork.
+    later = BEFORE_FORK in os.environ and pipeline is not None
+    if later and starts_threads(pipeline, manifest.signature):
+        return model
+    wrong = model.replay()
+    if wrong:
+        raise ModelError(wrong)
+    return model
+
+
+def _import_beside(path: Path) -> None:
+    """Let the modules that the operator allows be imported from the folder of the model."""
+    folder = str(path.parent.resolve())
+    if os.environ.get(SETTING) and folder not in sys.path:
+        sys.path.append(folder)
+
+
+def precision(signature: Signature) -> float:
+    """Return how far two answers for the same record may be apart."""
+    return NARROW_TOLERANCE if any(f.rounds for f in signature.features) else TOLERANCE
+
+
+def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
+    """Whether an answer is that of a golden row, but for its last bits."""
+    tolerance = precision(model.manifest.signature)
+    if model.target.unbounded:
+        # A sum of large terms can leave a small value: the last bits are those of the terms.
+        due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
+        tolerance = max(tolerance, VALUE_TOLERANCE) * max(due, default=1)
+    return _close(answer, wanted, tolerance)
+
+
+def _flat(answer: Answer) -> tuple[float, ...]:
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def _close(answer: Answer, wanted: Answer, tolerance: float) -> bool:
+    """Whether two answers are the same but for their last bits."""
+    pairs = zip(_flat(answer), _flat(wanted), strict=True)
+    return all(math.isclose(a, b, rel_tol=0.0, abs_tol=tolerance) for a, b in pairs)

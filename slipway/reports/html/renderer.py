@@ -1,0 +1,64 @@
+"""Render the report of a model version."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from slipway.models.artifacts import TEMPLATES
+from slipway.models.manifest import Manifest
+from slipway.models.promotion_record import Promotion
+from slipway.reports import feature_texts
+from slipway.reports import learning_curve_charts as learningplots
+from slipway.reports import svg_charts as charts
+from slipway.reports.formatting import FILTERS
+from slipway.reports.html.sections import compared, counts, evaluated, label_rule, read_uncertainty
+from slipway.reports.term_charts import score_unit, sum_cards
+
+
+def report_text(
+    manifest: Manifest,
+    model: Path,
+    previous: Manifest | None = None,
+    promotion: Promotion | None = None,
+) -> str:
+    """Write the report of a version as HTML; see ``slipway.reports.html.write_report``.
+
+    It asks for nothing from outside: styles and drawings are part of it, and its own policy
+    forbids a browser everything else, should something be in it that ought not to be.
+    """
+    uncertainty, no_intervals = read_uncertainty(manifest, model)
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            style=Markup(style),  # noqa: S704
+            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            manifest=manifest,
+            features=manifest.signature.by_name,
+            counts=counts(manifest.training),
+            label_rule=label_rule(manifest),
+            evaluated=evaluated(manifest, previous),
+            compared=compared(manifest, previous),
+            promotion=promotion,
+            sums=sum_cards(manifest, uncertainty),
+            unit=score_unit(manifest),
+            no_intervals=no_intervals,
+            charts=charts,
+            learningplots=learningplots,
+        )
+    )
+
+
+def _environment() -> Environment:
+    """Make what renders templates; every text from the manifest is escaped."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    environment.filters.update(
+        {write.__name__: write for write in (*FILTERS, *feature_texts.FILTERS)}
+    )
+    return environment

@@ -1,0 +1,1 @@
+"""Predictions for CSV files and database tables."""

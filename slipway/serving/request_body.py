@@ -1,0 +1,100 @@
+"""Read the bodies of requests strictly: JSON and URL-encoded forms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from slipway.core.errors import BadBody
+
+MAX_FORM_FIELDS = 1_000
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON strictly, and say what is wrong with it.
+
+    Parameters
+    ----------
+    body : bytes
+
+    Returns
+    -------
+    object
+        What Python's own reader gives.
+
+    Raises
+    ------
+    BadBody
+        With code ``empty_body``, ``not_utf8``, ``json_too_deep``, ``duplicate_key`` or
+        ``not_json``.
+    """
+    if not body:
+        raise BadBody("the body is empty; send a JSON object", code="empty_body")
+    require_utf8(body)
+    try:
+        return _DECODER.decode(body.decode())
+    except RecursionError:
+        raise BadBody("the body is nested too deeply", code="json_too_deep") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadBody(f"the body is not JSON: {error.msg} at {where}") from None
+    except ValueError:
+        raise BadBody("the body holds an integer of thousands of digits") from None
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """Read a URL-encoded form strictly.
+
+    Raises
+    ------
+    BadBody
+        With code ``empty_body``, ``not_utf8``, ``duplicate_key`` or ``not_a_form``.
+    """
+    if not body:
+        raise BadBody("the body is empty; send one field a feature", code="empty_body")
+    if body[:1] in b"{[":
+        message = "this looks like JSON: send it with the header Content-Type: application/json"
+        raise BadBody(message, code="not_a_form")
+    require_utf8(body)
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except UnicodeDecodeError:
+        raise BadBody("the form is not UTF-8", code="not_utf8") from None
+    except ValueError:
+        raise BadBody("the body is not a URL-encoded form", code="not_a_form") from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise BadBody("a field is given twice", code="duplicate_key")
+    return fields
+
+
+def require_utf8(body: bytes) -> None:
+    """Refuse bytes that are not UTF-8; most bodies are ASCII, which is quick to see."""
+    try:
+        if not body.isascii():
+            body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadBody("the body is not UTF-8", code="not_utf8") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that gives a key twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise BadBody("a key is given twice in one object", code="duplicate_key")
+    return made
+
+
+def _not_a_number(_: str) -> NoReturn:
+    raise BadBody("NaN and Infinity are not JSON; leave the field out, or send null")
+
+
+# Made once: json.loads makes one for every call that has hooks.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_a_number)

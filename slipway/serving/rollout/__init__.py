@@ -1,0 +1,1 @@
+"""Follow the aliases of a registry, and move workers to a new version."""

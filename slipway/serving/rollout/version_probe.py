@@ -1,0 +1,277 @@
+"""A registry asked in a process of its own: which version, a copy of it, and does it answer.
+
+The library that speaks to registries has threads, which do not outlive Gunicorn's fork: a worker
+would wait for ever if its master had asked before. A process of its own can also be ended, however
+slow a store is; and a version that brings its process down does so here, and not in a worker.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from slipway.core.errors import ModelError, SlipwayError
+from slipway.core.settings import Engine, Settings
+from slipway.models.manifest import Manifest, read_manifest
+from slipway.serving.rollout.version_cache import verified
+
+if TYPE_CHECKING:
+    from slipway.registry import Registry
+
+# What the pipeline answers although training had none of it; another model need not answer it.
+_UNTRAINED = ("missing_value", "not_whole")
+# A start must have ended, one way or the other, within 20 seconds.
+SECONDS = 15.0
+# Bytes a second that a download takes at worst, and seconds for a version to load and answer.
+SLOWEST = 1_000_000
+CHECK_SECONDS = 60.0
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a process is to find out.
+
+    Attributes
+    ----------
+    url, name : str
+        Of the reference.
+    folder : str
+        Where the copy is put.
+    present : str
+        The version that serves; it need not be looked at, and another must take the same records.
+    bad : str
+        A version that is known to be refused; it need not be looked at either.
+    number : int
+        The highest entry of the alias's journal that was ever seen: a lower one is none to follow.
+    engine : {"scorecard", "pickle"}
+    allow_version_skew : bool
+    """
+
+    url: str
+    name: str
+    folder: str
+    present: str = ""
+    bad: str = ""
+    number: int = 0
+    engine: Engine = "scorecard"
+    allow_version_skew: bool = False
+
+
+class Said(msgspec.Struct, omit_defaults=True):
+    """What a process says, a line each time it gets further; the last line counts.
+
+    Attributes
+    ----------
+    version : str
+    number : int
+        Of the entry by which an alias stands for it.
+    size : int
+        Bytes that are being copied.
+    checking : bool
+        Whether there is a copy, which is now loaded.
+    problem : str
+    refused : bool
+        Whether the problem is the version itself.
+    done : bool
+    """
+
+    version: str = ""
+    number: int = 0
+    size: int = 0
+    checking: bool = False
+    problem: str = ""
+    refused: bool = False
+    done: bool = False
+
+
+class Refused(ModelError):
+    """A version that must not be served.
+
+    Parameters
+    ----------
+    version, message : str
+    lasting : bool
+        Whether it would be refused again.
+    """
+
+    def __init__(self, version: str, message: str, *, lasting: bool) -> None:
+        super().__init__(f"{version} is refused: {message}")
+        self.version = version
+        self.lasting = lasting
+
+
+def ask(question: Question) -> Said:
+    """Find out which version is meant, copy it, and try it.
+
+    Parameters
+    ----------
+    question : Question
+
+    Returns
+    -------
+    Said
+        The version, of which there is a copy that answers as it should, and its entry's number.
+
+    Raises
+    ------
+    Refused
+        It is not what was pushed, or not signed with our key, or it answers wrongly.
+    ModelError
+        The registry cannot be asked.
+    """
+    said, status = _run(question)
+    # Who reads this may be anybody; where registry and cache are is in the settings.
+    problem = said.problem.replace(question.url, "the registry")
+    problem = problem.replace(question.folder, "the cache")
+    if said.checking and not said.done:
+        raise Refused(said.version, f"its check ended with status {status}", lasting=True)
+    if said.refused:
+        version = said.version or question.name
+        raise Refused(version, problem, lasting=said.checking)
+    if not said.done or problem:
+        raise ModelError(problem or f"asking the registry ended with status {status}")
+    return said
+
+
+def _run(question: Question) -> tuple[Said, int]:
+    """Run this module as a process; give the last that it says, and its status."""
+    process = subprocess.Popen(  # noqa: S603 - this very module
+        [
+            sys.executable,
+            "-m",
+            "slipway.serving.rollout.version_probe",
+            msgspec.json.encode(question).decode(),
+        ],
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        said = _wait(process)
+    finally:
+        process.kill()
+        process.communicate()
+    return said, process.returncode
+
+
+def _wait(process: subprocess.Popen[bytes]) -> Said:
+    """Wait as long as what is being done may take."""
+    began = time.monotonic()
+    while True:
+        try:
+            return _last(process.communicate(timeout=0.5)[0])
+        except subprocess.TimeoutExpired as slow:
+            said = _last(slow.output or b"")
+        seconds = CHECK_SECONDS if said.checking else 0.0
+        if time.monotonic() - began > SECONDS + said.size / SLOWEST + seconds:
+            return Said(problem=f"the registry did not answer in {SECONDS:.0f} seconds")
+
+
+def _last(said: bytes) -> Said:
+    lines = said.splitlines()
+    return msgspec.json.decode(lines[-1], type=Said) if lines else Said()
+
+
+def main(question: Question) -> Said:
+    """Find out, and say on standard output how far it is; give the last word."""
+    from slipway.registry import NotTrusted, open_registry
+
+    said = Said()
+    try:
+        registry = open_registry(question.url)
+        said.version, said.number = _meant(registry, question)
+        if said.version not in (question.present, question.bad):
+            path = _copy(registry, Path(question.folder), said)
+            said.checking = True
+            _say(said)
+            check(question, path, said.version)
+        said.done = True
+    except NotTrusted as error:
+        said.done, said.refused, said.problem = True, True, error.message
+    except SlipwayError as error:
+        # What is wrong before the check is the registry's fault, and may be over soon.
+        said.done, said.refused, said.problem = True, said.checking, error.message
+    return said
+
+
+def _meant(registry: Registry, question: Question) -> tuple[str, int]:
+    """Give the version that is meant, and its entry's number.
+
+    Whoever deletes the last entries of a journal would bring an earlier version back; only a
+    rollback may, which is an entry of its own.
+    """
+    if not question.name.startswith("@"):
+        return question.name, 0
+    move = registry.alias(question.name[1:])
+    if move is None:
+        return registry.resolve(question.name), 0
+    if move.number < question.number:
+        raise ModelError(
+            f"{move.alias} is at entry {move.number}, where entry {question.number} was before: "
+            "entries were deleted; if that is right, remove the cache and start anew"
+        )
+    return move.version, move.number
+
+
+def _copy(registry: Registry, folder: Path, said: Said) -> Path:
+    """Copy a version, unless there is a copy already."""
+    there = verified(folder, said.version)
+    if there is not None:
+        return there
+    said.size = registry.stored(said.version).size
+    _say(said)
+    return registry.fetch(said.version, folder)
+
+
+def check(question: Question, path: Path, version: str) -> None:
+    """Let a version answer as it will have to.
+
+    Raises
+    ------
+    SlipwayError
+        It does not, or it would not take what its callers send.
+    """
+    from slipway.serving.service import Live
+
+    skew = question.allow_version_skew
+    live = Live(Settings(path, question.engine, allow_version_skew=skew))
+    if live.version != version:
+        raise ModelError(f"its manifest is that of {live.version!a}")
+    live.warm_up()
+    if question.present:
+        there = verified(Path(question.folder), question.present)
+        if there is not None:
+            require_same_callers(read_manifest(there), live.model.manifest)
+
+
+def require_same_callers(old: Manifest, new: Manifest) -> None:
+    """Refuse a version whose callers would have to change with it.
+
+    Raises
+    ------
+    ModelError
+        It does not take the records that the other one takes, or answers another question.
+    """
+    was, now = old.signature.target, new.signature.target
+    if was.outcome != now.outcome:
+        raise ModelError("it has another target; a start takes it, a swap does not")
+    examples = {feature.name: feature.example for feature in old.signature.features}
+    for record in [examples, *(row.record for row in old.golden)]:
+        if any(warned.code in _UNTRAINED for warned in old.signature.check(record)[2]):
+            continue
+        _, errors, _ = new.signature.check(record)
+        if errors:
+            wrong = f"{errors[0].field}: {errors[0].message}"
+            raise ModelError(f"it takes other records ({wrong}); a start takes it, a swap does not")
+
+
+def _say(said: Said) -> None:
+    print(msgspec.json.encode(said).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    _say(main(msgspec.json.decode(sys.argv[1], type=Question)))

@@ -1,0 +1,297 @@
+"""A live model: request bytes in, answer bytes out.
+
+Nothing here knows Flask, so that a view and any other front can share it. A ``Live`` never
+changes: another version is another ``Live``, which a request takes once and uses throughout.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from slipway.core.errors import BadBody, BadInput, FieldError, TooLarge, Warned
+from slipway.core.settings import Settings
+from slipway.models.pipeline_engine import PipelineScorer
+from slipway.models.predictor import Model, load_model
+from slipway.models.scorecard import Answer
+from slipway.models.signature import Record
+from slipway.serving.json_size import MAX_VALUES, require_places, require_values
+from slipway.serving.predictions import NO_ANSWER, Failure, Prediction, dresser, explained
+from slipway.serving.record_decoder import fast_record
+from slipway.serving.request_body import read_form, read_json, require_utf8
+
+if TYPE_CHECKING:
+    from slipway.serving.rollout.shadow import Shadow
+
+Checked = tuple[Record, list[FieldError], list[Warned]]
+Interval = Callable[[Record], tuple[float, float]]
+
+
+class Live:
+    """One model version that answers, and the checks before it.
+
+    Parameters
+    ----------
+    settings : Settings
+    path : Path, optional
+        The pickle, where it is not that of the settings.
+
+    Attributes
+    ----------
+    shadow : Shadow, optional
+        What is told of every answer, so that a candidate can be asked the same.
+
+    Raises
+    ------
+    ModelError
+        The model does not pass its checks.
+    """
+
+    def __init__(self, settings: Settings, path: Path | None = None) -> None:
+        self.settings = settings
+        self.path = path or settings.model
+        self.shadow: Shadow | None = None
+        self.model: Model = load_model(
+            self.path, settings.engine, allow_version_skew=settings.allow_version_skew
+        )
+        self.signature = self.model.manifest.signature
+        self._dress = dresser(self.model)
+        record = fast_record(self.signature)
+        self._decode = msgspec.json.Decoder(record).decode
+        self._decode_all = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
+        self._split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+        self._n_features = len(self.signature.features)
+
+    @property
+    def version(self) -> str:
+        """The version that answers."""
+        return self.model.manifest.version
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why the model should not be sent requests, or None."""
+        return self.model.replay()
+
+    def warm_up(self) -> None:
+        """Answer the golden rows as requests, so that no caller is the first to ask.
+
+        Raises
+        ------
+        SlipwayError
+            One is not answered.
+        """
+        examples = {feature.name: feature.example for feature in self.signature.features}
+        for record in [row.record for row in self.model.manifest.golden] or [examples]:
+            self.predict_json(msgspec.json.encode(record))
+
+    @cached_property
+    def _interval(self) -> Callable[[float, Record], tuple[float, float]]:
+        """The function from a level and a record to an interval; reads the covariance."""
+        # Whoever does not ask pays nothing, neither time nor memory.
+        from slipway.models.intervals import Uncertainty, covariance_path
+
+        covariance, scorecard = self.model.manifest.covariance, self.model.manifest.scorecard
+        if covariance is None or scorecard is None:
+            message = "this model was not trained with intervals, or none would be honest"
+            raise BadInput(message, code="no_interval")
+        uncertainty = Uncertainty.read(covariance_path(self.path), covariance.sha256)
+        score = scorecard.sums[0].scorer()
+        return lambda level, record: uncertainty.interval(record, score(record), level)
+
+    def predict_json(
+        self, body: bytes, explain: bool = False, level: float | None = None
+    ) -> tuple[int, bytes]:
+        """Answer a JSON body: one record, or an array of them.
+
+        Parameters
+        ----------
+        body : bytes
+        explain : bool
+        level : float, optional
+            Of an interval for each probability.
+
+        Returns
+        -------
+        status : int
+            200, or 207 when some records of an array were refused.
+        answer : bytes
+            JSON: one prediction, or an array with one place a record.
+
+        Raises
+        ------
+        BadBody, BadInput, TooLarge
+        """
+        body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
+        if body.startswith(b"["):
+            return self._predict_array(body, explain, level)
+        records = self._fast(body, self._decode_one)
+        if records and not explain and level is None:
+            prediction = self._dress(self._score(records)[0])
+            if prediction is not None:
+                return 200, msgspec.json.encode(prediction)
+        checked: Checked = (records[0], [], []) if records else self._check(body)
+        return 200, msgspec.json.encode(self.predict(checked, explain, level))
+
+    def predict_form(
+        self, body: bytes, explain: bool = False, level: float | None = None
+    ) -> tuple[int, bytes]:
+        """Answer a URL-encoded form: one record.
+
+        Parameters
+        ----------
+        body : bytes
+        explain : bool
+        level : float, optional
+
+        Returns
+        -------
+        status : int
+        answer : bytes
+            JSON, as for the same record in JSON.
+
+        Raises
+        ------
+        BadBody, BadInput
+        """
+        checked = self.signature.check_text(read_form(body))
+        return 200, msgspec.json.encode(self.predict(checked, explain, level))
+
+    def predict(
+        self, checked: Checked, explain: bool = False, level: float | None = None
+    ) -> Prediction:
+        """Answer one checked record.
+
+        Raises
+        ------
+        BadInput
+            With everything that is wrong with it.
+        """
+        answer = self.predict_many([checked], explain, level)[0]
+        if isinstance(answer, Failure):
+            errors = answer.errors
+            if errors == [NO_ANSWER]:
+                errors = [self._no_answer(checked[0])]
+            raise BadInput("the record does not fit the model", errors=errors)
+        return answer
+
+    def predict_many(
+        self, checked: Sequence[Checked], explain: bool = False, level: float | None = None
+    ) -> list[Prediction | Failure]:
+        """Answer checked records, each in its place."""
+        asked = None if level is None else partial(self._interval, level)
+        good = [record for record, errors, _ in checked if not errors]
+        scores = iter(self._score(good) if good else ())
+        return [
+            Failure(errors)
+            if errors
+            else self._prediction(next(scores), record, warned, explain, asked)
+            for record, errors, warned in checked
+        ]
+
+    def _score(self, records: list[Record]) -> list[Answer]:
+        answers = self.model.score(records)
+        if self.shadow is not None:
+            self.shadow.offer(self.model, records, answers)
+        return answers
+
+    def _prediction(
+        self,
+        answer: Answer,
+        record: Record,
+        warned: list[Warned],
+        explain: bool,
+        interval: Interval | None,
+    ) -> Prediction | Failure:
+        """Dress an answer, with what there is to say about it."""
+        prediction = self._dress(answer)
+        explanation = explained(self.model, record) if explain else {}
+        if prediction is None or explanation is None:
+            return Failure([NO_ANSWER])
+        extra = {"warnings": warned} | explanation if warned else explanation
+        if interval:
+            extra["interval"] = interval(record)
+        return msgspec.structs.replace(prediction, **extra) if extra else prediction
+
+    def _no_answer(self, record: Record) -> FieldError:
+        """Say why there is no answer, where it is the pipeline that raises."""
+        score = self.model.score
+        reason = score.reason(record) if isinstance(score, PipelineScorer) else ""
+        if not reason:
+            return NO_ANSWER
+        return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")
+
+    def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
+        """Answer an array; a record that is refused does not spoil the others."""
+        require_utf8(body)
+        limit = self.settings.max_records
+        plain = not explain and level is None and body.count(b"{") <= limit
+        records = self._fast(body, self._decode_all) if plain else None
+        if records and len(records) <= limit:
+            answers = self._predict_plain(records)
+        else:
+            answers = self.predict_many(self._check_array(body), explain, level)
+        failed = False
+        for row, answer in enumerate(answers):
+            if isinstance(answer, Failure):
+                failed = True
+                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
+                answers[row] = Failure(errors)
+        return 207 if failed else 200, msgspec.json.encode(answers)
+
+    def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
+        """Answer records with nothing to say about them, none of them explained."""
+        predictions: list[Any] = list(map(self._dress, self._score(records)))
+        if None not in predictions:
+            return predictions
+        return [Failure([NO_ANSWER]) if each is None else each for each in predictions]
+
+    def _check_array(self, body: bytes) -> list[Checked]:
+        """Check the records of an array, each by itself."""
+        limit = self.settings.max_records
+        n_values = MAX_VALUES + limit * (self._n_features + 10)
+        require_places(body, limit, n_values)
+        try:
+            parts: list[Any] = self._split(body)
+            check = self._check_part
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            # Python's reader either says what is wrong with the body, or takes what msgspec
+            # does not (half a surrogate pair), which the signature then refuses in its place.
+            require_values(body, n_values)
+            parts, check = read_json(body), self.signature.check  # type: ignore[assignment]
+        if not parts:
+            raise BadInput("the array is empty; it must hold at least one record")
+        return [check(part) for part in parts]
+
+    def _check_part(self, part: msgspec.Raw) -> Checked:
+        """Check one record of an array, whose JSON is known to be well formed."""
+        raw = bytes(part)
+        records = self._fast(raw, self._decode_one)
+        if records:
+            return records[0], [], []
+        try:
+            return self._check(raw)
+        except (BadBody, TooLarge) as error:
+            return (), [FieldError(None, None, error.code, error.message)], []
+
+    def _decode_one(self, raw: bytes) -> list[Any]:
+        return [self._decode(raw)]
+
+    def _fast(self, raw: bytes, decode: Callable[[bytes], list[Any]]) -> list[Record] | None:
+        """Decode records with nothing to say about them; None sends them to the careful way."""
+        try:
+            structs = decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        # Each record has all features. As many colons as those means that no key came twice.
+        if raw.count(b":") != self._n_features * len(structs):
+            return None
+        return list(map(msgspec.structs.astuple, structs))
+
+    def _check(self, raw: bytes) -> Checked:
+        require_values(raw, MAX_VALUES + 4 * self._n_features)
+        return self.signature.check(read_json(raw))

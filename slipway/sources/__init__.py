@@ -1,5 +1,0 @@
-"""Where raw tables are, and what answers SQL about them."""
-
-from slipway.sources.source import Source, open_source
-
-__all__ = ["Source", "open_source"]

@@ -1,0 +1,1 @@
+"""Fit a pipeline on Spark."""

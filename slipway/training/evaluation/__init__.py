@@ -1,0 +1,1 @@
+"""Metrics of a version, and its learning curve."""
