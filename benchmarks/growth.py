@@ -24,9 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, file_sha256, open_rows
+from slipway.core.files import file_sha256
+from slipway.data.dataset import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, open_rows
 from slipway.data.etl.run import run_etl
-from slipway.data.problem import Problem, load_problem
+from slipway.data.problem import Problem
+from slipway.data.problem_loading import load_problem
 from slipway.training.splits import FIT_FOLDS
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.services import ROOT, Running, Service
 from slipway.data.etl.run import own_rows
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
 from slipway.models.manifest import Manifest
 from slipway.training.frames import read_rows
 

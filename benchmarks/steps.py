@@ -9,8 +9,8 @@ from statistics import median
 from benchmarks.inputs import Inputs
 from benchmarks.services import ROOT
 from slipway.core.settings import Engine
-from slipway.models.predictor import load_model
-from slipway.models.signature import Record
+from slipway.models.features import Record
+from slipway.models.predictor import load_predictor
 from slipway.training.packaging.columns import to_records
 
 SIZES = (1, 100, 10_000, 1_000_000)
@@ -34,7 +34,7 @@ def measure(inputs: Inputs) -> Steps:
     dict of str to dict of int to float
     """
     records = to_records(inputs.rows, inputs.manifest.signature)
-    scorers = {engine: load_model(ROOT / "model.pkl", engine).score for engine in ENGINES}
+    scorers = {engine: load_predictor(ROOT / "model.pkl", engine).score for engine in ENGINES}
     times: Steps = {engine: {} for engine in ENGINES}
     for size in SIZES:
         some = list(islice(cycle(records), size))

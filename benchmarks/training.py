@@ -17,7 +17,8 @@ import pandas as pd
 
 from slipway.data.dataset import HELD_OUT, open_rows
 from slipway.data.etl.run import run_etl
-from slipway.data.problem import Problem, load_problem
+from slipway.data.problem import Problem
+from slipway.data.problem_loading import load_problem
 from slipway.training.engines.memory import fit
 from slipway.training.frames import read_rows
 from slipway.training.splits import holdout_split

@@ -6,7 +6,7 @@ import calendar
 from collections.abc import Mapping
 
 from slipway.data.problem import Ask
-from slipway.models.signature import Feature, Target
+from slipway.models.features import Feature, Target
 
 # What the encoder's handle_unknown="infrequent_if_exist" does.
 RARE = "it counts as one of the rare ones, those with fewer than 100 flights"

@@ -1,49 +1,33 @@
-"""Slipway: the way of a fitted scikit-learn model from a notebook to a production web service."""
+"""Slipway: the way of a fitted scikit-learn model from a notebook to a production web service.
+
+The names of the public API load on first use, because ``import slipway`` does no work.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from slipway.core.version import __version__
+
+if TYPE_CHECKING:
+    from slipway.data.problem import Problem, PromotionRules
+    from slipway.models.features import Feature, Target
+    from slipway.training.packaging.version import save
+
+__all__ = ["Feature", "Problem", "PromotionRules", "Target", "__version__", "save"]
+
+_PLACES = {
+    "Feature": "slipway.models.features",
+    "Problem": "slipway.data.problem",
+    "PromotionRules": "slipway.data.problem",
+    "Target": "slipway.models.features",
+    "save": "slipway.training.packaging.version",
+}
 
 
-def save(
-    model: Any,
-    X: Any = None,
-    y: Any = None,
-    path: Any = "model.pkl",
-    *,
-    name: str = "model",
-    title: str = "What does the model predict?",
-    positive: str | None = None,
-) -> Any:
-    """Write a fitted model as a model version.
-
-    Parameters
-    ----------
-    model : estimator
-        A fitted classifier or regressor; as a rule a ``Pipeline``.
-    X : frame, array, sparse matrix, Series or list, optional
-        The rows it was fitted on, or others like them.
-    y : array-like of shape (n_samples,), optional
-        The target.
-    path : str or Path
-        The pickle; the manifest goes beside it.
-    name, title : str
-        For the metadata and the pages.
-    positive : str, optional
-        The class whose probability is returned; by default the second of two.
-
-    Returns
-    -------
-    Manifest
-
-    Raises
-    ------
-    SlipwayError
-        The model cannot be served; the message says why, and what to do.
-    """
-    # Imported here, because the web process must not load scikit-learn.
-    from slipway.training.packaging.version import save as save_version
-
-    return save_version(model, X, y, path, name=name, title=title, positive=positive)
+def __getattr__(name: str) -> Any:
+    """Load a name of the public API."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'slipway' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -24,9 +24,9 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from slipway.core.settings import Settings
 from slipway.data.dataset import StoredRows, open_rows
 from slipway.data.etl.run import run_etl
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
+from slipway.models.features import Value
 from slipway.models.manifest import Manifest
-from slipway.models.signature import Value
 from slipway.serving.service import Live
 from slipway.training.frames import Rows, read_rows
 from slipway.web import create_app

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from slipway.data.problem import Problem
-from slipway.models.signature import Feature, Target
+from slipway.models.features import Feature, Target
 
 QUERY = """
 SELECT

@@ -15,7 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import slipway
-from slipway.models.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from slipway.models.artifacts import manifest_path
+from slipway.models.manifest import Manifest, read_manifest, write_manifest
 
 RECORDS = [{"age": age, "place": place} for age in (20, 35, 61) for place in ("sea", "hill")]
 BODIES = [json.dumps(record).encode() for record in RECORDS]

@@ -7,8 +7,9 @@ import math
 import pandas as pd
 from msgspec.structs import replace
 
+from slipway.models.features import Feature, Target
 from slipway.models.scorecard import Scorecard, Slope
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 
 VALUE = Target("price", "Price", unit="USD")
 LINEAR = Slope("must", 1.0, 0.0, 0.0, 0.0)

@@ -20,10 +20,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
+from slipway.models.features import Feature, Record, Target
 from slipway.models.manifest import GoldenRow, Manifest, Training, write_manifest
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
-from slipway.models.signature import Feature, Record, Signature, Target
+from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID, Affine, Named, Pieces
 
 FEATURES = (

@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
 from slipway.models.manifest import read_manifest, write_manifest
-from slipway.models.predictor import load_model
 from slipway.monitoring.smoke import smoke
+from slipway.serving.loading import load_model
 from slipway.training.packaging.version import save
 from slipway.web import create_app
 
@@ -264,7 +264,7 @@ def test_pickle_engine_keeps_to_one_thread(tmp_path):
     forest = RandomForestClassifier(5, random_state=0, n_jobs=-1).fit(iris.data, iris.target)
     (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
     code = (
-        "import sys; from pathlib import Path; from slipway.models.predictor import load_model\n"
+        "import sys; from pathlib import Path; from slipway.serving.loading import load_model\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from threadpoolctl import threadpool_info\n"
         f"load_model(Path({str(tmp_path / 'forest.pkl')!r}), 'scorecard')\n"

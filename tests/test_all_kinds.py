@@ -16,9 +16,10 @@ from ownmodels import equal, outcome, own
 from test_pages import FORM, HTML, Page, send
 
 from slipway.core.settings import Settings
+from slipway.models.features import Feature
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.record_texts import field_text
-from slipway.models.signature import Feature, Signature
+from slipway.models.signature import Signature
 from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, from_text
 from slipway.reports.html.renderer import report_text
 from slipway.reports.model_card import card_text, describe_card

@@ -6,8 +6,8 @@ from conftest import ROOT
 from versions import AGE, ALL, COST, PLACE, SLOPE, TABLE, run, squeezed, version, with_terms
 
 from slipway.core.text_tables import brief, decimals, signed
+from slipway.models.features import Target
 from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table
-from slipway.models.signature import Target
 from slipway.models.stages import Named, Pieces
 from slipway.reports.model_card import Card, card_text, describe_card
 

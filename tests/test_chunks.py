@@ -31,9 +31,11 @@ from sklearn.preprocessing import (
 )
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows, file_sha256
-from slipway.data.problem import Problem, load_problem
-from slipway.models.signature import Feature
+from slipway.core.files import file_sha256
+from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows
+from slipway.data.problem import Problem
+from slipway.data.problem_loading import load_problem
+from slipway.models.features import Feature
 from slipway.training.engines.chunked import memory_budget as room
 from slipway.training.engines.chunked import optimizers as combine
 from slipway.training.engines.chunked import value_counts as counts

@@ -29,9 +29,10 @@ from slipway.compiler import (
     find_readings,
 )
 from slipway.compiler.floats import moved
+from slipway.models.features import Feature, Target
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.scorecard import Scorecard, Slope, Steps, Sum
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 from slipway.training.packaging.signature_inference import infer_signature
 
 KNOWN = {

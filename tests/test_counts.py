@@ -33,7 +33,7 @@ from sklearn.preprocessing import (
 )
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.chunked import value_counts as counting
 from slipway.training.engines.chunked.quantiles import (
     METHODS,

@@ -10,9 +10,9 @@ from conftest import ROOT
 from versions import AGE, ALL, COST, HIGH, PLACE, SLOPE, STEPS, TABLE, run, squeezed, version
 from versions import with_terms as changed
 
+from slipway.models.features import Feature, Target
 from slipway.models.manifest import write_manifest
 from slipway.models.scorecard import Bent, Scorecard, Slope, Steps, Sum, Table
-from slipway.models.signature import Feature, Target
 from slipway.models.stages import Named, Pieces
 from slipway.reports.model_diff import Difference, compare, difference_text
 

@@ -13,7 +13,7 @@ from flights import PROBLEM
 from flights.tables import read_tables
 from slipway.core.errors import SlipwayError
 from slipway.data.etl.run import own_rows, run_etl
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
 
 DOUBLED = "FROM departures AS f CROSS JOIN (VALUES (1), (2)) AS twice (copy)"
 AFTERWARDS = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}

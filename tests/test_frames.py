@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.models.features import Feature, Target
 from slipway.models.frames import frame, grouped, pipeline_input, typed_frame
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 
 TARGET = Target("y", "y")
 

@@ -23,11 +23,13 @@ from threadpoolctl import threadpool_limits
 
 from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import Settings
+from slipway.models.artifacts import covariance_path
+from slipway.models.features import Feature, Target
 from slipway.models.frames import frame
-from slipway.models.intervals import Uncertainty, covariance_path, quantile, read_level
+from slipway.models.intervals import Uncertainty, quantile, read_level
 from slipway.models.manifest import Training
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 from slipway.models.stages import sigmoid
 from slipway.serving.service import Live
 from slipway.training.packaging.columns import to_records

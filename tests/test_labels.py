@@ -30,11 +30,11 @@ import slipway
 from slipway.compiler.sql import model_sql
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
+from slipway.models.features import Target
 from slipway.models.labels import Labelled, LabelledMany, Labels, plain
 from slipway.models.manifest import read_manifest, write_manifest
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.models.scorecard import Scorecard, Slope, Sum
-from slipway.models.signature import Target
 from slipway.monitoring.smoke import Answer, Service, Smoke, Wrong
 from slipway.reports.model_card import card_text, describe_card
 from slipway.serving.batch import csv_stream as batch
@@ -95,7 +95,7 @@ def test_label_of_far_out_rows_is_that_of_predict_in_every_way(name, served):
 @names
 def test_label_is_that_of_predict_where_the_pickle_answers(name, served):
     model, live = served
-    pickled = load_model(live.path, "pickle")
+    pickled = load_predictor(live.path, "pickle")
     records = list(FAR.itertuples(index=False, name=None))
     assert list(map(pickled.label, pickled.score(records))) == predicted(model)
 
@@ -386,7 +386,7 @@ def test_golden_row_with_another_label_is_a_wrong_answer(tmp_path):
     golden = (msgspec.structs.replace(first, label=wrong), *others)
     write_manifest(msgspec.structs.replace(manifest, golden=golden), tmp_path / "model.pkl")
     with pytest.raises(SlipwayError, match="golden row 1 gets the label"):
-        load_model(tmp_path / "model.pkl", "pickle")
+        load_predictor(tmp_path / "model.pkl", "pickle")
 
 
 def test_manifest_without_labels_and_measure_still_loads(tmp_path):

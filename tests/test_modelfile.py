@@ -31,7 +31,7 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 from versions import run
 
 from slipway.core.errors import ModelError
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.models.unpickling.pickles import load_pickle
 from slipway.training.packaging.model_file import answering_part, find_model_file, open_model
 
@@ -239,12 +239,12 @@ def test_model_add_of_a_joblib_file_writes_a_plain_pickle(tmp_path, app):
     np.testing.assert_array_equal(
         pickle.loads(output.read_bytes()).predict_proba(X), fitted().predict_proba(X)
     )
-    assert load_model(output, "pickle").replay() is None
+    assert load_predictor(output, "pickle").replay() is None
 
 
 def test_bare_joblib_file_is_served(tmp_path):
     (tmp_path / "model.joblib").write_bytes(dumped(fitted()))
-    assert load_model(tmp_path / "model.joblib", "pickle").replay() is None
+    assert load_predictor(tmp_path / "model.joblib", "pickle").replay() is None
 
 
 def test_skops_file_is_read_by_the_same_list(tmp_path):

@@ -20,9 +20,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 
 from slipway.core.settings import Settings
+from slipway.models.features import Feature, Target
 from slipway.models.manifest import GoldenRow, write_manifest
 from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 from slipway.models.stages import sigmoid
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import byte_count, compared, percent, signed
@@ -504,6 +505,7 @@ def other_app(folder, scorecard, pipeline, manifest):
     content = pickle.dumps(pipeline)
     made = msgspec.structs.replace(
         manifest,
+        name="shop",
         title="Who buys?",
         sha256=hashlib.sha256(content).hexdigest(),
         signature=Signature(features, target),

@@ -28,7 +28,7 @@ from xgboost import XGBClassifier
 from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
 from slipway.models.manifest import write_manifest
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.models.unpickling.pickles import PickleRefused, load_pickle
 from slipway.training.packaging.stamps import made_by
 from slipway.web import create_app
@@ -200,7 +200,7 @@ def test_setting_names_all_that_a_module_defines_and_nothing_it_imports():
     allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:*, other:Name"}
     assert load_pickle(pickle.dumps(double), allowed) is double
     with pytest.raises(PickleRefused):
-        load_pickle(PROTOCOL + named("test_pickles", "load_model") + b".", allowed)
+        load_pickle(PROTOCOL + named("test_pickles", "load_predictor") + b".", allowed)
 
 
 def test_allowed_function_is_not_called_by_a_pickle():
@@ -271,7 +271,7 @@ def test_scorecard_engine_never_opens_the_pickle(tmp_path, manifest, example):
     client = create_app(ROOT, Settings(model=path)).test_client()
     assert client.post("/predict", json=example).status_code == 200
     assert client.get("/readyz").status_code == 200
-    assert load_model(path, "scorecard").engine == "scorecard"
+    assert load_predictor(path, "scorecard").engine == "scorecard"
     assert not canary.exists()
 
 
@@ -279,5 +279,5 @@ def test_pickle_engine_refuses_an_attack_with_a_valid_manifest(tmp_path, manifes
     canary = tmp_path / "canary"
     path = with_pickle(tmp_path, manifest, attack("os.system", canary))
     with pytest.raises(PickleRefused, match=r"asks for posix\.system"):
-        load_model(path, "pickle")
+        load_predictor(path, "pickle")
     assert not canary.exists()

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from smallproblem import PROBLEM
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, PromotionRules, load_problem
-from slipway.models.signature import Feature, Target
+from slipway.data.problem import Problem, PromotionRules
+from slipway.data.problem_loading import load_problem
+from slipway.models.features import Feature, Target
 
 FIELDS = [field.name for field in dataclasses.fields(Problem)]
 DEPOT, WEIGHT, STOPS = PROBLEM.features

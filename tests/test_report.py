@@ -16,9 +16,9 @@ from sklearn.preprocessing import OneHotEncoder
 from versions import ALL, version, with_terms
 
 import slipway
+from slipway.models.features import Feature
 from slipway.models.manifest import CalibrationBin, Evaluation, Scores, Slice, Training
 from slipway.models.scorecard import Table
-from slipway.models.signature import Feature
 from slipway.reports.html import read_report, report_path, write_report
 from slipway.reports.html.renderer import report_text
 from slipway.reports.html.sections import counts, label_rule
@@ -239,7 +239,8 @@ def test_report_of_the_shipped_model_has_intervals_and_every_section(shipped):
 
 def test_sum_cards_interval_of_a_difference_is_numpys(shipped):
     """Two carriers differ by the difference of two rows of the design."""
-    from slipway.models.intervals import Uncertainty, covariance_path
+    from slipway.models.artifacts import covariance_path
+    from slipway.models.intervals import Uncertainty
 
     path, manifest = shipped
     uncertainty = Uncertainty.read(covariance_path(path), manifest.covariance.sha256)

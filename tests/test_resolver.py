@@ -263,7 +263,8 @@ def test_full_disk_keeps_what_serves(place, settings):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "from pathlib import Path; from slipway.core.settings import Settings;"
-        "from slipway.serving.rollout.alias_follower import Leader, Follower; from slipway.serving.rollout.startup import first_live;"
+        "from slipway.serving.rollout.alias_follower import Leader, Follower;"
+        "from slipway.serving.rollout.startup import first_live;"
         "s = Settings.from_environ(Path('.')); live = first_live(s);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
         "leader = Leader(s, s.reference); taken = [];"

@@ -32,8 +32,9 @@ def lives(tmp_path_factory):
 def shadowed(lives):
     """A live model of its own, with a shadow that has a candidate."""
     live = Live(Settings(lives[0].path))
-    live.shadow = Shadow()
-    live.shadow.take(lives[1])
+    shadow = Shadow()
+    live.observers = (shadow,)
+    shadow.take(lives[1])
     return live
 
 
@@ -49,8 +50,8 @@ def test_shadow_counts_agreement_and_differences(shadowed, lives):
     labels = [(lives[0].model.label(a), lives[1].model.label(b)) for a, b in pairs]
     shadowed.predict_json(BODIES[0])
     shadowed.predict_json(json.dumps(RECORDS[1:]).encode())
-    shadowed.shadow.turn()
-    counted = shadowed.shadow.read()
+    shadowed.observers[0].turn()
+    counted = shadowed.observers[0].read()
     # Another worker was asked nothing since the candidate before.
     left = Tally(counted.production, "before", compared=900)
     told = summary([counted, left], counted.production, counted.candidate)
@@ -63,16 +64,16 @@ def test_shadow_counts_agreement_and_differences(shadowed, lives):
 
 def test_shadow_answer_is_made_before_the_candidate_is_asked(shadowed, lives):
     assert shadowed.predict_json(BODIES[0]) == lives[0].predict_json(BODIES[0])
-    assert shadowed.shadow.read() is None
-    shadowed.shadow.turn()
-    assert shadowed.shadow.read().compared == 1
+    assert shadowed.observers[0].read() is None
+    shadowed.observers[0].turn()
+    assert shadowed.observers[0].read().compared == 1
 
 
 def test_shadow_candidate_with_other_features_is_incomparable(shadowed, lives):
-    shadowed.shadow.take(lives[2])
+    shadowed.observers[0].take(lives[2])
     shadowed.predict_json(BODIES[0])
-    shadowed.shadow.turn()
-    assert shadowed.shadow.read() == Tally(lives[0].version, lives[2].version, incomparable=1)
+    shadowed.observers[0].turn()
+    assert shadowed.observers[0].read() == Tally(lives[0].version, lives[2].version, incomparable=1)
 
 
 def test_shadow_record_that_the_candidate_does_not_take_is_refused(lives):
@@ -99,34 +100,34 @@ def test_shadow_candidate_without_an_answer_or_that_raises_has_failed(shadowed, 
         raise ZeroDivisionError
 
     candidate = Live(Settings(lives[1].path))
-    shadowed.shadow.take(candidate)
+    shadowed.observers[0].take(candidate)
     for number, score in enumerate((none, raises), start=1):
         candidate.model.score = score
         shadowed.predict_json(BODIES[0])
-        shadowed.shadow.turn()
-        assert shadowed.shadow.read().failed == number
-    assert shadowed.shadow.read().compared == 0
+        shadowed.observers[0].turn()
+        assert shadowed.observers[0].read().failed == number
+    assert shadowed.observers[0].read().compared == 0
 
 
 def test_shadow_queue_has_an_end_and_counts_what_it_leaves_out(shadowed, monkeypatch):
     monkeypatch.setattr(shadow, "LIMIT", 3)
     for body in BODIES:
         assert shadowed.predict_json(body)[0] == 200
-    shadowed.shadow.turn()
-    told = shadowed.shadow.read()
+    shadowed.observers[0].turn()
+    told = shadowed.observers[0].read()
     assert told.compared == 3
     shadowed.predict_json(BODIES[0])
-    shadowed.shadow.turn()
-    assert shadowed.shadow.read().compared == 4
+    shadowed.observers[0].turn()
+    assert shadowed.observers[0].read().compared == 4
 
 
 def test_shadow_another_version_begins_another_tally(shadowed, lives):
     shadowed.predict_json(BODIES[0])
-    shadowed.shadow.turn()
-    shadowed.shadow.take(lives[0])
+    shadowed.observers[0].turn()
+    shadowed.observers[0].take(lives[0])
     shadowed.predict_json(BODIES[0])
-    shadowed.shadow.turn()
-    told = shadowed.shadow.read()
+    shadowed.observers[0].turn()
+    told = shadowed.observers[0].read()
     assert (told.candidate, told.compared, told.difference) == (lives[0].version, 1, 0.0)
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.features import Feature, Target
+from slipway.models.signature import Signature
 from slipway.models.validation import MAX_TEXT, MISSING_TEXTS
 from slipway.serving.record_decoder import fast_record
 

@@ -9,8 +9,8 @@ import pytest
 from sqlmodels import LEVELS, LINEAR, NASTY, VALUE, due, feature, frame_of, variant
 
 from slipway.compiler.sql import model_sql
+from slipway.models.features import Target
 from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table
-from slipway.models.signature import Target
 from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, steps
 
 pytest_plugins = ["engines"]

@@ -16,8 +16,9 @@ from slipway.compiler.sql import model_sql
 from slipway.compiler.sql.exactness import why_inexact
 from slipway.compiler.sql.expressions import LARGEST
 from slipway.core.errors import BadInput
+from slipway.models.features import Feature, Target
 from slipway.models.scorecard import Bent, Scorecard, Sum
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 from slipway.models.stages import Fill, Named, steps
 from slipway.training.packaging.signature_inference import infer_signature
 

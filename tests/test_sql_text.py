@@ -8,8 +8,8 @@ from sqlmodels import LEVELS, LINEAR, NASTY, feature, variant
 
 from slipway.compiler.sql import ENGINES, model_sql
 from slipway.core.errors import BadInput
+from slipway.models.features import Target
 from slipway.models.scorecard import Slope, Sum, Table
-from slipway.models.signature import Target
 
 
 @pytest.mark.parametrize("dialect", sorted(ENGINES))

@@ -14,7 +14,7 @@ from smallproblem import PROBLEM, parcels, write_tables
 from slipway.data.dataset import open_rows
 from slipway.data.etl.run import run_etl
 from slipway.models.manifest import read_manifest
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.training.frames import read_rows
 from slipway.training.splits import holdout_split
 
@@ -98,7 +98,7 @@ def test_train_in_chunks_gives_what_memory_gives(in_memory, train):
     manifest = read_manifest(path)
     assert manifest.training.engine == "chunks"
     answers = [
-        load_model(each, "scorecard").score([tuple(RECORD.values())])[0]
+        load_predictor(each, "scorecard").score([tuple(RECORD.values())])[0]
         for each in (path, in_memory[1])
     ]
     assert answers[0] == pytest.approx(answers[1], abs=1e-7)
@@ -113,7 +113,7 @@ def test_train_average_of_chunks_is_near(in_memory, train):
 def test_train_xgboost_is_served_by_its_pickle(train, kept):
     done, path = train("--estimator", "xgboost")
     assert done.returncode == 0, done.stderr
-    model = load_model(path, "scorecard")
+    model = load_predictor(path, "scorecard")
     assert model.engine == "pickle"
     assert model.manifest.estimator == "XGBClassifier"
     rows = read_rows(PROBLEM, open_rows(kept))

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sparkcluster import DEPLOY, WORKERS, running_spark, wait_until
 
 from slipway.data.dataset import FOLD
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
 from slipway.training.engines.memory import fit
 from slipway.training.engines.spark.fit import fit_spark
 from slipway.training.splits import Split

@@ -28,7 +28,7 @@ from sklearn.preprocessing import (
 from smallproblem import PROBLEM
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.spark.design_matrix import make_vectors, spark_design
 
 pytest_plugins = ["engines"]

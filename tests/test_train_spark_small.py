@@ -24,9 +24,10 @@ from sklearn.preprocessing import (
 from smallproblem import PROBLEM
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows, file_sha256
+from slipway.core.files import file_sha256
+from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows
 from slipway.data.problem import Problem
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.spark.fit import fit_in_session, fit_spark
 
 pytest_plugins = ["engines"]

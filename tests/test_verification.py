@@ -15,7 +15,8 @@ from registries import KEY, OTHER_KEY
 from versions import run, squeezed
 
 from slipway.core.settings import Reference, Settings
-from slipway.models.manifest import manifest_path, read_manifest, write_manifest
+from slipway.models.artifacts import manifest_path
+from slipway.models.manifest import read_manifest, write_manifest
 from slipway.registry import open_registry
 from slipway.web import create_app
 

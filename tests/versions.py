@@ -2,9 +2,10 @@
 
 import msgspec
 
+from slipway.models.features import Feature, Target
 from slipway.models.manifest import GoldenRow, Manifest, Training
 from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID
 
 PLACE = Feature("place", "category", "Where", "sea", categories=("sea", "hill"), nullable=True)

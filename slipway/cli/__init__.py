@@ -11,7 +11,8 @@ from slipway.cli.smoke import smoke
 from slipway.cli.training import etl, train
 
 
-def register(app: Flask) -> None:
-    """Give an app the commands."""
+def add_commands(app: Flask) -> Flask:
+    """Add the commands to an app, and return it."""
     for command in (etl, train, score, retrain, model, smoke):
         app.cli.add_command(command)
+    return app

@@ -13,8 +13,9 @@ from flask.cli import AppGroup
 
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.settings import Settings
-from slipway.models.manifest import Manifest, manifest_path, read_manifest
-from slipway.models.signature import Target
+from slipway.models.artifacts import manifest_path
+from slipway.models.features import Target
+from slipway.models.manifest import Manifest, read_manifest
 from slipway.reports.html import write_report
 from slipway.reports.model_card import card_text, describe_card
 from slipway.reports.model_diff import compare, difference_text

@@ -21,7 +21,7 @@ from slipway.cli.training import (
     source_option,
 )
 from slipway.core.settings import Settings
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
 
 
 @click.command

@@ -14,7 +14,8 @@ from flask.cli import with_appcontext
 
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
-from slipway.data.problem import Problem, load_problem
+from slipway.data.problem import Problem
+from slipway.data.problem_loading import load_problem
 from slipway.models.manifest import Manifest
 
 FOLDER = click.Path(path_type=Path, file_okay=False)

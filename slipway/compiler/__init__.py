@@ -21,8 +21,9 @@ from slipway.compiler.domains import find_ranges
 from slipway.compiler.estimators import Read, Weights, read
 from slipway.compiler.steps import Readings, apply_step
 from slipway.compiler.terms import add_up, centred, column_function
+from slipway.models.features import Feature, Value
 from slipway.models.scorecard import Scorecard, Sum
-from slipway.models.signature import Feature, Signature, Value
+from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID, Affine, Named
 
 LARGEST_ROOT = math.isqrt(2**63 - 1)

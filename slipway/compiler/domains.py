@@ -18,8 +18,9 @@ import numpy as np
 from slipway.compiler.columns import Column, Intervals, Line
 from slipway.compiler.floats import LARGEST, Floats, evaluate, first_true, moved
 from slipway.compiler.inversion import defined
+from slipway.models.features import Feature, Record
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.signature import Feature, Record, Signature
+from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER
 
 Range = tuple[float, float]

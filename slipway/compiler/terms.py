@@ -20,8 +20,8 @@ from slipway.compiler.columns import (
 )
 from slipway.compiler.inversion import in_raw_numbers, without_marks
 from slipway.compiler.polynomials import added, is_straight, scaled, straight
+from slipway.models.features import Feature, Value
 from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
-from slipway.models.signature import Feature, Value
 from slipway.models.stages import Affine, Pieces, Stage
 
 Weighed = tuple[Column, float]

@@ -1,4 +1,4 @@
-"""One run at a time."""
+"""Locks between processes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from slipway.core.errors import SlipwayError
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock an open file, unless another process has; the kernel unlocks it with the process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -25,13 +35,11 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             file.seek(0)
             owner = file.read().strip() or "unknown"
             message = f"another run is writing to {folder} (process {owner})"
-            raise SlipwayError(f"{message}; wait for it, or stop it") from None
+            raise SlipwayError(f"{message}; wait for it, or stop it")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -6,7 +6,6 @@ not name is no part of the rows: it is half written, or older.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slipway.core.errors import SlipwayError
+from slipway.core.files import file_sha256
 
 MANIFEST = "rows.json"
 FOLD = "fold"
@@ -168,9 +168,3 @@ def open_rows(folder: Path) -> StoredRows:
         if not file.is_file() or file_sha256(file) != part.sha256:
             raise SlipwayError(f"{file} is missing or was changed; run `flask etl`")
     return stored
-
-
-def file_sha256(file: Path) -> str:
-    """Hash a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

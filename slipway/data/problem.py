@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature, Signature, Target
+from slipway.models.features import Feature, Target
+from slipway.models.signature import Signature
 from slipway.models.validation import MISSING_TEXTS
 
 if TYPE_CHECKING:
@@ -160,32 +160,6 @@ class Problem:
         return tuple(name for name in named if name not in taken)
 
 
-def load_problem(name: str) -> Problem:
-    """Import the problem that a module holds.
-
-    Parameters
-    ----------
-    name : str
-        The module, for instance ``flights``.
-
-    Raises
-    ------
-    SlipwayError
-        There is no such module, it holds no ``PROBLEM``, or a field cannot be used.
-    """
-    try:
-        module = import_module(name)
-    except Exception as error:
-        raise SlipwayError(f"cannot load the problem {name!r}: {_said(error)}") from error
-    problem = getattr(module, "PROBLEM", None)
-    if not isinstance(problem, Problem):
-        raise SlipwayError(f"{name}.PROBLEM must be a slipway.data.problem.Problem")
-    from slipway.data.problem_fields import require_sound
-
-    require_sound(problem, name)
-    return problem
-
-
 @contextmanager
 def running(field: str) -> Iterator[None]:
     """Name the field whose function raises.
@@ -205,10 +179,10 @@ def running(field: str) -> Iterator[None]:
     except SlipwayError:
         raise
     except Exception as error:
-        raise SlipwayError(f"the problem's {field} failed: {_said(error)}") from error
+        raise SlipwayError(f"the problem's {field} failed: {error_line(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Write an exception in one line, with the place that raised it."""
     name, lines = type(error).__name__, str(error).splitlines() or [""]
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -7,16 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import date
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature, Target
+from slipway.data.problem import Problem, PromotionRules
+from slipway.data.problem_query import query_faults
+from slipway.models.features import Feature, Target
 from slipway.models.validation import check_value
-
-if TYPE_CHECKING:
-    from slipway.data.problem import Problem
 
 Faults = Iterator[str]
 # Columns that the stored rows have beside those of the query, and files that carry reasons.
@@ -40,8 +38,6 @@ def require_sound(problem: Problem, module: str) -> None:
     SlipwayError
         The message names the field and its value.
     """
-    from slipway.data.problem_query import query_faults
-
     for check in (_type_faults, _name_faults, _feature_faults, _target_faults, _other_faults):
         for fault in check(problem):
             raise SlipwayError(f"{module}.PROBLEM: {fault}")
@@ -130,8 +126,6 @@ PROMOTION: dict[str, Callable[[object], str]] = {
 
 def _type_faults(problem: Problem) -> Faults:
     """Compare the type of each field with what it must be."""
-    from slipway.data.problem import PromotionRules
-
     for name, check in CHECKS.items():
         yield from _told(name, getattr(problem, name), check)
     if not isinstance(problem.promotion, PromotionRules):

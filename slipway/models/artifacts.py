@@ -1,4 +1,4 @@
-"""Where a report lies, and whose it is."""
+"""The files of a model version, beside its pickle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import html
 import re
 from pathlib import Path
 
-TEMPLATES = Path(__file__).parent / "templates"
 # The mark stands in the head, before anything that comes from data.
 _MARK = re.compile(rb'<meta name="model-version" content="([^"]*)">')
 
@@ -37,3 +36,13 @@ def read_report(model: Path, version: str) -> bytes | None:
     mark = _MARK.search(content)
     whose = "" if mark is None else html.unescape(mark[1].decode(errors="replace"))
     return content if mark is not None and whose == version else None
+
+
+def manifest_path(model: Path) -> Path:
+    """Give the manifest that stands beside a pickle."""
+    return model.with_suffix(".json")
+
+
+def covariance_path(model: Path) -> Path:
+    """Give the covariance that stands beside a pickle."""
+    return model.with_suffix(".covariance")

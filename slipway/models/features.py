@@ -7,13 +7,13 @@ from typing import Literal
 
 import msgspec
 
-from slipway.models.validation import NARROW_FLOATS
-
 Kind = Literal["number", "integer", "category", "flag", "text", "datetime"]
 Task = Literal["binary", "multiclass", "regression"]
 Measure = Literal["probability", "decision", "label"]
 Value = float | int | str | bool | None
 Record = tuple[Value, ...]
+Answer = float | tuple[float, ...]
+NARROW_FLOATS = {"float32": "f", "Float32": "f", "float[pyarrow]": "f", "float16": "e"}
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):

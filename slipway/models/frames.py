@@ -14,7 +14,8 @@ from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from slipway.models.signature import Feature, Record, Signature, Value
+from slipway.models.features import Feature, Record, Value
+from slipway.models.signature import Signature
 from slipway.models.validation import NUMBERS
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
     score = z'b;    se = sqrt(z' Sigma z);    interval = sigmoid(score -+ quantile * se)
 
 ``z`` is the record's row of the design, which is 1 for the intercept and then holds what the
-pipeline makes of each value; most of it is zero. ``slipway.training.packaging.covariance`` computes Sigma
-and says where it comes from. Both lie in a file beside the pickle, which is read when an
+pipeline makes of each value; most of it is zero. ``slipway.training.packaging.covariance``
+computes Sigma and gives its source. Both lie in a file beside the pickle, which is read when an
 interval is asked for the first time. Nothing here needs numpy or scikit-learn.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from slipway.core.errors import BadInput, FieldError, ModelError
-from slipway.models.signature import Record
+from slipway.models.features import Record
 from slipway.models.stages import Stage, sigmoid, through
 
 Cells = tuple[tuple[int, float], ...]
@@ -262,11 +262,6 @@ def read_level(text: str) -> float:
     message = "must be a number between 0 and 1, both excluded, for instance 0.95"
     error = FieldError("interval", None, "not_a_level", message)
     raise BadInput("the query is not understood", errors=[error])
-
-
-def covariance_path(model: Path) -> Path:
-    """Give the covariance that stands beside a pickle."""
-    return model.with_suffix(".covariance")
 
 
 def _doubles(body: bytes) -> array[float]:

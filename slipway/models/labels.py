@@ -8,11 +8,8 @@ it goes by the decision function. Such an answer carries its label.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from slipway.models.scorecard import Answer
-    from slipway.models.signature import Target
+from slipway.models.features import Answer, Target
 
 TIED = 1e-12
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 
 from slipway.core.errors import ModelError
-from slipway.models.scorecard import Answer, Scorecard
-from slipway.models.signature import Signature, Value
+from slipway.models.artifacts import manifest_path
+from slipway.models.features import Answer, Value
+from slipway.models.scorecard import Scorecard
+from slipway.models.signature import Signature
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ class LearningPoint(msgspec.Struct, frozen=True):
 
 
 class LearningCurve(msgspec.Struct, frozen=True):
-    """How good the model becomes with more rows, see ``slipway/training/evaluation/learning_curve.py``.
+    """Scores by the number of training rows; see ``training/evaluation/learning_curve.py``.
 
     Attributes
     ----------
@@ -245,11 +247,6 @@ class Manifest(msgspec.Struct, frozen=True):
         engine = "scorecard" if self.scorecard else f"pickle, because {self.reason}"
         count = len(self.signature.features)
         return f"<Manifest of {self.name} {self.version}: {count} features, engine: {engine}>"
-
-
-def manifest_path(model: Path) -> Path:
-    """Give the manifest that stands beside a pickle."""
-    return model.with_suffix(".json")
 
 
 def write_manifest(manifest: Manifest, model: Path) -> None:

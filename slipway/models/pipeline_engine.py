@@ -14,11 +14,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
+from slipway.models.features import Answer, Record
 from slipway.models.frames import grouped, pipeline_input
 from slipway.models.manifest import Manifest
 from slipway.models.responses import Responder
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Record, Signature
+from slipway.models.signature import Signature
 from slipway.models.unpickling.pickles import load_pickle
 
 if TYPE_CHECKING:

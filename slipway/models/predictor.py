@@ -8,21 +8,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import Engine
+from slipway.models.features import Answer, Record
 from slipway.models.labels import Labels, plain
-from slipway.models.manifest import GoldenRow, Manifest, manifest_path, read_manifest
+from slipway.models.manifest import GoldenRow, Manifest, read_manifest
 from slipway.models.pipeline_engine import (
     PipelineScorer,
     bounded,
-    limit_threads,
     starts_threads,
     unpickle,
 )
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Record, Signature
+from slipway.models.signature import Signature
 from slipway.models.unpickling.pickles import SETTING
 
 TOLERANCE = 1e-12
@@ -118,12 +117,11 @@ class Model:
         return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
 
 
-def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
-    """Load a model version, and check that it answers as its pipeline did.
+def load_predictor(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
+    """Load a model version, and check that it predicts as its pipeline did.
 
-    The pickle is hashed in any case, because the manifest speaks of that very file, but it is
-    opened only when the pipeline must answer. A pickle without a manifest is opened, and what
-    can be known from it is inferred.
+    The pickle is hashed in any case, because the manifest describes that very file, but it is
+    opened only when the pipeline must predict.
 
     Parameters
     ----------
@@ -131,7 +129,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
         The pickle; its manifest stands beside it.
     engine : {"scorecard", "pickle"}
     allow_version_skew : bool
-        Whether a pickle of another version of its library may answer, if it reproduces the
+        Whether a pickle of another version of its library may predict, if it reproduces the
         golden rows.
 
     Returns
@@ -141,34 +139,63 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     Raises
     ------
     ModelError
-        A file is missing or changed, the versions differ, or a golden row is answered wrongly.
+        A file is missing or changed, the versions differ, or a golden row has another prediction.
+    """
+    content = read_pickle(path)
+    manifest = read_manifest(path)
+    if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
+    pipeline = None
+    if engine == "pickle" or manifest.scorecard is None:
+        pipeline = unpickle(content, manifest, allow_version_skew)
+    return checked_predictor(manifest, engine, pipeline)
+
+
+def read_pickle(path: Path) -> bytes:
+    """Read a pickle, and let it import the modules beside it that the operator allows.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
-    pipeline = None
-    _import_beside(path)
-    if manifest_path(path).exists():
-        manifest = read_manifest(path)
-        if hashlib.sha256(content).hexdigest() != manifest.sha256:
-            raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
-    else:
-        limit_threads()
-        # Whoever brings a bare pickle has scikit-learn; a service with a manifest may not.
-        from slipway.training.packaging.adoption import adopt
+    folder = str(path.parent.resolve())
+    if os.environ.get(SETTING) and folder not in sys.path:
+        sys.path.append(folder)
+    return content
 
-        pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
+
+def checked_predictor(manifest: Manifest, engine: Engine, pipeline: Any = None) -> Model:
+    """Build the predictor of a version, and replay its golden rows.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    engine : {"scorecard", "pickle"}
+    pipeline : estimator, optional
+        Needed where the engine is ``"pickle"`` or the manifest has no scorecard.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        A golden row has another prediction.
+    """
     by_model = Labels(manifest.signature.target, manifest.threshold).threshold is None
     if engine == "scorecard" and manifest.scorecard is not None:
         model = Model(manifest, "scorecard", manifest.scorecard.answerer(labels=by_model))
     else:
-        if pipeline is None:
-            pipeline = unpickle(content, manifest, allow_version_skew)
         pipeline = bounded(pipeline)
         scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
         model = Model(manifest, "pickle", scorer)
-    # Gunicorn's workers answer the golden rows themselves after the fork.
+    # Gunicorn's workers replay the golden rows themselves after the fork.
     later = BEFORE_FORK in os.environ and pipeline is not None
     if later and starts_threads(pipeline, manifest.signature):
         return model
@@ -176,13 +203,6 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
     if wrong:
         raise ModelError(wrong)
     return model
-
-
-def _import_beside(path: Path) -> None:
-    """Let the modules that the operator allows be imported from the folder of the model."""
-    folder = str(path.parent.resolve())
-    if os.environ.get(SETTING) and folder not in sys.path:
-        sys.path.append(folder)
 
 
 def precision(signature: Signature) -> float:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from slipway.core.files import write_atomic
+
 Outcome = Literal["promoted", "kept", "nothing new"]
 FILE = "promotion.json"
 
@@ -130,6 +132,4 @@ class Promotion(msgspec.Struct, frozen=True):
 def write_promotion(promotion: Promotion, folder: Path) -> None:
     """Write ``promotion.json`` into a folder, in one step."""
     text = msgspec.json.format(msgspec.json.encode(promotion), indent=1)
-    draft = folder / f".{FILE}.part"
-    draft.write_bytes(text + b"\n")
-    draft.replace(folder / FILE)
+    write_atomic(folder / FILE, text + b"\n")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import copysign, isinf
 
-from slipway.models.signature import Feature, Signature, Value
-from slipway.models.validation import from_text
-from slipway.reports.formatting import value_text
+from slipway.models.features import Feature, Value
+from slipway.models.signature import Signature
+from slipway.models.validation import LARGEST_INTEGER, from_text
 
 
 def missing_text(feature: Feature, missing: Collection[str]) -> str | None:
@@ -34,3 +35,27 @@ def record_texts(signature: Signature, record: Mapping[str, Value]) -> dict[str,
         for feature in signature.features
     }
     return {name: text for name, text in texts.items() if text is not None}
+
+
+def value_text(value: Value, *, tidy: bool = False) -> str:
+    """Write a value as a form or a CSV file gives it.
+
+    Tidied, ``6.599999999999909`` is ``6.6``. That is for reading only: it can lie on the other
+    side of a step, and then the answer differs.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    value = short(value)
+    return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
+
+
+def short(value: Value) -> Value:
+    """Write a float without a fraction as an integer, where it reads the same."""
+    if not isinstance(value, float) or not value.is_integer() or abs(value) > LARGEST_INTEGER:
+        return value
+    # An integer has no negative zero.
+    return int(value) if value or copysign(1.0, value) > 0 else value

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
+from slipway.models.features import Answer, Target
 from slipway.models.labels import Labelled, LabelledMany, Labels
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Target
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,13 +18,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from slipway.models.features import Answer, Record
 from slipway.models.labels import LabelledMany
 from slipway.models.links import shares, signed_sigmoid, softmax, zero_shares
-from slipway.models.signature import Record
 from slipway.models.stages import SIGMOID, Named, Pieces, Stage, through
 
 Points = Callable[[Any], float]
-Answer = float | tuple[float, ...]
 
 
 class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):

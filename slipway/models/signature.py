@@ -1,7 +1,7 @@
 """What a model takes and gives, and the check of one record against it.
 
-``slipway.serving.record_decoder`` builds a type that decodes records with nothing to say about them in one pass;
-what that refuses comes here, where ``check`` explains all that is wrong or unusual.
+``slipway.serving.record_decoder`` builds a type that decodes ordinary records in one pass. The
+others come here, where ``check`` explains everything that is wrong or unusual.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from slipway.core.errors import FieldError, Warned
-from slipway.models.features import Feature, Kind, Measure, Record, Target, Task, Value
+from slipway.models.features import Feature, Record, Target
 from slipway.models.validation import MISSING_TEXTS, check_value, from_text
 
-__all__ = ["Feature", "Input", "Kind", "Measure", "Record", "Signature", "Target", "Task", "Value"]
 Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
 # Unknown fields of a record that are named in its errors, and those of them with a hint.
 MAX_UNKNOWN = 10
@@ -111,7 +110,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     def check_text(self, given: Mapping[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
         """Check one record of texts, as a form or a CSV row gives them.
 
-        ``slipway.models.validation.from_text`` reads each text; one that spells no value of its feature's
+        ``validation.from_text`` reads each text. One that is not a value of its feature's
         kind is left to ``check``, which rejects it.
         """
         by_name, missing = self.by_name, self._missing

@@ -7,12 +7,9 @@ import re
 import struct
 from collections.abc import Collection
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from slipway.core.errors import FieldError, Warned
-
-if TYPE_CHECKING:
-    from slipway.models.features import Feature, Value
+from slipway.models.features import NARROW_FLOATS, Feature, Value
 
 MAX_TEXT = 65_536
 LARGEST_INTEGER = 2**53
@@ -33,9 +30,8 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 _NOT_A = {"number": "not_a_number", "integer": "not_an_integer"}
-NARROW_FLOATS = {"float32": "f", "Float32": "f", "float[pyarrow]": "f", "float16": "e"}
 
-Checked = tuple["Value", FieldError | None, Warned | None]
+Checked = tuple[Value, FieldError | None, Warned | None]
 
 
 def check_value(feature: Feature, value: object) -> Checked:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-import slipway
+from slipway.core.version import __version__
 from slipway.serving.rollout.worker_status import Row
 
 # The plain form, which every version of Prometheus reads.
@@ -53,7 +53,7 @@ class ModelMetrics(Collector):
         labels = ["worker", "version", "slipway"]
         served = GaugeMetricFamily("slipway_model_info", meaning, labels=labels)
         for row in self._rows:
-            served.add_metric([str(row.pid), row.version, slipway.__version__], 1)
+            served.add_metric([str(row.pid), row.version, __version__], 1)
         yield served
         yield from self._counted()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from slipway.core.files import file_sha256
 from slipway.registry.errors import NotTrusted, RegistryError, Unknown
 from slipway.registry.object_store import Objects
 from slipway.registry.records import MAX_ENTRY, MODEL, STORED, Stored, checked_name, decode, encode
@@ -39,7 +39,7 @@ def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
         with (copy / STORED).open("rb") as file:
             stored = decode(file.read(MAX_ENTRY + 1), Stored, STORED)
         signer.verify(stored, f"{version} in {folder}")
-        same = all(_sha256(copy / file.name) == file.sha256 for file in stored.files)
+        same = all(file_sha256(copy / file.name) == file.sha256 for file in stored.files)
     except (OSError, NotTrusted):
         return None
     return copy / MODEL if same and stored.version == version else None
@@ -108,8 +108,3 @@ def _place(new: Path, version: str, folder: Path, signer: Signer) -> Path:
                 (folder / version).rename(aside / str(attempt))
             shutil.rmtree(aside, ignore_errors=True)
     raise RegistryError(f"{folder / version} cannot be replaced")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

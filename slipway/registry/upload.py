@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.core.errors import ModelError
-from slipway.models.intervals import covariance_path
-from slipway.models.manifest import Manifest, manifest_path, read_manifest
+from slipway.models.artifacts import covariance_path, manifest_path, read_report
+from slipway.models.manifest import Manifest, read_manifest
 from slipway.registry.download import version_path
 from slipway.registry.errors import NotTrusted, RegistryError
 from slipway.registry.object_store import Objects
@@ -23,7 +23,6 @@ from slipway.registry.records import (
     trained,
 )
 from slipway.registry.signing import Signer
-from slipway.reports.html import read_report
 
 
 def describe(model: Path, who: str) -> tuple[Stored, dict[str, bytes]]:

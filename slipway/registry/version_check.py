@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slipway.core.errors import ModelError
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.registry.registry import Registry
 
 
@@ -36,9 +36,9 @@ def check_version(
     """
     with tempfile.TemporaryDirectory() as folder:
         path = registry.fetch(version, Path(folder))
-        model = load_model(path, "scorecard", allow_version_skew=allow_version_skew)
+        model = load_predictor(path, "scorecard", allow_version_skew=allow_version_skew)
         if model.manifest.version != version:
             raise ModelError(f"the manifest of {version} is that of {model.manifest.version!a}")
         if pickle and model.engine == "scorecard":
-            load_model(path, "pickle", allow_version_skew=allow_version_skew)
+            load_predictor(path, "pickle", allow_version_skew=allow_version_skew)
         return model.manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.models.validation import MAX_TEXT, NUMBERS
 from slipway.reports.formatting import meaning, sentence, value_name
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import copysign, floor, isfinite, isinf, log10
+from math import floor, isfinite, log10
 
-from slipway.models.signature import Feature, Target, Value
-from slipway.models.validation import LARGEST_INTEGER
+from slipway.models.features import Feature, Target, Value
+from slipway.models.record_texts import value_text
 
 EMPTY_TEXT = "(empty text)"
 MOST_SHOWN = 80
@@ -109,34 +109,10 @@ def compared(probability: float, base_rate: float) -> str:
     return f"{ratio:.1f} times as likely as the average"
 
 
-def short(value: Value) -> Value:
-    """Write a float without a fraction as an integer, where it reads the same."""
-    if not isinstance(value, float) or not value.is_integer() or abs(value) > LARGEST_INTEGER:
-        return value
-    # An integer has no negative zero.
-    return int(value) if value or copysign(1.0, value) > 0 else value
-
-
 def shortened(text: str) -> str:
     """Cut a long text off, which would fill a page, and put it on one line."""
     line = text if text.isprintable() else " ".join(text.split())
     return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
-
-
-def value_text(value: Value, *, tidy: bool = False) -> str:
-    """Write a value as a form or a CSV file gives it.
-
-    Tidied, ``6.599999999999909`` is ``6.6``. That is for reading only: it can lie on the other
-    side of a step, and then the answer differs.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    value = short(value)
-    return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
 
 
 def answer_text(target: Target) -> str:

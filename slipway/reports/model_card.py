@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from slipway.core.text_tables import brief, decimals, page, shortened, signed, table, wrapped
+from slipway.models.features import Feature, Value
 from slipway.models.manifest import Evaluation, GoldenRow, Manifest
 from slipway.models.scorecard import Slope, Steps, Sum, Table, Term
-from slipway.models.signature import Feature, Signature, Value
+from slipway.models.signature import Signature
 from slipway.models.validation import MISSING_TEXTS
 from slipway.reports.feature_texts import accepted_values, remarks, takes_unseen
 from slipway.reports.formatting import EMPTY_TEXT, meaning

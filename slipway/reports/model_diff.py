@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from slipway.core.text_tables import brief, decimals, page, signed, table
+from slipway.models.features import Feature, Value
 from slipway.models.manifest import GoldenRow, Manifest
 from slipway.models.scorecard import Term
-from slipway.models.signature import Feature, Signature, Value
+from slipway.models.signature import Signature
 from slipway.reports.formatting import EMPTY_TEXT
 from slipway.reports.model_card import Card, describe_card, places, points_at, sums_of
 

@@ -11,9 +11,9 @@ from itertools import pairwise
 from math import ceil, floor, isfinite, log10, sqrt
 from typing import NamedTuple
 
+from slipway.models.features import Feature
 from slipway.models.manifest import CalibrationBin
 from slipway.models.scorecard import Slope, Steps, Table, Term
-from slipway.models.signature import Feature
 
 Point = tuple[float, float]
 

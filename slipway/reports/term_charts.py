@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from slipway.models.features import Feature, Value
 from slipway.models.manifest import Manifest
 from slipway.models.scorecard import Sum, Table, Term
-from slipway.models.signature import Feature, Value
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import decimals, value_name
 

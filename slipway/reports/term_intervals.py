@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from slipway.models.features import Value
 from slipway.models.intervals import Uncertainty, quantile
 from slipway.models.scorecard import Steps, Term
-from slipway.models.signature import Signature, Value
+from slipway.models.signature import Signature
 from slipway.reports.svg_charts import Axis, curve
 
 LEVEL = 0.95

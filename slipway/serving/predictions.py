@@ -10,8 +10,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from slipway.core.errors import FieldError, Warned
+from slipway.models.features import Record
 from slipway.models.predictor import Model
-from slipway.models.signature import Record
 
 NO_ANSWER = FieldError(
     None,

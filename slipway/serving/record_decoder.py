@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from slipway.models.signature import Feature, Signature
+from slipway.models.features import Feature
+from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, NUMBERS
 
 # No record has such a number, so that every record goes the careful way.

@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 from slipway.core.errors import ModelError
 from slipway.core.settings import Reference, Settings
-from slipway.models.intervals import Uncertainty, covariance_path
-from slipway.models.manifest import Manifest, manifest_path
-from slipway.models.predictor import Model, load_model
+from slipway.models.artifacts import covariance_path, manifest_path
+from slipway.models.intervals import Uncertainty
+from slipway.models.manifest import Manifest
+from slipway.models.predictor import Model
+from slipway.serving.loading import load_model
 
 
 class Check(NamedTuple):

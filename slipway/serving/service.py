@@ -10,26 +10,30 @@ import codecs
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from slipway.core.errors import BadBody, BadInput, FieldError, TooLarge, Warned
 from slipway.core.settings import Settings
+from slipway.models.features import Answer, Record
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.predictor import Model, load_model
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Record
+from slipway.models.predictor import Model
 from slipway.serving.json_size import MAX_VALUES, require_places, require_values
+from slipway.serving.loading import load_model
 from slipway.serving.predictions import NO_ANSWER, Failure, Prediction, dresser, explained
 from slipway.serving.record_decoder import fast_record
 from slipway.serving.request_body import read_form, read_json, require_utf8
 
-if TYPE_CHECKING:
-    from slipway.serving.rollout.shadow import Shadow
-
 Checked = tuple[Record, list[FieldError], list[Warned]]
 Interval = Callable[[Record], tuple[float, float]]
+
+
+class Observer(Protocol):
+    """Receives the predictions of a service; it must return at once and never raise."""
+
+    def observe(self, model: Model, records: list[Record], answers: list[Answer]) -> None:
+        """Receive what was predicted for some records."""
 
 
 class Live:
@@ -43,8 +47,8 @@ class Live:
 
     Attributes
     ----------
-    shadow : Shadow, optional
-        What is told of every answer, so that a candidate can be asked the same.
+    observers : tuple of Observer
+        Each is called with every prediction.
 
     Raises
     ------
@@ -55,7 +59,7 @@ class Live:
     def __init__(self, settings: Settings, path: Path | None = None) -> None:
         self.settings = settings
         self.path = path or settings.model
-        self.shadow: Shadow | None = None
+        self.observers: tuple[Observer, ...] = ()
         self.model: Model = load_model(
             self.path, settings.engine, allow_version_skew=settings.allow_version_skew
         )
@@ -93,7 +97,8 @@ class Live:
     def _interval(self) -> Callable[[float, Record], tuple[float, float]]:
         """The function from a level and a record to an interval; reads the covariance."""
         # Whoever does not ask pays nothing, neither time nor memory.
-        from slipway.models.intervals import Uncertainty, covariance_path
+        from slipway.models.artifacts import covariance_path
+        from slipway.models.intervals import Uncertainty
 
         covariance, scorecard = self.model.manifest.covariance, self.model.manifest.scorecard
         if covariance is None or scorecard is None:
@@ -195,8 +200,8 @@ class Live:
 
     def _score(self, records: list[Record]) -> list[Answer]:
         answers = self.model.score(records)
-        if self.shadow is not None:
-            self.shadow.offer(self.model, records, answers)
+        for observer in self.observers:
+            observer.observe(self.model, records, answers)
         return answers
 
     def _prediction(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
 from slipway.data.etl.time_order import is_late
 from slipway.data.problem import Problem
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,10 @@ from sklearn.pipeline import Pipeline
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
 from slipway.data.problem import Problem
+from slipway.models.artifacts import manifest_path
+from slipway.models.features import Feature
 from slipway.models.intervals import Uncertainty
-from slipway.models.manifest import (
-    Evaluation,
-    LearningCurve,
-    Manifest,
-    Training,
-    manifest_path,
-    read_manifest,
-)
-from slipway.models.signature import Feature
+from slipway.models.manifest import Evaluation, LearningCurve, Manifest, Training, read_manifest
 from slipway.reports.html import write_report
 from slipway.training.engines.memory import fit
 from slipway.training.engines.selection import (

@@ -11,8 +11,8 @@ import msgspec
 from flask import Blueprint, Response, current_app, request
 from msgspec import json
 
-import slipway
 from slipway.core.errors import BadInput, FieldError, TooLarge, WrongMediaType
+from slipway.core.version import __version__
 from slipway.models.manifest import GoldenRow, Manifest
 from slipway.serving.batch.csv_stream import predict_file as predict_file_stream
 from slipway.serving.batch.upload import open_upload
@@ -109,7 +109,7 @@ def version() -> Response:
     """Say which model version and which Slipway answer, and which version each worker has."""
     versions: dict[str, Any] = {
         "model_version": live().version,
-        "slipway": slipway.__version__,
+        "slipway": __version__,
     }
     revision = next(filter(None, map(os.environ.get, _REVISION)), None)
     if revision:

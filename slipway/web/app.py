@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from flask import Flask
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 
-from slipway import cli
 from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
 from slipway.web import error_handlers as failures
@@ -19,6 +19,20 @@ from slipway.web import trusted_hosts as hosts
 from slipway.web.api import api
 from slipway.web.pages import pages
 
+STATIC = Path(__file__).with_name("static")
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def template_loader(root: Path) -> BaseLoader:
+    """Load templates of a project first, then those of the package.
+
+    A template of the project can extend the one that it overrides, because the package's have a
+    second name: ``{% extends "slipway/form.html" %}``.
+    """
+    package = FileSystemLoader(TEMPLATES)
+    own = FileSystemLoader(root / "templates")
+    return ChoiceLoader([own, PrefixLoader({"slipway": package}), package])
+
 
 def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool = True) -> Flask:
     """Make the app.
@@ -26,7 +40,8 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     Parameters
     ----------
     root : Path
-        The folder that holds ``model.pkl``, ``templates/`` and ``static/``.
+        The folder of the project. It holds ``model.pkl``, and ``templates/`` with the templates
+        that override those of the package.
     settings : Settings, optional
         Read from the environment when not given.
     with_pages : bool
@@ -43,7 +58,8 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
         same, so that ``flask train`` can make the first model.
     """
     settings = settings or Settings.from_environ(root)
-    app = Flask("slipway", root_path=str(root))
+    app = Flask("slipway", root_path=str(root), static_folder=str(STATIC))
+    app.jinja_loader = template_loader(root)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_json_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     life.register(app, settings)
@@ -55,11 +71,10 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     if with_pages:
         app.register_blueprint(pages)
     document.register(app)
-    cli.register(app)
     return app
 
 
-def open_door(root: Path, *, with_pages: bool = True) -> Flask:
+def open_app(root: Path, *, with_pages: bool = True) -> Flask:
     """Make the app, or end the process with one line that says why there is none.
 
     Parameters

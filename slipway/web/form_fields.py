@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from slipway.models.record_texts import field_text, missing_text
-from slipway.models.signature import Feature, Signature, Value
+from slipway.models.features import Feature, Value
+from slipway.models.record_texts import field_text, missing_text, value_text
+from slipway.models.signature import Signature
 from slipway.models.validation import MAX_TEXT, from_text
 from slipway.reports.feature_texts import form_hints
-from slipway.reports.formatting import shortened, value_name, value_text
+from slipway.reports.formatting import shortened, value_name
 
 Control = Literal["drop-down", "suggestions", "area", "input"]
 # A drop-down of more values is hard to use; an input that suggests them can be typed into.

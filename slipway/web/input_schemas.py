@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from slipway.models.signature import Feature, Signature
+from slipway.models.features import Feature
+from slipway.models.record_texts import value_text
+from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS, from_text
 from slipway.reports.feature_texts import is_date, moment_text, remarks
-from slipway.reports.formatting import EMPTY_TEXT, value_text
+from slipway.reports.formatting import EMPTY_TEXT
 
 Schema = dict[str, Any]
 NAMED_CATEGORIES = 20

@@ -9,7 +9,7 @@ from pathlib import Path
 from flasgger import Swagger
 from flask import Flask, current_app, g
 
-import slipway
+from slipway.core.version import __version__
 from slipway.reports.formatting import answer_text, sentence
 from slipway.serving.service import Live
 from slipway.web.input_schemas import Schema
@@ -83,7 +83,7 @@ def _without_unsupported(document: Schema, live: Live | None) -> Schema:
 
 def _template(live: Live | None) -> Schema:
     """Give what the views' own YAML does not say: the title, and the schemas of the model."""
-    info: Schema = {"title": "Slipway", "version": slipway.__version__}
+    info: Schema = {"title": "Slipway", "version": __version__}
     # Relative to the document itself, so that it is right under any path prefix.
     document: Schema = {"info": info, "servers": [{"url": "."}], "paths": {}}
     if live is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slipway.models.features import Target
 from slipway.models.predictor import Model
-from slipway.models.signature import Target
 from slipway.serving.predictions import score_name
 from slipway.web.input_schemas import Schema, input_schemas
 

@@ -14,12 +14,13 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from slipway.core.errors import BadInput, FieldError, ModelError, WrongMediaType
-from slipway.models.record_texts import missing_text, record_texts
-from slipway.models.signature import Record, Signature, Value
+from slipway.models.features import Record, Value
+from slipway.models.record_texts import missing_text, record_texts, short, value_text
+from slipway.models.signature import Signature
 from slipway.reports import feature_texts
 from slipway.reports import learning_curve_charts as learningplots
 from slipway.reports import svg_charts as charts
-from slipway.reports.formatting import FILTERS, sentence, short, value_text
+from slipway.reports.formatting import FILTERS, sentence
 from slipway.reports.html import TEMPLATES, read_report
 from slipway.reports.term_charts import score_unit, sum_cards
 from slipway.serving.batch.output_columns import added_columns

@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import UNSET
 
+from slipway.models.features import Record
 from slipway.models.manifest import Manifest
 from slipway.models.predictor import Model
-from slipway.models.signature import Record, Signature
+from slipway.models.signature import Signature
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import compared, decimals, measured, percent, title_of, value_name
 from slipway.serving.predictions import Prediction, score_name

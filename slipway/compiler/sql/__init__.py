@@ -19,9 +19,9 @@ from slipway.compiler.sql.expressions import Columns, add, choose, number
 from slipway.compiler.sql.outputs import answers
 from slipway.compiler.sql.terms import TEXTS, points
 from slipway.core.errors import BadInput
+from slipway.models.features import Feature
 from slipway.models.manifest import Manifest
 from slipway.models.scorecard import Scorecard, Sum
-from slipway.models.signature import Feature
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ class Columns:
 def number(value: float) -> exp.Expr:
     """Give a literal of a double.
 
-    The exponent keeps most engines from reading a decimal number; ``slipway.compiler.sql`` writes it as
-    a text to cast for those where it does not.
+    The exponent keeps most engines from reading a decimal number. For the others,
+    ``slipway.compiler.sql`` casts a text.
     """
     if not math.isfinite(value):
         return exp.Null()

@@ -22,8 +22,8 @@ from slipway.compiler.sql.expressions import (
     subtract,
 )
 from slipway.compiler.sql.stages import along
+from slipway.models.features import Feature
 from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table, Term
-from slipway.models.signature import Feature
 from slipway.models.validation import LARGEST_INTEGER
 
 # A CASE compares one level after the other; docs/sql.md says what that costs.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 
+from slipway.core.files import file_sha256, move_into_place
+from slipway.data.dataset import FOLD, N_FOLDS, Part
 from slipway.data.etl.row_validation import REASONS, check, part_duplicates, plain
-from slipway.data.dataset import FOLD, N_FOLDS, Part, file_sha256
 from slipway.data.problem import Problem
 
 # A file is begun anew at the first watermark after this many rows. A later run reads again
@@ -141,7 +141,7 @@ def _store(rows: pl.DataFrame, folder: Path) -> Path:
     """Write a Parquet file under the name of its content."""
     half = folder / ".part.tmp"
     rows.write_parquet(half, compression="zstd", row_group_size=65_536, statistics=True)
-    return _in_place(half, folder / f"part-{file_sha256(half)[:16]}.parquet")
+    return move_into_place(half, folder / f"part-{file_sha256(half)[:16]}.parquet")
 
 
 def _store_refused(bad: pl.DataFrame, folder: Path) -> str:
@@ -150,27 +150,7 @@ def _store_refused(bad: pl.DataFrame, folder: Path) -> str:
         return ""
     half = folder / ".quarantine.tmp"
     bad.write_ndjson(half)
-    return _in_place(half, folder / f"quarantine-{file_sha256(half)[:16]}.jsonl").name
-
-
-def write_whole(content: bytes, path: Path) -> None:
-    """Write a file in one step: whoever reads it gets the old content or the new."""
-    half = path.with_name(f".{path.name}.tmp")
-    half.write_bytes(content)
-    _in_place(half, path)
-
-
-def _in_place(half: Path, path: Path) -> Path:
-    """Give a file its name once its content is on the disk."""
-    with half.open("rb") as file:
-        os.fsync(file.fileno())
-    half.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return path
+    return move_into_place(half, folder / f"quarantine-{file_sha256(half)[:16]}.jsonl").name
 
 
 def content_sha256(values: Iterable[pl.DataFrame]) -> str:

@@ -18,7 +18,7 @@ from slipway.core.errors import SlipwayError
 from slipway.data.etl.time_order import MOMENT
 from slipway.data.problem import Problem
 from slipway.data.problem_query import wanted_columns
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT
 
 TYPES: dict[str, type[pl.DataType]] = {

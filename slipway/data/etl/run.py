@@ -20,11 +20,12 @@ import sqlglot
 from sqlglot import exp
 
 from slipway.core.errors import SlipwayError
-from slipway.data.etl.row_validation import named
+from slipway.core.files import write_atomic
 from slipway.core.locking import locked
-from slipway.data.etl.parquet_writer import content_sha256, write_parts, write_whole
-from slipway.data.etl.column_statistics import column_statistics, require_balance
 from slipway.data.dataset import MANIFEST, Part, RowsManifest, StoredRows, open_rows
+from slipway.data.etl.column_statistics import column_statistics, require_balance
+from slipway.data.etl.parquet_writer import content_sha256, write_parts
+from slipway.data.etl.row_validation import named
 from slipway.data.etl.time_order import is_late
 from slipway.data.etl.watermark import Watermark, kept_parts
 from slipway.data.problem import Problem, running
@@ -277,7 +278,7 @@ def _publish(manifest: RowsManifest, folder: Path) -> None:
     except SlipwayError:
         older = ()
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    write_whole(content + b"\n", folder / MANIFEST)
+    write_atomic(folder / MANIFEST, content + b"\n")
     # Somebody may just be reading the rows of the run before this one.
     used = {name for part in (*manifest.parts, *older) for name in (part.file, part.quarantine)}
     for pattern in ("part-*.parquet", "quarantine-*.jsonl"):

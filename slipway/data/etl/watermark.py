@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from slipway.core.errors import SlipwayError
-from slipway.data.etl.row_validation import plain
 from slipway.data.dataset import Part, RowsManifest, StoredRows
+from slipway.data.etl.row_validation import plain
 from slipway.data.etl.time_order import MOMENT
 from slipway.data.problem import Problem
 

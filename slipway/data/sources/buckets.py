@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.source_url import Address
 from slipway.data.sources.files import table_of
+from slipway.data.sources.source_url import Address
 
 CHUNK = 8 * 1024 * 1024
 READ = {

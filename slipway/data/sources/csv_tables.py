@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.missing_texts import MissingTexts
 from slipway.data.sources.csv_files import diagnosis, is_misread
+from slipway.data.sources.missing_texts import MissingTexts
 
 READ = "read_csv($files, nullstr = $missing, sample_size = -1, union_by_name = true)"
 AS_TEXT = (

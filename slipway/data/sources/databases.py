@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.source_url import Address
 from slipway.data.sources.arrow_columns import Columns
+from slipway.data.sources.source_url import Address
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.missing_texts import USUAL, MissingTexts
 from slipway.data.sources.csv_files import diagnosis, ready
 from slipway.data.sources.csv_tables import load_text, quoted
+from slipway.data.sources.missing_texts import USUAL, MissingTexts
 
 READERS = {
     "json": "read_json($files, sample_size = -1, union_by_name = true)",

@@ -77,7 +77,7 @@ def open_files(
     SlipwayError
         There is nothing, or it is nothing that can be read.
     """
-    from slipway.data.sources.opening import require_tables
+    from slipway.data.sources.tables import require_tables
 
     found = _found(path, shown)
     require_tables(tuple(wanted), [*found], shown)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.source_url import Address
 from slipway.data.sources.arrow_columns import Columns
 from slipway.data.sources.duckdb_engine import Duck, open_duck
+from slipway.data.sources.source_url import Address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,7 @@ def open_mongo(
     SlipwayError
         The server does not answer or does not let us in, or a collection is not there.
     """
-    from slipway.data.sources.opening import require_tables
+    from slipway.data.sources.tables import require_tables
 
     try:
         import pymongo

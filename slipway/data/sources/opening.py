@@ -2,91 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem, running
+from slipway.data.sources.engine import Engine, EngineSource, Source
 from slipway.data.sources.source_url import Address, read_address
-from slipway.data.sources.sql_translation import translate
+from slipway.data.sources.tables import require_tables
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
-BATCH_ROWS = 65_536
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
 SPARKS = ("spark", "sc", "hive")
-
-
-class Source(Protocol):
-    """What answers queries about raw tables.
-
-    Attributes
-    ----------
-    shown : str
-        The URL without anything secret, for manifests, logs and errors.
-    dialect : str
-        The engine's, as sqlglot calls it.
-    """
-
-    shown: str
-    dialect: str
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a short query, in DuckDB's dialect, as Python's values."""
-
-    def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a query, in DuckDB's dialect, so many at a time, in its own types."""
-
-
-class Engine(Protocol):
-    """What runs SQL in its own dialect; its errors are ``SlipwayError``."""
-
-    dialect: str
-
-    def tables(self) -> list[str]:
-        """Name the tables that there are."""
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Give all rows."""
-
-    def texts(self, sql: str) -> Collection[str]:
-        """Name the columns of a result that are texts and sorted in some language."""
-
-    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time."""
-
-
-class EngineSource:
-    """An engine, asked in DuckDB's dialect, whose errors hold nothing secret.
-
-    Parameters
-    ----------
-    engine : Engine
-    address : Address
-    """
-
-    def __init__(self, engine: Engine, address: Address) -> None:
-        self.shown = address.shown
-        self.dialect = engine.dialect
-        self._engine = engine
-        self._address = address
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a short query."""
-        with self._address.masked():
-            return self._engine.rows(translate(query, self.dialect))
-
-    def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a query, so many at a time."""
-        with self._address.masked():
-            texts = self._engine.texts(translate(query, self.dialect))
-            yield from self._engine.batches(translate(query, self.dialect, texts), rows)
 
 
 @contextmanager
@@ -127,31 +60,6 @@ def open_source(
             engine = stack.enter_context(opened)
             require_tables(problem.tables, engine.tables(), address.shown)
         yield EngineSource(engine, address)
-
-
-def require_tables(wanted: tuple[str, ...], found: list[str], shown: str) -> None:
-    """Refuse a source that lacks a table.
-
-    Parameters
-    ----------
-    wanted : tuple of str
-    found : list of str
-        Engines write names in lower or upper case as they like.
-    shown : str
-
-    Raises
-    ------
-    SlipwayError
-        The message names the tables that there are.
-    """
-    known = {name.lower(): name for name in found}
-    for name in wanted:
-        if name.lower() in known:
-            continue
-        near = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"; did you mean {known[near[0]]}?" if near else ""
-        there = ", ".join(sorted(found)[:20]) or "none"
-        raise SlipwayError(f"{shown} has no table {name}{hint} (there are: {there})")
 
 
 def _own(problem: Problem) -> Address:

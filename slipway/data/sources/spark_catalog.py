@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.source_url import Address
 from slipway.data.sources.arrow_columns import Columns
 from slipway.data.sources.duckdb_engine import plain_numbers
 from slipway.data.sources.files import table_of
 from slipway.data.sources.missing_texts import USUAL, MissingTexts
-from slipway.data.sources.spark_session import open_spark, require_answer
+from slipway.data.sources.source_url import Address
 from slipway.data.sources.spark_csv import typed_texts
+from slipway.data.sources.spark_session import open_spark, require_answer
 
 if TYPE_CHECKING:
     import pyarrow as pa

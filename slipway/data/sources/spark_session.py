@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.source_url import SECRET
 from slipway.data.sources.java_runtime import java_home
+from slipway.data.sources.source_url import SECRET
 
 if TYPE_CHECKING:
     from pyspark import SparkConf

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.spark_catalog import Catalog
 from slipway.data.sources.databases import Database
 from slipway.data.sources.duckdb_engine import Duck, open_duck
-from slipway.data.sources.opening import BATCH_ROWS, Engine, EngineSource, Source
+from slipway.data.sources.engine import BATCH_ROWS, Engine, EngineSource, Source
+from slipway.data.sources.spark_catalog import Catalog
 
 if TYPE_CHECKING:
     import sqlalchemy

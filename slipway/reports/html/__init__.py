@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.models.artifacts import TEMPLATES, read_report, report_path
+from slipway.core.files import write_atomic
+from slipway.models.artifacts import read_report, report_path
 from slipway.models.manifest import Manifest
 from slipway.models.promotion_record import Promotion
+from slipway.reports.html.template_folder import TEMPLATES
 
 __all__ = ["TEMPLATES", "read_report", "report_path", "write_report"]
 
@@ -36,9 +38,5 @@ def write_report(
     # A web process gives reports and never writes one; it does not load what that needs.
     from slipway.reports.html.renderer import report_text
 
-    path = report_path(model)
-    draft = path.with_name(f"{path.name}.part")
-    draft.write_text(report_text(manifest, model, previous, promotion), encoding="utf-8")
-    # A service that reads it at this moment gets the old one or the new one.
-    draft.replace(path)
-    return path
+    text = report_text(manifest, model, previous, promotion)
+    return write_atomic(report_path(model), text.encode())

@@ -9,7 +9,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from slipway.models.artifacts import TEMPLATES
 from slipway.models.manifest import Manifest
 from slipway.models.promotion_record import Promotion
 from slipway.reports import feature_texts
@@ -17,6 +16,7 @@ from slipway.reports import learning_curve_charts as learningplots
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import FILTERS
 from slipway.reports.html.sections import compared, counts, evaluated, label_rule, read_uncertainty
+from slipway.reports.html.template_folder import TEMPLATES
 from slipway.reports.term_charts import score_unit, sum_cards
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.core.errors import ModelError
-from slipway.models.intervals import Uncertainty, covariance_path
+from slipway.models.artifacts import covariance_path
+from slipway.models.features import Target
+from slipway.models.intervals import Uncertainty
 from slipway.models.manifest import Evaluation, Manifest, Scores, Training
-from slipway.models.signature import Target
 from slipway.reports.model_diff import Difference, compare
 
 MOST_CHANGES = 12

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slipway.models.features import Answer, Record
 from slipway.models.frames import grouped
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import Model
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Record, Signature
+from slipway.models.signature import Signature
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block
 from slipway.serving.batch.output_columns import label_cells

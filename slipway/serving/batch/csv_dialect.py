@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from slipway.core.csv_cells import quoted
+
 COMMA, SEMICOLON, TAB = ",", ";", "\t"
 _EXPONENT = r"([eE][+-]?\d+)?"
 _WITH_COMMA = re.compile(rf"\s*[+-]?(\d+,\d*|,\d+){_EXPONENT}\s*", re.ASCII)
@@ -44,9 +46,7 @@ class Dialect:
 
     def write_cell(self, text: str) -> str:
         """Write one cell, in quotes where it needs them."""
-        if self.separator in text or '"' in text or "\r" in text or "\n" in text:
-            return '"' + text.replace('"', '""') + '"'
-        return text
+        return quoted(text, self.separator)
 
     def respelled(self, added: str, numbers: slice) -> str:
         """Write added cells with the file's own marks.

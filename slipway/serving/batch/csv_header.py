@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from itertools import islice
 
 from slipway.core.errors import BadBody, BadInput, FieldError
-from slipway.models.signature import Feature, Signature
+from slipway.models.features import Feature
+from slipway.models.signature import Signature
 from slipway.serving.batch.csv_dialect import COMMA, SEMICOLON, TAB, Dialect, decimal_mark
 
 MAX_KEPT = 1_000

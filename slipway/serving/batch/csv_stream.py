@@ -1,7 +1,7 @@
 """CSV in, CSV out, block by block, so that memory does not grow with the file.
 
 A row is carried as the text that it came as, with the answer's cells put behind it.
-``slipway.serving.batch.block_scorers`` has the ways to answer the rows of a block; all of them give the same bytes.
+``block_scorers`` holds the ways to score the rows of a block; all of them give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import cast
 
 import msgspec
 
+from slipway.core.csv_cells import text_cell
 from slipway.core.errors import BadInput, FieldError, Warned
-from slipway.models.signature import Record
+from slipway.models.features import Record
 from slipway.serving.batch.block_scorers import CarefulWay, choose_way
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block, read_blocks, read_header
@@ -28,7 +29,6 @@ from slipway.serving.batch.output_columns import (
     added_columns,
     answer_writer,
     failure_cells,
-    text_cell,
     warning_cells,
 )
 from slipway.serving.batch.upload import Readable

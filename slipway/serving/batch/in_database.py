@@ -21,9 +21,9 @@ from slipway.data.problem import Problem
 from slipway.data.sources import Source
 from slipway.data.sources.sql_translation import translate
 from slipway.data.sources.table_writer import native_rows, write
+from slipway.models.features import Feature, Value
 from slipway.models.manifest import Manifest
 from slipway.models.predictor import Model
-from slipway.models.signature import Feature, Value
 
 SAMPLE = 1000
 ROWS = "slipway_rows"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
+from slipway.core.csv_cells import text_cell
 from slipway.core.errors import FieldError, Warned
+from slipway.models.features import Target
 from slipway.models.predictor import Model
-from slipway.models.signature import Signature, Target
-from slipway.serving.batch.csv_dialect import Dialect
+from slipway.models.signature import Signature
 
 NOTES = ("warning", "error")
-_NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?")
 NOTHING_TO_SAY = "," * len(NOTES)
-_COMMAS = Dialect()
-_RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def added_columns(signature: Signature) -> tuple[str, ...]:
@@ -127,16 +124,6 @@ def failure_cells(errors: tuple[FieldError, ...], n_added: int) -> str:
     Many rows of a file are wrong in the same way.
     """
     return "," * n_added + text_cell(_listed(errors))
-
-
-def text_cell(text: str) -> str:
-    """Write a text cell that no spreadsheet takes for a formula.
-
-    The apostrophe is what OWASP's page on CSV injection advises. A number such as the label
-    ``-1`` stays as it is.
-    """
-    runs = text.startswith(_RUNS_IN_SPREADSHEETS) and not _NUMBER.fullmatch(text)
-    return _COMMAS.write_cell(f"'{text}" if runs else text)
 
 
 def _listed(notes: Sequence[FieldError | Warned]) -> str:

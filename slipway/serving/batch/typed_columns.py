@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from slipway.models.signature import Feature, Record, Signature
+from slipway.models.features import Feature, Record
+from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block
@@ -208,7 +209,7 @@ def plain_number(feature: Feature, text: pl.Expr) -> pl.Expr:
 
 
 def frame_of(signature: Signature, columns: pl.DataFrame) -> pd.DataFrame:
-    """Build the frame that a pipeline takes, the same as ``slipway.models.predictor.frame`` of the rows.
+    """Build the frame that a pipeline takes, equal to that of ``slipway.models.frames``.
 
     Parameters
     ----------

@@ -13,8 +13,9 @@ from operator import add
 
 import polars as pl
 
+from slipway.models.features import Feature
 from slipway.models.scorecard import Slope, Steps, Sum, Table, Term
-from slipway.models.signature import Feature, Signature
+from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block

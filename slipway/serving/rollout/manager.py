@@ -60,7 +60,7 @@ class Following:
     def start(self) -> None:
         """Catch up with what was found out since the master began, and follow from now on."""
         if self._live is not None:
-            self._live.shadow = self._shadow
+            self._observe(self._live)
         if self._model:
             self._model.swaps = 0
         self._guarded(self._catch_up)
@@ -132,9 +132,12 @@ class Following:
         return [each for each in (self._model, self._shadowed) if each]
 
     def _take(self, live: Live) -> None:
-        live.shadow = self._shadow
+        self._observe(live)
         self._live = live
         self._serve(live)
+
+    def _observe(self, live: Live) -> None:
+        live.observers = (self._shadow,) if self._shadow else ()
 
     def _catch_up(self) -> None:
         for follower in self._followers():

@@ -12,16 +12,14 @@ import math
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from slipway.models.compatibility import is_comparable
+from slipway.models.features import Answer, Record
 from slipway.models.predictor import Model
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Record
-
-if TYPE_CHECKING:
-    from slipway.serving.service import Live
+from slipway.serving.service import Live
 
 # Records that wait at most, and those that are scored in one call.
 LIMIT = 20_000
@@ -83,7 +81,7 @@ class Shadow:
         """Compare with this version from now on."""
         self.candidate = candidate
 
-    def offer(self, model: Model, records: list[Record], answers: list[Answer]) -> None:
+    def observe(self, model: Model, records: list[Record], answers: list[Answer]) -> None:
         """Note what was answered; anything else is done later."""
         if self.candidate is None:
             return
@@ -171,14 +169,6 @@ def compare(
             tally.largest_difference = max(tally.largest_difference, distance)
         else:
             tally.failed += 1
-
-
-def is_comparable(model: Model, candidate: Model) -> bool:
-    """Whether two versions answer the same question, and take the same features."""
-    was, now = model.target, candidate.target
-    same = was.outcome == now.outcome
-    mine, others = model.manifest.signature.names, candidate.manifest.signature.names
-    return same and set(mine) == set(others)
 
 
 def summary(tallies: Sequence[Tally], production: str, candidate: str) -> dict[str, Any] | None:

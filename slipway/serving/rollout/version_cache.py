@@ -6,12 +6,10 @@ each reference the last good version, the one that is pinned, and who asks the r
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -19,6 +17,8 @@ from typing import IO
 import msgspec
 
 from slipway.core.errors import ModelError
+from slipway.core.files import write_atomic
+from slipway.core.locking import try_lock
 from slipway.core.settings import Reference
 
 STATE = ".state"
@@ -172,9 +172,7 @@ class Cache:
         except OSError:
             # Nothing can be written, so that each must look for itself.
             return True
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(lock):
             lock.close()
             return False
         self._lock = lock
@@ -208,20 +206,6 @@ class Cache:
     def _write(self, suffix: str, content: bytes) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            put(self._path.with_suffix(suffix), content)
+            write_atomic(self._path.with_suffix(suffix), content)
         except OSError as error:
             raise ModelError(f"the cache cannot be written to: {error.strerror}") from error
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a small file in one step: a reader sees the old one or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            # A command may be run by another user than the service.
-            os.fchmod(handle, 0o644)
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from slipway.core.errors import ModelError, SlipwayError
+from slipway.core.processes import same_imports
 from slipway.core.settings import Engine, Settings
-from slipway.models.manifest import Manifest, read_manifest
+from slipway.models.compatibility import require_same_callers
+from slipway.models.manifest import read_manifest
 from slipway.serving.rollout.version_cache import verified
 
 if TYPE_CHECKING:
     from slipway.registry import Registry
 
-# What the pipeline answers although training had none of it; another model need not answer it.
-_UNTRAINED = ("missing_value", "not_whole")
 # A start must have ended, one way or the other, within 20 seconds.
 SECONDS = 15.0
 # Bytes a second that a download takes at worst, and seconds for a version to load and answer.
@@ -146,7 +146,7 @@ def _run(question: Question) -> tuple[Said, int]:
             "slipway.serving.rollout.version_probe",
             msgspec.json.encode(question).decode(),
         ],
-        cwd=Path(__file__).parent.parent,
+        env=same_imports(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
@@ -246,27 +246,6 @@ def check(question: Question, path: Path, version: str) -> None:
         there = verified(Path(question.folder), question.present)
         if there is not None:
             require_same_callers(read_manifest(there), live.model.manifest)
-
-
-def require_same_callers(old: Manifest, new: Manifest) -> None:
-    """Refuse a version whose callers would have to change with it.
-
-    Raises
-    ------
-    ModelError
-        It does not take the records that the other one takes, or answers another question.
-    """
-    was, now = old.signature.target, new.signature.target
-    if was.outcome != now.outcome:
-        raise ModelError("it has another target; a start takes it, a swap does not")
-    examples = {feature.name: feature.example for feature in old.signature.features}
-    for record in [examples, *(row.record for row in old.golden)]:
-        if any(warned.code in _UNTRAINED for warned in old.signature.check(record)[2]):
-            continue
-        _, errors, _ = new.signature.check(record)
-        if errors:
-            wrong = f"{errors[0].field}: {errors[0].message}"
-            raise ModelError(f"it takes other records ({wrong}); a start takes it, a swap does not")
 
 
 def _say(said: Said) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from slipway.core.files import write_atomic
 from slipway.serving.rollout.shadow import Tally
-from slipway.serving.rollout.version_cache import put
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Board:
         if row == self._written:
             return
         with suppress(OSError):
-            put(self._folder / f"{row.pid}.json", msgspec.json.encode(row))
+            write_atomic(self._folder / f"{row.pid}.json", msgspec.json.encode(row))
             self._written = row
 
     def read(self) -> list[Row]:

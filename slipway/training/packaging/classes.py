@@ -11,10 +11,10 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier
 
+from slipway.core.csv_cells import text_cell
 from slipway.core.errors import SlipwayError
+from slipway.models.features import Measure
 from slipway.models.responses import SEVERAL, class_values, last_step
-from slipway.models.signature import Measure
-from slipway.serving.batch.output_columns import text_cell
 
 
 def class_names(model: Any) -> tuple[str, ...]:

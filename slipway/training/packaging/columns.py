@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature, Kind, Record, Signature, Value
+from slipway.models.features import Feature, Kind, Record, Value
+from slipway.models.signature import Signature
 from slipway.models.validation import MAX_TEXT, MISSING_TEXTS
 from slipway.training.packaging.encoder_hints import Hints
 

@@ -35,9 +35,10 @@ from sklearn.pipeline import Pipeline
 from slipway.compiler import NotAScorecard, raw_columns
 from slipway.compiler.columns import Column, Intervals, Levels, Line, Values
 from slipway.compiler.steps import apply_step
+from slipway.models.features import Record
 from slipway.models.frames import frame
 from slipway.models.intervals import ByCurve, ByInterval, ByLevel, Cells, Design, Uncertainty
-from slipway.models.signature import Record, Signature
+from slipway.models.signature import Signature
 
 Floats = npt.NDArray[np.float64]
 MIN_GROUPS = 50

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from slipway.compiler.steps import Reading
-from slipway.models.signature import Value
+from slipway.models.features import Value
 
 
 class Hints:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from slipway.models.features import Answer, Feature, Record, Value
 from slipway.models.labels import Labels, plain
 from slipway.models.manifest import GoldenRow
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import precision
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Feature, Record, Signature, Value
+from slipway.models.signature import Signature
 from slipway.models.validation import NUMBERS
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.probes import has_answer, unseen_value

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from slipway.compiler.inversion import in_raw_numbers
+from slipway.models.features import Feature, Record, Value
 from slipway.models.scorecard import Bent, Mixed, Scorecard, Steps, Term
-from slipway.models.signature import Feature, Record, Signature, Value
+from slipway.models.signature import Signature
 from slipway.models.stages import Named
 
 UNSEEN = "never seen in training"

@@ -17,14 +17,15 @@ from slipway.compiler import (
     differing_step,
 )
 from slipway.core.errors import SlipwayError
+from slipway.models.features import Answer, Record
 from slipway.models.frames import frame
 from slipway.models.labels import Labels
 from slipway.models.manifest import Manifest
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import TOLERANCE, Model
 from slipway.models.responses import Responder
-from slipway.models.scorecard import Answer, Scorecard, Sum
-from slipway.models.signature import Record, Signature
+from slipway.models.scorecard import Scorecard, Sum
+from slipway.models.signature import Signature
 from slipway.training.packaging.classes import has_own_border, label_from
 from slipway.training.packaging.odd_records import probe_records
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from slipway.models.features import Answer, Feature, Record, Value
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.scorecard import Answer
-from slipway.models.signature import Feature, Record, Signature, Value
+from slipway.models.signature import Signature
 
 _ODD_TEXTS = ("27.10.2021", "10/27/2021", "2021-10-27T10:00:00Z", "not a date", "0")
 Change = Callable[[Feature], Value]

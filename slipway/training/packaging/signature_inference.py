@@ -19,9 +19,10 @@ from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from slipway.compiler import NotAScorecard, answered_ranges
 from slipway.compiler.steps import Readings
 from slipway.core.errors import SlipwayError
+from slipway.models.features import Feature, Kind, Record, Target
 from slipway.models.frames import frame
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.signature import Feature, Kind, Record, Signature, Target
+from slipway.models.signature import Signature
 from slipway.training.packaging.classes import class_names, measure_of, why_not_served
 from slipway.training.packaging.columns import feature_of_column, to_records
 from slipway.training.packaging.encoder_hints import Hints

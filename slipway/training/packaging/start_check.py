@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import warnings
 from pathlib import Path
 
 from slipway.core.errors import SlipwayError
+from slipway.core.processes import same_imports
 from slipway.models.manifest import Manifest, write_manifest
 from slipway.models.unpickling.pickles import SETTING
 
@@ -56,10 +56,9 @@ def require_start(content: bytes, manifest: Manifest, name: str) -> None:
 
 def _start(path: Path, settings: dict[str, str]) -> str:
     """Start with a model version; return what is wrong, or nothing."""
-    imports = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "slipway.serving.start_check", str(path)],
-        env={**os.environ, "PYTHONPATH": imports, **settings},
+        env=same_imports(settings),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,

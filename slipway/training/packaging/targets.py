@@ -9,7 +9,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Target
+from slipway.models.features import Target
 
 
 def learned_threshold(model: Any) -> tuple[float | None, str | None]:

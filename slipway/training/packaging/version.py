@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from slipway.core.errors import SlipwayError
-from slipway.models.intervals import Uncertainty, covariance_path
+from slipway.models.artifacts import covariance_path
+from slipway.models.intervals import Uncertainty
 from slipway.models.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
 from slipway.models.pipeline_engine import transform_output
 from slipway.models.signature import Signature

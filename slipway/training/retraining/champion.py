@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from slipway.core.errors import ModelError
 from slipway.data.dataset import StoredRows
 from slipway.data.problem import Problem
+from slipway.models.compatibility import require_same_callers
+from slipway.models.features import Feature
 from slipway.models.manifest import Manifest, read_manifest
-from slipway.models.predictor import Model, load_model
+from slipway.models.predictor import Model, load_predictor
 from slipway.models.promotion_record import Check
-from slipway.models.signature import Feature, Signature
-from slipway.serving.rollout.version_probe import require_same_callers
+from slipway.models.signature import Signature
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
@@ -69,7 +70,7 @@ def find_rival(
         return Rival(checks=(_refused(rule, error.message),))
     checks, model, reason = [*_callers(manifest, new)], None, ""
     try:
-        model = load_model(copy, "scorecard", allow_version_skew=allow_version_skew)
+        model = load_predictor(copy, "scorecard", allow_version_skew=allow_version_skew)
         reason = cannot_ask(problem, stored, manifest.signature)
     except ModelError as error:
         reason = error.message

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
 from slipway.data.problem import Problem
+from slipway.models.features import Feature, Record
 from slipway.models.predictor import Model
-from slipway.models.signature import Feature, Record, Signature
+from slipway.models.signature import Signature
 from slipway.training.retraining.bootstrap import Floats, Integers
 
 

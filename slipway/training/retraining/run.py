@@ -16,7 +16,7 @@ from slipway.data.dataset import StoredRows, open_rows
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import load_model
+from slipway.models.predictor import load_predictor
 from slipway.models.promotion_record import FILE, Evidence, Promotion, write_promotion
 from slipway.registry import Conflict, Registry
 from slipway.registry.registry import PRODUCTION
@@ -151,7 +151,7 @@ def _compared(
     problem: Problem, order: Order, stored: StoredRows, path: Path, now: Aliases
 ) -> tuple[Evidence, Manifest | None]:
     """Judge the new model; give the manifest of the one in production too."""
-    new, rival = load_model(path, "scorecard"), Rival()
+    new, rival = load_predictor(path, "scorecard"), Rival()
     if now.production:
         copy = order.registry.fetch(now.production.version, path.parent / PRODUCTION)
         skew = order.allow_version_skew

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import StoredRows
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.chunked.design_matrix import Design
 from slipway.training.engines.chunked.progress import Pace
 from slipway.training.engines.chunked.value_counts import Counts, Ints, batches

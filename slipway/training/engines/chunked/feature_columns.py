@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.chunked.value_counts import Counts, Ints, value_column
 
 Bools = npt.NDArray[np.bool_]

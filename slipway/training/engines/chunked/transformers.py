@@ -22,7 +22,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from slipway.core.errors import SlipwayError
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 from slipway.training.engines.chunked.feature_columns import Columns, raw_columns, transformed
 from slipway.training.engines.chunked.value_counts import Counts
 from slipway.training.engines.chunked.weighted_fit import NotFromCounts, fit_leaf

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import FOLD, N_FOLDS, StoredRows
-from slipway.models.signature import Feature
+from slipway.models.features import Feature
 
 Ints = npt.NDArray[np.int64]
 # What a distinct value takes from here to the end of training: itself, its count, its place in

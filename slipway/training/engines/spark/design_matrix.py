@@ -1,8 +1,8 @@
 """The columns of a fitted preprocessing as Spark makes them: one SELECT, codes and numbers.
 
 Nothing here knows a transformer. The compiler follows the columns through the fitted steps,
-``slipway.compiler.sql`` says what each of them holds, and where columns exclude one another, as those of
-one encoder do, they are one code, from which Spark's ``OneHotEncoder`` makes them again.
+``slipway.compiler.sql`` writes each of them. Columns that exclude one another, as those of one
+encoder do, are one code, from which Spark's ``OneHotEncoder`` makes them again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from slipway.compiler.steps import apply_step
 from slipway.compiler.terms import add_up
 from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem
-from slipway.models.signature import Feature, Signature
+from slipway.models.features import Feature
+from slipway.models.signature import Signature
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -1,0 +1,38 @@
+"""Load what a service serves: a model version, or a pickle without a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway.core.settings import Engine
+from slipway.models.artifacts import manifest_path
+from slipway.models.pipeline_engine import limit_threads
+from slipway.models.predictor import Model, checked_predictor, load_predictor, read_pickle
+
+
+def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
+    """Load a model version; infer the manifest of a pickle that has none.
+
+    Parameters
+    ----------
+    path, engine, allow_version_skew
+        As for ``load_predictor``.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        As by ``load_predictor``; or nothing can be inferred from the pickle.
+    """
+    if manifest_path(path).exists():
+        return load_predictor(path, engine, allow_version_skew=allow_version_skew)
+    content = read_pickle(path)
+    limit_threads()
+    # A service with a manifest may have no scikit-learn, which this needs.
+    from slipway.training.packaging.adoption import adopt
+
+    pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
+    return checked_predictor(manifest, engine, pipeline)
