@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesisprofiles import register_profiles
+from hypothesis_profiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from slipway.core.settings import Settings
@@ -32,6 +32,8 @@ from slipway.training.frames import Rows, read_rows
 from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
+# The PYTHONPATH of processes that import helpers of the tests.
+IMPORTS = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "helpers")))
 # One worker, unless a test asks for more.
 GUNICORN = (
     *(sys.executable, "-m", "gunicorn", "app:app"),
@@ -39,7 +41,7 @@ GUNICORN = (
 )
 register_profiles()
 # Functions and steps of the tests, which the services that they start must let pass as well.
-os.environ["SLIPWAY_PICKLE_ALLOW"] = "taskmodels:refuse_large,customsteps:*"
+os.environ["SLIPWAY_PICKLE_ALLOW"] = "task_models:refuse_large,custom_steps:*"
 # A page gets as long as everything else here, where Playwright would give it five seconds.
 expect.set_options(timeout=30_000)
 # A marker, and the program without which its tests cannot run.
@@ -63,8 +65,8 @@ FIRST = {
             "test_chunks_process",
             "test_train_spark_small",
             "test_train_spark_columns",
-            "test_swap_bucket",
-            "test_swap",
+            "test_rollout_bucket",
+            "test_rollout",
             "test_box",
             "test_aws_api",
             "test_aws_box",
@@ -73,7 +75,7 @@ FIRST = {
             "test_law",
             "test_chunks",
             "test_schemathesis",
-            "test_score",
+            "test_in_database",
         )
     )
 }

@@ -1,14 +1,31 @@
-"""The layers of the design, shown in fresh processes."""
+"""The layers of the package: who may import whom, and what a process loads."""
 
 import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+# A package imports itself and those on lower floors. Packages on one floor do not know each other.
+FLOORS = (
+    {"core"},
+    {"models"},
+    {"compiler", "data", "reports", "registry"},
+    {"training"},
+    {"serving"},
+    {"monitoring"},
+    {"web"},
+    {"cli"},
+)
+FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
+FILES = sorted((ROOT / "slipway").rglob("*.py"))
 TRAINING = {"sklearn", "pandas", "numpy", "scipy", "matplotlib", "duckdb", "slipway.training"}
+WEB = {"flask", "werkzeug", "flasgger", "jinja2", "markupsafe"}
 PREDICT_ONCE = """
 import json, sys
 from app import app
@@ -17,6 +34,28 @@ answer = app.test_client().post("/predict", json=fields)
 assert answer.status_code == 200, answer.text
 print(json.dumps(sorted(sys.modules)))
 """
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Every import, wherever it stands: at the top, in a function, or for the types alone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in MODULES else str(node.module) for name in names)
+
+
+IMPORTS = {name: {*imported_names(path)} for name, path in MODULES.items()}
 
 
 def modules_after(code: str, *arguments: str) -> set[str]:
@@ -30,6 +69,43 @@ def modules_after(code: str, *arguments: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+def test_every_package_has_a_floor():
+    packages = {
+        path.name for path in (ROOT / "slipway").iterdir() if (path / "__init__.py").exists()
+    }
+    assert packages == set(FLOOR)
+    assert {path.name for path in (ROOT / "slipway").glob("*.py")} == {"__init__.py"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_imports_only_its_own_package_and_lower_floors(name):
+    package = name.split(".")[1] if "." in name else None
+    for other in IMPORTS[name]:
+        if package is None or not other.startswith("slipway."):
+            continue
+        theirs = other.split(".")[1]
+        assert theirs == package or FLOOR[theirs] < FLOOR[package], f"{name} imports {other}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    own = {
+        name: {o for o in others if o in MODULES and o != name} for name, others in IMPORTS.items()
+    }
+    own["slipway"] = set()
+    order = [*TopologicalSorter(own).static_order()]
+    assert set(order) == set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_knows_no_flights_and_only_the_web_and_commands_know_flask(name):
+    packages = {other.split(".")[0] for other in IMPORTS[name]}
+    assert "flights" not in packages
+    if not name.startswith(("slipway.web", "slipway.cli", "slipway.reports")):
+        assert not packages & WEB
+    if name.startswith("slipway.reports"):
+        assert not packages & {"flask", "werkzeug", "flasgger"}
+
+
 def test_web_process_single_prediction_imports_no_training_library(example):
     loaded = modules_after(PREDICT_ONCE, json.dumps(example))
     assert "slipway.serving.service" in loaded
@@ -38,34 +114,30 @@ def test_web_process_single_prediction_imports_no_training_library(example):
 
 def test_package_import_does_no_work():
     code = "import sys, json, slipway; print(json.dumps(sorted(sys.modules)))"
-    assert not modules_after(code) & {"flask", "msgspec", "sklearn", "slipway.serving.service"}
+    loaded = modules_after(code)
+    assert {name for name in loaded if name.startswith("slipway")} == {
+        "slipway",
+        "slipway.core",
+        "slipway.core.version",
+    }
+    assert not loaded & {"flask", "msgspec", "sklearn"}
 
 
-@pytest.mark.parametrize("module", ["signature", "curve", "scorecard", "errors", "config"])
-def test_lower_layers_import_nothing_above_them(module):
-    lowest = ("errors", "signature", "values", "models", "models.features", module)
-    allowed = {"slipway", *(f"slipway.{name}" for name in lowest)}
-    below = {"curve", "models.labels", "models.links"}
-    allowed |= {f"slipway.{name}" for name in below} if module == "scorecard" else set()
-    code = f"import sys, json, slipway.{module}; print(json.dumps(sorted(sys.modules)))"
-    ours = {name for name in modules_after(code) if name.startswith("slipway")}
-    assert ours <= allowed
+def test_public_names_of_the_package_load_on_first_use():
+    code = (
+        "import sys, json, slipway; assert callable(slipway.Feature); "
+        "assert 'sklearn' not in sys.modules; "
+        "assert [getattr(slipway, name) for name in slipway.__all__]; "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    assert "slipway.training.packaging.version" in modules_after(code)
 
 
-def imported_names(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "slipway").rglob("*.py")), ids=lambda path: path.stem
-)
-def test_slipway_module_knows_no_flights_and_only_the_web_knows_flask(path):
-    names = {name.split(".")[0] for name in imported_names(path)}
-    assert "flights" not in names
-    inside = path.relative_to(ROOT / "slipway")
-    if inside.parts[0] != "web" and not inside.stem.endswith("cli"):
-        assert not names & {"flask", "werkzeug", "flasgger"}
+def test_models_import_neither_numpy_nor_scikit_learn():
+    # These parts of the unpickler make arrays and frames; they load with the first one.
+    lazy = {"arrays", "compiled", "frames", "generators", "joblib_arrays"}
+    names = [name for name in MODULES if name.startswith("slipway.models.")]
+    eager = [n for n in names if n.removeprefix("slipway.models.unpickling.") not in lazy]
+    assert len(eager) == len(names) - len(lazy)
+    code = f"import sys, json, {', '.join(eager)}; print(json.dumps(sorted(sys.modules)))"
+    assert not modules_after(code) & {"numpy", "sklearn", "pandas", "scipy"}

@@ -1,0 +1,300 @@
+"""The AWS stack made by a local AWS API, which checks policies; what it gives is then used.
+
+Which parts of the template moto leaves out is said by ``stacks.for_moto``. It knows policies and
+checks signatures, so that what a role may not do is refused here too.
+"""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from conftest import ROOT, free_port
+from metadata_service import Metadata
+from registry_servers import wait_for_port
+from stacks import GITHUB, ISSUER, for_moto, make_stack, outputs, parameters, properties, user_data
+
+from slipway.models.manifest import read_manifest
+
+pytestmark = pytest.mark.slow
+pytest_plugins = ["metadata_service"]
+NAME = "slipway"
+
+
+@pytest.fixture(scope="module")
+def aws():
+    """The address of an AWS API of our own."""
+    port = free_port()
+    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environ = {
+        "AWS_ACCESS_KEY_ID": "root",
+        "AWS_SECRET_ACCESS_KEY": "root",
+        "AWS_REGION": "ap-south-1",
+        "AWS_DEFAULT_REGION": "ap-south-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+    try:
+        wait_for_port(port, process)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            yield environ["AWS_ENDPOINT_URL"]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def stack(aws):
+    """The outputs of a stack with all that can be asked for."""
+    provider = boto3.client("iam").create_open_id_connect_provider(
+        Url=ISSUER, ClientIDList=["sts.amazonaws.com"]
+    )
+    provider_arn = provider["OpenIDConnectProviderArn"]
+    wishes = {"CreateDeployUser": "true", "RunCommand": "true", "OidcProviderArn": provider_arn}
+    return make_stack(NAME, **GITHUB, **wishes)
+
+
+@contextmanager
+def policies_checked(aws):
+    """From here on moto does what policies allow and nothing else."""
+
+    def check_after(requests):
+        kind = {"Content-Type": "text/plain"}
+        address = f"{aws}/moto-api/reset-auth"
+        urllib.request.urlopen(urllib.request.Request(address, requests, kind)).close()
+
+    check_after(b"0")
+    try:
+        yield
+    finally:
+        check_after(b"inf")
+
+
+def role_keys(arn):
+    """Give keys of a role, as GitHub's job gets them for its token."""
+    got = boto3.client("sts").assume_role_with_web_identity(
+        RoleArn=arn, RoleSessionName="tests", WebIdentityToken="a token of GitHub's"
+    )
+    return environ_of(got["Credentials"])
+
+
+def user_keys(name):
+    return environ_of(boto3.client("iam").create_access_key(UserName=name)["AccessKey"])
+
+
+def environ_of(keys):
+    names = {
+        "AWS_ACCESS_KEY_ID": "AccessKeyId",
+        "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
+        "AWS_SESSION_TOKEN": "SessionToken",
+    }
+    return {name: keys[key] for name, key in names.items() if key in keys}
+
+
+def client(service, keys):
+    words = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    return boto3.client(service, **{word: keys.get(word.upper()) for word in words})
+
+
+def flask_model(stack, keys, *words):
+    """Run ``flask model`` as somebody; give its status, and what it said."""
+    environ = {name: value for name, value in os.environ.items() if name not in keys}
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "model", *map(str, words)],
+        cwd=ROOT,
+        env=environ | {"SLIPWAY_REGISTRY": stack["Registry"], "SLIPWAY_WHO": "tests"} | keys,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def refused(call, **words):
+    with pytest.raises(ClientError) as caught:
+        call(**words)
+    return caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+@pytest.mark.parametrize("who", ["role", "user"])
+def test_delivery_brings_and_promotes_a_model_and_deletes_nothing(aws, stack, tmp_path, who):
+    made = {"role": lambda: role_keys(stack["GitHubRoleArn"])}
+    keys = made.get(who, lambda: user_keys(stack["DeployUserName"]))()
+    version = read_manifest(ROOT / "model.pkl").version
+    bucket = stack["BucketName"]
+    with policies_checked(aws):
+        for words in (("push", "--alias", who), ("promote", f"@{who}", "--alias", "production")):
+            status, told = flask_model(stack, keys, *words)
+            assert status == 0, told
+        status, told = flask_model(stack, keys, "pull", "@production", "--output", tmp_path)
+        assert (status, told) == (0, f"{tmp_path / version / 'model.pkl'}\n")
+        s3 = client("s3", keys)
+        key = f"models/versions/{version}/model.pkl"
+        assert refused(s3.delete_object, Bucket=bucket, Key=key)
+        assert refused(s3.put_object, Bucket=bucket, Key="elsewhere", Body=b"")
+        assert refused(client("ec2", keys).describe_instances)
+        assert refused(client("iam", keys).list_users)
+    pulled = (tmp_path / version / "model.pkl").read_bytes()
+    assert pulled == (ROOT / "model.pkl").read_bytes()
+
+
+def test_box_is_known_to_the_deploy_role_by_its_commands_alone(aws, stack):
+    """What it may send is held by the template's test: moto refuses what names a resource."""
+    wish = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
+    sent = boto3.client("ssm").send_command(**wish)["Command"]["CommandId"]
+    wanted = {"CommandId": sent, "InstanceId": stack["BoxId"]}
+    keys = role_keys(stack["GitHubDeployRoleArn"])
+    others = [role_keys(stack["GitHubRoleArn"]), user_keys(stack["DeployUserName"])]
+    with policies_checked(aws):
+        assert client("ssm", keys).get_command_invocation(**wanted)["CommandId"] == sent
+        assert refused(client("ecr", keys).get_authorization_token)
+        assert refused(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
+        for other in others:
+            assert refused(client("ssm", other).send_command, **wish)
+            assert refused(client("ssm", other).get_command_invocation, **wanted)
+
+
+def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
+    keys = role_keys(stack["GitHubRoleArn"])
+    with policies_checked(aws):
+        (login,) = client("ecr", keys).get_authorization_token()["authorizationData"]
+    assert base64.b64decode(login["authorizationToken"]).startswith(b"AWS:")
+    (repository,) = boto3.client("ecr").describe_repositories()["repositories"]
+    place = f"{stack['EcrLoginUri']}/{stack['RepositoryName']}"
+    assert repository["repositoryUri"] == place
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+
+
+def test_repository_takes_the_lifecycle_and_no_tag_twice(stack):
+    ecr, name = boto3.client("ecr"), stack["RepositoryName"]
+    text = properties("Images")["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
+    policy = text.replace("${KeepImages}", "10")
+    ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=policy)
+
+    def push(layer):
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        manifest = {"schemaVersion": 2, "mediaType": kind, "config": {"digest": layer}}
+        ecr.put_image(repositoryName=name, imageManifest=json.dumps(manifest), imageTag="0a1b2c3d")
+
+    push("sha256:" + "1" * 64)
+    with pytest.raises(ClientError) as caught:
+        push("sha256:" + "2" * 64)
+    # AWS itself says ImageTagAlreadyExistsException.
+    assert caught.value.response["Error"]["Code"] == "ImageAlreadyExistsException"
+
+
+def box_keys(stack):
+    """Give keys of the role that the box's profile stands for, as its metadata service does."""
+    box = boto3.client("ec2").describe_instances(InstanceIds=[stack["BoxId"]])
+    profile = box["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
+    found = boto3.client("iam").get_instance_profile(InstanceProfileName=profile.split("/")[-1])
+    (role,) = found["InstanceProfile"]["Roles"]
+    got = boto3.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="box")
+    return environ_of(got["Credentials"])
+
+
+def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp_path, monkeypatch):
+    """With what is in the box's file of settings, and what its metadata service says."""
+    assert flask_model(stack, {}, "push", "--alias", "production")[0] == 0
+    Metadata.keys = box_keys(stack)
+    for name in Metadata.keys:
+        monkeypatch.delenv(name, raising=False)
+    settings = {"AWS_METADATA_ENDPOINT": metadata, "SLIPWAY_CACHE": str(tmp_path / "cache")}
+    settings |= {"SLIPWAY_MODEL": f"{stack['Registry']}@production"}
+    with policies_checked(aws):
+        status, told = flask_model(stack, settings, "verify")
+        assert status == 0, told
+        status, told = flask_model(stack, settings, "promote", "@production", "--alias", "other")
+        assert status == 1
+        assert "403" in told or "permission" in told, told
+
+
+def test_box_gets_its_user_data(stack):
+    ec2 = boto3.client("ec2")
+    box = ec2.describe_instances(InstanceIds=[stack["BoxId"]])["Reservations"][0]["Instances"][0]
+    assert box["InstanceType"] == "t3.small"
+    assert stack["Address"] == f"http://{box['PublicIpAddress']}"
+    told = ec2.describe_instance_attribute(InstanceId=box["InstanceId"], Attribute="userData")
+    script = base64.b64decode(told["UserData"]["Value"]).decode()
+    image = f"{stack['EcrLoginUri']}/{stack['RepositoryName']}"
+    expected = {"Bucket": stack["BucketName"], "Images.RepositoryUri": image}
+    assert script == user_data(**expected)
+
+
+def test_doors_are_open_for_http_alone(stack):
+    groups = boto3.client("ec2").describe_security_groups()["SecurityGroups"]
+    (doors,) = [each for each in groups if each["Description"].startswith("HTTP")]
+    assert [each["FromPort"] for each in doors["IpPermissions"]] == [80, 443]
+
+
+WHERE = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
+
+
+def test_roles_trust_main_and_production_of_one_repository(stack):
+    for role, where in WHERE.items():
+        assert subjects(stack, role) == [f"repo:ada/flights:{where}"]
+
+
+def test_roles_trust_ids_alone_where_they_are_given(aws):
+    ids = {"GitHubOwnerId": "1815", "GitHubRepositoryId": "1843", "OidcProviderArn": arn()}
+    made = make_stack("with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids")
+    for role, where in WHERE.items():
+        assert subjects(made, role) == [f"repo:ada@1815/flights@1843:{where}"]
+
+
+def test_stack_without_run_command_has_no_role_for_it(aws):
+    made = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
+    assert "GitHubRoleArn" in made
+    assert "GitHubDeployRoleArn" not in made
+
+
+def arn():
+    return f"arn:aws:iam::123456789012:oidc-provider/{ISSUER.removeprefix('https://')}"
+
+
+def subjects(stack, role):
+    name = stack[role].split("/")[-1]
+    document = boto3.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    (statement,) = document["Statement"]
+    assert statement["Principal"] == {"Federated": arn()}
+    told = statement["Condition"]["StringEquals"]
+    return told["token.actions.githubusercontent.com:sub"]
+
+
+def test_stack_without_wishes_has_neither_role_nor_user_nor_ssh(aws):
+    made = make_stack("plain", RepositoryName="plain")
+    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(made)
+    iam = boto3.client("iam")
+    assert not [each for each in iam.list_users()["Users"] if each["UserName"].startswith("plain")]
+    roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    assert [re.sub("-[^-]+$", "", role) for role in roles if "plain" in role] == ["plain-BoxRole"]
+
+
+def test_stack_is_changed_and_taken_down_and_leaves_the_bucket(aws):
+    client, name = boto3.client("cloudformation"), "short-lived"
+    before = make_stack(name, RepositoryName=name)
+    changed = {"RepositoryName": name, "SshFrom": "203.0.113.7/32"}
+    client.update_stack(
+        StackName=name,
+        TemplateBody=for_moto(),
+        Parameters=parameters(changed),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    client.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    after = outputs(name)
+    assert after["RepositoryName"] == before["RepositoryName"]
+    client.delete_stack(StackName=name)
+    client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    left = [each["Name"] for each in boto3.client("s3").list_buckets()["Buckets"]]
+    assert after["BucketName"] in left
+    repositories = boto3.client("ecr").describe_repositories()["repositories"]
+    assert name not in [each["repositoryName"] for each in repositories]

@@ -1,0 +1,236 @@
+"""``deploy/heroku.sh``, against git over HTTP, a Platform API and a dyno that are played here."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from fake_heroku import KEY, NAME, heroku_running
+from swapping import until
+
+SCRIPT = ROOT / "deploy" / "heroku.sh"
+# What a service is made of.
+PARTS = ("app.py", "gunicorn.conf.py", "Procfile", "model.pkl", "model.json", "model.covariance")
+FOLDERS = ("slipway", "flights", "templates", "static", "deploy")
+pytestmark = pytest.mark.slow
+
+
+class Project:
+    """A clone of the project, and Heroku."""
+
+    def __init__(self, folder, heroku, environ):
+        self.folder, self.heroku = folder, heroku
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environ = {**os.environ, **environ, "PATH": path, "GIT_CURL_VERBOSE": "1"}
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("first")
+
+    def git(self, *words):
+        named = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        command = ["git", *named, *words]
+        done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self, message, **files):
+        """Write files, with their names' dots as two underscores, and commit."""
+        for name, content in files.items():
+            path = self.folder / name.replace("__", ".")
+            path.write_text(content, encoding="utf-8")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    def deploy(self, *words, status=0, **environ):
+        """Run the script; what it says."""
+        done = subprocess.run(
+            ["bash", self.folder / "deploy" / "heroku.sh", *words],
+            cwd=self.folder,
+            env=self.environ | environ,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == status, said
+        # The key is in no output, no command and no file.
+        assert KEY not in said
+        assert not self.heroku.leaks
+        assert KEY not in (self.folder / ".git" / "config").read_text()
+        return said
+
+    def releases(self):
+        return [(each["description"].split()[0], each["status"]) for each in self.heroku.releases]
+
+    def version(self):
+        """What the service says of itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.heroku.port}/version") as answer:
+            return json.load(answer)
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in PARTS:
+        shutil.copy(ROOT / name, folder)
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    with heroku_running(tmp_path) as (heroku, environ):
+        yield Project(folder, heroku, environ)
+
+
+def spoiled_model():
+    """The manifest of the shipped model with another intercept."""
+    told = json.loads((ROOT / "model.json").read_bytes())
+    told["scorecard"]["sums"][0]["intercept"] += 1.0
+    return json.dumps(told)
+
+
+UNVERIFIED = (ROOT / "Procfile").read_text().replace("flask model verify", "true")
+BROKEN = "raise RuntimeError('this does not start')"
+# It starts and is well, and no prediction works.
+WRONG = """
+from app_before import app
+
+@app.before_request
+def no_predictions():
+    from flask import abort, request
+    if request.path == "/predict":
+        abort(404)
+
+lane = app.wsgi_app
+app.wsgi_app = lambda environ, start: lane({**environ, "QUERY_STRING": "x"}, start)
+"""
+
+
+def test_deploy_pushes_waits_and_smokes_and_the_service_answers(project, manifest):
+    said = project.deploy()
+    assert "heroku: release v2 serves" in said
+    assert project.version()["model_version"] == manifest.version
+    assert project.releases() == [("Initial", "succeeded"), ("Deploy", "succeeded")]
+    assert project.heroku.commit == project.git("rev-parse", "HEAD")
+    # The same commit once more makes no release, and is no fault.
+    assert "made no release of it" in project.deploy()
+    assert len(project.heroku.releases) == 2
+
+
+def test_deploy_of_a_broken_model_is_stopped_by_the_release_command(project):
+    project.deploy()
+    before = project.version()
+    project.commit("another intercept", model__json=spoiled_model())
+    said = project.deploy(status=1)
+    assert "heroku: release v3 failed, v2 goes on serving" in said
+    assert "Error: golden row 1 gives" in (project.heroku.folder / "v3.log").read_text()
+    assert project.version() == before
+    # Git has it, so that Heroku does not try it again; that must not pass for a success.
+    assert "and its release failed" in project.deploy(status=1)
+    project.git("revert", "--no-edit", "HEAD")
+    assert "heroku: release v4 serves" in project.deploy()
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(BROKEN, "the web dynos of v3 are crashed"), (WRONG, "WRONG  prediction")],
+    ids=["does not start", "answers wrongly"],
+)
+def test_deploy_that_is_wrong_goes_back_by_itself(project, code, says):
+    project.deploy()
+    before = project.version()
+    # The release command knows the model alone, and not even that here.
+    before_py = (ROOT / "app.py").read_text()
+    project.commit("wrong", app__py=code, app_before__py=before_py, Procfile=UNVERIFIED)
+    said = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
+    assert says in said
+    assert "heroku: release v3 was wrong; the code of v2 serves again" in said
+    assert project.heroku.releases[-1]["description"] == "Rollback to v2"
+    assert project.version() == before
+
+
+# Somebody goes back by hand while the service is looked at.
+MEANWHILE = """
+import json, os, sys, urllib.request
+head = {
+    "Authorization": "Bearer " + os.environ["HEROKU_API_KEY"],
+    "Accept": "application/vnd.heroku+json; version=3",
+}
+address = os.environ["HEROKU_API_URL"] + "/apps/" + os.environ["HEROKU_APP_NAME"] + "/releases"
+body = json.dumps({"release": os.environ["BACK_TO"]}).encode()
+urllib.request.urlopen(urllib.request.Request(address, body, head)).close()
+sys.exit("WRONG")
+"""
+
+
+def test_deploy_that_is_wrong_leaves_a_release_that_was_made_meanwhile_alone(project):
+    project.deploy()
+    good = project.heroku.releases[-1]["id"]
+    project.commit("change", Procfile=UNVERIFIED)
+    # It is of the checkout alone, and not committed.
+    (project.folder / "slipway" / "smoke.py").write_text(MEANWHILE)
+    said = project.deploy(status=1, BACK_TO=good)
+    assert "heroku: release v4 was made meanwhile, and is left alone" in said
+    until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
+    told = [each["description"] for each in project.heroku.releases[3:]]
+    assert told == ["Rollback to v2"]
+
+
+def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
+    for number in range(3):
+        # What the release command does is another test's matter.
+        project.commit(f"change {number}", Procfile=UNVERIFIED)
+        project.deploy()
+    assert "heroku: the code of v3 serves again" in project.deploy("rollback")
+    assert "heroku: the code of v2 serves again" in project.deploy("rollback")
+    assert "there is no release to go back to" in project.deploy("rollback", status=1)
+    assert "heroku: the code of v4 serves again" in project.deploy("rollback", "v4")
+    assert "there is no release to go back to: v99" in project.deploy("rollback", "v99", status=1)
+    assert project.releases()[4:] == [("Rollback", "succeeded")] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "says"),
+    [
+        ([], {"HEROKU_API_KEY": ""}, "HEROKU_API_KEY is not set"),
+        ([], {"HEROKU_API_KEY": 'a"b'}, "HEROKU_API_KEY is no key"),
+        ([], {"HEROKU_API_KEY": "HRKU-another"}, "are HEROKU_API_KEY and HEROKU_APP_NAME right?"),
+        ([], {"HEROKU_APP_NAME": "another-app"}, "are HEROKU_API_KEY and HEROKU_APP_NAME right?"),
+        ([], {"HEROKU_APP_NAME": "../evil"}, "HEROKU_APP_NAME is no name"),
+        ([], {"HEROKU_EMAIL": "nobody"}, "HEROKU_EMAIL is no address"),
+        ([], {"HEROKU_EMAIL": "eve@example.com"}, "the push was refused"),
+        (["roll"], {}, "usage: "),
+        (["rollback", "v"], {}, "usage: "),
+        (["rollback", "v1; id"], {}, "there is no release to go back to"),
+    ],
+)
+def test_deploy_without_what_it_needs_says_so_and_changes_nothing(project, words, environ, says):
+    said = project.deploy(*words, status=1, **environ)
+    assert says in said
+    assert project.releases() == [("Initial", "succeeded")]
+    assert project.heroku.commit == ""
+
+
+def test_deploy_of_a_shallow_clone_is_refused_before_the_push(project, tmp_path):
+    project.commit("second")
+    shallow = tmp_path / "shallow"
+    command = ["git", "clone", "--quiet", "--depth=1", f"file://{project.folder}", shallow]
+    subprocess.run(command, check=True)
+    project.folder = shallow
+    assert "fetch-depth: 0" in project.deploy(status=1)
+
+
+def test_deploy_script_is_clean_and_says_nothing_of_the_key_under_x(project):
+    subprocess.run(["shellcheck", SCRIPT], check=True, env=project.environ)
+    done = subprocess.run(
+        ["bash", "-x", SCRIPT, "rollback"],
+        cwd=project.folder,
+        env=project.environ,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert KEY not in done.stdout + done.stderr
+    assert f"GET /api/apps/{NAME} Bearer {KEY}" in project.heroku.asked

@@ -1,0 +1,71 @@
+"""A real MariaDB, a process of its own on loopback, for as long as the session lasts.
+
+It comes from a system package. A test module takes the fixture with
+``pytest_plugins = ["mariadb_server"]``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+from conftest import free_port
+
+PASSWORD = "canary-of-mariadb"
+MISSING = "there is no mariadbd: `make system` installs it"
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The URL of a database, with a user who has a password."""
+    server = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert server is not None, MISSING
+    # Not pytest's own folder, into which no other user may look.
+    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
+    user = ["--user=root"]
+    if os.getuid() == 0:
+        name = pwd.getpwnam("mysql").pw_name
+        shutil.chown(folder, name)
+        user = [f"--user={name}"]
+    port = free_port()
+    common = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
+    installed = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal"]
+    subprocess.run([*installed, "--skip-test-db"], check=True, capture_output=True, cwd=folder)
+    place = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}"]
+    # A server removes what others have left in its folder for short-lived files.
+    common.append(f"--tmpdir={folder}")
+    rest = [f"--pid-file={folder / 'pid'}", "--secure-file-priv=", "--innodb-flush-method=fsync"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([server, *common, *place, *rest], stdout=log, stderr=log)
+    try:
+        yield _ready(port, process, folder)
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder)
+
+
+def _ready(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Wait for the server, and make a database and its user."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            root = pymysql.connect(unix_socket=str(folder / "socket"), user="root", autocommit=True)
+            break
+        except pymysql.OperationalError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.1)
+    with root, root.cursor() as cursor:
+        cursor.execute("CREATE DATABASE nyc CHARACTER SET utf8mb4")
+        cursor.execute(f"CREATE USER slipway@localhost IDENTIFIED BY '{PASSWORD}'")
+        cursor.execute("GRANT ALL ON *.* TO slipway@localhost WITH GRANT OPTION")
+    return f"mariadb://slipway:{PASSWORD}@127.0.0.1:{port}/nyc"

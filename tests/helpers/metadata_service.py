@@ -1,0 +1,58 @@
+"""The metadata service of a machine with a role, which lends keys to whatever runs on it.
+
+A test module takes the fixture with ``pytest_plugins = ["metadata_service"]``.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """The metadata service of a machine with a role: a token first, as IMDSv2 wants it."""
+
+    keys: dict[str, str] = {}
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_PUT(self):
+        self.tell(200 if self.path == "/latest/api/token" else 404, b"token")
+
+    def do_GET(self):
+        place = "/latest/meta-data/iam/security-credentials/"
+        if self.headers.get("X-aws-ec2-metadata-token") != "token":
+            self.tell(401, b"")
+        elif self.path == place:
+            self.tell(200, b"the-box")
+        else:
+            self.tell(200 if self.path == f"{place}the-box" else 404, self.credentials())
+
+    def credentials(self):
+        told = {
+            "AccessKeyId": self.keys["AWS_ACCESS_KEY_ID"],
+            "SecretAccessKey": self.keys["AWS_SECRET_ACCESS_KEY"],
+            "Token": self.keys["AWS_SESSION_TOKEN"],
+            "Expiration": "2099-01-01T00:00:00Z",
+            "Code": "Success",
+        }
+        return json.dumps(told).encode()
+
+    def tell(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def metadata():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()

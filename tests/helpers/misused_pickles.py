@@ -1,0 +1,120 @@
+"""Pickles made only of names that models need, each of which runs something when misused."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attack_pickles import Calls
+from numpy.random import _pickle as generators
+from pandas.core.indexes.base import _new_Index
+from pandas.core.indexes.datetimes import _new_DatetimeIndex
+from pandas.core.indexes.interval import _new_IntervalIndex
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import StackingClassifier
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_selection import SelectFromModel
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.metrics._scorer import _PassthroughScorer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_array
+
+RANDOM_STATE = getattr(generators, "__randomstate_ctor")
+GENERATOR = getattr(generators, "__generator_ctor")
+BIT_GENERATOR = getattr(generators, "__bit_generator_ctor")
+
+
+def runs(canary: Path) -> Any:
+    """A scorer that writes the canary when it is called with a path."""
+    return functools.partial(_PassthroughScorer(None), writer("to_csv"))
+
+
+def writer(method: str) -> Pipeline:
+    """A pipeline whose score() calls a method of a frame by its name."""
+    stacking = StackingClassifier(estimators=[])
+    stacking.estimators_ = [FrozenEstimator(pd.DataFrame({"a": [1.0]}))]
+    stacking.stack_method_ = [method]
+    last = DummyClassifier()
+    last.classes_ = np.array([0, 1])
+    return Pipeline([("s", stacking), ("c", last)])
+
+
+INTERFACE = {"shape": (1 << 20,), "typestr": "<f8", "data": (4096, False), "version": 3}
+
+
+def built(name: str, value: Any) -> Any:
+    """An estimator with an attribute that only this pickle gives it."""
+    return set_on(DummyClassifier(), **{name: value})
+
+
+def set_on(estimator: Any, **attributes: Any) -> Any:
+    vars(estimator).update(attributes)
+    return estimator
+
+
+# Each is built with the path of a file that must not be written.
+MISUSES: dict[str, Callable[[Path], Any]] = {
+    "generator": lambda canary: Calls(GENERATOR, str(canary), runs(canary)),
+    "random state": lambda canary: Calls(RANDOM_STATE, str(canary), runs(canary)),
+    "generator of an object": lambda canary: Calls(GENERATOR, DummyClassifier()),
+    "bit generator": lambda canary: Calls(BIT_GENERATOR, DummyClassifier),
+    "mean": lambda canary: Calls(np.mean, built("mean", runs(canary))),
+    "std": lambda canary: Calls(np.std, built("std", runs(canary))),
+    "max of objects": lambda canary: Calls(np.max, np.array([runs(canary), 1], dtype=object)),
+    "clip": lambda canary: Calls(np.clip, built("clip", runs(canary)), str(canary), None),
+    "exp of objects": lambda canary: Calls(np.exp, np.array([runs(canary)], dtype=object)),
+    "reshape": lambda canary: Calls(np.reshape, built("reshape", runs(canary)), str(canary)),
+    "asarray": lambda canary: Calls(np.asarray, built("__array__", runs(canary))),
+    "asarray of an address": lambda canary: Calls(
+        np.asarray, built("__array_interface__", INTERFACE)
+    ),
+    "array struct": lambda canary: Calls(np.asarray, built("__array_struct__", runs(canary))),
+    "metric": lambda canary: Calls(accuracy_score, built("__array__", runs(canary)), [1]),
+    "check_array": lambda canary: Calls(check_array, built("__array__", runs(canary))),
+    "index": lambda canary: Calls(_new_Index, pd.Index, {"data": built("__array__", 1)}),
+    "dates": lambda canary: Calls(
+        _new_DatetimeIndex, pd.DatetimeIndex, {"data": built("__array__", runs(canary))}
+    ),
+    "class of an index": lambda canary: Calls(
+        _new_DatetimeIndex, runs(canary), {"data": str(canary)}
+    ),
+    "intervals": lambda canary: Calls(
+        _new_IntervalIndex, runs(canary), {"left": str(canary), "right": 1}
+    ),
+    "a method's name": lambda canary: writer("eval"),
+    "a frame in the place of an estimator": lambda canary: FrozenEstimator(pd.DataFrame()),
+    "a frame in a pipeline": lambda canary: Pipeline([("a", pd.DataFrame()), ("b", "passthrough")]),
+    "a frame in a union": lambda canary: FeatureUnion([("a", pd.Series([1]))]),
+    "a frame in a fitted attribute": lambda canary: set_on(DummyClassifier(), tree_=pd.DataFrame()),
+    "a scorer as a function": lambda canary: FunctionTransformer(make_scorer(accuracy_score)),
+    "a scorer as a kernel": lambda canary: set_on(LogisticRegression(), kernel=make_scorer(len)),
+    "a method in an instance": lambda canary: set_on(LogisticRegression(), predict=np.mean),
+    "a private path": lambda canary: SelectFromModel(
+        LogisticRegression(), importance_getter="__init__.__globals__"
+    ),
+    "input of files": lambda canary: CountVectorizer(input="filename"),
+    "megabytes": lambda canary: Calls(bytearray, 2**31),
+    "a list of a range": lambda canary: Calls(list, range(2**40)),
+    "a string of a length": lambda canary: Calls(bytes, 2**31),
+    "a class as a function": lambda canary: FunctionTransformer(DummyClassifier),
+    "a constructor as a function": lambda canary: FunctionTransformer(GENERATOR),
+    "a bunch with a method": lambda canary: Calls(Bunch, runs(canary)),
+    "an array filled by an object": lambda canary: Calls(
+        np.ndarray, (1 << 30,), np.dtype("f8"), DummyClassifier()
+    ),
+    "an estimator of a call": lambda canary: Calls(FrozenEstimator, pd.DataFrame()),
+}
+
+
+def misuse(name: str, canary: Path) -> bytes:
+    """Return the bytes of a misuse."""
+    return pickle.dumps(MISUSES[name](canary))

@@ -1,0 +1,121 @@
+"""Real Spark servers, each a process of its own on loopback, for as long as the session lasts.
+
+A test module takes the fixtures with ``pytest_plugins = ["spark_cluster"]``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import free_port
+
+from slipway.data.sources.java_runtime import java_home
+
+DEPLOY = "org.apache.spark.deploy"
+CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
+WORKERS = 2
+
+
+@pytest.fixture(scope="session")
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a master with two workers of one core each."""
+    folder = tmp_path_factory.mktemp("cluster")
+    port, page = free_port(), free_port()
+    master = f"spark://127.0.0.1:{port}"
+    first = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
+    each = ["--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0"]
+    with ExitStack() as stack:
+        run = ["spark-class", f"{DEPLOY}.master.Master", *first]
+        stack.enter_context(running_spark(folder, "master", run))
+        wait_until(lambda: state(page) is not None, "the master", folder)
+        for number in range(WORKERS):
+            work = ["--work-dir", str(folder / f"work{number}"), master]
+            run = ["spark-class", f"{DEPLOY}.worker.Worker", *each, *work]
+            stack.enter_context(running_spark(folder, f"worker{number}", run))
+        wait_until(lambda: alive(page) == WORKERS, "two workers", folder)
+        yield master
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Spark Connect server."""
+    folder = tmp_path_factory.mktemp("connect")
+    port = free_port()
+    settings = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.ui.enabled": "false",
+    }
+    conf = [word for item in settings.items() for word in ("--conf", "=".join(item))]
+    run = ["spark-submit", "--class", CONNECT, "--master", "local[2]", *conf, "spark-internal"]
+    with running_spark(folder, "connect", run):
+        wait_until(lambda: listening(port), "the Spark Connect server", folder)
+        yield f"sc://127.0.0.1:{port}"
+
+
+@contextmanager
+def running_spark(folder: Path, name: str, words: list[str]) -> Iterator[None]:
+    """Run one of Spark's programs, with its log in the folder."""
+    import pyspark
+
+    home = Path(pyspark.__file__).parent
+    java = java_home(folder)
+    environ = os.environ | ({} if java is None else {"JAVA_HOME": str(java)})
+    environ |= {
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_DAEMON_MEMORY": "512m",
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_DIRS": str(folder),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    command = [str(home / "bin" / words[0]), *words[1:]]
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, cwd=folder)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: float = 300.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            logs = "\n".join(log.read_text()[-2000:] for log in folder.glob("*.log"))
+            raise AssertionError(f"{what} did not come up in {seconds} s:\n{logs}")
+        time.sleep(0.3)
+
+
+def state(page: int) -> dict | None:
+    """Ask the master's page for its workers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=20) as answer:
+            return dict(json.load(answer))
+    except OSError:
+        return None
+
+
+def alive(page: int) -> int:
+    found = state(page) or {"workers": []}
+    return sum(worker["state"] == "ALIVE" for worker in found["workers"])
+
+
+def listening(port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""The examples that Hypothesis draws: the same on every machine, in every order of the tests."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import IMPORTS
+
+DRAWN = """
+import importlib, sys
+from hypothesis import given, settings, strategies as st
+import hypothesis_profiles
+hypothesis_profiles.register_profiles()
+if sys.argv[1] != "fixed":
+    settings.load_profile(sys.argv[1])
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+@given(st.tuples(st.text(), st.integers(), st.floats()))
+def draw(values):
+    print(ascii(values))
+draw()
+"""
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    script = tmp_path / "draw.py"
+    script.write_text(DRAWN)
+
+    def run(*words, **environ):
+        command = [sys.executable, script, *words]
+        paths = {"PYTHONPATH": IMPORTS}
+        done = subprocess.run(command, env=paths | environ, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run
+
+
+def test_fixed_profile_other_modules_imported_draws_the_same_examples(drawn):
+    first = drawn("fixed")
+    assert first.count(b"\n") == 100
+    other = drawn(
+        "fixed",
+        "slipway.monitoring.smoke",
+        "slipway.reports.model_card",
+        "small_problem",
+        PYTHONHASHSEED="7",
+    )
+    assert other == first
+    assert drawn("fixed", CI="true") == first
+
+
+def test_fuzz_profile_two_runs_draw_different_examples(drawn):
+    assert drawn("fuzz") != drawn("fuzz")

@@ -1,0 +1,425 @@
+"""``flask retrain``: what takes over, what stays candidate and why, again, at once, and killed."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import IMPORTS, ROOT
+from registries import objects_of
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from small_problem import PROBLEM, QUERY, parcels, write_tables
+
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.data.problem import Problem, PromotionRules
+from slipway.models.manifest import read_manifest
+from slipway.registry import Registry, open_registry
+from slipway.training.retraining.holdout import Holdout
+from slipway.training.retraining.non_inferiority import judge
+from slipway.training.retraining.run import Order, retrain
+from slipway.training.train import Plan
+from slipway.web import create_app
+
+pytest_plugins = ["registry_servers"]
+
+# Few rows are held out: their calibration error is not known better than this.
+RULES = PromotionRules(calibration_margin=0.05, resamples=300)
+SMALL = dataclasses.replace(PROBLEM, promotion=RULES)
+
+
+def stops_alone():
+    columns = make_column_transformer((StandardScaler(), ["stops"]))
+    return make_pipeline(columns, LogisticRegression())
+
+
+# A pipeline that does not look at the weight: worse, but better than no model.
+WORSE = dataclasses.replace(SMALL, pipeline=stops_alone)
+
+
+@dataclass
+class Shop:
+    """A place where the small problem is trained again and again."""
+
+    folder: Path
+    address: str
+    problem: Problem = SMALL
+    stages: list[str] = field(default_factory=list)
+
+    @property
+    def registry(self) -> Registry:
+        return open_registry(self.address, {})
+
+    @property
+    def verdict(self) -> Path:
+        return self.folder / "rows" / "retrain" / "promotion.json"
+
+    def source(self, n_rows=4_000):
+        rows = sorted(parcels(n_rows), key=lambda row: (row[1], row[0]))
+        return str(write_tables(self.folder / "source", rows))
+
+    def retrain(self, problem=None, n_rows=4_000, on_stage=None, **how):
+        """Run it once; the stages that it tells are kept."""
+        self.stages.clear()
+
+        def progress(stage):
+            self.stages.append(stage)
+            if on_stage:
+                on_stage(stage)
+
+        order = Order(
+            **{"rows": self.folder / "rows", "registry": self.registry, "who": "a test"},
+            **{"plan": Plan(), "source": self.source(n_rows)} | how,
+        )
+        return retrain(problem or self.problem, order, progress)
+
+    def aliases(self):
+        return self.registry.aliases()
+
+    def versions(self):
+        return {each.version for each in self.registry.versions()}
+
+
+@pytest.fixture
+def anywhere(tmp_path, address):
+    """With a registry in a folder, and in a bucket."""
+    return Shop(tmp_path, address)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Shop(tmp_path, str(tmp_path / "registry"))
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """What a first run leaves."""
+    folder = tmp_path_factory.mktemp("once")
+    made = Shop(folder, str(folder / "registry"))
+    return made, made.retrain()
+
+
+@pytest.fixture
+def begun(shop, once):
+    """A shop in which a first model is in production; and how that came."""
+    shutil.copytree(once[0].folder, shop.folder, dirs_exist_ok=True)
+    return shop, once[1]
+
+
+def failed(promotion):
+    return [check.rule for check in promotion.evidence.checks if not check.passed]
+
+
+def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better_one(anywhere):
+    first = anywhere.retrain()
+    assert (first.outcome, first.status, first.production) == ("promoted", 0, None)
+    assert first.reason.startswith("nothing was in production, and it is better than the base rate")
+    assert anywhere.aliases() == {"candidate": first.version, "production": first.version}
+    before = objects_of(anywhere.address)
+    report = before[f"versions/{first.version}/report.html"].decode()
+    assert '<h2 id="promotion">Promotion</h2>' in report
+    assert f"It may take over: {first.reason}." in report
+    (move,) = anywhere.registry.history("production")
+    assert (move.who, move.why[:8]) == ("a test", "passed: ")
+    assert json.loads(anywhere.verdict.read_text())["version"] == first.version
+
+    again = anywhere.retrain()
+    assert (again.outcome, again.status) == ("nothing new", 0)
+    assert again.reason == "it is the very model that is in production"
+    assert objects_of(anywhere.address) == before
+
+    more = anywhere.retrain(n_rows=5_000)
+    assert (more.outcome, more.production) == ("promoted", first.version), more.reason
+    assert anywhere.aliases() == {"candidate": more.version, "production": more.version}
+    new, there = more.evidence.scores["new"], more.evidence.scores["production"]
+    compared = more.evidence.compared["production"]
+    assert compared.log_loss.value == pytest.approx(new.log_loss - there.log_loss)
+    assert compared.log_loss.value < compared.log_loss.high < RULES.log_loss_margin
+    copy = anywhere.registry.fetch(more.version, anywhere.folder / "copies")
+    evaluated = read_manifest(copy).evaluations["holdout"].scores["model"]
+    assert new.log_loss == pytest.approx(evaluated.log_loss)
+    assert new.calibration_error == pytest.approx(evaluated.calibration_error)
+
+
+def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(anywhere):
+    first = anywhere.retrain()
+    worse = anywhere.retrain(WORSE)
+    assert (worse.outcome, worse.status) == ("kept", 3)
+    assert failed(worse) == ["log loss vs production"]
+    assert "asked for is below 0.002" in worse.reason
+    assert anywhere.aliases() == {"candidate": worse.version, "production": first.version}
+    report = objects_of(anywhere.address)[f"versions/{worse.version}/report.html"].decode()
+    assert f"It stays candidate: {worse.reason}." in report
+    assert anywhere.registry.alias("candidate").why.startswith("kept: log loss vs production")
+
+    again = anywhere.retrain(WORSE)
+    assert (again.outcome, again.status) == ("nothing new", 0)
+    assert again.reason.startswith("candidate is this very model, judged on this very evidence")
+    assert anywhere.versions() == {first.version, worse.version}
+
+    anywhere.registry.move("production", worse.version, who="ada", why="I know better")
+    assert anywhere.retrain(WORSE).reason == "it is the very model that is in production"
+    better = anywhere.retrain()
+    assert (better.outcome, better.production) == ("promoted", worse.version), better.reason
+    assert better.evidence.compared["production"].log_loss.high < 0
+
+
+def test_other_thresholds_judge_the_same_model_anew(begun):
+    shop, _ = begun
+    kept = shop.retrain(WORSE)
+    wide = dataclasses.replace(RULES, log_loss_margin=1.0, calibration_margin=1.0)
+    told = shop.retrain(dataclasses.replace(WORSE, promotion=wide))
+    assert (kept.outcome, told.outcome) == ("kept", "promoted")
+    assert told.rules["log_loss_margin"] == 1.0
+    assert shop.aliases()["production"] == told.version
+
+
+@pytest.mark.parametrize(
+    ("rules", "rule"),
+    [
+        ({}, None),
+        ({"min_rows": 20_001}, "rows held out"),
+        ({"min_groups": 1_001}, "groups by day"),
+        ({"log_loss_margin": -1.0}, "log loss vs production"),
+        ({"calibration_margin": -1.0}, "calibration error vs production"),
+        # The new model is better, but by less than the interval is wide.
+        ({"log_loss_margin": 0.0}, "log loss vs production"),
+        ({"log_loss_margin": 0.0, "level": 0.5}, None),
+    ],
+)
+def test_each_threshold_alone_keeps_a_model(rules, rule):
+    draw = np.random.default_rng(5)
+    p = draw.uniform(0.05, 0.95, 20_000)
+    y = (draw.random(20_000) < p).astype(float)
+    answers = {"new": p, "production": np.clip(p + draw.normal(0.0, 0.005, 20_000), 0.0, 1.0)}
+    told = dataclasses.replace(SMALL, promotion=dataclasses.replace(PromotionRules(), **rules))
+    evidence = judge(told, Holdout(y, np.arange(20_000) // 20, answers), 0.5)
+    assert evidence.passed is (rule is None)
+    assert [check.rule for check in evidence.checks if not check.passed] == [rule] * bool(rule)
+
+
+def test_model_without_an_answer_for_a_row_stays_candidate():
+    p = np.linspace(0.1, 0.9, 4_000)
+    y = (np.random.default_rng(5).random(4_000) < p).astype(float)
+    for model in ("new", "production"):
+        answers = {"new": p, "production": p.copy()} | {model: np.where(p > 0.899, np.nan, p)}
+        evidence = judge(SMALL, Holdout(y, np.arange(4_000), answers), 0.5)
+        assert f"no answer, {model}" in [c.rule for c in evidence.checks if not c.passed]
+        assert model not in evidence.scores
+
+
+def test_first_model_no_better_than_the_base_rate_stays_candidate(shop):
+    rows = [[*row[:5], row[0] % 2] for row in parcels(2_000)]
+    source = write_tables(shop.folder / "luck", sorted(rows, key=lambda row: (row[1], row[0])))
+    told = shop.retrain(source=str(source))
+    assert (told.status, failed(told)) == (3, ["log loss vs base rate"])
+    assert shop.aliases() == {"candidate": told.version}
+
+
+def test_dry_run_says_what_would_be_and_touches_nothing(shop):
+    told = shop.retrain(dry_run=True)
+    assert (told.outcome, told.dry_run) == ("promoted", True)
+    assert objects_of(shop.address) == {}
+    assert json.loads(shop.verdict.read_text())["dry_run"] is True
+
+
+def test_dry_run_of_a_worse_model_ends_with_3_and_touches_nothing(begun):
+    shop, first = begun
+    before = objects_of(shop.address)
+    told = shop.retrain(WORSE, dry_run=True)
+    assert (told.outcome, told.status, told.production) == ("kept", 3, first.version)
+    assert objects_of(shop.address) == before
+
+
+def test_other_promoter_meanwhile_wins_and_the_next_run_judges_against_theirs(anywhere):
+    anywhere.retrain()
+    worse = anywhere.retrain(WORSE)
+
+    def promote_another(stage):
+        if stage.startswith("trying it"):
+            open_registry(anywhere.address, {}).move("production", worse.version, who="ada")
+
+    told = anywhere.retrain(n_rows=5_000, on_stage=promote_another)
+    assert (told.outcome, told.status) == ("kept", 3)
+    assert told.reason.startswith("somebody else moved production meanwhile, run again")
+    assert anywhere.aliases() == {"candidate": told.version, "production": worse.version}
+    last = anywhere.retrain(n_rows=5_000)
+    assert (last.outcome, last.production) == ("promoted", worse.version)
+
+
+def test_model_that_was_rolled_back_does_not_come_back_by_itself(begun):
+    shop, first = begun
+    second = shop.retrain(n_rows=5_000)
+    shop.registry.rollback(who="ada", why="callers complained")
+    told = shop.retrain(n_rows=5_000)
+    assert (told.outcome, told.status) == ("kept", 3)
+    assert told.reason.startswith("ada took this very model out of production: callers complained")
+    assert shop.retrain(n_rows=5_000).outcome == "nothing new"
+    assert shop.aliases()["production"] == first.version
+    assert shop.retrain(n_rows=5_500).outcome == "promoted"
+    assert second.version in shop.versions()
+
+
+def test_production_whose_features_are_gone_stays_and_the_reason_says_so(begun):
+    shop, first = begun
+    features = tuple(each for each in SMALL.features if each.name != "weight")
+    query = QUERY.replace("    p.weight,\n", "")
+    other = dataclasses.replace(WORSE, features=features, query=query)
+    told = shop.retrain(other)
+    assert (told.outcome, told.status) == ("kept", 3)
+    assert failed(told) == ["production can be asked", "callers need no change"]
+    assert "it takes weight, which the rows do not have any more" in told.reason
+    assert set(told.evidence.scores) == {"new", "base rate"}
+    assert shop.aliases() == {"candidate": told.version, "production": first.version}
+
+
+def test_production_from_another_query_is_compared_with_a_warning(begun):
+    shop, _ = begun
+    told = shop.retrain(dataclasses.replace(SMALL, query=QUERY + "\n"), n_rows=5_000)
+    assert told.outcome == "promoted"
+    (note,) = told.evidence.notes
+    assert note.startswith("production may have been fitted on some of these rows")
+
+
+def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begun):
+    shop, first = begun
+    assert shop.verdict.exists()
+    with pytest.raises(SlipwayError, match="there is no file or folder"):
+        shop.retrain(source=str(shop.folder / "nowhere"))
+    assert not shop.verdict.exists()
+    assert shop.aliases()["production"] == first.version
+
+
+def test_folder_that_cannot_be_written_is_told_in_a_line(shop):
+    shop.folder.joinpath("rows").write_text("a file is in the way")
+    with pytest.raises(SlipwayError, match=r"broken off, at .*rows/retrain"):
+        shop.retrain()
+
+
+# A process of its own, which says its stages, and which may be killed as a stage begins, or
+# before or after an alias is moved.
+PROCESS = """
+import os, signal, sys
+from pathlib import Path
+from slipway.registry import Registry
+from slipway.training.retraining.run import Order, retrain
+from slipway.training.train import Plan
+from test_retrain import SMALL
+from slipway.registry import open_registry
+
+rows, registry, source, when = sys.argv[1:]
+
+def at(moment):
+    print(moment, flush=True)
+    if when and moment.startswith(when):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if when == "wait" and moment.startswith("evaluating"):
+        sys.stdin.read()
+
+move = Registry.move
+def told(self, alias, *words, **how):
+    at(f"before {alias}")
+    move(self, alias, *words, **how)
+    at(f"after {alias}")
+
+Registry.move = told
+order = Order(Path(rows), open_registry(registry, {}), "a process", Plan(), source)
+print(retrain(SMALL, order, at).outcome)
+"""
+
+
+def process(shop, when=""):
+    words = (shop.folder / "rows", shop.address, shop.source(), when)
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PROCESS, *map(str, words)],
+        env=os.environ | {"PYTHONPATH": f"{IMPORTS}{os.pathsep}{Path(__file__).parent}"},
+        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("when", "versions"),
+    [
+        ("fitting", 1),
+        ("before candidate", 2),
+        ("after candidate", 1),
+        ("after production", 1),
+    ],
+)
+def test_run_that_is_killed_is_finished_by_the_next(shop, when, versions):
+    with process(shop, when) as killed:
+        said, _ = killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    assert said.splitlines()[-1].startswith(when)
+    told = shop.retrain()
+    assert told.status == 0
+    aliases = shop.aliases()
+    assert aliases["candidate"] == aliases["production"]
+    # A version that no alias came to stand for is left for `flask model prune`.
+    assert len(shop.versions()) == versions
+    assert len(shop.registry.history("production")) == 1
+
+
+@pytest.mark.slow
+def test_second_run_at_the_same_time_is_refused_by_name_and_the_first_ends_well(shop):
+    with process(shop, "wait") as first:
+        for line in first.stdout:
+            if line.startswith("evaluating"):
+                break
+        with pytest.raises(SlipwayError, match=rf"another run .*\(process {first.pid}\)"):
+            shop.retrain()
+        assert objects_of(shop.address) == {}
+        said, _ = first.communicate("", timeout=300)
+    assert (first.returncode, said.splitlines()[-1]) == (0, "promoted")
+    assert shop.retrain().outcome == "nothing new"
+
+
+@pytest.fixture
+def flask_retrain(tmp_path, monkeypatch):
+    """Types the command for a problem with these rules; gives its status and its text."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SLIPWAY_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("SLIPWAY_SOURCE", "")
+
+    def typed(name, rules, *words):
+        module = tmp_path / f"{name}.py"
+        module.write_text(
+            "import dataclasses, small_problem\n"
+            "from slipway.data.problem import PromotionRules\n"
+            f"rules = PromotionRules({rules})\n"
+            "PROBLEM = dataclasses.replace(small_problem.PROBLEM, promotion=rules)\n"
+        )
+        app = create_app(ROOT, Settings(model=ROOT / "model.pkl", problem=name))
+        words = ("retrain", "--rows", tmp_path / "rows", *words)
+        return app.test_cli_runner().invoke(args=[*map(str, words)])
+
+    return typed
+
+
+def test_command_ends_with_0_for_promoted_3_for_kept_1_for_undecided(flask_retrain, tmp_path):
+    done = flask_retrain("strict", "min_rows=100_000", "--dry-run")
+    assert done.exit_code == 3, done.output
+    assert "would stay candidate: rows held out: 413, asked for is 100,000 or more" in done.output
+    done = flask_retrain("fair", "", "--who", "ada")
+    assert done.exit_code == 0, done.output
+    assert "On 413 rows held out, 242 groups by day" in done.output
+    assert "promoted: nothing was in production" in " ".join(done.output.split())
+    done = flask_retrain("fair", "", "--source", tmp_path / "nowhere")
+    assert (done.exit_code, done.output.count("Error: ")) == (1, 1)
+    assert "Traceback" not in done.output
+    done = flask_retrain("fair", "")
+    assert done.exit_code == 0
+    assert "nothing new: it is the very model that is in production" in done.output
+    (move,) = open_registry(str(tmp_path / "registry"), {}).history("production")
+    assert move.who == "ada"
