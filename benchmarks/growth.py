@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from slipway.core.errors import SlipwayError
 from slipway.core.files import file_sha256
-from slipway.data.dataset import FOLD, MANIFEST, N_FOLDS, Part, StoredRows, open_rows
+from slipway.data.dataset import FOLD, MANIFEST, N_FOLDS, Dataset, Part, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
 from slipway.data.problem_loading import load_problem
@@ -51,7 +51,7 @@ class Measured:
     peak_bytes: int
 
 
-def fit_memory(problem: Problem, stored: StoredRows) -> None:
+def fit_memory(problem: Problem, stored: Dataset) -> None:
     """Fit by scikit-learn, with all rows in memory."""
     from slipway.training.frames import read_rows
 
@@ -61,14 +61,14 @@ def fit_memory(problem: Problem, stored: StoredRows) -> None:
     problem.pipeline().fit(rows.X[~rows.held_out], rows.y[~rows.held_out])
 
 
-def fit_chunks(problem: Problem, stored: StoredRows) -> None:
+def fit_chunks(problem: Problem, stored: Dataset) -> None:
     """Fit in chunks, by passes over all of them, in 1 GiB."""
     from slipway.training.engines.chunked import fit as chunks
 
     chunks.fit_chunks(problem, stored, memory=MEMORY, folds=FIT_FOLDS, progress=tell)
 
 
-def fit_average(problem: Problem, stored: StoredRows) -> None:
+def fit_average(problem: Problem, stored: Dataset) -> None:
     """Fit in chunks, and average the coefficients."""
     from slipway.training.engines.chunked import fit as chunks
 
@@ -77,7 +77,7 @@ def fit_average(problem: Problem, stored: StoredRows) -> None:
     )
 
 
-def fit_spark(problem: Problem, stored: StoredRows) -> None:
+def fit_spark(problem: Problem, stored: Dataset) -> None:
     """Fit by Spark on this machine; the peak is that of Python alone, not of Java."""
     from slipway.training.engines.spark import fit as spark
 
@@ -92,7 +92,7 @@ def tell(line: str) -> None:
     print(f"    {line}", file=sys.stderr, flush=True)
 
 
-def draw_rows(stored: StoredRows, n_rows: int, folder: Path, seed: int = 0) -> StoredRows:
+def draw_rows(stored: Dataset, n_rows: int, folder: Path, seed: int = 0) -> Dataset:
     """Draw stored rows with replacement and write them as others, a part at a time.
 
     Parameters
@@ -116,7 +116,7 @@ def draw_rows(stored: StoredRows, n_rows: int, folder: Path, seed: int = 0) -> S
         stored.manifest, rows=n_rows, rows_read=n_rows, parts=parts, left_out={}, quarantined={}
     )
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
-    return StoredRows(folder, manifest)
+    return Dataset(folder, manifest)
 
 
 def _parts(table: pa.Table, n_rows: int, folder: Path, rng: np.random.Generator) -> Iterator[Part]:
@@ -140,7 +140,7 @@ def measure(engine: str, folder: Path, rows: int) -> Measured:
 
 def fit_here(engine: str, folder: Path) -> None:
     """Fit in this process, and tell the time without the imports, and the peak with them."""
-    problem, stored = load_problem("flights"), open_rows(folder)
+    problem, stored = load_problem("flights"), open_dataset(folder)
     started = time.perf_counter()
     ENGINES[engine](problem, stored)
     seconds = time.perf_counter() - started
@@ -160,7 +160,7 @@ def run(numbers: Sequence[int], engines: Sequence[str], scratch: Path) -> list[M
     run_etl(problem, None, whole)
     found = []
     for n_rows in numbers:
-        drawn = draw_rows(open_rows(whole), n_rows, scratch / "drawn")
+        drawn = draw_rows(open_dataset(whole), n_rows, scratch / "drawn")
         for engine in engines:
             if n_rows <= TOO_MANY.get(engine, n_rows):
                 found.append(measure(engine, drawn.folder, n_rows))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.services import ROOT, Running, Service
-from slipway.data.etl.run import own_rows
+from slipway.data.etl.run import default_dataset
 from slipway.data.problem_loading import load_problem
 from slipway.models.manifest import Manifest
 from slipway.training.frames import read_rows
@@ -46,7 +46,7 @@ class Inputs:
     def rows(self) -> pd.DataFrame:
         """The real rows that there are."""
         problem = load_problem(self.problem)
-        with own_rows(problem) as stored:
+        with default_dataset(problem) as stored:
             return read_rows(problem, stored).X
 
     @cached_property

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web.worker.event_loop import MAX_PARTS
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +63,7 @@ class Kind(NamedTuple):
     values: tuple[str, ...]
     piece: Callable[[list[tuple[str, str]]], str]
     body: Callable[[str, int], bytes]
-    answer: Callable[[Live, bytes], object]
+    answer: Callable[[PredictionService, bytes], object]
     limit: int = MAX_BODY
 
 
@@ -78,14 +78,14 @@ def _one_object(piece: str, times: int) -> bytes:
     return f"{{{fields}}}".encode()
 
 
-def _file(live: Live) -> Callable[[str, int], bytes]:
+def _file(live: PredictionService) -> Callable[[str, int], bytes]:
     header = ",".join(live.signature.names)
     good = ",".join(str(feature.example) for feature in live.signature.features)
     # One row that fits, since a file of none is rejected early.
     return lambda piece, times: "\n".join([header, good] + [piece] * times).encode()
 
 
-def kinds(live: Live) -> dict[str, Kind]:
+def kinds(live: PredictionService) -> dict[str, Kind]:
     """Return the kinds of bodies."""
     n_features = len(live.signature.names)
 
@@ -121,7 +121,7 @@ def kinds(live: Live) -> dict[str, Kind]:
     }
 
 
-def measure(live: Live, kind: Kind, piece: str) -> Found:
+def measure(live: PredictionService, kind: Kind, piece: str) -> Found:
     """Time the longest body that the loop takes of a piece."""
     step = max(len(kind.body(piece, 2)) - len(kind.body(piece, 1)), 1)
     parts = max(piece.count(",") + piece.count("&") + 1, 1)
@@ -156,7 +156,7 @@ def changed(
     return made
 
 
-def search(live: Live, kind: Kind, rounds: int, seed: int) -> tuple[Found, Found]:
+def search(live: PredictionService, kind: Kind, rounds: int, seed: int) -> tuple[Found, Found]:
     """Return the body that takes longest, and the one that takes longest for its bytes."""
     chance = random.Random(seed)
     names = live.signature.names
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200, help="bodies of each kind; default: 200")
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
     options = parser.parse_args()
-    live = Live(Settings(model=ROOT / "model.pkl"))
+    live = PredictionService(Settings(model=ROOT / "model.pkl"))
     print("| body | worst | ms | bytes | parts | µs a byte | µs a part | it repeats |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, kind in kinds(live).items():

@@ -8,18 +8,18 @@ from statistics import median
 
 from benchmarks.inputs import Inputs
 from benchmarks.services import ROOT
-from slipway.core.settings import Engine
+from slipway.core.settings import ServingEngine
 from slipway.models.features import Record
 from slipway.models.predictor import load_predictor
 from slipway.training.packaging.columns import to_records
 
 SIZES = (1, 100, 10_000, 1_000_000)
-ENGINES: tuple[Engine, ...] = ("scorecard", "pickle")
+ENGINES: tuple[ServingEngine, ...] = ("scorecard", "pickle")
 AT_LEAST_S = 0.5
 REPEATS = 5
 
 # The median seconds of a call by engine and number of records.
-Steps = dict[Engine, dict[int, float]]
+Steps = dict[ServingEngine, dict[int, float]]
 
 
 def measure(inputs: Inputs) -> Steps:

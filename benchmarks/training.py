@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from slipway.data.dataset import HELD_OUT, open_rows
+from slipway.data.dataset import HELD_OUT, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
 from slipway.data.problem_loading import load_problem
@@ -31,7 +31,7 @@ def etl(problem: Problem, folder: Path) -> None:
 
 def ours(problem: Problem, folder: Path) -> None:
     """Fit as ``flask train`` does: rows opened and checked, read, parted, fitted."""
-    rows = read_rows(problem, open_rows(folder))
+    rows = read_rows(problem, open_dataset(folder))
     fit(problem, rows, holdout_split(rows))
 
 

@@ -22,12 +22,12 @@ from hypothesis_profiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from slipway.core.settings import Settings
-from slipway.data.dataset import StoredRows, open_rows
+from slipway.data.dataset import Dataset, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem_loading import load_problem
 from slipway.models.features import Value
 from slipway.models.manifest import Manifest
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.training.frames import Rows, read_rows
 from slipway.web import create_app
 
@@ -125,12 +125,12 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def live(settings: Settings) -> Live:
-    return Live(settings)
+def live(settings: Settings) -> PredictionService:
+    return PredictionService(settings)
 
 
 @pytest.fixture(scope="session")
-def manifest(live: Live) -> Manifest:
+def manifest(live: PredictionService) -> Manifest:
     return live.model.manifest
 
 
@@ -151,15 +151,15 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredRows:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """All flights in Parquet files, as ``flask etl`` leaves them."""
     folder = tmp_path_factory.mktemp("flights")
     run_etl(load_problem("flights"), None, folder)
-    return open_rows(folder)
+    return open_dataset(folder)
 
 
 @pytest.fixture(scope="session")
-def rows(stored: StoredRows) -> Rows:
+def rows(stored: Dataset) -> Rows:
     """All flights in memory."""
     return read_rows(load_problem("flights"), stored)
 

@@ -53,7 +53,7 @@ def add(
     """
     # Opening a model needs scikit-learn, which nothing else of the command line does.
     from slipway.training.packaging.model_file import find_model_file, open_model
-    from slipway.training.packaging.rows_file import Choice, FileRows, read_rows
+    from slipway.training.packaging.rows_file import ColumnChoice, FileRows, read_rows
     from slipway.training.packaging.version import describe_model, write_checked
 
     settings: Settings = current_app.extensions["slipway_settings"]
@@ -62,7 +62,7 @@ def add(
         path = find_model_file(path)
         skew = settings.allow_version_skew
         opened = open_model(path, path.read_bytes(), allow_version_skew=skew)
-        choice = Choice(_listed(features), target, _listed(drop))
+        choice = ColumnChoice(_listed(features), target, _listed(drop))
         rows = read_rows(opened.model, data, choice) if data else FileRows(None, None)
         named: dict[str, Any] = {"name": name, "positive": positive_class}
         if title:

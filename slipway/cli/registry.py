@@ -19,7 +19,7 @@ from slipway.core.settings import Settings
 from slipway.core.text_tables import page, table
 
 if TYPE_CHECKING:
-    from slipway.registry import Move, Registry, Stored
+    from slipway.registry import Move, Registry, StoredVersion
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 at = click.option(
@@ -271,7 +271,7 @@ def _aliases_of(version: str, aliases: dict[str, str]) -> list[str]:
     return sorted(alias for alias, stands_for in aliases.items() if stands_for == version)
 
 
-def _row(stored: Stored, aliases: dict[str, str]) -> tuple[str, ...]:
+def _row(stored: StoredVersion, aliases: dict[str, str]) -> tuple[str, ...]:
     told = stored.trained
     scores = (told.roc_auc, told.log_loss)
     return (

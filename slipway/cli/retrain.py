@@ -52,22 +52,22 @@ def retrain(
     rows, has the evidence.
     """
     # Training needs scikit-learn, which the other commands do not.
-    from slipway.training.retraining.run import Order
+    from slipway.training.retraining.run import RetrainingOptions
     from slipway.training.retraining.run import retrain as run
     from slipway.training.retraining.summary import shown
-    from slipway.training.train import Plan
+    from slipway.training.train import TrainingOptions
 
     settings: Settings = current_app.extensions["slipway_settings"]
-    plan = Plan(
+    plan = TrainingOptions(
         engine=None if engine == "auto" else cast(Any, engine),
         memory=memory,
-        spark=os.environ.get("SLIPWAY_SPARK", Plan.spark),
+        spark=os.environ.get("SLIPWAY_SPARK", TrainingOptions.spark),
         command="flask retrain",
         commit=commit(),
     )
     with one_line():
         problem = load_problem(settings.problem)
-        order = Order(
+        order = RetrainingOptions(
             rows=rows or Path("data") / problem.name,
             registry=registry_at(url),
             who=mover(who),

@@ -9,7 +9,7 @@ from slipway.cli import registry as registry_cli  # noqa: F401 - its commands ar
 from slipway.cli.model import model
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
-from slipway.serving.rollout.version_cache import Cache
+from slipway.serving.rollout.version_cache import VersionCache
 
 __all__ = ["model"]
 
@@ -23,7 +23,7 @@ def reload() -> None:
         raise click.ClickException("SLIPWAY_MODEL names no registry; restart the service instead")
     try:
         for reference in references:
-            Cache(settings.cache, reference).ask_now()
+            VersionCache(settings.cache, reference).request_reload()
     except OSError as error:
         raise click.ClickException(f"the cache cannot be written to: {error.strerror}") from error
     click.echo("asked")
@@ -62,8 +62,8 @@ def _settings() -> Settings:
     return settings
 
 
-def _cache() -> Cache:
+def _cache() -> VersionCache:
     settings = _settings()
     if settings.reference is None or settings.reference.is_fixed:
         raise click.ClickException("SLIPWAY_MODEL names no alias of a registry")
-    return Cache(settings.cache, settings.reference)
+    return VersionCache(settings.cache, settings.reference)

@@ -111,12 +111,12 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
 def train(rows: Path | None, output: Path | None, engine: str, **wanted: Any) -> None:
     """Train the problem's model, and write model.pkl, model.json and report.html."""
     # Training needs scikit-learn, which nothing else of the command line does.
-    from slipway.training.train import Plan
+    from slipway.training.train import TrainingOptions
 
     settings: Settings = current_app.extensions["slipway_settings"]
-    plan = Plan(
+    plan = TrainingOptions(
         engine=None if engine == "auto" else cast(Any, engine),
-        spark=os.environ.get("SLIPWAY_SPARK", Plan.spark),
+        spark=os.environ.get("SLIPWAY_SPARK", TrainingOptions.spark),
         command=_command(),
         commit=commit(),
         **wanted,
@@ -131,14 +131,14 @@ def train(rows: Path | None, output: Path | None, engine: str, **wanted: Any) ->
 
 def _trained(problem: Problem, rows: Path | None, output: Path, plan: Any) -> Manifest:
     """Train on rows that are kept, or on rows that are read for this once."""
-    from slipway.data.dataset import open_rows
-    from slipway.data.etl.run import own_rows
+    from slipway.data.dataset import open_dataset
+    from slipway.data.etl.run import default_dataset
     from slipway.training.train import train as train_model
 
     stages = Stages()
     if rows is not None:
-        return train_model(problem, open_rows(rows), output, plan, stages)
-    with own_rows(problem, stages) as stored:
+        return train_model(problem, open_dataset(rows), output, plan, stages)
+    with default_dataset(problem, stages) as stored:
         return train_model(problem, stored, output, plan, stages)
 
 

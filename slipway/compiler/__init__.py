@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.columns import Column, Line, NotAScorecard
+from slipway.compiler.columns import Column, NotAScorecard, NumericColumn
 from slipway.compiler.domains import find_ranges
 from slipway.compiler.estimators import Read, Weights, read
-from slipway.compiler.steps import Readings, apply_step
-from slipway.compiler.terms import add_up, centred, column_function
+from slipway.compiler.steps import InputUses, apply_step
+from slipway.compiler.terms import add_up, centre_term, column_function
 from slipway.models.features import Feature, Value
-from slipway.models.scorecard import Scorecard, Sum
+from slipway.models.scorecard import LinearPredictor, Scorecard
 from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID, Affine, Named
 
@@ -104,16 +104,16 @@ def answered_ranges(model: Any, signature: Signature) -> dict[str, tuple[float, 
 def centre(scorecard: Scorecard, X: pd.DataFrame) -> Scorecard:
     """Centre the terms on rows, so that an intercept is the score of the average one."""
     in_units = len(scorecard.sums) == 1 and not scorecard.sums[0].link
-    sums = tuple(centred(each, X, in_units=in_units) for each in scorecard.sums)
+    sums = tuple(centre_term(each, X, in_units=in_units) for each in scorecard.sums)
     return msgspec.structs.replace(scorecard, sums=sums)
 
 
-def find_readings(model: Any, names: tuple[str, ...]) -> Readings:
+def find_input_uses(model: Any, names: tuple[str, ...]) -> InputUses:
     """Find which fitted transformers read the raw features, as far as they are known."""
-    readings: Readings = []
+    readings: InputUses = []
     # What cannot be read is no hint; ``compile_model`` gives the reason.
     with suppress(Exception):
-        read(model, [Line(name, (), float("nan")) for name in names], readings)
+        read(model, [NumericColumn(name, (), float("nan")) for name in names], readings)
     return readings
 
 
@@ -156,9 +156,9 @@ def _held(column: Column) -> Callable[[Value], float]:
 
 def raw_columns(signature: Signature) -> list[Column]:
     """Give the columns before the first step."""
-    raw = {each.name: Line(each.name, (), _gap(each)) for each in signature.features}
+    raw = {each.name: NumericColumn(each.name, (), _gap(each)) for each in signature.features}
     names = signature.columns or signature.names
-    return [raw.get(name) or Line(name, (), float("nan")) for name in names]
+    return [raw.get(name) or NumericColumn(name, (), float("nan")) for name in names]
 
 
 def _gap(feature: Feature) -> Any:
@@ -175,7 +175,7 @@ def _refuse_whole_arithmetic(found: Read, signature: Signature) -> None:
     """Refuse functions that numpy computes in whole numbers, which overflow, for whole columns."""
     for column, _ in (pair for total in found.sums for pair in total.weighed):
         feature = signature.by_name[column.feature]
-        line = column if isinstance(column, Line) else column.domain
+        line = column if isinstance(column, NumericColumn) else column.domain
         path = getattr(line, "path", ())
         if not path or not feature.column_type.lower().startswith(("int", "uint")):
             continue
@@ -210,10 +210,10 @@ def _for_positive(found: Read, signature: Signature) -> Read:
     return Read((Weights(total.intercept, total.weighed, link),))
 
 
-def _summed(weights: Weights, signature: Signature) -> Sum:
+def _summed(weights: Weights, signature: Signature) -> LinearPredictor:
     """Add up the columns of each feature."""
     by_feature: dict[str, list[Any]] = {name: [] for name in signature.names}
     for column, weight in weights.weighed:
         by_feature[column.feature].append((column, weight))
     terms = tuple(add_up(feature, by_feature[feature.name]) for feature in signature.features)
-    return Sum(weights.intercept, terms, weights.link)
+    return LinearPredictor(weights.intercept, terms, weights.link)

@@ -1,7 +1,7 @@
 """One column on its way through a pipeline, as a function of one raw feature.
 
-It is a ``Line`` as long as it follows a number along a curve, and ``Values`` as soon as it can
-only be one of a few: then any transformer at all can be asked what it makes of each of them.
+It is a ``NumericColumn`` as long as it follows a number along a curve, and a ``DiscreteColumn`` as
+soon as it has a few possible values. Any transformer can then be called with each of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REFUSED: Final = _Refused()
 
 
 @dataclass(frozen=True)
-class Line:
+class NumericColumn:
     """A curve over a raw number, or a raw feature itself, be it a text or a number.
 
     Attributes
@@ -63,7 +63,7 @@ class Intervals:
 
 
 @dataclass(frozen=True)
-class Values:
+class DiscreteColumn:
     """One of a few values.
 
     Attributes
@@ -84,7 +84,7 @@ class Values:
     unseen: Any = REFUSED
 
 
-Column = Line | Values
+Column = NumericColumn | DiscreteColumn
 
 
 def is_gap(value: Any) -> bool:
@@ -99,11 +99,13 @@ def is_unanswered(value: Any) -> bool:
     return not isinstance(value, int | float) or not math.isfinite(value)
 
 
-def along(feature: str, path: tuple[Stage, ...], stages: tuple[Stage, ...], missing: Any) -> Column:
+def extend(
+    feature: str, path: tuple[Stage, ...], stages: tuple[Stage, ...], missing: Any
+) -> Column:
     """Extend a path by stages; a column that ends in steps has only a few values from there."""
     path = (*path, *stages)
     last = path[-1] if stages else None
     if not isinstance(last, Pieces) or last.degree:
-        return Line(feature, path, missing)
+        return NumericColumn(feature, path, missing)
     points = tuple(each[0] for each in last.coefficients)
-    return Values(feature, Intervals(path[:-1], last.edges), points, missing)
+    return DiscreteColumn(feature, Intervals(path[:-1], last.edges), points, missing)

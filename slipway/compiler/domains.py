@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.compiler.columns import Column, Intervals, Line
+from slipway.compiler.columns import Column, Intervals, NumericColumn
 from slipway.compiler.floats import LARGEST, Floats, evaluate, first_true, moved
 from slipway.compiler.inversion import defined
 from slipway.models.features import Feature, Record
@@ -83,7 +83,7 @@ def _found(scorer: PipelineScorer, signature: Signature, columns: list[Column]) 
 
 def _path(column: Column) -> tuple[Any, ...]:
     """Return what a raw number goes through."""
-    if isinstance(column, Line):
+    if isinstance(column, NumericColumn):
         return column.path
     return column.domain.path if isinstance(column.domain, Intervals) else ()
 

@@ -57,7 +57,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.svm import LinearSVC
 
 from slipway.compiler.columns import Column, NotAScorecard
-from slipway.compiler.steps import Readings, apply_step
+from slipway.compiler.steps import InputUses, apply_step
 from slipway.compiler.terms import Weighed
 from slipway.models.stages import SIGMOID, Affine, Name, Named, Pieces, Stage
 
@@ -89,7 +89,7 @@ class Read:
         return replace(self, sums=tuple(replace(each, link=link) for each in self.sums))
 
 
-def read(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def read(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     """Read a fitted estimator, or a pipeline that ends in one.
 
     Raises
@@ -103,12 +103,12 @@ def read(estimator: Any, columns: list[Column], readings: Readings) -> Read:
 
 
 @singledispatch
-def _read(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _read(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     raise NotImplementedError(type(estimator).__name__)
 
 
 @_read.register
-def _(estimator: Pipeline, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: Pipeline, columns: list[Column], readings: InputUses) -> Read:
     for _, step in estimator.steps[:-1]:
         columns = apply_step(step, columns, readings)
     return read(estimator.steps[-1][1], columns, readings)
@@ -116,20 +116,20 @@ def _(estimator: Pipeline, columns: list[Column], readings: Readings) -> Read:
 
 @_read.register(LogisticRegression)
 @_read.register(LogisticRegressionCV)
-def _(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     weighed = _weighed(estimator, columns)
     return weighed.linked(SIGMOID) if len(weighed.sums) == 1 else replace(weighed, softmax=True)
 
 
 @_read.register
-def _(estimator: SGDClassifier, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: SGDClassifier, columns: list[Column], readings: InputUses) -> Read:
     if estimator.loss == "modified_huber":
         raise NotAScorecard(f"no rule for SGDClassifier(loss={estimator.loss!r})")
     weighed = _weighed(estimator, columns)
     return weighed.linked(SIGMOID) if estimator.loss == "log_loss" else weighed
 
 
-def _value(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _value(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     """Read a regression whose value, or a classifier whose score, is the sum itself."""
     return _weighed(estimator, columns)
 
@@ -171,18 +171,18 @@ for _regressor in (
 
 @_read.register(PoissonRegressor)
 @_read.register(GammaRegressor)
-def _(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     return _weighed(estimator, columns).linked((Named("exp"),))
 
 
 @_read.register
-def _(estimator: TweedieRegressor, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: TweedieRegressor, columns: list[Column], readings: InputUses) -> Read:
     log = estimator.link == "log" or (estimator.link == "auto" and estimator.power > 0)
     return _weighed(estimator, columns).linked((Named("exp"),) if log else ())
 
 
 @_read.register
-def _(estimator: OneVsRestClassifier, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: OneVsRestClassifier, columns: list[Column], readings: InputUses) -> Read:
     if estimator.multilabel_:
         raise NotAScorecard("no rule for several labels at once")
     parts = [read(each, columns, readings) for each in estimator.estimators_]
@@ -192,7 +192,7 @@ def _(estimator: OneVsRestClassifier, columns: list[Column], readings: Readings)
 
 
 @_read.register
-def _(estimator: CalibratedClassifierCV, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: CalibratedClassifierCV, columns: list[Column], readings: InputUses) -> Read:
     members = estimator.calibrated_classifiers_
     if len(members) > 1:
         raise NotAScorecard(
@@ -229,23 +229,23 @@ _CALIBRATIONS = {"sigmoid": _sigmoid, "isotonic": _isotonic}
 
 @_read.register(FixedThresholdClassifier)
 @_read.register(TunedThresholdClassifierCV)
-def _(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     return read(estimator.estimator_, columns, readings)
 
 
 @_read.register
-def _(estimator: FrozenEstimator, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: FrozenEstimator, columns: list[Column], readings: InputUses) -> Read:
     return read(estimator.estimator, columns, readings)
 
 
 @_read.register(GridSearchCV)
 @_read.register(RandomizedSearchCV)
-def _(estimator: Any, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
     return read(estimator.best_estimator_, columns, readings)
 
 
 @_read.register
-def _(estimator: TransformedTargetRegressor, columns: list[Column], readings: Readings) -> Read:
+def _(estimator: TransformedTargetRegressor, columns: list[Column], readings: InputUses) -> Read:
     inner = read(estimator.regressor_, columns, readings)
     back = _back(estimator.transformer_)
     total = inner.sums[0]

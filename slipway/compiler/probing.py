@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.columns import REFUSED, Column, Values, is_gap
+from slipway.compiler.columns import REFUSED, Column, DiscreteColumn, is_gap
 
 UNSEEN_TEXT = "\x00 no category is called this"
 
@@ -141,7 +141,7 @@ def _common(values: pd.Series[Any], added: pd.Series[Any]) -> Any:
 
 def usual(step: Any, i: int, column: Column) -> Any:
     """Return a value that a step takes in a column, from what it has learned of its training."""
-    if isinstance(column, Values):
+    if isinstance(column, DiscreteColumn):
         cases = (*column.values, column.missing, column.unseen)
         return next((case for case in cases if case is not REFUSED and not is_gap(case)), None)
     for ends in (_ends(step, i), *((_learned(step, name, i),) * 2 for name in _MIDDLES)):

@@ -11,17 +11,25 @@ import pandas as pd
 
 from slipway.compiler.columns import (
     Column,
+    DiscreteColumn,
     Intervals,
     Levels,
-    Line,
     NotAScorecard,
-    Values,
+    NumericColumn,
     is_unanswered,
 )
 from slipway.compiler.inversion import in_raw_numbers, without_marks
 from slipway.compiler.polynomials import added, is_straight, scaled, straight
 from slipway.models.features import Feature, Value
-from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table, Term
+from slipway.models.scorecard import (
+    CurveSumTerm,
+    CurveTerm,
+    LinearPredictor,
+    SlopeTerm,
+    StepTerm,
+    TableTerm,
+    Term,
+)
 from slipway.models.stages import Affine, Pieces, Stage
 
 Weighed = tuple[Column, float]
@@ -52,7 +60,7 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
         return _unused(feature)
     _refuse_unanswered(feature, [column for column, _ in weighed])
     missing = _total((column.missing, weight) for column, weight in weighed)
-    by_level = [isinstance(c, Values) and isinstance(c.domain, Levels) for c, _ in weighed]
+    by_level = [isinstance(c, DiscreteColumn) and isinstance(c.domain, Levels) for c, _ in weighed]
     if feature.kind == "flag":
         return _of_flag(feature, weighed, missing)
     if all(by_level):
@@ -66,16 +74,16 @@ def add_up(feature: Feature, weighed: Sequence[Weighed]) -> Term:
         parts[path] = added(parts[path], pieces) if path in parts else pieces
     if len(parts) == 1:
         return _of_pieces(feature, *parts.popitem(), missing)
-    bent = tuple(Bent(feature.name, path, pieces, 0.0) for path, pieces in parts.items())
-    return Mixed(feature.name, bent, missing)
+    bent = tuple(CurveTerm(feature.name, path, pieces, 0.0) for path, pieces in parts.items())
+    return CurveSumTerm(feature.name, bent, missing)
 
 
 def _unused(feature: Feature) -> Term:
     """Build the term of a feature that the pipeline drops."""
     if feature.kind in ("number", "integer"):
-        return Steps(feature.name, (), (0.0,), 0.0)
+        return StepTerm(feature.name, (), (0.0,), 0.0)
     levels = (False, True) if feature.kind == "flag" else ()
-    return Table(feature.name, levels, (0.0,) * len(levels), 0.0, 0.0)
+    return TableTerm(feature.name, levels, (0.0,) * len(levels), 0.0, 0.0)
 
 
 def _inside(feature: Feature) -> float:
@@ -91,16 +99,16 @@ def _refuse_unanswered(feature: Feature, columns: Sequence[Column]) -> None:
         raise NotAScorecard(f"no rule for {feature.name}, which is {kind}")
     if feature.nullable and any(is_unanswered(c.missing) for c in columns):
         raise NotAScorecard(f"a step refuses a missing {feature.name}")
-    told = [c for c in columns if isinstance(c, Values) and isinstance(c.domain, Levels)]
+    told = [c for c in columns if isinstance(c, DiscreteColumn) and isinstance(c.domain, Levels)]
     for column in told:
         _refuse_levels(feature, column)
-    if any(is_unanswered(v) for c in columns if isinstance(c, Values) for v in c.values):
+    if any(is_unanswered(v) for c in columns if isinstance(c, DiscreteColumn) for v in c.values):
         raise NotAScorecard(f"a step refuses some values of {feature.name}")
     if feature.kind != "flag" and not feature.closed and any(is_unanswered(c.unseen) for c in told):
         raise NotAScorecard(f"a step refuses unknown values of {feature.name}")
 
 
-def _refuse_levels(feature: Feature, column: Values) -> None:
+def _refuse_levels(feature: Feature, column: DiscreteColumn) -> None:
     """Raise where a step raises for one of the values that the signature names."""
     if not is_unanswered(column.unseen):
         return
@@ -113,7 +121,7 @@ def _refuse_levels(feature: Feature, column: Values) -> None:
             raise NotAScorecard(f"a step refuses {value!r} for {feature.name}")
 
 
-def centred(total: Sum, X: pd.DataFrame, *, in_units: bool) -> Sum:
+def centre_term(total: LinearPredictor, X: pd.DataFrame, *, in_units: bool) -> LinearPredictor:
     """Move the terms' averages over the training rows into the intercept.
 
     An average that is far larger than the score would take digits from every answer, so that
@@ -121,7 +129,7 @@ def centred(total: Sum, X: pd.DataFrame, *, in_units: bool) -> Sum:
 
     Parameters
     ----------
-    total : Sum
+    total : LinearPredictor
     X : DataFrame
     in_units : bool
         Whether the score is a value with a unit, whose digits count from its own size on.
@@ -136,7 +144,7 @@ def centred(total: Sum, X: pd.DataFrame, *, in_units: bool) -> Sum:
             break
         intercept += averages[i]
         terms[i] = _lowered(terms[i], averages[i])
-    return Sum(intercept, tuple(terms), total.link)
+    return LinearPredictor(intercept, tuple(terms), total.link)
 
 
 def _average(term: Term, X: pd.DataFrame) -> float:
@@ -157,7 +165,7 @@ def _total(parts: Any) -> float:
     return total if math.isfinite(total) else 0.0
 
 
-def _of_flag(feature: Feature, weighed: Sequence[Weighed], missing: float) -> Table:
+def _of_flag(feature: Feature, weighed: Sequence[Weighed], missing: float) -> TableTerm:
     """Put down what a flag adds when it is false and when it is true."""
     points = []
     for flag in (False, True):
@@ -166,17 +174,17 @@ def _of_flag(feature: Feature, weighed: Sequence[Weighed], missing: float) -> Ta
         if any(map(is_unanswered, held)) and not refused:
             raise NotAScorecard(f"a step refuses {flag} for {feature.name}")
         points.append(_total((v, w) for v, (_, w) in zip(held, weighed, strict=True)))
-    return Table(feature.name, (False, True), tuple(points), missing, 0.0)
+    return TableTerm(feature.name, (False, True), tuple(points), missing, 0.0)
 
 
-def _of_levels(feature: Feature, weighed: Sequence[Weighed], missing: float) -> Table:
+def _of_levels(feature: Feature, weighed: Sequence[Weighed], missing: float) -> TableTerm:
     """Add up columns that tell levels apart, some of them maybe more than others."""
-    domains = [c.domain for c, _ in weighed if isinstance(c, Values)]
+    domains = [c.domain for c, _ in weighed if isinstance(c, DiscreteColumn)]
     told = [domain.levels for domain in domains if isinstance(domain, Levels)]
     levels = dict.fromkeys(level for one in told for level in one)
     points = tuple(_total((at(c, level), w) for c, w in weighed) for level in levels)
-    unseen = _total((c.unseen, w) for c, w in weighed if isinstance(c, Values))
-    return Table(feature.name, tuple(levels), points, missing, unseen)
+    unseen = _total((c.unseen, w) for c, w in weighed if isinstance(c, DiscreteColumn))
+    return TableTerm(feature.name, tuple(levels), points, missing, unseen)
 
 
 def at(column: Column, value: Value) -> Any:
@@ -186,12 +194,12 @@ def at(column: Column, value: Value) -> Any:
 
 def column_function(column: Column) -> Callable[[Value], Any]:
     """Build the function from a value of the feature to what a column holds."""
-    if isinstance(column, Values) and isinstance(column.domain, Levels):
+    if isinstance(column, DiscreteColumn) and isinstance(column.domain, Levels):
         known = dict(zip(column.domain.levels, column.values, strict=True))
         known[None] = column.missing
         return lambda value: known.get(value, column.unseen)
     path, pieces = _in_pieces(column, 1.0)
-    return Bent(column.feature, path, pieces, _number(column.missing)).lookup()
+    return CurveTerm(column.feature, path, pieces, _number(column.missing)).lookup()
 
 
 def _number(value: Any) -> float:
@@ -205,7 +213,7 @@ def _in_pieces(
 
     With a number ``inside`` its domain, the edges of intervals are those of raw numbers.
     """
-    if isinstance(column, Line):
+    if isinstance(column, NumericColumn):
         stages, last = list(without_marks(column.path)), _IDENTITY
         if stages and isinstance(end := stages[-1], Pieces):
             last = end
@@ -223,7 +231,9 @@ def _in_pieces(
     return path, Pieces(edges, (0.0,) * len(made), made)
 
 
-def _intervals(column: Values) -> tuple[tuple[Stage, ...], tuple[float, ...], Sequence[Any]]:
+def _intervals(
+    column: DiscreteColumn,
+) -> tuple[tuple[Stage, ...], tuple[float, ...], Sequence[Any]]:
     """Give a column of few values by interval; a level of a number is one that holds only it."""
     if isinstance(column.domain, Intervals):
         return column.domain.path, column.domain.edges, column.values
@@ -240,31 +250,31 @@ def _intervals(column: Values) -> tuple[tuple[Stage, ...], tuple[float, ...], Se
 
 def _of_pieces(
     feature: Feature, path: tuple[Stage, ...], pieces: Pieces, missing: float
-) -> Steps | Slope | Bent:
+) -> StepTerm | SlopeTerm | CurveTerm:
     """Give polynomials in the plainest form of term."""
     if path or (pieces.edges and pieces.degree) or pieces.degree > 1:
-        return Bent(feature.name, path, pieces, missing)
+        return CurveTerm(feature.name, path, pieces, missing)
     if pieces.degree == 0:
         points = tuple(each[0] for each in pieces.coefficients)
-        return Steps(feature.name, pieces.edges, points, missing)
+        return StepTerm(feature.name, pieces.edges, points, missing)
     offset, slope = pieces.coefficients[0]
-    return Slope(feature.name, slope, pieces.origins[0], offset, missing)
+    return SlopeTerm(feature.name, slope, pieces.origins[0], offset, missing)
 
 
 def _lowered(term: Term, by: float) -> Term:
     """Subtract a constant from a term."""
     missing = term.missing - by
-    if isinstance(term, Slope):
-        return Slope(term.feature, term.slope, term.origin, term.offset - by, missing)
-    if isinstance(term, Mixed):
+    if isinstance(term, SlopeTerm):
+        return SlopeTerm(term.feature, term.slope, term.origin, term.offset - by, missing)
+    if isinstance(term, CurveSumTerm):
         first, *others = term.parts
         pieces = added(first.pieces, Pieces((), (0.0,), ((-by,),)))
-        first = Bent(first.feature, first.path, pieces, 0.0)
-        return Mixed(term.feature, (first, *others), missing)
-    if isinstance(term, Bent):
+        first = CurveTerm(first.feature, first.path, pieces, 0.0)
+        return CurveSumTerm(term.feature, (first, *others), missing)
+    if isinstance(term, CurveTerm):
         pieces = added(term.pieces, Pieces((), (0.0,), ((-by,),)))
-        return Bent(term.feature, term.path, pieces, missing)
+        return CurveTerm(term.feature, term.path, pieces, missing)
     points = tuple(point - by for point in term.points)
-    if isinstance(term, Table):
-        return Table(term.feature, term.levels, points, missing, term.unseen - by)
-    return Steps(term.feature, term.edges, points, missing)
+    if isinstance(term, TableTerm):
+        return TableTerm(term.feature, term.levels, points, missing, term.unseen - by)
+    return StepTerm(term.feature, term.edges, points, missing)

@@ -52,7 +52,7 @@ KEEP = object()
 
 
 @dataclass(frozen=True)
-class Made:
+class OutputColumn:
     """One column that a transformer gives.
 
     Attributes
@@ -74,112 +74,112 @@ class Made:
 
 
 @singledispatch
-def makes(step: Any) -> list[Made]:
+def output_columns(step: Any) -> list[OutputColumn]:
     """Say what a fitted transformer makes of its columns, in the order of its output."""
     raise NotAScorecard(f"no rule for {type(step).__name__}")
 
 
-@makes.register
-def _(step: SimpleImputer) -> list[Made]:
+@output_columns.register
+def _(step: SimpleImputer) -> list[OutputColumn]:
     learned = [_plain(value) for value in step.statistics_]
     # An all-missing column is dropped; None is a value like any other.
     empty = [isinstance(value, float) and math.isnan(value) for value in learned]
     kept = [i for i, gone in enumerate(empty) if step.keep_empty_features or not gone]
     made = [_imputed(step, i, _plain(step.statistics_[i])) for i in kept]
-    return made + (makes(step.indicator_) if step.add_indicator else [])
+    return made + (output_columns(step.indicator_) if step.add_indicator else [])
 
 
-def _imputed(step: SimpleImputer, i: int, statistic: Any) -> Made:
+def _imputed(step: SimpleImputer, i: int, statistic: Any) -> OutputColumn:
     """Put a statistic where the imputer's missing value stands."""
     if is_gap(step.missing_values):
-        return Made(i, filled=statistic)
+        return OutputColumn(i, filled=statistic)
     if not isinstance(step.missing_values, int | float) or isinstance(statistic, str):
         raise NotAScorecard("no rule for a SimpleImputer of texts that stand for missing")
     gap = float(step.missing_values)
     edges, same = (gap, math.nextafter(gap, math.inf)), (0.0, 1.0)
-    return Made(i, (Pieces(edges, (0.0,) * 3, (same, (float(statistic),), same)),))
+    return OutputColumn(i, (Pieces(edges, (0.0,) * 3, (same, (float(statistic),), same)),))
 
 
-@makes.register
-def _(step: MissingIndicator) -> list[Made]:
+@output_columns.register
+def _(step: MissingIndicator) -> list[OutputColumn]:
     if not is_gap(step.missing_values):
         raise NotAScorecard("no rule for a MissingIndicator of anything but NaN")
-    return [Made(int(i), tells_gaps=True) for i in step.features_]
+    return [OutputColumn(int(i), tells_gaps=True) for i in step.features_]
 
 
-@makes.register
-def _(step: StandardScaler) -> list[Made]:
+@output_columns.register
+def _(step: StandardScaler) -> list[OutputColumn]:
     means = step.mean_ if step.with_mean else np.zeros(step.n_features_in_)
     scales = step.scale_ if step.with_std else np.ones(step.n_features_in_)
     return _scaled(means, scales)
 
 
-@makes.register
-def _(step: RobustScaler) -> list[Made]:
+@output_columns.register
+def _(step: RobustScaler) -> list[OutputColumn]:
     centers = step.center_ if step.with_centering else np.zeros(step.n_features_in_)
     scales = step.scale_ if step.with_scaling else np.ones(step.n_features_in_)
     return _scaled(centers, scales)
 
 
-@makes.register
-def _(step: MaxAbsScaler) -> list[Made]:
+@output_columns.register
+def _(step: MaxAbsScaler) -> list[OutputColumn]:
     made = _scaled(np.zeros(step.n_features_in_), step.scale_)
     if not step.clip:
         return made
-    return [Made(one.source, (*one.stages, Clip(-1.0, 1.0))) for one in made]
+    return [OutputColumn(one.source, (*one.stages, Clip(-1.0, 1.0))) for one in made]
 
 
-@makes.register
-def _(step: MinMaxScaler) -> list[Made]:
+@output_columns.register
+def _(step: MinMaxScaler) -> list[OutputColumn]:
     low, high = map(float, step.feature_range)
     clip = (Clip(low, high),) if step.clip else ()
     pairs = zip(step.scale_.tolist(), step.min_.tolist(), strict=True)
-    return [Made(i, (Affine(times=t, plus=p), *clip)) for i, (t, p) in enumerate(pairs)]
+    return [OutputColumn(i, (Affine(times=t, plus=p), *clip)) for i, (t, p) in enumerate(pairs)]
 
 
-def _scaled(centers: Any, scales: Any) -> list[Made]:
+def _scaled(centers: Any, scales: Any) -> list[OutputColumn]:
     """Subtract, then divide."""
     pairs = zip(centers.tolist(), scales.tolist(), strict=True)
-    return [Made(i, (Affine(subtract=c, divide=s),)) for i, (c, s) in enumerate(pairs)]
+    return [OutputColumn(i, (Affine(subtract=c, divide=s),)) for i, (c, s) in enumerate(pairs)]
 
 
-@makes.register
-def _(step: Binarizer) -> list[Made]:
+@output_columns.register
+def _(step: Binarizer) -> list[OutputColumn]:
     # The threshold itself is still below.
     edge = math.nextafter(float(step.threshold), math.inf)
-    return [Made(i, (steps((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)]
+    return [OutputColumn(i, (steps((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)]
 
 
-@makes.register
-def _(step: KBinsDiscretizer) -> list[Made]:
+@output_columns.register
+def _(step: KBinsDiscretizer) -> list[OutputColumn]:
     made = []
     for i, all_edges in enumerate(step.bin_edges_):
         edges = all_edges[1:-1].tolist()
         bins = np.eye(len(edges) + 1).tolist()
         if step.encode == "ordinal":
             bins = [list(range(len(edges) + 1))]
-        made += [Made(i, (steps(edges, points),)) for points in bins]
+        made += [OutputColumn(i, (steps(edges, points),)) for points in bins]
     return made
 
 
-@makes.register
-def _(step: OneHotEncoder) -> list[Made]:
+@output_columns.register
+def _(step: OneHotEncoder) -> list[OutputColumn]:
     return _encoded(step, [_width(step, i) for i in range(len(step.categories_))])
 
 
-@makes.register
-def _(step: OrdinalEncoder) -> list[Made]:
+@output_columns.register
+def _(step: OrdinalEncoder) -> list[OutputColumn]:
     return _encoded(step, [1] * len(step.categories_))
 
 
-@makes.register
-def _(step: TargetEncoder) -> list[Made]:
+@output_columns.register
+def _(step: TargetEncoder) -> list[OutputColumn]:
     width = len(step.classes_) if step.target_type_ == "multiclass" else 1
     return _encoded(step, [width] * len(step.categories_))
 
 
-def _encoded(step: Any, widths: list[int]) -> list[Made]:
-    return [Made(i) for i, width in enumerate(widths) for _ in range(width)]
+def _encoded(step: Any, widths: list[int]) -> list[OutputColumn]:
+    return [OutputColumn(i) for i, width in enumerate(widths) for _ in range(width)]
 
 
 def known_levels(step: Any) -> list[tuple[Any, ...]] | None:
@@ -197,40 +197,40 @@ def _width(step: OneHotEncoder, i: int) -> int:
     return len(step.categories_[i]) - merged - int(dropped)
 
 
-@makes.register
-def _(step: FunctionTransformer) -> list[Made]:
+@output_columns.register
+def _(step: FunctionTransformer) -> list[OutputColumn]:
     function = _FUNCTIONS.get(step.func)
     if step.func is not None and (function is None or step.kw_args):
         name = getattr(step.func, "__name__", repr(step.func))
         raise NotAScorecard(f"no rule for FunctionTransformer({name})")
     stages = (Named(function),) if function else ()
-    return [Made(i, stages) for i in range(step.n_features_in_)]
+    return [OutputColumn(i, stages) for i in range(step.n_features_in_)]
 
 
-@makes.register
-def _(step: PowerTransformer) -> list[Made]:
+@output_columns.register
+def _(step: PowerTransformer) -> list[OutputColumn]:
     name: Name = "box-cox" if step.method == "box-cox" else "yeo-johnson"
     stages: list[tuple[Stage, ...]] = [(Named(name, (float(p),)),) for p in step.lambdas_]
     if step.standardize:
-        scaled = makes(step._scaler)
+        scaled = output_columns(step._scaler)
         stages = [(*first, *then.stages) for first, then in zip(stages, scaled, strict=True)]
-    return [Made(i, each) for i, each in enumerate(stages)]
+    return [OutputColumn(i, each) for i, each in enumerate(stages)]
 
 
-@makes.register
-def _(step: QuantileTransformer) -> list[Made]:
-    return [Made(i, stages) for i, stages in enumerate(of_ranks(step))]
+@output_columns.register
+def _(step: QuantileTransformer) -> list[OutputColumn]:
+    return [OutputColumn(i, stages) for i, stages in enumerate(of_ranks(step))]
 
 
-@makes.register
-def _(step: SplineTransformer) -> list[Made]:
+@output_columns.register
+def _(step: SplineTransformer) -> list[OutputColumn]:
     filled = 0.0 if step.handle_missing == "zeros" else KEEP
     columns = range(step.n_features_in_)
-    return [Made(i, stages, filled) for i in columns for stages in of_splines(step, i)]
+    return [OutputColumn(i, stages, filled) for i in columns for stages in of_splines(step, i)]
 
 
-@makes.register
-def _(step: PolynomialFeatures) -> list[Made]:
+@output_columns.register
+def _(step: PolynomialFeatures) -> list[OutputColumn]:
     made = []
     for powers in step.powers_:
         used = np.flatnonzero(powers)
@@ -238,13 +238,13 @@ def _(step: PolynomialFeatures) -> list[Made]:
             raise NotAScorecard("PolynomialFeatures makes products of two features")
         i = int(used[0]) if len(used) else 0
         power = int(powers[i])
-        made.append(Made(i, (Pieces((), (0.0,), ((0.0,) * power + (1.0,),)),)))
+        made.append(OutputColumn(i, (Pieces((), (0.0,), ((0.0,) * power + (1.0,),)),)))
     return made
 
 
-def _select(step: Any) -> list[Made]:
+def _select(step: Any) -> list[OutputColumn]:
     """Keep some columns as they are."""
-    return [Made(int(i)) for i in step.get_support(indices=True)]
+    return [OutputColumn(int(i)) for i in step.get_support(indices=True)]
 
 
 for _selector in (
@@ -260,7 +260,7 @@ for _selector in (
     SequentialFeatureSelector,
     VarianceThreshold,
 ):
-    makes.register(_selector, _select)
+    output_columns.register(_selector, _select)
 
 
 def _plain(value: Any) -> Any:

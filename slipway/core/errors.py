@@ -25,7 +25,7 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
     message: str
 
 
-class Warned(msgspec.Struct, frozen=True):
+class InputWarning(msgspec.Struct, frozen=True):
     """Something unusual about an input that was answered all the same."""
 
     field: str

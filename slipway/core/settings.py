@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
-Engine = Literal["scorecard", "pickle"]
+ServingEngine = Literal["scorecard", "pickle"]
 CACHE = Path(".cache/models")
 _HOST = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8,}", re.ASCII)
@@ -75,7 +75,7 @@ class Settings:
     """
 
     model: Path
-    engine: Engine = "scorecard"
+    engine: ServingEngine = "scorecard"
     allow_version_skew: bool = False
     problem: str = "flights"
     max_records: int = 10_000
@@ -107,8 +107,8 @@ class Settings:
             A variable holds something that cannot be used; the message names it.
         """
         engine = environ.get("SLIPWAY_ENGINE", "scorecard")
-        if engine not in get_args(Engine):
-            raise ValueError(f"SLIPWAY_ENGINE must be one of {', '.join(get_args(Engine))}")
+        if engine not in get_args(ServingEngine):
+            raise ValueError(f"SLIPWAY_ENGINE must be one of {', '.join(get_args(ServingEngine))}")
         served = read_reference(root, environ.get("SLIPWAY_MODEL", "model.pkl"))
         shadow = environ.get("SLIPWAY_SHADOW", "")
         candidate = read_reference(root, shadow) if shadow else None
@@ -116,7 +116,7 @@ class Settings:
             raise ValueError("SLIPWAY_SHADOW must be in a registry, as models@candidate")
         return cls(
             model=served if isinstance(served, Path) else root / "model.pkl",
-            engine=cast(Engine, engine),
+            engine=cast(ServingEngine, engine),
             allow_version_skew=_flag(environ, "SLIPWAY_ALLOW_VERSION_SKEW"),
             problem=environ.get("SLIPWAY_PROBLEM", cls.problem),
             max_records=_count(environ, "SLIPWAY_MAX_RECORDS", cls.max_records),

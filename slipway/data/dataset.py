@@ -63,7 +63,7 @@ class ColumnStatistics(msgspec.Struct, frozen=True):
     distinct: int | None = None
 
 
-class RowsManifest(msgspec.Struct, frozen=True):
+class DatasetManifest(msgspec.Struct, frozen=True):
     """Where rows came from and what became of each; ``rows_read`` is the sum of the counts.
 
     Attributes
@@ -109,7 +109,7 @@ class RowsManifest(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class StoredRows:
+class Dataset:
     """Rows in a folder.
 
     The files hold the problem's features in the signature's order (category: string, integer:
@@ -119,11 +119,11 @@ class StoredRows:
     Attributes
     ----------
     folder : Path
-    manifest : RowsManifest
+    manifest : DatasetManifest
     """
 
     folder: Path
-    manifest: RowsManifest
+    manifest: DatasetManifest
 
     @property
     def files(self) -> list[Path]:
@@ -148,7 +148,7 @@ class StoredRows:
                 )
 
 
-def open_rows(folder: Path) -> StoredRows:
+def open_dataset(folder: Path) -> Dataset:
     """Open rows, if every file is what ``rows.json`` says.
 
     Raises
@@ -157,13 +157,13 @@ def open_rows(folder: Path) -> StoredRows:
         There are none, or a file was changed.
     """
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=RowsManifest)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=DatasetManifest)
     except OSError as error:
         fix = "`flask etl` writes them"
         raise SlipwayError(f"there are no rows in {folder}: {error.strerror}; {fix}") from error
     except msgspec.DecodeError as error:
         raise SlipwayError(f"{folder / MANIFEST} is damaged: {error}; run `flask etl`") from error
-    stored = StoredRows(folder, manifest)
+    stored = Dataset(folder, manifest)
     for part, file in zip(manifest.parts, stored.files, strict=True):
         if not file.is_file() or file_sha256(file) != part.sha256:
             raise SlipwayError(f"{file} is missing or was changed; run `flask etl`")

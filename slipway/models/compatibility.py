@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway.core.errors import ModelError
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 
 # Warnings of a record that the model was not trained on.
 _UNTRAINED = ("missing_value", "not_whole")
@@ -31,7 +31,7 @@ def require_same_callers(old: Manifest, new: Manifest) -> None:
             raise ModelError(f"it takes other records ({wrong}); a start takes it, a swap does not")
 
 
-def is_comparable(model: Model, candidate: Model) -> bool:
+def is_comparable(model: Predictor, candidate: Predictor) -> bool:
     """Whether two versions answer the same question, and take the same features."""
     was, now = model.target, candidate.target
     same = was.outcome == now.outcome

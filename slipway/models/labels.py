@@ -14,7 +14,7 @@ from slipway.models.features import Answer, Target
 TIED = 1e-12
 
 
-class Labelled(float):
+class LabelledNumber(float):
     """A number whose label is not the one that the number implies.
 
     Attributes
@@ -26,18 +26,18 @@ class Labelled(float):
     __slots__ = ("place",)
     place: int
 
-    def __new__(cls, number: float, place: int) -> Labelled:
+    def __new__(cls, number: float, place: int) -> LabelledNumber:
         """Attach a label to a number."""
         made = super().__new__(cls, number)
         made.place = place
         return made
 
-    def __reduce__(self) -> tuple[type[Labelled], tuple[float, int]]:
+    def __reduce__(self) -> tuple[type[LabelledNumber], tuple[float, int]]:
         """Copy and pickle the label with the number."""
-        return Labelled, (float(self), self.place)
+        return LabelledNumber, (float(self), self.place)
 
 
-class LabelledMany(tuple[float, ...]):
+class LabelledNumbers(tuple[float, ...]):
     """The numbers of all classes, where the label is not the class of the greatest one.
 
     Attributes
@@ -48,15 +48,15 @@ class LabelledMany(tuple[float, ...]):
 
     place: int
 
-    def __new__(cls, numbers: tuple[float, ...], place: int) -> LabelledMany:
+    def __new__(cls, numbers: tuple[float, ...], place: int) -> LabelledNumbers:
         """Attach a label to the numbers."""
         made = super().__new__(cls, numbers)
         made.place = place
         return made
 
-    def __reduce__(self) -> tuple[type[LabelledMany], tuple[tuple[float, ...], int]]:
+    def __reduce__(self) -> tuple[type[LabelledNumbers], tuple[tuple[float, ...], int]]:
         """Copy and pickle the label with the numbers."""
-        return LabelledMany, (tuple(self), self.place)
+        return LabelledNumbers, (tuple(self), self.place)
 
 
 class Labels:
@@ -99,7 +99,7 @@ class Labels:
 
     def place(self, answer: Answer) -> int:
         """Return the place of an answer's label in ``names``."""
-        if self.threshold is None and isinstance(answer, Labelled | LabelledMany):
+        if self.threshold is None and isinstance(answer, LabelledNumber | LabelledNumbers):
             return answer.place
         return self.implied(answer)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, fsum
 
-from slipway.models.labels import Labelled
+from slipway.models.labels import LabelledNumber
 from slipway.models.stages import sigmoid
 
 # The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
@@ -21,7 +21,7 @@ def signed_sigmoid(log_odds: float) -> float:
         return odds / (1.0 + odds)
     probability = sigmoid(log_odds)
     if probability == 0.5 and log_odds != 0.0:
-        return Labelled(probability, int(log_odds > 0.0))
+        return LabelledNumber(probability, int(log_odds > 0.0))
     return probability
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slipway.core.errors import BadInput, ModelError
-from slipway.core.settings import Engine
+from slipway.core.settings import ServingEngine
 from slipway.models.features import Answer, Record
 from slipway.models.labels import Labels, plain
 from slipway.models.manifest import GoldenRow, Manifest, read_manifest
@@ -39,7 +39,7 @@ class Scorer(Protocol):
         """Score records of values in the features' order."""
 
 
-class Model:
+class Predictor:
     """A model version that answers.
 
     Parameters
@@ -56,7 +56,7 @@ class Model:
         The labels that answers get, and the rule that chooses them.
     """
 
-    def __init__(self, manifest: Manifest, engine: Engine, score: Scorer) -> None:
+    def __init__(self, manifest: Manifest, engine: ServingEngine, score: Scorer) -> None:
         self.manifest = manifest
         self.engine = engine
         self.score = score
@@ -117,7 +117,9 @@ class Model:
         return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
 
 
-def load_predictor(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
+def load_predictor(
+    path: Path, engine: ServingEngine, *, allow_version_skew: bool = False
+) -> Predictor:
     """Load a model version, and check that it predicts as its pipeline did.
 
     The pickle is hashed in any case, because the manifest describes that very file, but it is
@@ -134,7 +136,7 @@ def load_predictor(path: Path, engine: Engine, *, allow_version_skew: bool = Fal
 
     Returns
     -------
-    Model
+    Predictor
 
     Raises
     ------
@@ -169,7 +171,7 @@ def read_pickle(path: Path) -> bytes:
     return content
 
 
-def checked_predictor(manifest: Manifest, engine: Engine, pipeline: Any = None) -> Model:
+def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any = None) -> Predictor:
     """Build the predictor of a version, and replay its golden rows.
 
     Parameters
@@ -181,7 +183,7 @@ def checked_predictor(manifest: Manifest, engine: Engine, pipeline: Any = None) 
 
     Returns
     -------
-    Model
+    Predictor
 
     Raises
     ------
@@ -190,11 +192,13 @@ def checked_predictor(manifest: Manifest, engine: Engine, pipeline: Any = None) 
     """
     by_model = Labels(manifest.signature.target, manifest.threshold).threshold is None
     if engine == "scorecard" and manifest.scorecard is not None:
-        model = Model(manifest, "scorecard", manifest.scorecard.answerer(labels=by_model))
+        model = Predictor(
+            manifest, "scorecard", manifest.scorecard.compile_answers(labels=by_model)
+        )
     else:
         pipeline = bounded(pipeline)
         scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
-        model = Model(manifest, "pickle", scorer)
+        model = Predictor(manifest, "pickle", scorer)
     # Gunicorn's workers replay the golden rows themselves after the fork.
     later = BEFORE_FORK in os.environ and pipeline is not None
     if later and starts_threads(pipeline, manifest.signature):
@@ -210,7 +214,7 @@ def precision(signature: Signature) -> float:
     return NARROW_TOLERANCE if any(f.rounds for f in signature.features) else TOLERANCE
 
 
-def close_enough(model: Model, answer: Answer, wanted: Answer) -> bool:
+def close_enough(model: Predictor, answer: Answer, wanted: Answer) -> bool:
     """Whether an answer is that of a golden row, but for its last bits."""
     tolerance = precision(model.manifest.signature)
     if model.target.unbounded:

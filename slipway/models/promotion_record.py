@@ -13,7 +13,7 @@ Outcome = Literal["promoted", "kept", "nothing new"]
 FILE = "promotion.json"
 
 
-class Measured(msgspec.Struct, frozen=True):
+class MeasuredDifference(msgspec.Struct, frozen=True):
     """How good one model is on the rows held out.
 
     Attributes
@@ -37,7 +37,7 @@ class Difference(msgspec.Struct, frozen=True):
     high: float
 
 
-class Compared(msgspec.Struct, frozen=True):
+class ModelComparison(msgspec.Struct, frozen=True):
     """The differences between the new model and one other, on the same rows."""
 
     log_loss: Difference
@@ -62,9 +62,9 @@ class Evidence(msgspec.Struct, frozen=True):
         How many, and how many of them of the positive class.
     grouped_by : str
         The column whose groups were drawn again; empty where it was single rows.
-    scores : dict of str to Measured
+    scores : dict of str to MeasuredDifference
         Of ``new``, ``production`` and ``base rate``, as far as they could be asked.
-    compared : dict of str to Compared
+    compared : dict of str to ModelComparison
         With ``production`` and ``base rate``.
     checks : tuple of Check
     notes : tuple of str
@@ -75,8 +75,8 @@ class Evidence(msgspec.Struct, frozen=True):
     positive: int
     groups: int
     grouped_by: str
-    scores: dict[str, Measured]
-    compared: dict[str, Compared]
+    scores: dict[str, MeasuredDifference]
+    compared: dict[str, ModelComparison]
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 

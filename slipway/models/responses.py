@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
 from slipway.models.features import Answer, Target
-from slipway.models.labels import Labelled, LabelledMany, Labels
+from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +118,7 @@ class Responder:
             implied = np.argmax(numbers, axis=1)
         for row in np.flatnonzero(implied != np.asarray(places)).tolist():
             answer, place = answers[row], places[row]
-            made: Any = LabelledMany if isinstance(answer, tuple) else Labelled
+            made: Any = LabelledNumbers if isinstance(answer, tuple) else LabelledNumber
             answers[row] = made(answer, place)
         return answers
 

@@ -19,14 +19,14 @@ from typing import Any, Literal
 import msgspec
 
 from slipway.models.features import Answer, Record
-from slipway.models.labels import LabelledMany
+from slipway.models.labels import LabelledNumbers
 from slipway.models.links import shares, signed_sigmoid, softmax, zero_shares
 from slipway.models.stages import SIGMOID, Named, Pieces, Stage, through
 
 Points = Callable[[Any], float]
 
 
-class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
+class TableTerm(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
     """Points by category, for a missing value, and for one that training has not seen."""
 
     feature: str
@@ -43,7 +43,7 @@ class Table(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
         return table.__getitem__
 
 
-class Slope(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
+class SlopeTerm(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
     """Points in proportion to a number: ``offset + slope * (x - origin)``."""
 
     feature: str
@@ -58,7 +58,7 @@ class Slope(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
         return lambda x: missing if x is None else offset + slope * (x - origin)
 
 
-class Steps(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
+class StepTerm(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
     """Points by interval: ``points[i]`` from ``edges[i - 1]``, itself included, on."""
 
     feature: str
@@ -72,7 +72,7 @@ class Steps(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
         return lambda x: missing if x is None else points[bisect_right(edges, x)]
 
 
-class Bent(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
+class CurveTerm(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
     """Points along a curve: the number goes through the stages of ``path``, then ``pieces``."""
 
     feature: str
@@ -86,11 +86,11 @@ class Bent(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
         return lambda x: missing if x is None else curve(x)
 
 
-class Mixed(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
+class CurveSumTerm(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
     """Points along several curves, added up, because each has a path of its own."""
 
     feature: str
-    parts: tuple[Bent, ...]
+    parts: tuple[CurveTerm, ...]
     missing: float
 
     def lookup(self) -> Points:
@@ -100,10 +100,10 @@ class Mixed(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
         return lambda x: missing if x is None else sum(curve(x) for curve in curves)
 
 
-Term = Table | Slope | Steps | Bent | Mixed
+Term = TableTerm | SlopeTerm | StepTerm | CurveTerm | CurveSumTerm
 
 
-class Sum(msgspec.Struct, frozen=True):
+class LinearPredictor(msgspec.Struct, frozen=True):
     """The intercept and one term a feature, in the order of the signature's features.
 
     The terms are centred on the training rows where those are known, so that the intercept is
@@ -121,7 +121,7 @@ class Sum(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...]
     link: tuple[Stage, ...] = SIGMOID
 
-    def scorer(self) -> Callable[[Iterable[Any]], float]:
+    def compile_score(self) -> Callable[[Iterable[Any]], float]:
         """Build the function from one record to its score."""
         intercept = self.intercept
         lookups = [term.lookup() for term in self.terms]
@@ -134,7 +134,7 @@ class Sum(msgspec.Struct, frozen=True):
 
         return score
 
-    def column_scorer(self) -> Callable[[Iterable[Record]], list[float]]:
+    def compile_column_score(self) -> Callable[[Iterable[Record]], list[float]]:
         """Build the function from many records to their scores.
 
         It adds the same numbers in the same order as ``scorer``, a feature at a time: the
@@ -152,14 +152,14 @@ class Sum(msgspec.Struct, frozen=True):
 
         return score
 
-    def answerer(
+    def compile_answers(
         self, link: Callable[[float], float] | None = None
     ) -> Callable[[Sequence[Record]], Any]:
         """Build the function from records to their scores, each through the link.
 
         A single record is added up at once, several of them a feature at a time.
         """
-        one, many = self.scorer(), self.column_scorer()
+        one, many = self.compile_score(), self.compile_column_score()
         link = link or (through(self.link) if self.link else float)
 
         def answers(records: Sequence[Record]) -> list[float]:
@@ -191,7 +191,7 @@ class Scorecard(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    sums : tuple of Sum
+    sums : tuple of LinearPredictor
         One where the answer is a number: a value, or the probability of the positive class.
         Else one a class, in the order of the target's.
     softmax : bool
@@ -204,7 +204,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         Whether probabilities that are all zero stay so; else they become all the same.
     """
 
-    sums: tuple[Sum, ...]
+    sums: tuple[LinearPredictor, ...]
     softmax: bool = False
     label_from: Literal["answers", "scores"] = "answers"
     zeros: bool | msgspec.UnsetType = msgspec.UNSET
@@ -214,7 +214,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         """Whether the answer is a probability and the score its log-odds."""
         return len(self.sums) == 1 and self.sums[0].link == SIGMOID
 
-    def answerer(self, *, labels: bool = True) -> Callable[[Sequence[Record]], list[Answer]]:
+    def compile_answers(self, *, labels: bool = True) -> Callable[[Sequence[Record]], list[Answer]]:
         """Build the function from records to their answers.
 
         Parameters
@@ -229,8 +229,10 @@ class Scorecard(msgspec.Struct, frozen=True):
         """
         by_score = labels and self.label_from == "scores"
         if len(self.sums) == 1:
-            return self.sums[0].answerer(signed_sigmoid if by_score and self.is_log_odds else None)
-        answerers = [each.answerer() for each in self.sums]
+            return self.sums[0].compile_answers(
+                signed_sigmoid if by_score and self.is_log_odds else None
+            )
+        answerers = [each.compile_answers() for each in self.sums]
         together = self._together()
 
         def answers(records: Sequence[Record]) -> list[Answer]:
@@ -254,7 +256,7 @@ class Scorecard(msgspec.Struct, frozen=True):
 
         Scores and probabilities have one order, so that only a tie can hide the greatest score.
         """
-        scorers = [each.scorer() for each in self.sums]
+        scorers = [each.compile_score() for each in self.sums]
 
         def labelled(records: Sequence[Record]) -> list[Answer]:
             given: list[Any] = answers(records)
@@ -263,7 +265,7 @@ class Scorecard(msgspec.Struct, frozen=True):
                     scores = [score(records[row]) for score in scorers]
                     place = scores.index(max(scores))
                     if place != answer.index(max(answer)):
-                        given[row] = LabelledMany(answer, place)
+                        given[row] = LabelledNumbers(answer, place)
             return given
 
         return labelled
@@ -271,8 +273,8 @@ class Scorecard(msgspec.Struct, frozen=True):
 
 def _tells_zeros_apart(term: Term) -> bool:
     """Return whether 0.0 and -0.0, which are one key of a table, have different points."""
-    parts = term.parts if isinstance(term, Mixed) else (term,)
-    curves = (part for part in parts if isinstance(part, Bent))
+    parts = term.parts if isinstance(term, CurveSumTerm) else (term,)
+    curves = (part for part in parts if isinstance(part, CurveTerm))
     return any(stage == Named("reciprocal") for curve in curves for stage in curve.path)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from slipway.core.errors import FieldError, Warned
+from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Feature, Record, Target
 from slipway.models.validation import MISSING_TEXTS, check_value, from_text
 
@@ -76,7 +76,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
     def _missing(self) -> frozenset[str]:
         return frozenset(self.missing)
 
-    def check(self, given: object) -> tuple[Record, list[FieldError], list[Warned]]:
+    def check(self, given: object) -> tuple[Record, list[FieldError], list[InputWarning]]:
         """Check one record of Python values, as JSON gives them.
 
         Parameters
@@ -89,7 +89,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         record : tuple
             The values in the features' order; only of use when there are no errors.
         errors : list of FieldError
-        warnings : list of Warned
+        warnings : list of InputWarning
         """
         if not isinstance(given, dict):
             return (
@@ -98,7 +98,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
                 [],
             )
         errors: list[FieldError] = self._unknown(given)
-        warnings: list[Warned] = []
+        warnings: list[InputWarning] = []
         record = []
         for feature in self.features:
             value, error, warning = check_value(feature, given.get(feature.name))
@@ -107,7 +107,9 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
             warnings += [warning] if warning else []
         return tuple(record), errors, warnings
 
-    def check_text(self, given: Mapping[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
+    def check_text(
+        self, given: Mapping[str, str]
+    ) -> tuple[Record, list[FieldError], list[InputWarning]]:
         """Check one record of texts, as a form or a CSV row gives them.
 
         ``validation.from_text`` reads each text. One that is not a value of its feature's

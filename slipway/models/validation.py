@@ -8,7 +8,7 @@ import struct
 from collections.abc import Collection
 from datetime import datetime
 
-from slipway.core.errors import FieldError, Warned
+from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import NARROW_FLOATS, Feature, Value
 
 MAX_TEXT = 65_536
@@ -31,7 +31,7 @@ _MOMENT = re.compile(
 )
 _NOT_A = {"number": "not_a_number", "integer": "not_an_integer"}
 
-Checked = tuple[Value, FieldError | None, Warned | None]
+Checked = tuple[Value, FieldError | None, InputWarning | None]
 
 
 def check_value(feature: Feature, value: object) -> Checked:
@@ -56,7 +56,7 @@ def _check_missing(feature: Feature) -> Checked:
     if not feature.complete:
         return None, None, None
     message = "training had no missing value here; the prediction is an extrapolation"
-    return None, None, Warned(feature.name, "missing_value", message)
+    return None, None, InputWarning(feature.name, "missing_value", message)
 
 
 def _check_text(feature: Feature, value: object) -> Checked:
@@ -134,8 +134,8 @@ def rounded(feature: Feature, value: float) -> float | int | None:
 
 
 def _unseen(
-    feature: Feature, value: str | float, otherwise: Warned | None = None
-) -> tuple[FieldError | None, Warned | None]:
+    feature: Feature, value: str | float, otherwise: InputWarning | None = None
+) -> tuple[FieldError | None, InputWarning | None]:
     """Warn of a value that training has not seen; reject it where the pipeline raises for it."""
     if not feature.categories or value in feature.known:
         return None, otherwise
@@ -145,19 +145,19 @@ def _unseen(
         message += f" ({reason})" if reason else ""
         return _error(feature, "unknown_category", message), None
     message = f"training has not seen this value; {feature.unseen}"
-    return None, Warned(feature.name, "unseen_category", message)
+    return None, InputWarning(feature.name, "unseen_category", message)
 
 
-def _unusual(feature: Feature, number: float) -> Warned | None:
+def _unusual(feature: Feature, number: float) -> InputWarning | None:
     """Warn of a number unlike those of training."""
     if feature.whole and not float(number).is_integer():
         message = "training had whole numbers only; the prediction is an extrapolation"
-        return Warned(feature.name, "not_whole", message)
+        return InputWarning(feature.name, "not_whole", message)
     if feature.seen is None or feature.seen[0] <= number <= feature.seen[1]:
         return None
     low, high = feature.seen
     message = f"training has seen {low:g} to {high:g} only; the answer is an extrapolation"
-    return Warned(feature.name, "outside_training", message)
+    return InputWarning(feature.name, "outside_training", message)
 
 
 def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TEXTS) -> Value:

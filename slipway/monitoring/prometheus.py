@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from slipway.core.version import __version__
-from slipway.serving.rollout.worker_status import Row
+from slipway.serving.rollout.worker_status import WorkerStatus
 
 # The plain form, which every version of Prometheus reads.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,7 +33,7 @@ class ModelMetrics(Collector):
     """
 
     def __init__(
-        self, not_ready: str | None, problem: str, pinned: str, rows: Sequence[Row]
+        self, not_ready: str | None, problem: str, pinned: str, rows: Sequence[WorkerStatus]
     ) -> None:
         self._flags = {
             "slipway_ready": ("Whether the model reproduces its golden rows.", not not_ready),

@@ -35,7 +35,7 @@ WAKING = (502, 503, 504)
 SHORTEST_COMMIT = 7
 
 
-class Wrong(Exception):
+class CheckFailed(Exception):
     """Something is not as it should be; the message says what."""
 
 
@@ -53,11 +53,11 @@ class Answer(NamedTuple):
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise Wrong(f"no JSON object, but {_start(self.body)}")
+            raise CheckFailed(f"no JSON object, but {_excerpt(self.body)}")
         return found
 
 
-class _AsItIs(urllib.request.HTTPRedirectHandler):
+class NoRedirect(urllib.request.HTTPRedirectHandler):
     """Leave redirects alone: a POST would become a GET on the way."""
 
     def redirect_request(self, *_given: Any) -> None:
@@ -78,7 +78,7 @@ class Service:
     def __init__(self, url: str, host: str = "") -> None:
         self.url = url.rstrip("/")
         self._host = {"Host": host.encode("idna").decode()} if host else {}
-        handlers: list[urllib.request.BaseHandler] = [_AsItIs()]
+        handlers: list[urllib.request.BaseHandler] = [NoRedirect()]
         if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
             # The proxy that the environment names has another loopback.
             handlers.append(urllib.request.ProxyHandler({}))
@@ -95,7 +95,7 @@ class Service:
             with error:
                 return Answer(error.code, error.headers, error.read())
         except http.client.HTTPException as error:
-            raise Wrong(f"the answer is broken: {error!r}") from None
+            raise CheckFailed(f"the answer is broken: {error!r}") from None
 
     def get(self, path: str, *, due: int = 200) -> Answer:
         """Ask for an address, which must answer with a status."""
@@ -114,8 +114,8 @@ class Check(NamedTuple):
     found: str
 
 
-class Smoke:
-    """The checks of one service; each gives what it found, or raises ``Wrong``.
+class SmokeTest:
+    """The checks of one service; each gives what it found, or raises ``CheckFailed``.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Smoke:
         _require_equal("/livez", self._service.get("/livez").json()["status"], "alive")
         ready = self._service.get("/readyz").json()
         if ready["status"] not in ("ready", "degraded"):
-            raise Wrong(f"/readyz says {ready['status']!r}")
+            raise CheckFailed(f"/readyz says {ready['status']!r}")
         return ": ".join(["alive, " + ready["status"], *filter(None, [ready.get("reason")])])
 
     def version(self) -> str:
@@ -152,7 +152,9 @@ class Smoke:
         if self._version:
             _require_equal("the model version", model, self._version)
         if self._image and not _same_commit(self._image, commit):
-            raise Wrong(f"the code is of commit {commit or '(none told)'}, not of {self._image}")
+            raise CheckFailed(
+                f"the code is of commit {commit or '(none told)'}, not of {self._image}"
+            )
         return f"model {model}, Slipway {told['slipway']}" + (
             f", commit {commit}" if commit else ""
         )
@@ -188,7 +190,9 @@ class Smoke:
         rows, _, end = given_back.rpartition("# rows=")
         if not end.startswith("1 failed=0 "):
             last = (given_back.splitlines() or [""])[-1]
-            raise Wrong(f"the file is not whole, or not answered: it ends with {_start(last)}")
+            raise CheckFailed(
+                f"the file is not whole, or not answered: it ends with {_excerpt(last)}"
+            )
         # A label can hold a line break.
         (row,) = csv.DictReader(io.StringIO(rows, newline=""))
         measure, label = self._measure(), _added("prediction", record)
@@ -203,9 +207,9 @@ class Smoke:
         document = self._service.get("/apispec_1.json").json()
         missing = {"/predict", "/predict_file"} - set(document["paths"])
         if missing:
-            raise Wrong(f"the document does not know {', '.join(sorted(missing))}")
+            raise CheckFailed(f"the document does not know {', '.join(sorted(missing))}")
         if b"swagger-ui" not in self._service.get("/apidocs/").body:
-            raise Wrong("/apidocs/ is not the page of the document")
+            raise CheckFailed("/apidocs/ is not the page of the document")
         return f"OpenAPI {document['openapi']}, {len(document['paths'])} addresses, /apidocs/"
 
     def headers(self) -> str:
@@ -214,11 +218,13 @@ class Smoke:
         for name, due in HEADERS.items():
             _require_equal(name, found.get(name), due)
         if "frame-ancestors 'none'" not in (found.get("Content-Security-Policy") or ""):
-            raise Wrong("Content-Security-Policy is missing, or another")
+            raise CheckFailed("Content-Security-Policy is missing, or another")
         if not self._service.url.startswith("https:"):
             return f"{len(HEADERS) + 1} as they should be"
         if not found.get("Strict-Transport-Security"):
-            raise Wrong("no Strict-Transport-Security: the service was not told that this is https")
+            raise CheckFailed(
+                "no Strict-Transport-Security: the service was not told that this is https"
+            )
         return f"{len(HEADERS) + 2} as they should be"
 
     def errors(self) -> str:
@@ -231,9 +237,9 @@ class Smoke:
         for status, answer in refused.items():
             missing = {"code", "message", "request_id", "errors"} - set(answer.json())
             if missing:
-                raise Wrong(f"the {status} has no {', '.join(sorted(missing))}")
+                raise CheckFailed(f"the {status} has no {', '.join(sorted(missing))}")
             if b"Traceback" in answer.body:
-                raise Wrong(f"the {status} shows a traceback")
+                raise CheckFailed(f"the {status} shows a traceback")
         return f"{', '.join(map(str, refused))} as JSON"
 
     def _record(self) -> dict[str, Any]:
@@ -243,7 +249,7 @@ class Smoke:
             return dict(golden["record"])
         features = self._metadata.get("signature", {}).get("features", [])
         if not features:
-            raise Wrong("/metadata does not tell what the model takes")
+            raise CheckFailed("/metadata does not tell what the model takes")
         return {each["name"]: each["example"] for each in features}
 
     def _is_regression(self) -> bool:
@@ -262,18 +268,18 @@ class Smoke:
     def _compare(self, told: list[Any], label: Any) -> str:
         """Hold the numbers of an answer, and its label, against the golden row's."""
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in told):
-            raise Wrong(f"{_numbers(told)} is no answer")
+            raise CheckFailed(f"{_numbers(told)} is no answer")
         golden = self._metadata.get("golden")
         text = _numbers(told) or repr(label)
         if not golden:
             return f"{text}; the service tells no golden row to compare it with"
         due = golden["answer"] if isinstance(golden["answer"], list) else [golden["answer"]]
         if told and (len(due) != len(told) or not all(map(_close, told, due))):
-            raise Wrong(f"{text} where the golden row has {_numbers(due)}")
+            raise CheckFailed(f"{text} where the golden row has {_numbers(due)}")
         known = golden.get("label")
         # With a threshold, the label is the owner's; in a file, a formula has an apostrophe.
         if known and self._metadata.get("threshold") is None and label not in (known, f"'{known}"):
-            raise Wrong(f"the label {label!r} where the golden row has {known!r}")
+            raise CheckFailed(f"the label {label!r} where the golden row has {known!r}")
         return f"{text} as the golden row"
 
 
@@ -303,11 +309,11 @@ def smoke(
     began = time.monotonic()
     try:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise Wrong("it must begin with http:// or https://")
+            raise CheckFailed("it must begin with http:// or https://")
         service = Service(url, host)
         _wait(service, wait)
-        checks = Smoke(service, version, image).run()
-    except Wrong as wrong:
+        checks = SmokeTest(service, version, image).run()
+    except CheckFailed as wrong:
         checks = [Check("address", False, str(wrong))]
     n_right = sum(check.right for check in checks)
     lines = [f"  {'ok   ' if c.right else 'WRONG'}  {c.what:<10}  {c.found}" for c in checks]
@@ -326,19 +332,19 @@ def _wait(service: Service, seconds: float) -> None:
             problem = _reason(error)
             cause = getattr(error, "reason", error)
             if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-                raise Wrong(problem) from None
+                raise CheckFailed(problem) from None
         left = deadline - time.monotonic()
         if problem is None or (left <= 0 and not problem):
             return
         if left <= 0:
-            raise Wrong(problem)
+            raise CheckFailed(problem)
         time.sleep(min(1.0, left))
 
 
 def _check(look: Callable[[], str]) -> Check:
     try:
         return Check(look.__name__, True, look())
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         return Check(look.__name__, False, str(wrong))
     except OSError as error:
         return Check(look.__name__, False, _reason(error))
@@ -351,13 +357,13 @@ def _require(answer: Answer, due: int) -> Answer:
     if answer.status == due:
         return answer
     to = answer.headers.get("Location")
-    told = f"it leads to {to}" if to else _start(answer.body)
-    raise Wrong(f"status {answer.status} where {due} is due: {told}")
+    told = f"it leads to {to}" if to else _excerpt(answer.body)
+    raise CheckFailed(f"status {answer.status} where {due} is due: {told}")
 
 
 def _require_equal(what: str, found: object, due: object) -> None:
     if found != due:
-        raise Wrong(f"{what} is {found!r} where {due!r} is due")
+        raise CheckFailed(f"{what} is {found!r} where {due!r} is due")
 
 
 def _same_commit(one: str, other: str) -> bool:
@@ -391,7 +397,7 @@ def _reason(error: OSError) -> str:
     return f"no answer: {getattr(cause, 'strerror', None) or cause}"
 
 
-def _start(body: bytes | str) -> str:
+def _excerpt(body: bytes | str) -> str:
     """Give the first words of a body that is not what it should be."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     return repr(text[:80])

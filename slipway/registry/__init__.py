@@ -1,7 +1,7 @@
 """Where model versions are kept, and which of them an alias stands for; see docs/model-life.md."""
 
 from slipway.registry.errors import BadName, Conflict, NotTrusted, RegistryError, Unknown
-from slipway.registry.records import Move, Stored
+from slipway.registry.records import Move, StoredVersion
 from slipway.registry.registry import Registry, open_registry
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "NotTrusted",
     "Registry",
     "RegistryError",
-    "Stored",
+    "StoredVersion",
     "Unknown",
     "open_registry",
 ]

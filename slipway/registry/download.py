@@ -10,7 +10,15 @@ from pathlib import Path
 from slipway.core.files import file_sha256
 from slipway.registry.errors import NotTrusted, RegistryError, Unknown
 from slipway.registry.object_store import Objects
-from slipway.registry.records import MAX_ENTRY, MODEL, STORED, Stored, checked_name, decode, encode
+from slipway.registry.records import (
+    MAX_ENTRY,
+    MODEL,
+    STORED,
+    StoredVersion,
+    checked_name,
+    decode,
+    encode,
+)
 from slipway.registry.signing import Signer
 
 _ATTEMPTS = 5
@@ -37,7 +45,7 @@ def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
     copy = folder / checked_name(version)
     try:
         with (copy / STORED).open("rb") as file:
-            stored = decode(file.read(MAX_ENTRY + 1), Stored, STORED)
+            stored = decode(file.read(MAX_ENTRY + 1), StoredVersion, STORED)
         signer.verify(stored, f"{version} in {folder}")
         same = all(file_sha256(copy / file.name) == file.sha256 for file in stored.files)
     except (OSError, NotTrusted):
@@ -45,13 +53,13 @@ def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
     return copy / MODEL if same and stored.version == version else None
 
 
-def fetch(objects: Objects, stored: Stored, folder: Path, signer: Signer) -> Path:
+def fetch(objects: Objects, stored: StoredVersion, folder: Path, signer: Signer) -> Path:
     """Copy a version into a folder of its own name, in one step.
 
     Parameters
     ----------
     objects : Objects
-    stored : Stored
+    stored : StoredVersion
         Verified.
     folder : Path
     signer : Signer
@@ -79,7 +87,7 @@ def fetch(objects: Objects, stored: Stored, folder: Path, signer: Signer) -> Pat
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _download(objects: Objects, stored: Stored, folder: Path) -> None:
+def _download(objects: Objects, stored: StoredVersion, folder: Path) -> None:
     objects.extend(stored.size)
     for file in stored.files:
         path = version_path(stored.version, file.name)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from slipway.registry.alias_journal import Journal, standing
 from slipway.registry.download import version_path
 from slipway.registry.object_store import Listed, Objects
-from slipway.registry.records import STORED, Stored
+from slipway.registry.records import STORED, StoredVersion
 
 # A push that has not ended by then never will.
 UNFINISHED = timedelta(days=1)
@@ -30,7 +30,7 @@ def in_use(journal: Journal) -> set[str]:
 
 
 def prune(
-    objects: Objects, journal: Journal, versions: Sequence[Stored], listed: Sequence[Listed]
+    objects: Objects, journal: Journal, versions: Sequence[StoredVersion], listed: Sequence[Listed]
 ) -> list[str]:
     """Remove versions that no alias uses, and what pushes that never ended have left.
 
@@ -38,7 +38,7 @@ def prune(
     ----------
     objects : Objects
     journal : Journal
-    versions : sequence of Stored
+    versions : sequence of StoredVersion
         Those that may go.
     listed : sequence of Listed
         All objects of all versions.
@@ -57,7 +57,7 @@ def prune(
 
 
 def remove_version(
-    objects: Objects, journal: Journal, stored: Stored, heads: dict[str, int]
+    objects: Objects, journal: Journal, stored: StoredVersion, heads: dict[str, int]
 ) -> bool:
     """Remove one version; give whether it is gone.
 
@@ -65,7 +65,7 @@ def remove_version(
     ----------
     objects : Objects
     journal : Journal
-    stored : Stored
+    stored : StoredVersion
     heads : dict of str to int
         The last entries of all journals, before it was found that no alias needs the version.
 

@@ -26,7 +26,7 @@ MAX_FILES = {
     "report.html": 256 * 2**20,
 }
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-Entry = TypeVar("Entry", "Stored", "Move")
+Entry = TypeVar("Entry", "StoredVersion", "Move")
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_loss: float | None
 
 
-class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoredVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A version in a registry, its ``version.json``: without it, it is not there.
 
     Attributes
@@ -129,7 +129,7 @@ def checked_name(name: str, what: str = "a version") -> str:
     return name
 
 
-def encode(entry: Stored | Move) -> bytes:
+def encode(entry: StoredVersion | Move) -> bytes:
     """Write an entry in the one way there is, so that equal entries are equal bytes.
 
     Raises
@@ -160,7 +160,7 @@ def decode(content: bytes, kind: type[Entry], where: str) -> Entry:
         checked_name(entry.version)
     except (msgspec.DecodeError, BadName) as error:
         raise NotTrusted(f"{where} is not an entry of a registry: {error}") from error
-    if isinstance(entry, Stored):
+    if isinstance(entry, StoredVersion):
         if not _plausible(entry.files):
             raise NotTrusted(f"{where} names files that no version has")
         for file in entry.files:

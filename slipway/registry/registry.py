@@ -16,7 +16,7 @@ from slipway.registry.download import fetch, local_copy, version_path
 from slipway.registry.errors import Conflict, RegistryError, Unknown
 from slipway.registry.object_store import Objects
 from slipway.registry.pruning import prune
-from slipway.registry.records import NAME, STORED, Move, Stored, checked_name, decode
+from slipway.registry.records import NAME, STORED, Move, StoredVersion, checked_name, decode
 from slipway.registry.signing import Signer
 from slipway.registry.upload import describe, require_same, upload
 
@@ -94,14 +94,14 @@ class Registry:
             require_same(there, stored)
         return stored.version
 
-    def find(self, version: str) -> Stored | None:
+    def find(self, version: str) -> StoredVersion | None:
         """Give what is known of a version; None if it is not there."""
         try:
             return self.stored(version)
         except Unknown:
             return None
 
-    def stored(self, version: str) -> Stored:
+    def stored(self, version: str) -> StoredVersion:
         """Give what is known of a version.
 
         Raises
@@ -118,12 +118,12 @@ class Registry:
         except Unknown:
             raise Unknown(f"there is no version {version} in {self._objects.shown}") from None
         where = f"version {version} in {self._objects.shown}"
-        stored = self._signer.verify(decode(content, Stored, where), where)
+        stored = self._signer.verify(decode(content, StoredVersion, where), where)
         if stored.version != version:
             raise RegistryError(f"{where} says that it is another: {stored.version}")
         return stored
 
-    def versions(self) -> list[Stored]:
+    def versions(self) -> list[StoredVersion]:
         """Give all versions, the newest first."""
         self._objects.begin()
         marks = (_MARK.fullmatch(listed.path) for listed in self._objects.list("versions"))

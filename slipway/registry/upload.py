@@ -16,7 +16,7 @@ from slipway.registry.records import (
     FILES,
     STORED,
     File,
-    Stored,
+    StoredVersion,
     checked_name,
     encode,
     require_size,
@@ -25,7 +25,7 @@ from slipway.registry.records import (
 from slipway.registry.signing import Signer
 
 
-def describe(model: Path, who: str) -> tuple[Stored, dict[str, bytes]]:
+def describe(model: Path, who: str) -> tuple[StoredVersion, dict[str, bytes]]:
     """Read a version's files, and say what they are.
 
     Parameters
@@ -36,7 +36,7 @@ def describe(model: Path, who: str) -> tuple[Stored, dict[str, bytes]]:
 
     Returns
     -------
-    stored : Stored
+    stored : StoredVersion
         Not signed yet.
     contents : dict of str to bytes
 
@@ -54,7 +54,7 @@ def describe(model: Path, who: str) -> tuple[Stored, dict[str, bytes]]:
         if name in contents
     )
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Stored(version, files, trained(manifest), who, when), contents
+    return StoredVersion(version, files, trained(manifest), who, when), contents
 
 
 def _contents(model: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -83,20 +83,20 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def upload(
-    objects: Objects, signer: Signer, stored: Stored, contents: dict[str, bytes]
-) -> Stored | None:
+    objects: Objects, signer: Signer, stored: StoredVersion, contents: dict[str, bytes]
+) -> StoredVersion | None:
     """Put a version where none of that name is.
 
     Parameters
     ----------
     objects : Objects
     signer : Signer
-    stored : Stored
+    stored : StoredVersion
     contents : dict of str to bytes
 
     Returns
     -------
-    Stored or None
+    StoredVersion or None
         What was written; None if somebody else was faster.
 
     Raises
@@ -116,7 +116,7 @@ def upload(
     return signed if new else None
 
 
-def require_same(there: Stored, stored: Stored) -> None:
+def require_same(there: StoredVersion, stored: StoredVersion) -> None:
     """Refuse to push other bytes under a name that is taken.
 
     Raises

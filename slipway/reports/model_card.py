@@ -15,7 +15,7 @@ import msgspec
 from slipway.core.text_tables import brief, decimals, page, shortened, signed, table, wrapped
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import Evaluation, GoldenRow, Manifest
-from slipway.models.scorecard import Slope, Steps, Sum, Table, Term
+from slipway.models.scorecard import LinearPredictor, SlopeTerm, StepTerm, TableTerm, Term
 from slipway.models.signature import Signature
 from slipway.models.validation import MISSING_TEXTS
 from slipway.reports.feature_texts import accepted_values, remarks, takes_unseen
@@ -94,7 +94,7 @@ def describe_card(manifest: Manifest) -> Card:
     )
 
 
-def sums_of(manifest: Manifest) -> dict[str, Sum]:
+def sums_of(manifest: Manifest) -> dict[str, LinearPredictor]:
     """Give the sums of a scorecard by the class or the target that each is the score of."""
     if manifest.scorecard is None:
         return {}
@@ -110,16 +110,16 @@ def places(
 
     A curve is looked at between the numbers that training and golden rows have.
     """
-    tables = [term for term in terms if isinstance(term, Table)]
+    tables = [term for term in terms if isinstance(term, TableTerm)]
     found: dict[Value, str] = {
         level: feature.labels.get(str(level)) or (EMPTY_TEXT if level == "" else brief(level))
         for t in tables
         for level in t.levels
     }
-    if any(not isinstance(term, Table | Steps) for term in terms):
-        steps = 1 if all(isinstance(term, Slope) for term in terms) else _SAMPLES
+    if any(not isinstance(term, TableTerm | StepTerm) for term in terms):
+        steps = 1 if all(isinstance(term, SlopeTerm) for term in terms) else _SAMPLES
         found |= {number: brief(number) for number in _samples(feature, golden, steps)}
-    edges = {edge for term in terms if isinstance(term, Steps) for edge in term.edges}
+    edges = {edge for term in terms if isinstance(term, StepTerm) for edge in term.edges}
     if edges or not found:
         found |= _intervals(sorted(edges))
     if feature.nullable:
@@ -203,7 +203,7 @@ def _term_card(label: str, feature: Feature, term: Term, golden: Sequence[Golden
     looked_at = tuple(Place(text, points_at(term, value)) for value, text in chosen.items())
     points = [place.points for place in looked_at if place.points is not None]
     low, high = min(points, default=0.0), max(points, default=0.0)
-    slope = term.slope if isinstance(term, Slope) else None
+    slope = term.slope if isinstance(term, SlopeTerm) else None
     return TermCard(feature.name, label, low, high, high - low, slope, looked_at)
 
 

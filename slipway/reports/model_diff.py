@@ -125,7 +125,7 @@ def _answers(manifest: Manifest, others: Iterable[GoldenRow]) -> dict[Any, tuple
     """Give the answers to a version's own golden rows and, by its scorecard, to the other's."""
     answers = []
     if manifest.scorecard is not None:
-        answer = manifest.scorecard.answerer()
+        answer = manifest.scorecard.compile_answers()
         for row in others:
             record, errors, _ = manifest.signature.check(row.record)
             answers += [] if errors else [(row.record, answer([record])[0])]

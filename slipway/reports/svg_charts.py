@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from slipway.models.features import Feature
 from slipway.models.manifest import CalibrationBin
-from slipway.models.scorecard import Slope, Steps, Table, Term
+from slipway.models.scorecard import SlopeTerm, StepTerm, TableTerm, Term
 
 Point = tuple[float, float]
 
@@ -172,7 +172,7 @@ def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
     -------
     Axis
     """
-    marks = term.edges if isinstance(term, Steps) else seen
+    marks = term.edges if isinstance(term, StepTerm) else seen
     start, end = min(marks, default=0.0), max(marks, default=1.0)
     margin = 0.08 * (end - start) or max(abs(start) * 0.1, 1.0)
     start, end = start - margin, end + margin
@@ -222,7 +222,7 @@ def band(x: Axis, y: Axis, points: Sequence[Point], reaches: Sequence[float]) ->
 
 def reach(term: Term, x: Axis) -> tuple[float, float]:
     """Give the least and the most that a feature adds, zero included."""
-    every = term.points if isinstance(term, Table) else [y for _, y in curve(term, x)]
+    every = term.points if isinstance(term, TableTerm) else [y for _, y in curve(term, x)]
     # Two ends that are the same would leave an axis without length.
     return min([-0.05, *every]), max([0.05, *every])
 
@@ -234,12 +234,12 @@ def line(x: Axis, y: Axis, points: Iterable[Point]) -> str:
 
 def curve(term: Term, x: Axis) -> list[Point]:
     """Give points of a term that is drawn over numbers; there are none where it is undefined."""
-    if isinstance(term, Steps):
+    if isinstance(term, StepTerm):
         sides = (x.low, *term.edges, x.high)
         spans = zip(pairwise(sides), term.points, strict=True)
         return [(side, value) for span, value in spans for side in span]
     points = term.lookup()
-    samples = SAMPLES if isinstance(term, Slope) else BENT_SAMPLES
+    samples = SAMPLES if isinstance(term, SlopeTerm) else BENT_SAMPLES
     values = (x.low + (x.high - x.low) * i / samples for i in range(samples + 1))
     return [(value, at) for value in values if isfinite(at := points(value))]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import Manifest
-from slipway.models.scorecard import Sum, Table, Term
+from slipway.models.scorecard import LinearPredictor, TableTerm, Term
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import decimals, value_name
 
 if TYPE_CHECKING:
     from slipway.models.intervals import Uncertainty
-    from slipway.reports.term_intervals import Contrasts
+    from slipway.reports.term_intervals import TermIntervals
 
 MOST_BARS = 12
 MOST_ORDERED_BARS = 24
@@ -56,7 +56,7 @@ class TermCard:
     @property
     def left_out(self) -> int:
         """How many levels have no bar."""
-        return len(self.term.points) - len(self.bars) if isinstance(self.term, Table) else 0
+        return len(self.term.points) - len(self.bars) if isinstance(self.term, TableTerm) else 0
 
 
 @dataclass(frozen=True)
@@ -146,17 +146,21 @@ def score_unit(manifest: Manifest) -> str:
     return (target.unit or target.name) if is_value else "score"
 
 
-def _contrasts(manifest: Manifest, uncertainty: Uncertainty | None) -> Contrasts | None:
+def _contrasts(manifest: Manifest, uncertainty: Uncertainty | None) -> TermIntervals | None:
     """Make ready the intervals; a service that shows none does not load what they need."""
     if uncertainty is None:
         return None
-    from slipway.reports.term_intervals import Contrasts
+    from slipway.reports.term_intervals import TermIntervals
 
-    return Contrasts(uncertainty, manifest.signature)
+    return TermIntervals(uncertainty, manifest.signature)
 
 
 def _cards(
-    name: str, total: Sum, manifest: Manifest, most: int, contrasts: Contrasts | None = None
+    name: str,
+    total: LinearPredictor,
+    manifest: Manifest,
+    most: int,
+    contrasts: TermIntervals | None = None,
 ) -> SumCards:
     """Draw the terms of a sum on one scale."""
     features = zip(manifest.signature.features, total.terms, strict=True)
@@ -169,11 +173,13 @@ def _cards(
     return SumCards(name, total.intercept, cards, len(drawn) - len(cards), digits)
 
 
-def _drawn(manifest: Manifest, feature: Feature, term: Term, contrasts: Contrasts | None) -> _Drawn:
+def _drawn(
+    manifest: Manifest, feature: Feature, term: Term, contrasts: TermIntervals | None
+) -> _Drawn:
     """Measure a term, with its intervals where there are some and it is drawn as a curve."""
     x = charts.span(term, feature, _seen(manifest, feature))
     low, high = charts.reach(term, x)
-    if contrasts is None or isinstance(term, Table):
+    if contrasts is None or isinstance(term, TableTerm):
         return _Drawn(feature, term, x, high - low, low, high)
     reaches = contrasts.reaches(feature.name, term, x)
     points = [y for _, y in charts.curve(term, x)]
@@ -182,11 +188,11 @@ def _drawn(manifest: Manifest, feature: Feature, term: Term, contrasts: Contrast
     return _Drawn(feature, term, x, high - low, lowest, highest, reaches)
 
 
-def _card(drawn: _Drawn, low: float, high: float, contrasts: Contrasts | None) -> TermCard:
+def _card(drawn: _Drawn, low: float, high: float, contrasts: TermIntervals | None) -> TermCard:
     """Draw a term."""
     feature, term = drawn.feature, drawn.term
     against = "" if contrasts is None else value_name(feature, feature.example)
-    if isinstance(term, Table):
+    if isinstance(term, TableTerm):
         return TermCard(feature, term, _bars(feature, term, (low, high), contrasts), None, against)
     plot = charts.term_plot(term, drawn.x, low, high, drawn.reaches)
     return TermCard(feature, term, [], plot, against)
@@ -201,7 +207,7 @@ def _seen(manifest: Manifest, feature: Feature) -> list[float]:
 
 
 def _bars(
-    feature: Feature, term: Table, ends: tuple[float, float], contrasts: Contrasts | None
+    feature: Feature, term: TableTerm, ends: tuple[float, float], contrasts: TermIntervals | None
 ) -> list[LevelBar]:
     """Draw a table's levels: numbers in their order, names by size, the largest of many."""
     levels = list(zip(term.levels, term.points, strict=True))
@@ -215,7 +221,7 @@ def _bars(
     ]
 
 
-def _reach(feature: Feature, level: Value, contrasts: Contrasts | None) -> float | None:
+def _reach(feature: Feature, level: Value, contrasts: TermIntervals | None) -> float | None:
     """Give how far the interval of a level's difference from the example reaches."""
     is_example = level == feature.example
     return None if contrasts is None or is_example else contrasts.reach(feature.name, level)

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 from slipway.models.features import Value
 from slipway.models.intervals import Uncertainty, quantile
-from slipway.models.scorecard import Steps, Term
+from slipway.models.scorecard import StepTerm, Term
 from slipway.models.signature import Signature
 from slipway.reports.svg_charts import Axis, curve
 
 LEVEL = 0.95
 
 
-class Contrasts:
+class TermIntervals:
     """Intervals for what a value of a feature adds more than the feature's example.
 
     The points of one value alone have no standard error that means much: they count from the
@@ -46,7 +46,7 @@ class Contrasts:
 
 def _values(term: Term, x: Axis) -> list[float]:
     """Give a value for each point of a curve; of an interval its middle, at both of its ends."""
-    if not isinstance(term, Steps):
+    if not isinstance(term, StepTerm):
         return [value for value, _ in curve(term, x)]
     sides = pairwise((x.low, *term.edges, x.high))
     return [(low + high) / 2 for low, high in sides for _ in range(2)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.core.settings import Engine
+from slipway.core.settings import ServingEngine
 from slipway.models.artifacts import manifest_path
 from slipway.models.pipeline_engine import limit_threads
-from slipway.models.predictor import Model, checked_predictor, load_predictor, read_pickle
+from slipway.models.predictor import Predictor, checked_predictor, load_predictor, read_pickle
 
 
-def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) -> Model:
+def load_model(path: Path, engine: ServingEngine, *, allow_version_skew: bool = False) -> Predictor:
     """Load a model version; infer the manifest of a pickle that has none.
 
     Parameters
@@ -20,7 +20,7 @@ def load_model(path: Path, engine: Engine, *, allow_version_skew: bool = False) 
 
     Returns
     -------
-    Model
+    Predictor
 
     Raises
     ------

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from slipway.core.errors import FieldError, Warned
+from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Record
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 
 NO_ANSWER = FieldError(
     None,
@@ -38,7 +38,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     value : float
         The answer of a regression.
     model_version : str
-    warnings : list of Warned
+    warnings : list of InputWarning
         Left out where there is nothing to warn of.
     log_odds, score, intercept, contributions
         Only when an explanation is asked for: the score is the intercept and all the
@@ -57,7 +57,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     probabilities: dict[str, float] | UnsetType
     value: float | UnsetType
     model_version: str
-    warnings: list[Warned] | UnsetType = UNSET
+    warnings: list[InputWarning] | UnsetType = UNSET
     log_odds: float | UnsetType = UNSET
     score: float | dict[str, float] | UnsetType = UNSET
     intercept: float | dict[str, float] | UnsetType = UNSET
@@ -72,12 +72,12 @@ class Failure(msgspec.Struct, frozen=True):
     errors: list[FieldError]
 
 
-def dresser(model: Model) -> Callable[[Any], Prediction | None]:
+def prediction_builder(model: Predictor) -> Callable[[Any], Prediction | None]:
     """Build the function from the model's answer to what is told of it.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
 
     Returns
     -------
@@ -95,7 +95,7 @@ def dresser(model: Model) -> Callable[[Any], Prediction | None]:
     return _of_two(model) if model.labels.threshold is None else _of_threshold(model)
 
 
-def _of_threshold(model: Model) -> Callable[[float], Prediction | None]:
+def _of_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the probability of the positive class by the owner's threshold."""
     version, threshold = model.manifest.version, model.labels.least
     negative, positive = model.labels.names
@@ -111,7 +111,7 @@ def _of_threshold(model: Model) -> Callable[[float], Prediction | None]:
     return dress
 
 
-def _of_two(model: Model) -> Callable[[float], Prediction | None]:
+def _of_two(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the probability of the positive class by the label that the answer has."""
     version, place, names = model.manifest.version, model.labels.place, model.labels.names
     negative, positive = names
@@ -130,7 +130,7 @@ def _of_two(model: Model) -> Callable[[float], Prediction | None]:
     return dress
 
 
-def _of_score(model: Model) -> Callable[[float], Prediction | None]:
+def _of_score(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the score of the positive class, where there is no probability."""
     version, name = model.manifest.version, model.labels.name
 
@@ -143,7 +143,7 @@ def _of_score(model: Model) -> Callable[[float], Prediction | None]:
     return dress
 
 
-def _of_classes(model: Model) -> Callable[[tuple[float, ...]], Prediction | None]:
+def _of_classes(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
     """Dress the probabilities, or the scores, of more than two classes."""
     version, classes, place = model.manifest.version, model.target.classes, model.labels.place
     has_scores = model.target.measure == "decision"
@@ -160,7 +160,7 @@ def _of_classes(model: Model) -> Callable[[tuple[float, ...]], Prediction | None
     return dress
 
 
-def _of_label(model: Model) -> Callable[[float], Prediction | None]:
+def _of_label(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the label of a model that has no number for it."""
     version, names = model.manifest.version, model.labels.names
 
@@ -172,7 +172,7 @@ def _of_label(model: Model) -> Callable[[float], Prediction | None]:
     return dress
 
 
-def _of_value(model: Model) -> Callable[[float], Prediction | None]:
+def _of_value(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the value of a regression."""
     version = model.manifest.version
 
@@ -184,18 +184,18 @@ def _of_value(model: Model) -> Callable[[float], Prediction | None]:
     return dress
 
 
-def score_name(model: Model) -> str:
+def score_name(model: Predictor) -> str:
     """Give the name of the sum that an explanation is of."""
     scorecard = model.manifest.scorecard
     return "log_odds" if scorecard is not None and scorecard.is_log_odds else "score"
 
 
-def explained(model: Model, record: Record) -> dict[str, Any] | None:
+def explained(model: Predictor, record: Record) -> dict[str, Any] | None:
     """Say what each feature contributed to the score, or to the score of each class.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
     record : tuple
         Checked values in the features' order.
 

@@ -18,7 +18,7 @@ from slipway.core.settings import Reference, Settings
 from slipway.models.artifacts import covariance_path, manifest_path
 from slipway.models.intervals import Uncertainty
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.serving.loading import load_model
 
 
@@ -112,7 +112,7 @@ def _has_sklearn() -> bool:
     return True
 
 
-def _replayed(model: Model) -> Check:
+def _replayed(model: Predictor) -> Check:
     """Tell of the golden rows that a model has reproduced when it was loaded."""
     return Check(f"by {model.engine}", f"{len(model.manifest.golden)} golden rows, all right")
 

@@ -1,7 +1,7 @@
-"""A live model: request bytes in, answer bytes out.
+"""Predictions of one model version: request bytes in, response bytes out.
 
-Nothing here knows Flask, so that a view and any other front can share it. A ``Live`` never
-changes: another version is another ``Live``, which a request takes once and uses throughout.
+Nothing here knows Flask, so a view and any other front end can share it. A ``PredictionService``
+never changes. Another version is another ``PredictionService``; a request uses one throughout.
 """
 
 from __future__ import annotations
@@ -14,29 +14,35 @@ from typing import Any, Protocol
 
 import msgspec
 
-from slipway.core.errors import BadBody, BadInput, FieldError, TooLarge, Warned
+from slipway.core.errors import BadBody, BadInput, FieldError, InputWarning, TooLarge
 from slipway.core.settings import Settings
 from slipway.models.features import Answer, Record
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.serving.json_size import MAX_VALUES, require_places, require_values
 from slipway.serving.loading import load_model
-from slipway.serving.predictions import NO_ANSWER, Failure, Prediction, dresser, explained
+from slipway.serving.predictions import (
+    NO_ANSWER,
+    Failure,
+    Prediction,
+    explained,
+    prediction_builder,
+)
 from slipway.serving.record_decoder import fast_record
 from slipway.serving.request_body import read_form, read_json, require_utf8
 
-Checked = tuple[Record, list[FieldError], list[Warned]]
+Checked = tuple[Record, list[FieldError], list[InputWarning]]
 Interval = Callable[[Record], tuple[float, float]]
 
 
 class Observer(Protocol):
     """Receives the predictions of a service; it must return at once and never raise."""
 
-    def observe(self, model: Model, records: list[Record], answers: list[Answer]) -> None:
+    def observe(self, model: Predictor, records: list[Record], answers: list[Answer]) -> None:
         """Receive what was predicted for some records."""
 
 
-class Live:
+class PredictionService:
     """One model version that answers, and the checks before it.
 
     Parameters
@@ -60,11 +66,11 @@ class Live:
         self.settings = settings
         self.path = path or settings.model
         self.observers: tuple[Observer, ...] = ()
-        self.model: Model = load_model(
+        self.model: Predictor = load_model(
             self.path, settings.engine, allow_version_skew=settings.allow_version_skew
         )
         self.signature = self.model.manifest.signature
-        self._dress = dresser(self.model)
+        self._build_prediction = prediction_builder(self.model)
         record = fast_record(self.signature)
         self._decode = msgspec.json.Decoder(record).decode
         self._decode_all = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
@@ -105,7 +111,7 @@ class Live:
             message = "this model was not trained with intervals, or none would be honest"
             raise BadInput(message, code="no_interval")
         uncertainty = Uncertainty.read(covariance_path(self.path), covariance.sha256)
-        score = scorecard.sums[0].scorer()
+        score = scorecard.sums[0].compile_score()
         return lambda level, record: uncertainty.interval(record, score(record), level)
 
     def predict_json(
@@ -136,7 +142,7 @@ class Live:
             return self._predict_array(body, explain, level)
         records = self._fast(body, self._decode_one)
         if records and not explain and level is None:
-            prediction = self._dress(self._score(records)[0])
+            prediction = self._build_prediction(self._score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
         checked: Checked = (records[0], [], []) if records else self._check(body)
@@ -208,12 +214,12 @@ class Live:
         self,
         answer: Answer,
         record: Record,
-        warned: list[Warned],
+        warned: list[InputWarning],
         explain: bool,
         interval: Interval | None,
     ) -> Prediction | Failure:
         """Dress an answer, with what there is to say about it."""
-        prediction = self._dress(answer)
+        prediction = self._build_prediction(answer)
         explanation = explained(self.model, record) if explain else {}
         if prediction is None or explanation is None:
             return Failure([NO_ANSWER])
@@ -250,7 +256,7 @@ class Live:
 
     def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
         """Answer records with nothing to say about them, none of them explained."""
-        predictions: list[Any] = list(map(self._dress, self._score(records)))
+        predictions: list[Any] = list(map(self._build_prediction, self._score(records)))
         if None not in predictions:
             return predictions
         return [Failure([NO_ANSWER]) if each is None else each for each in predictions]

@@ -22,12 +22,12 @@ import msgspec
 from slipway.core.errors import BadInput, ModelError, SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import BEFORE_FORK, Model, close_enough
+from slipway.models.predictor import BEFORE_FORK, Predictor, close_enough
 from slipway.models.record_texts import record_texts
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.batch.output_columns import added_columns
 from slipway.serving.request_body import MAX_FORM_FIELDS
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 
 # Arrays hold at most as many.
 _MOST = 1_000
@@ -47,7 +47,7 @@ def check_start(path: Path) -> None:
     """
     if hasattr(os, "fork"):
         os.environ[BEFORE_FORK] = "1"
-    live = Live(Settings.from_environ(Path.cwd()), path)
+    live = PredictionService(Settings.from_environ(Path.cwd()), path)
     if hasattr(os, "fork"):
         _in_worker(lambda: answer_golden_rows(live))
     else:
@@ -96,7 +96,7 @@ def told_by(check: Callable[[], None]) -> str:
     return ""
 
 
-def answer_golden_rows(live: Live) -> None:
+def answer_golden_rows(live: PredictionService) -> None:
     """Answer the golden rows of a model by JSON, array, form and CSV.
 
     Raises
@@ -112,7 +112,7 @@ def answer_golden_rows(live: Live) -> None:
     spelled = [row for row in rows if _reads_back(live, row)]
     fits_form = len(live.signature.names) <= MAX_FORM_FIELDS
     asked = {"a form": spelled if fits_form else [], "CSV": spelled}
-    ways: dict[str, Callable[[Live, Sequence[GoldenRow]], list[Given]]] = {
+    ways: dict[str, Callable[[PredictionService, Sequence[GoldenRow]], list[Given]]] = {
         "JSON": _by_json,
         "an array": _by_array,
         "a form": _by_form,
@@ -127,7 +127,7 @@ def answer_golden_rows(live: Live) -> None:
                 raise ModelError(f"golden row {number}, sent by {name}, gives {wrong}")
 
 
-def _difference(model: Model, row: GoldenRow, answer: Any, label: str | None) -> str:
+def _difference(model: Predictor, row: GoldenRow, answer: Any, label: str | None) -> str:
     """Say how an answer differs from that of a golden row; empty where it does not."""
     if model.target.measure != "label" and not close_enough(model, answer, row.answer):
         return f"{answer!r} where {row.answer!r} is due"
@@ -135,7 +135,7 @@ def _difference(model: Model, row: GoldenRow, answer: Any, label: str | None) ->
     return "" if label == due else f"the label {label!r} where {due!r} is due"
 
 
-def _reads_back(live: Live, row: GoldenRow) -> bool:
+def _reads_back(live: PredictionService, row: GoldenRow) -> bool:
     """Whether the texts of a form or a file stand for the same record."""
     texts = record_texts(live.signature, row.record)
     if len(texts) < len(live.signature.features) or any("\r" in t for t in texts.values()):
@@ -156,24 +156,24 @@ def _answer_of(prediction: dict[str, Any]) -> Given:
     return next((prediction[n] for n in names if n in prediction), None), label
 
 
-def _by_json(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
+def _by_json(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
     bodies = (msgspec.json.encode(row.record) for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_json(body)[1])) for body in bodies]
 
 
-def _by_array(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
+def _by_array(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
     if not rows:
         return []
     body = msgspec.json.encode([row.record for row in rows])
     return [_answer_of(each) for each in msgspec.json.decode(live.predict_json(body)[1])]
 
 
-def _by_form(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
+def _by_form(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
     bodies = (urlencode(record_texts(live.signature, row.record)).encode() for row in rows)
     return [_answer_of(msgspec.json.decode(live.predict_form(body)[1])) for body in bodies]
 
 
-def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
+def _by_csv(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
     made = io.StringIO(newline="")
     writer = csv.writer(made)
     writer.writerow(live.signature.names)
@@ -184,7 +184,7 @@ def _by_csv(live: Live, rows: Sequence[GoldenRow]) -> list[Given]:
     return [_answer_in(live, cells[added]) for cells in lines]
 
 
-def _answer_in(live: Live, added: list[str]) -> Given:
+def _answer_in(live: PredictionService, added: list[str]) -> Given:
     """Return the answer in the cells that an answered file adds to a row, and its label."""
     if added[-1]:
         raise BadInput(f"a golden row is rejected: {added[-1]}")

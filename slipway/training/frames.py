@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
+from slipway.data.dataset import FOLD, HELD_OUT, Dataset
 from slipway.data.etl.time_order import is_late
 from slipway.data.problem import Problem
 from slipway.models.features import Feature
@@ -48,13 +48,13 @@ class Rows:
     late: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
-def read_rows(problem: Problem, stored: StoredRows, most: int | None = None) -> Rows:
+def read_rows(problem: Problem, stored: Dataset, most: int | None = None) -> Rows:
     """Read stored rows into memory.
 
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     most : int, optional
         More than these do not fit: then it is every second row, or every third, and so on.
 
@@ -77,7 +77,7 @@ def read_rows(problem: Problem, stored: StoredRows, most: int | None = None) -> 
     )
 
 
-def _table(problem: Problem, stored: StoredRows, every: int) -> pa.Table:
+def _table(problem: Problem, stored: Dataset, every: int) -> pa.Table:
     """Read the columns that training needs of every so many rows."""
     optional = [problem.order_column, *([problem.group_column] if problem.group_column else [])]
     features = [feature.name for feature in problem.features]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import HELD_OUT, N_FOLDS, StoredRows
+from slipway.data.dataset import HELD_OUT, N_FOLDS, Dataset
 from slipway.data.etl.time_order import is_late
 from slipway.data.problem import Problem
 from slipway.training.frames import Rows
@@ -45,7 +45,7 @@ def time_split(problem: Problem, rows: Rows) -> Split:
     return Split(description, np.flatnonzero(~late), np.flatnonzero(late))
 
 
-def require_split(problem: Problem, stored: StoredRows) -> None:
+def require_split(problem: Problem, stored: Dataset) -> None:
     """Reject a ``time_split`` that leaves a side without rows of both classes.
 
     Raises

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import ModelError, SlipwayError
-from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
+from slipway.data.dataset import FOLD, HELD_OUT, Dataset
 from slipway.data.problem import Problem
 from slipway.models.artifacts import manifest_path
 from slipway.models.features import Feature
@@ -23,9 +23,9 @@ from slipway.models.manifest import Evaluation, LearningCurve, Manifest, Trainin
 from slipway.reports.html import write_report
 from slipway.training.engines.memory import fit
 from slipway.training.engines.selection import (
-    Choice,
-    Engine,
+    EngineChoice,
     Estimator,
+    TrainingEngine,
     available_memory,
     choose_engine,
 )
@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingOptions:
     """What the user wants of a training; see the options of ``flask train``.
 
     Attributes
@@ -61,7 +61,7 @@ class Plan:
         What made the model, for its manifest.
     """
 
-    engine: Engine | None = None
+    engine: TrainingEngine | None = None
     estimator: Estimator = "logistic"
     memory: int | None = None
     combine: Literal["passes", "average"] = "passes"
@@ -73,9 +73,9 @@ class Plan:
 
 def train(
     problem: Problem,
-    stored: StoredRows,
+    stored: Dataset,
     path: Path,
-    plan: Plan = Plan(),
+    plan: TrainingOptions = TrainingOptions(),
     progress: Progress = lambda stage: None,
 ) -> Manifest:
     """Train a problem's model and write ``model.pkl``, ``model.json`` and ``report.html``.
@@ -86,10 +86,10 @@ def train(
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     path : Path
         Where the pickle is written; the manifest and the report go beside it.
-    plan : Plan
+    plan : TrainingOptions
     progress : callable
         Told each stage before it begins.
 
@@ -102,10 +102,10 @@ def train(
     memory = plan.memory or available_memory()
     choice = _choose(plan, stored, len(problem.features), memory)
     progress(f"engine {choice.engine}: {choice.reason}")
-    elsewhere = fit_elsewhere(problem, stored, plan, choice, memory, progress)
+    elsewhere = fit_out_of_core(problem, stored, plan, choice, memory, progress)
     rows = read_rows(problem, stored, choice.most_rows)
     split = holdout_split(rows)
-    pipeline = elsewhere or fit_here(problem, rows, split, plan, choice, progress)
+    pipeline = elsewhere or fit_in_memory(problem, rows, split, plan, choice, progress)
     evaluations = _evaluations(problem, rows, split, pipeline, plan.estimator, progress)
     curve = _curve(problem, rows, split, plan, progress)
     progress("compiling the scorecard and checking it on every row")
@@ -125,7 +125,7 @@ def train(
 
 
 def _curve(
-    problem: Problem, rows: Rows, split: Split, plan: Plan, progress: Progress
+    problem: Problem, rows: Rows, split: Split, plan: TrainingOptions, progress: Progress
 ) -> LearningCurve | None:
     """Find how many rows are enough, where that was asked for."""
     if not plan.learning_curve:
@@ -133,7 +133,7 @@ def _curve(
     return learning_curve(problem, rows, split, progress, estimator=plan.estimator)
 
 
-def _choose(plan: Plan, stored: StoredRows, n_features: int, memory: int) -> Choice:
+def _choose(plan: TrainingOptions, stored: Dataset, n_features: int, memory: int) -> EngineChoice:
     """Choose the engine; trees are fitted in memory."""
     choice = choose_engine(plan.engine, stored, n_features, memory)
     if plan.estimator == "xgboost" and choice.engine != "memory":
@@ -142,11 +142,11 @@ def _choose(plan: Plan, stored: StoredRows, n_features: int, memory: int) -> Cho
     return choice
 
 
-def fit_elsewhere(
+def fit_out_of_core(
     problem: Problem,
-    stored: StoredRows,
-    plan: Plan,
-    choice: Choice,
+    stored: Dataset,
+    plan: TrainingOptions,
+    choice: EngineChoice,
     memory: int,
     progress: Progress,
 ) -> Pipeline | None:
@@ -163,8 +163,13 @@ def fit_elsewhere(
     return None
 
 
-def fit_here(
-    problem: Problem, rows: Rows, split: Split, plan: Plan, choice: Choice, progress: Progress
+def fit_in_memory(
+    problem: Problem,
+    rows: Rows,
+    split: Split,
+    plan: TrainingOptions,
+    choice: EngineChoice,
+    progress: Progress,
 ) -> Pipeline:
     """Fit on rows in memory."""
     if rows.every > 1:
@@ -203,7 +208,7 @@ def _described(
     return describe(
         pipeline,
         X,
-        problem.signature(described(problem, rows, split)),
+        problem.signature(describe_features(problem, rows, split)),
         name=problem.name,
         title=problem.title,
         threshold=best_threshold(y, pipeline.predict_proba(X)[:, 1]),
@@ -215,7 +220,7 @@ def _described(
     )
 
 
-def described(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]:
+def describe_features(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]:
     """Fill in the categories that the training rows hold, and their names for people."""
     X = rows.X.iloc[split.fit]
     return tuple(
@@ -255,9 +260,9 @@ def find_intervals(
 
 def _provenance(
     problem: Problem,
-    stored: StoredRows,
-    plan: Plan,
-    choice: Choice,
+    stored: Dataset,
+    plan: TrainingOptions,
+    choice: EngineChoice,
     curve: LearningCurve | None,
 ) -> Training:
     """Say where the rows came from and what became of each of them."""

@@ -16,8 +16,8 @@ from slipway.core.version import __version__
 from slipway.models.manifest import GoldenRow, Manifest
 from slipway.serving.batch.csv_stream import predict_file as predict_file_stream
 from slipway.serving.batch.upload import open_upload
-from slipway.serving.rollout.worker_status import Row
-from slipway.web.context import live
+from slipway.serving.rollout.worker_status import WorkerStatus
+from slipway.web.context import prediction_service
 from slipway.web.model_lifecycle import following
 
 api = Blueprint("api", __name__)
@@ -36,7 +36,7 @@ def predict() -> Response:
     kind = _content_type()
     if kind not in (JSON, FORM):
         raise WrongMediaType(f"send {JSON} or {FORM}")
-    model = live()
+    model = prediction_service()
     answer_body = model.predict_json if kind == JSON else model.predict_form
     status, answer = answer_body(_body(model.settings.max_json_bytes), _flag("explain"), _level())
     return Response(answer, status, content_type=JSON)
@@ -45,7 +45,7 @@ def predict() -> Response:
 @api.post("/predict_file")
 def predict_file() -> Response:
     """Predict for every row of a CSV file."""
-    model = live()
+    model = prediction_service()
     request.max_content_length = model.settings.max_file_bytes
     kind = _content_type()
     counts = _flag("counts")
@@ -71,7 +71,7 @@ def predict_file() -> Response:
 @api.get("/metadata")
 def metadata() -> Response:
     """Describe the model: what it takes and gives, how good it is, and what answers."""
-    model = live().model
+    model = prediction_service().model
     manifest = model.manifest
     described = {
         "name": manifest.name,
@@ -108,7 +108,7 @@ def _example_answered(manifest: Manifest) -> GoldenRow | None:
 def version() -> Response:
     """Say which model version and which Slipway answer, and which version each worker has."""
     versions: dict[str, Any] = {
-        "model_version": live().version,
+        "model_version": prediction_service().version,
         "slipway": __version__,
     }
     revision = next(filter(None, map(os.environ.get, _REVISION)), None)
@@ -129,7 +129,7 @@ def livez() -> Response:
 @api.get("/readyz")
 def readyz() -> Response:
     """Say whether the model reproduces its golden rows, and whether it is the one that is meant."""
-    reason = live().not_ready
+    reason = prediction_service().not_ready
     if reason:
         state = {"status": "not ready", "reason": reason}
         return Response(json.encode(state), 503, content_type=JSON)
@@ -148,9 +148,9 @@ def metrics() -> Response:
     # The library takes 90 ms to import, which only those pay who ask.
     from slipway.monitoring.prometheus import CONTENT_TYPE, ModelMetrics
 
-    model, followed = live(), following(current_app)
+    model, followed = prediction_service(), following(current_app)
     told = (followed.problem, followed.pinned) if followed else ("", "")
-    rows = followed.workers() if followed else [Row(os.getpid(), model.version, "")]
+    rows = followed.workers() if followed else [WorkerStatus(os.getpid(), model.version, "")]
     return Response(ModelMetrics(model.not_ready, *told, rows).text(), content_type=CONTENT_TYPE)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import current_app, g, request
 
 from slipway.core.errors import ModelError
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web.headers import REQUEST_ID
 
 
-def live() -> Live:
+def prediction_service() -> PredictionService:
     """Give the model that answers this request: the same one from its beginning to its end.
 
     Raises
@@ -19,7 +19,7 @@ def live() -> Live:
     """
     if "live" not in g:
         g.live = current_app.extensions["slipway"]
-    loaded: Live | None = g.live
+    loaded: PredictionService | None = g.live
     if loaded is None:
         raise ModelError("no model has been loaded; train one with `flask train`")
     return loaded

@@ -20,7 +20,7 @@ from slipway.core.errors import SlipwayError, error_body
 from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi
 
 if TYPE_CHECKING:
-    from slipway.serving.service import Live
+    from slipway.serving.service import PredictionService
 
 PATH, FILE, READY = "/predict", "/predict_file", "/readyz"
 JSON = "application/json"
@@ -28,20 +28,20 @@ JSON = "application/json"
 
 def register(app: Flask) -> None:
     """Put the lane before an app's own dispatch; to be called before ``headers.register``."""
-    app.wsgi_app = with_lane(app.wsgi_app, app)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = with_fast_path(app.wsgi_app, app)  # type: ignore[method-assign, assignment]
     # A worker uses these of any application that has them; the two know no more of each other.
-    app.takes_long = partial(takes_long, app)  # type: ignore[attr-defined]
+    app.takes_long = partial(needs_thread, app)  # type: ignore[attr-defined]
     app.warm_up = partial(warm_up, app)  # type: ignore[attr-defined]
 
 
 def warm_up(app: Flask) -> None:
     """Let the model answer its golden rows, so that no client is the first to ask."""
-    live: Live | None = app.extensions["slipway"]
+    live: PredictionService | None = app.extensions["slipway"]
     if live is not None:
         live.model.replay()
 
 
-def takes_long(app: Flask, environ: Environ) -> bool:
+def needs_thread(app: Flask, environ: Environ) -> bool:
     """Whether a request should be answered by a thread, whatever its length.
 
     A file takes as long as it is, and a pipeline takes milliseconds for one record: a whole
@@ -57,14 +57,14 @@ def takes_long(app: Flask, environ: Environ) -> bool:
     -------
     bool
     """
-    live: Live | None = app.extensions["slipway"]
+    live: PredictionService | None = app.extensions["slipway"]
     path = environ["PATH_INFO"]
     if live is None or live.model.engine == "scorecard":
         return bool(path == FILE)
     return bool(environ["REQUEST_METHOD"] == "POST" or path == READY)
 
 
-def with_lane(inner: Wsgi, app: Flask) -> Wsgi:
+def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
     """Wrap a WSGI application so that plain JSON predictions do not pass through it.
 
     Parameters
@@ -81,7 +81,7 @@ def with_lane(inner: Wsgi, app: Flask) -> Wsgi:
     """
 
     def wrapped(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        live: Live | None = app.extensions["slipway"]
+        live: PredictionService | None = app.extensions["slipway"]
         if live is None or not _is_plain(environ) or not _is_trusted(environ, app):
             return inner(environ, start_response)
         length = environ.get("CONTENT_LENGTH", "")
@@ -103,7 +103,7 @@ def with_lane(inner: Wsgi, app: Flask) -> Wsgi:
     return wrapped
 
 
-def _predict(live: Live, body: bytes, request_id: str) -> tuple[int, bytes]:
+def _predict(live: PredictionService, body: bytes, request_id: str) -> tuple[int, bytes]:
     """Answer a body; what is wrong with it is said as ``failures`` says it."""
     try:
         return live.predict_json(body)

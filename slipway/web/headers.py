@@ -62,7 +62,7 @@ def with_headers(inner: Wsgi) -> Wsgi:
 
     def wrapped(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if FORWARDED_FOR in environ or FORWARDED_PROTO in environ:
-            believe_proxy(environ)
+            apply_forwarded_headers(environ)
         made = environ[REQUEST_ID] = choose_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
@@ -77,7 +77,7 @@ def with_headers(inner: Wsgi) -> Wsgi:
     return wrapped
 
 
-def believe_proxy(environ: Environ) -> None:
+def apply_forwarded_headers(environ: Environ) -> None:
     """Take client and scheme from the proxy before the service, if it is a trusted one.
 
     A proxy adds what it saw on the right; what stands left of that may be the client's invention.

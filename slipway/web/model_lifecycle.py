@@ -1,6 +1,6 @@
 """The life of an app's model: loaded at the start, followed in each worker, exchanged in one step.
 
-Whoever answers a request takes the ``Live`` once, from the app's extensions or by
+Whoever answers a request takes the ``PredictionService`` once, from the app's extensions or by
 ``context.live``, and uses it throughout.
 """
 
@@ -15,10 +15,10 @@ from flask import Flask
 
 from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 
 if TYPE_CHECKING:
-    from slipway.serving.rollout.manager import Following
+    from slipway.serving.rollout.manager import RolloutManager
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -34,18 +34,18 @@ def register(app: Flask, settings: Settings) -> None:
     app.extensions["slipway_following"] = None
     if not is_command() and (_follows(settings) or settings.shadow):
         # Where a file is served, none of this is imported.
-        from slipway.serving.rollout.manager import Following
+        from slipway.serving.rollout.manager import RolloutManager
 
         serve = partial(app.extensions.__setitem__, "slipway")
-        app.extensions["slipway_following"] = Following(settings, live, serve)
+        app.extensions["slipway_following"] = RolloutManager(settings, live, serve)
     # Gunicorn's hooks use these of any application that has them.
     app.follow = partial(follow, app)  # type: ignore[attr-defined]
     app.before_reload = partial(before_reload, app)  # type: ignore[attr-defined]
 
 
-def following(app: Flask) -> Following | None:
+def following(app: Flask) -> RolloutManager | None:
     """Give what follows the references of an app; None where a file is served."""
-    found: Following | None = app.extensions["slipway_following"]
+    found: RolloutManager | None = app.extensions["slipway_following"]
     return found
 
 
@@ -72,11 +72,11 @@ def _follows(settings: Settings) -> bool:
     return settings.reference is not None and not settings.reference.is_fixed
 
 
-def _load(settings: Settings, app: Flask) -> Live | None:
+def _load(settings: Settings, app: Flask) -> PredictionService | None:
     """Load the model, before the first request."""
     try:
         if settings.reference is None:
-            return Live(settings)
+            return PredictionService(settings)
         from slipway.serving.rollout.startup import first_live
 
         return first_live(settings, may_ask=not is_command())

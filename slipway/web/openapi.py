@@ -11,7 +11,7 @@ from flask import Flask, current_app, g
 
 from slipway.core.version import __version__
 from slipway.reports.formatting import answer_text, sentence
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web.input_schemas import Schema
 from slipway.web.markdown import escape, escape_descriptions
 from slipway.web.openapi_schemas import model_schemas
@@ -54,8 +54,10 @@ class Document(Swagger):  # type: ignore[misc]
 
     def get_apispecs(self, endpoint: str = "apispec_1") -> Schema:
         """Give the document of the version that answers this request."""
-        loaded: Live | None = current_app.extensions["slipway"] if "live" not in g else g.live
-        made: tuple[Live | None, Schema] | None = getattr(self, "_made", None)
+        loaded: PredictionService | None = (
+            current_app.extensions["slipway"] if "live" not in g else g.live
+        )
+        made: tuple[PredictionService | None, Schema] | None = getattr(self, "_made", None)
         if made is None or made[0] is not loaded:
             with _MAKING:
                 self.template = _template(loaded)
@@ -65,7 +67,7 @@ class Document(Swagger):  # type: ignore[misc]
         return made[1]
 
 
-def _without_unsupported(document: Schema, live: Live | None) -> Schema:
+def _without_unsupported(document: Schema, live: PredictionService | None) -> Schema:
     """Leave out the query parameters that the model would reject."""
     predict = document["paths"].get("/predict", {}).get("post")
     if live is None or predict is None:
@@ -81,7 +83,7 @@ def _without_unsupported(document: Schema, live: Live | None) -> Schema:
     }
 
 
-def _template(live: Live | None) -> Schema:
+def _template(live: PredictionService | None) -> Schema:
     """Give what the views' own YAML does not say: the title, and the schemas of the model."""
     info: Schema = {"title": "Slipway", "version": __version__}
     # Relative to the document itself, so that it is right under any path prefix.

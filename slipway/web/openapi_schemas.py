@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from slipway.models.features import Target
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.serving.predictions import score_name
 from slipway.web.input_schemas import Schema, input_schemas
 
 
-def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
+def model_schemas(model: Predictor, max_records: int) -> dict[str, Schema]:
     """Make all the schemas.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
     max_records : int
         Records in one array.
 
@@ -37,12 +37,12 @@ def model_schemas(model: Model, max_records: int) -> dict[str, Schema]:
     return made
 
 
-def prediction_schema(model: Model) -> Schema:
+def prediction_schema(model: Predictor) -> Schema:
     """Make the schema of an answer.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
 
     Returns
     -------
@@ -92,7 +92,7 @@ def _score_properties(target: Target) -> dict[str, Schema]:
     return {"scores": {**_numbers(target.classes), "description": text}}
 
 
-def _explanation(model: Model) -> dict[str, Schema]:
+def _explanation(model: Predictor) -> dict[str, Schema]:
     """Make the schemas of what is told with ``explain``, by class where there are several."""
     name = score_name(model)
     described = {

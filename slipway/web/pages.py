@@ -25,15 +25,15 @@ from slipway.reports.html import TEMPLATES, read_report
 from slipway.reports.term_charts import score_unit, sum_cards
 from slipway.serving.batch.output_columns import added_columns
 from slipway.serving.request_body import read_form
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web.api import FORM
-from slipway.web.context import live, request_id
+from slipway.web.context import prediction_service, request_id
 from slipway.web.form_fields import (
     Field,
     column_row,
     without_browser_line_ends,
 )
-from slipway.web.prediction_view import Shown, show
+from slipway.web.prediction_view import PredictionView, build_view
 
 pages = Blueprint("pages", __name__, template_folder=str(TEMPLATES))
 for _write in (*FILTERS, *feature_texts.FILTERS):
@@ -43,7 +43,7 @@ for _write in (*FILTERS, *feature_texts.FILTERS):
 @pages.get("/")
 def form() -> str:
     """Show the form, filled in with an example."""
-    service = live()
+    service = prediction_service()
     golden = service.model.manifest.golden
     examples = {str(number): row.record for number, row in enumerate(golden, start=1)}
     number = request.args.get("example")
@@ -62,7 +62,7 @@ def answer() -> tuple[str, int]:
     """Answer the form, or say what is wrong with it."""
     if request.mimetype != FORM:
         raise WrongMediaType(f"send {FORM}")
-    service = live()
+    service = prediction_service()
     texts = without_browser_line_ends(service.signature, read_form(request.get_data(cache=False)))
     checked = service.signature.check_text(texts)
     explain = service.model.manifest.scorecard is not None
@@ -70,7 +70,7 @@ def answer() -> tuple[str, int]:
         prediction = service.predict(checked, explain=explain)
     except BadInput as error:
         return _form_page(service, texts, errors=error.errors), 422
-    shown = show(service.model, checked[0], prediction)
+    shown = build_view(service.model, checked[0], prediction)
     curl = _curl(service.signature, checked[0])
     return _form_page(service, texts, shown=shown, curl=curl), 200
 
@@ -78,7 +78,7 @@ def answer() -> tuple[str, int]:
 @pages.get("/file")
 def file() -> str:
     """Show the upload of a CSV file."""
-    service = live()
+    service = prediction_service()
     return render_template(
         "file.html",
         manifest=service.model.manifest,
@@ -94,7 +94,7 @@ def file() -> str:
 @pages.get("/sample.csv")
 def sample() -> Response:
     """Give a small CSV file to try the upload with."""
-    service = live()
+    service = prediction_service()
     made = StringIO(newline="")
     writer = csv.writer(made)
     writer.writerow(service.signature.names)
@@ -110,7 +110,7 @@ def sample() -> Response:
 @pages.get("/model")
 def model() -> str:
     """Tell what the model is, how good it is, and where it came from."""
-    service = live()
+    service = prediction_service()
     served = service.model
     manifest = served.manifest
     return render_template(
@@ -130,7 +130,7 @@ def model() -> str:
 @pages.get("/model/report")
 def report() -> Response:
     """Give the report of the version that is served, if it has one."""
-    service = live()
+    service = prediction_service()
     content = read_report(service.path, service.version)
     return abort(404) if content is None else Response(content, mimetype="text/html")
 
@@ -139,18 +139,18 @@ def report() -> Response:
 def _shared() -> dict[str, Any]:
     """Give every template, that of an error too, the version and the id in its footer."""
     try:
-        version = live().model.manifest.version
+        version = prediction_service().model.manifest.version
     except ModelError:
         version = None
     return {"model_version": version, "request_id": request_id()}
 
 
 def _form_page(
-    service: Live,
+    service: PredictionService,
     texts: Mapping[str, str],
     errors: Sequence[FieldError] = (),
     example: str | None = None,
-    shown: Shown | None = None,
+    shown: PredictionView | None = None,
     curl: str = "",
 ) -> str:
     """Render the form with what stands in it, and with the answer where there is one."""

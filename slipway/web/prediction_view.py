@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from slipway.models.features import Record
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import compared, decimals, measured, percent, title_of, value_name
@@ -20,7 +20,7 @@ MOST_BARS = 12
 
 
 @dataclass(frozen=True)
-class Push:
+class Contribution:
     """What one feature, or all the small ones together, did to an answer."""
 
     name: str
@@ -29,25 +29,25 @@ class Push:
 
 
 @dataclass(frozen=True)
-class Pushes:
+class ContributionChart:
     """What led from where the sum starts to the score.
 
     Attributes
     ----------
-    rows : list of Push
+    rows : list of Contribution
     start, score : float
     digits : int
         Behind the point, in which the numbers are to be written.
     """
 
-    rows: list[Push]
+    rows: list[Contribution]
     start: float
     score: float
     digits: int
 
 
 @dataclass(frozen=True)
-class Shown:
+class PredictionView:
     """An answer for people.
 
     Attributes
@@ -66,7 +66,7 @@ class Shown:
         ``predict`` returns.
     compared : str
         How a probability stands to the base rate.
-    pushes : Pushes, optional
+    pushes : ContributionChart, optional
         None where the answer cannot be explained so.
     """
 
@@ -78,15 +78,15 @@ class Shown:
     others: int
     by_numbers: bool
     compared: str
-    pushes: Pushes | None
+    pushes: ContributionChart | None
 
 
-def show(model: Model, record: Record, prediction: Prediction) -> Shown:
+def build_view(model: Predictor, record: Record, prediction: Prediction) -> PredictionView:
     """Make an answer ready for its page.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
     record : tuple
         Checked values in the features' order.
     prediction : Prediction
@@ -94,7 +94,7 @@ def show(model: Model, record: Record, prediction: Prediction) -> Shown:
 
     Returns
     -------
-    Shown
+    PredictionView
     """
     answer: Any = prediction
     target, manifest = model.target, model.manifest
@@ -110,17 +110,19 @@ def show(model: Model, record: Record, prediction: Prediction) -> Shown:
     }
     if target.task == "regression":
         value = measured(answer.value, target.unit)
-        return Shown(heading=value, big=measured(answer.value), of=target.unit or "", **told)
+        return PredictionView(
+            heading=value, big=measured(answer.value), of=target.unit or "", **told
+        )
     whose = target.positive or answer.label
     if target.measure != "probability":
         score = answer.scores[answer.label] if answer.scores else answer.score
         big, of = (measured(score), f"score of “{whose}”") if score is not UNSET else ("", "")
-        return Shown(heading=answer.label, big=big, of=of, **told)
+        return PredictionView(heading=answer.label, big=big, of=of, **told)
     big = percent(answer.probability)
-    return Shown(heading=answer.label, big=big, of=f"probability of “{whose}”", **told)
+    return PredictionView(heading=answer.label, big=big, of=f"probability of “{whose}”", **told)
 
 
-def _is_by_numbers(model: Model, answer: Any) -> bool:
+def _is_by_numbers(model: Predictor, answer: Any) -> bool:
     """Whether the probabilities imply the label."""
     if answer.probability is UNSET:
         return False
@@ -139,7 +141,7 @@ def _compared(manifest: Manifest, answer: Any) -> str:
     return "" if rate is None or answer.probability is UNSET else compared(answer.probability, rate)
 
 
-def _pushes(model: Model, record: Record, answer: Any) -> Pushes:
+def _pushes(model: Predictor, record: Record, answer: Any) -> ContributionChart:
     """Give what led to the answer, or to the score of its class."""
     score = answer.log_odds if score_name(model) == "log_odds" else answer.scores or answer.score
     parts = (answer.contributions, answer.intercept, score)
@@ -148,10 +150,12 @@ def _pushes(model: Model, record: Record, answer: Any) -> Pushes:
     contributions, start, score = parts
     digits = decimals(max(map(abs, (start, score, *contributions.values()))))
     rows = _rows(model.manifest.signature, record, contributions)
-    return Pushes(rows, start, score, digits)
+    return ContributionChart(rows, start, score, digits)
 
 
-def _rows(signature: Signature, record: Record, contributions: dict[str, float]) -> list[Push]:
+def _rows(
+    signature: Signature, record: Record, contributions: dict[str, float]
+) -> list[Contribution]:
     """Sort the contributions by size; the smallest of many are added up."""
     rows = [
         (title_of(feature.name), value_name(feature, value), contributions[feature.name])
@@ -163,4 +167,6 @@ def _rows(signature: Signature, record: Record, contributions: dict[str, float])
         rows[MOST_BARS:] = [(f"The other {len(rows) - MOST_BARS}", "together", rest)]
     largest = max((abs(points) for _, _, points in rows), default=0.0)
     bars = charts.bars((points for _, _, points in rows), largest)
-    return [Push(name, value, bar) for (name, value, _), bar in zip(rows, bars, strict=True)]
+    return [
+        Contribution(name, value, bar) for (name, value, _), bar in zip(rows, bars, strict=True)
+    ]

@@ -58,9 +58,9 @@ from sklearn.preprocessing import (
 from slipway.compiler import NotAScorecard, compile_model, differing_step
 from slipway.models.frames import frame
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table
+from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm
 from slipway.training.packaging.columns import to_records
-from slipway.training.packaging.parity import compiled
+from slipway.training.packaging.parity import compile_checked
 from slipway.training.packaging.signature_inference import infer_signature
 
 NUMBERS = ["size", "speed", "day"]
@@ -132,7 +132,7 @@ def assert_same(model, X, y):
         scorecard = compile_model(model, signature)
         records = odd_records(signature, X)
         theirs = np.array(PipelineScorer(model, signature)(records))
-    ours = np.array(scorecard.answerer()(records))
+    ours = np.array(scorecard.compile_answers()(records))
     scale = np.ones(len(records))
     if signature.target.task == "regression":
         scale = np.maximum(np.abs(theirs), magnitude(model, signature, records))
@@ -353,7 +353,7 @@ def test_column_transformer_takes_columns_chosen_in_any_way():
     )
     scorecard = assert_same(make_pipeline(columns, LogisticRegression()), X, two(score))
     kinds = [type(term) for term in scorecard.sums[0].terms]
-    assert kinds == [Slope, Steps, Bent, Table, Table, Table]
+    assert kinds == [SlopeTerm, StepTerm, CurveTerm, TableTerm, TableTerm, TableTerm]
 
 
 def test_pipeline_of_frames_gives_the_same():
@@ -391,7 +391,7 @@ def test_logistic_regression_with_cross_validation_is_compiled():
 def test_bare_estimator_is_a_sum_of_slopes():
     X, score = some_rows()
     scorecard = assert_same(LogisticRegression(max_iter=5000), X[NUMBERS], two(score))
-    assert [type(term) for term in scorecard.sums[0].terms] == [Slope] * 3
+    assert [type(term) for term in scorecard.sums[0].terms] == [SlopeTerm] * 3
 
 
 def test_number_along_several_paths_is_a_mixed_term():
@@ -403,7 +403,9 @@ def test_number_along_several_paths_is_a_mixed_term():
         X,
         two(score),
     )
-    assert [type(term) for term in scorecard.sums[0].terms if term.feature == "speed"] == [Mixed]
+    assert [type(term) for term in scorecard.sums[0].terms if term.feature == "speed"] == [
+        CurveSumTerm
+    ]
 
 
 def test_imputed_number_that_stands_for_missing_is_replaced():
@@ -454,7 +456,9 @@ def test_scorecard_that_differs_is_not_used_and_the_step_is_named():
     spline = SplineTransformer(degree=1, extrapolation="linear")
     model = make_pipeline(spline, LogisticRegression()).fit(X[NUMBERS], two(score))
     signature = infer_signature(model, X[NUMBERS]).signature
-    scorecard, reason = compiled(model, signature, X[NUMBERS], to_records(X[NUMBERS], signature))
+    scorecard, reason = compile_checked(
+        model, signature, X[NUMBERS], to_records(X[NUMBERS], signature)
+    )
     assert scorecard is None
     assert "'splinetransformer', in what it makes of speed" in reason
     assert differing_step(model[-1:], signature, X) == "the last step"

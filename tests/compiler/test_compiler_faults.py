@@ -26,12 +26,12 @@ from slipway.compiler import (
     centre,
     compile_model,
     differing_step,
-    find_readings,
+    find_input_uses,
 )
 from slipway.compiler.floats import moved
 from slipway.models.features import Feature, Target
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.scorecard import Scorecard, Slope, Steps, Sum
+from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, StepTerm
 from slipway.models.signature import Signature
 from slipway.training.packaging.signature_inference import infer_signature
 
@@ -73,7 +73,7 @@ def test_any_fault_of_a_rule_is_a_reason_that_names_the_step():
     scaler.mean_ = "spoilt"
     with pytest.raises(NotAScorecard, match="StandardScaler cannot be compiled"):
         compile_model(model, signature)
-    assert find_readings(model, ("f0", "z"))[0].feature == "f0"
+    assert find_input_uses(model, ("f0", "z"))[0].feature == "f0"
     assert differing_step(model, signature, X).startswith("the step 'columntransformer', which")
 
 
@@ -104,7 +104,7 @@ def test_flag_that_was_never_set_needs_a_closed_feature_where_the_encoder_raises
         compile_model(model, replace(signature, features=(open_flag, signature.features[1])))
     card = compile_model(model, replace(signature, features=(closed, signature.features[1])))
     due = model.predict_proba(X)[:, 1]
-    assert card.answerer()([(False, X["z"][0])])[0] == pytest.approx(due[0], abs=1e-14)
+    assert card.compile_answers()([(False, X["z"][0])])[0] == pytest.approx(due[0], abs=1e-14)
 
 
 def test_flag_that_was_never_set_gets_the_encoders_unknown_value():
@@ -113,7 +113,7 @@ def test_flag_that_was_never_set_gets_the_encoders_unknown_value():
     model = make_pipeline(step, LogisticRegression(C=1e4)).fit(X, X["z"] > 0.3)
     card = compile_model(model, infer_signature(model, X).signature)
     due = model.predict_proba(pd.DataFrame({"f": [True], "z": [0.2]}))[0, 1]
-    assert card.answerer()([(True, 0.2)])[0] == pytest.approx(due, abs=1e-12)
+    assert card.compile_answers()([(True, 0.2)])[0] == pytest.approx(due, abs=1e-12)
 
 
 def test_whole_numbers_are_not_squared_as_floats():
@@ -125,7 +125,7 @@ def test_whole_numbers_are_not_squared_as_floats():
     small = replace(signature.features[0], minimum=0, maximum=3_000_000_000)
     card = compile_model(model, replace(signature, features=(small, signature.features[1])))
     due = model.predict(pd.DataFrame({"k": [3_000_000_000], "z": [0.5]}))[0]
-    assert card.answerer()([(3_000_000_000, 0.5)])[0] == pytest.approx(due, rel=1e-14)
+    assert card.compile_answers()([(3_000_000_000, 0.5)])[0] == pytest.approx(due, rel=1e-14)
 
 
 def test_bins_behind_a_function_become_bins_of_the_raw_number():
@@ -135,7 +135,7 @@ def test_bins_behind_a_function_become_bins_of_the_raw_number():
     assert (within.name, others) == ("within", [])
     model, X = build(["normal"], [["standard", "bins"]], "classes", 3)
     card = compile_model(model, infer_signature(model, X).signature)
-    assert isinstance(card.sums[0].terms[0], Steps)
+    assert isinstance(card.sums[0].terms[0], StepTerm)
 
 
 RANGES = {
@@ -186,14 +186,14 @@ def test_centring_costs_no_digits_of_any_answer(pairs, given_values, intercept, 
     names = [f"f{i}" for i in range(len(pairs))]
     means = [mean for mean, _ in pairs]
     X = pd.DataFrame({name: [mean, mean + 1.0] for name, mean in zip(names, means, strict=True)})
-    terms = [Slope(n, slope, 0.0, 0.0, 0.0) for n, (_, slope) in zip(names, pairs, strict=True)]
+    terms = [SlopeTerm(n, slope, 0.0, 0.0, 0.0) for n, (_, slope) in zip(names, pairs, strict=True)]
     link = () if in_units else compile_link()
-    card = Scorecard((Sum(intercept, tuple(terms), link),))
+    card = Scorecard((LinearPredictor(intercept, tuple(terms), link),))
     inside = centre(card, X)
     for record in (tuple(given_values[: len(names)]), (0.0,) * len(names), tuple(means)):
         parts = [abs(slope * x) for (_, slope), x in zip(pairs, record, strict=True)]
-        average = card.sums[0].scorer()(X.mean().tolist())
-        one, other = (each.sums[0].scorer()(record) for each in (card, inside))
+        average = card.sums[0].compile_score()(X.mean().tolist())
+        one, other = (each.sums[0].compile_score()(record) for each in (card, inside))
         size = max(1.0, sum(parts), abs(average) if in_units else 0.0)
         assert abs(one - other) <= 1e-13 * size
 

@@ -11,7 +11,7 @@ from slipway.compiler import answered_ranges
 from slipway.core.errors import SlipwayError
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.training.packaging.golden_rows import to_records
-from slipway.training.packaging.parity import compiled
+from slipway.training.packaging.parity import compile_checked
 from slipway.training.packaging.signature_inference import infer_signature
 
 TOLERANCE = 1e-9
@@ -39,7 +39,7 @@ def in_range(signature, ranges, record):
 
 def differences(model, signature, scorecard, records):
     """The records that a scorecard and its pipeline answer differently."""
-    ours, scorer = scorecard.answerer()(records), PipelineScorer(model, signature)
+    ours, scorer = scorecard.compile_answers()(records), PipelineScorer(model, signature)
     answered = [bool(np.all(np.isfinite(our))) for our in ours]
     due = iter(scorer([record for record, kept in zip(records, answered, strict=True) if kept]))
     found = []
@@ -58,7 +58,7 @@ def assert_law(model, X):
         signature = infer_signature(model, X).signature
     except SlipwayError:
         return None
-    scorecard, reason = compiled(model, signature, X, to_records(X[:4], signature))
+    scorecard, reason = compile_checked(model, signature, X, to_records(X[:4], signature))
     assert (scorecard is None) == bool(reason)
     if scorecard is None:
         return None

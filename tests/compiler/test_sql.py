@@ -10,7 +10,14 @@ from sql_models import LEVELS, LINEAR, NASTY, VALUE, due, feature, frame_of, var
 
 from slipway.compiler.sql import model_sql
 from slipway.models.features import Target
-from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Sum, Table
+from slipway.models.scorecard import (
+    CurveSumTerm,
+    CurveTerm,
+    LinearPredictor,
+    SlopeTerm,
+    StepTerm,
+    TableTerm,
+)
 from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, steps
 
 pytest_plugins = ["engines"]
@@ -87,7 +94,7 @@ def test_shipped_model_in_sql_all_flights_answers_are_the_scorecards(engine, man
         engine.query(model_sql(manifest, table="flights", dialect=engine.dialect, key="id"))
     )
     columns = [rows.X[name].astype(object).where(rows.X[name].notna(), None) for name in rows.X]
-    wanted = manifest.scorecard.answerer()(list(zip(*columns, strict=True)))
+    wanted = manifest.scorecard.compile_answers()(list(zip(*columns, strict=True)))
     assert len(found) == 327_346
     assert max(abs(row[1] - p) for row, p in zip(found, wanted, strict=True)) < 1e-9
     labels = ["late" if p >= manifest.threshold else "on time" for p in wanted]
@@ -109,18 +116,20 @@ def test_terms_any_value_are_answered_or_refused_as_by_the_api(engine, manifest)
         feature("vip", "flag", nullable=True),
     ]
     terms = (
-        Table("colour", ("red", "blue"), (0.1, -0.25), missing=0.3, unseen=0.7),
-        Table("shop", ("a", "b"), (0.5, -0.5), missing=0.0, unseen=0.2),
-        Table("size", tuple(range(1, 41)), tuple(i / 9 for i in range(40)), 0.4, 0.9),
-        Slope("gate", 0.1, 1.0, 0.2, 0.0),
-        Slope("speed", 0.1, 1.5, 0.05, 0.6),
-        Steps("age", (10.0, 20.0), (0.1, 0.2, 0.3), 0.0),
-        Bent("bent", (Named("log1p"),), SMOOTH, 0.8),
-        Mixed(
-            "mixed", (Bent("mixed", (), CUBIC, 0.0), Bent("mixed", (Clip(0, 1),), LINE, 0.0)), 0.0
+        TableTerm("colour", ("red", "blue"), (0.1, -0.25), missing=0.3, unseen=0.7),
+        TableTerm("shop", ("a", "b"), (0.5, -0.5), missing=0.0, unseen=0.2),
+        TableTerm("size", tuple(range(1, 41)), tuple(i / 9 for i in range(40)), 0.4, 0.9),
+        SlopeTerm("gate", 0.1, 1.0, 0.2, 0.0),
+        SlopeTerm("speed", 0.1, 1.5, 0.05, 0.6),
+        StepTerm("age", (10.0, 20.0), (0.1, 0.2, 0.3), 0.0),
+        CurveTerm("bent", (Named("log1p"),), SMOOTH, 0.8),
+        CurveSumTerm(
+            "mixed",
+            (CurveTerm("mixed", (), CUBIC, 0.0), CurveTerm("mixed", (Clip(0, 1),), LINE, 0.0)),
+            0.0,
         ),
-        Table("paid", (False, True), (-0.1, 0.1), 0.0, 0.0),
-        Slope("vip", 0.3, 0.5, 0.0, 0.15),
+        TableTerm("paid", (False, True), (-0.1, 0.1), 0.0, 0.0),
+        SlopeTerm("vip", 0.3, 0.5, 0.0, 0.15),
     )
     chance = random.Random(5)
     numbers = [None, -3.0, 0.0, 1.0, 2.0, 2.5, 10.0, 20.0, 30.0, 60.0, math.inf, -math.inf]
@@ -134,7 +143,7 @@ def test_terms_any_value_are_answered_or_refused_as_by_the_api(engine, manifest)
         usual | {each.name: chance.choice(pools.get(each.kind, numbers)) for each in some}
         for some in (chance.sample(features, chance.randrange(3)) for _ in range(400))
     ]
-    model = variant(manifest, features, Sum(-0.5, terms))
+    model = variant(manifest, features, LinearPredictor(-0.5, terms))
     refused = [due(model, record) is None for record in records]
     assert 100 < sum(refused) < 300
     assert_answers(engine, model, records)
@@ -142,9 +151,11 @@ def test_terms_any_value_are_answered_or_refused_as_by_the_api(engine, manifest)
 
 @pytest.mark.slow
 def test_stages_any_number_give_what_their_functions_give(engine, manifest):
-    terms = [Bent(name, stages, LINE, 0.25) for name, stages in STAGES.items()]
+    terms = [CurveTerm(name, stages, LINE, 0.25) for name, stages in STAGES.items()]
     model = variant(
-        manifest, [feature(name, nullable=True) for name in STAGES], Sum(0.0, tuple(terms))
+        manifest,
+        [feature(name, nullable=True) for name in STAGES],
+        LinearPredictor(0.0, tuple(terms)),
     )
     records = [dict.fromkeys(STAGES, x) for x in NUMBERS]
     found = asked(engine, model, records, explain=True)
@@ -160,7 +171,10 @@ def test_stages_any_number_give_what_their_functions_give(engine, manifest):
 def test_not_a_number_is_missing_or_refused(engine, manifest):
     features = [feature("may", nullable=True), feature("must")]
     model = variant(
-        manifest, features, Sum(0.0, (Slope("may", 1.0, 0, 0, 0.5), LINEAR), ()), target=VALUE
+        manifest,
+        features,
+        LinearPredictor(0.0, (SlopeTerm("may", 1.0, 0, 0, 0.5), LINEAR), ()),
+        target=VALUE,
     )
     nan = f"CAST('NaN' AS {'FLOAT8' if engine.dialect == 'postgres' else 'DOUBLE'})"
     rows = f"SELECT 1 AS id, {nan} AS may, 2 AS must UNION ALL SELECT 2, 1, {nan}"
@@ -185,7 +199,9 @@ def test_not_a_number_is_missing_or_refused(engine, manifest):
     ids=["none", "sigmoid", "exp", "calibrated"],
 )
 def test_links_any_score_give_what_their_functions_give(engine, manifest, link):
-    model = variant(manifest, [feature("must")], Sum(0.0, (LINEAR,), link), target=VALUE)
+    model = variant(
+        manifest, [feature("must")], LinearPredictor(0.0, (LINEAR,), link), target=VALUE
+    )
     assert_answers(engine, model, [{"must": x} for x in [*NUMBERS, 1000.0, -1000.0] if x != 1e99])
 
 
@@ -194,7 +210,9 @@ def test_links_any_score_give_what_their_functions_give(engine, manifest, link):
 def test_classes_probabilities_and_first_of_the_most_probable(engine, manifest, softmax):
     target = Target("kind", "Kind", ("it's", "B", "b"))
     sums = [
-        Sum(intercept, (Slope("x", slope, 0.0, 0.0, 0.0),), () if softmax else (Clip(0.0, 1.0),))
+        LinearPredictor(
+            intercept, (SlopeTerm("x", slope, 0.0, 0.0, 0.0),), () if softmax else (Clip(0.0, 1.0),)
+        )
         for intercept, slope in ((0.1, 1.0), (0.1, -1.0), (-0.5, 0.0))
     ]
     model = variant(manifest, [feature("x")], *sums, target=target, softmax=softmax)
@@ -208,9 +226,9 @@ def test_classes_probabilities_and_first_of_the_most_probable(engine, manifest, 
 def test_names_and_levels_of_any_characters_are_only_names_and_levels(engine, manifest):
     features = [feature(name, "category", nullable=True) for name in NASTY]
     points = tuple(i / 7 for i in range(len(LEVELS)))
-    terms = tuple(Table(name, tuple(LEVELS), points, -1.0, -2.0) for name in NASTY)
+    terms = tuple(TableTerm(name, tuple(LEVELS), points, -1.0, -2.0) for name in NASTY)
     target = Target("late", "Late", ("it's not\\", "it's\nlate"), "it's\nlate")
-    model = variant(manifest, features, Sum(0.0, terms), target=target)
+    model = variant(manifest, features, LinearPredictor(0.0, terms), target=target)
     records = [
         dict.fromkeys(NASTY, None) | {name: text} for name in NASTY for text in [*LEVELS, "é "]
     ]
@@ -227,8 +245,8 @@ def test_many_levels_each_gets_its_points(engine, manifest):
             for _ in range(900)
         }
     )
-    table = Table("code", tuple(texts), tuple(chance.gauss() for _ in texts), 0.0, 0.5)
-    model = variant(manifest, [feature("code", "category")], Sum(0.0, (table,)))
+    table = TableTerm("code", tuple(texts), tuple(chance.gauss() for _ in texts), 0.0, 0.5)
+    model = variant(manifest, [feature("code", "category")], LinearPredictor(0.0, (table,)))
     assert_answers(engine, model, [{"code": text} for text in [*texts, "A", "", "Aü1", "zz"]])
 
 
@@ -239,7 +257,11 @@ def test_many_levels_each_gets_its_points(engine, manifest):
 def test_label_at_an_equal_chance_is_the_models(duckdb_engine, manifest, classes, threshold, label):
     target = Target("late", "Late", classes, "yes")
     model = variant(
-        manifest, [feature("must")], Sum(0.0, (LINEAR,)), target=target, threshold=threshold
+        manifest,
+        [feature("must")],
+        LinearPredictor(0.0, (LINEAR,)),
+        target=target,
+        threshold=threshold,
     )
     assert asked(duckdb_engine, model, [{"must": 0.0}]) == [(0.5, label)]
 
@@ -252,7 +274,7 @@ def test_explain_contributions_sum_with_the_intercept_to_the_log_odds(duckdb_eng
 
 
 def test_sqlite_missing_column_is_an_error_and_a_text_no_number(sqlite_engine, manifest):
-    model = variant(manifest, [feature("must")], Sum(0.0, (LINEAR,), ()), target=VALUE)
+    model = variant(manifest, [feature("must")], LinearPredictor(0.0, (LINEAR,), ()), target=VALUE)
     sqlite_engine.load("texts", pd.DataFrame({"id": [1], "must": ["NA"]}))
     sql = model_sql(model, table="texts", dialect="sqlite", key="id")
     assert sqlite_engine.query(sql) == [(1, None)]
@@ -261,8 +283,10 @@ def test_sqlite_missing_column_is_an_error_and_a_text_no_number(sqlite_engine, m
 
 
 def test_sqlite_column_that_knows_no_case_is_compared_by_it(sqlite_engine, manifest):
-    table = Table("must", ("a", "B"), (1.0, 2.0), 0.0, 0.0)
-    model = variant(manifest, [feature("must", "category")], Sum(0.0, (table,), ()), target=VALUE)
+    table = TableTerm("must", ("a", "B"), (1.0, 2.0), 0.0, 0.0)
+    model = variant(
+        manifest, [feature("must", "category")], LinearPredictor(0.0, (table,), ()), target=VALUE
+    )
     sqlite_engine.query("CREATE TABLE folded (must TEXT COLLATE NOCASE)")
     sqlite_engine.query("INSERT INTO folded VALUES ('A'), ('B')")
     found = sqlite_engine.query(model_sql(model, table="folded", dialect="sqlite"))

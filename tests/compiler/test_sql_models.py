@@ -17,7 +17,7 @@ from slipway.compiler.sql.exactness import why_inexact
 from slipway.compiler.sql.expressions import LARGEST
 from slipway.core.errors import BadInput
 from slipway.models.features import Feature, Target
-from slipway.models.scorecard import Bent, Scorecard, Sum
+from slipway.models.scorecard import CurveTerm, LinearPredictor, Scorecard
 from slipway.models.signature import Signature
 from slipway.models.stages import Fill, Named, steps
 from slipway.training.packaging.signature_inference import infer_signature
@@ -39,7 +39,7 @@ def assert_same_in_sql(engine, manifest, records):
         return
     sql = model_sql(manifest, table="odd", dialect=engine.dialect, key="id")
     for row in engine.query(sql):
-        due = manifest.scorecard.answerer()([records[row[0]]])[0]
+        due = manifest.scorecard.compile_answers()([records[row[0]]])[0]
         due = due if isinstance(due, tuple) else (due,)
         if not all(map(math.isfinite, due)):
             assert row[1] is None, (records[row[0]], row, due)
@@ -91,10 +91,13 @@ LINE = steps((), (1.0,))
     ],
 )
 def test_model_that_sql_cannot_answer_exactly_is_refused(manifest, feature, path, pieces, reason):
-    term = Bent("x", path, pieces, 0.0)
+    term = CurveTerm("x", path, pieces, 0.0)
     signature = Signature((Feature("x", "number", "", 1.0, **feature),), Target("y", "y"))
     model = replace(
-        manifest, signature=signature, scorecard=Scorecard((Sum(0.0, (term,), ()),)), threshold=None
+        manifest,
+        signature=signature,
+        scorecard=Scorecard((LinearPredictor(0.0, (term,), ()),)),
+        threshold=None,
     )
     with pytest.raises(BadInput, match=reason):
         model_sql(model, table="t", dialect="duckdb")

@@ -9,14 +9,16 @@ from sqlglot import exp
 from slipway.compiler.sql import ENGINES, model_sql
 from slipway.core.errors import BadInput
 from slipway.models.features import Target
-from slipway.models.scorecard import Slope, Sum, Table
+from slipway.models.scorecard import LinearPredictor, SlopeTerm, TableTerm
 
 
 @pytest.mark.parametrize("dialect", sorted(ENGINES))
 def test_every_dialect_is_parsed_back_with_the_same_values(manifest, dialect):
     features = [feature(name, "category") for name in NASTY] + [feature("on", "flag")]
-    terms = tuple(Table(name, tuple(LEVELS), (0.1,) * len(LEVELS), 0.0, 0.0) for name in NASTY)
-    model = variant(manifest, features, Sum(0.1, (*terms, Slope("on", 1.0, 0.0, 0.0, 0.0))))
+    terms = tuple(TableTerm(name, tuple(LEVELS), (0.1,) * len(LEVELS), 0.0, 0.0) for name in NASTY)
+    model = variant(
+        manifest, features, LinearPredictor(0.1, (*terms, SlopeTerm("on", 1.0, 0.0, 0.0, 0.0)))
+    )
     tree = sqlglot.parse_one(
         model_sql(model, table="a.b", dialect=dialect, key="id"), dialect=dialect
     )
@@ -49,7 +51,9 @@ def test_key_of_an_answers_name_keeps_it(manifest):
 
 def test_classes_that_differ_in_case_have_columns_of_their_own(manifest):
     target = Target("kind", "Kind", ("it's", "B", "b"))
-    model = variant(manifest, [feature("must")], *[Sum(0.0, (LINEAR,), ())] * 3, target=target)
+    model = variant(
+        manifest, [feature("must")], *[LinearPredictor(0.0, (LINEAR,), ())] * 3, target=target
+    )
     sql = model_sql(model, table="t", dialect="duckdb", explain=True)
     names = sqlglot.parse_one(sql, dialect="duckdb").named_selects
     assert names[:4] == ["probability_it_s", "probability_B", "probability_b_2", "label"]

@@ -17,7 +17,7 @@ from small_problem import PROBLEM, parcels, write_tables
 
 from slipway.core.errors import SlipwayError
 from slipway.core.locking import locked
-from slipway.data.dataset import MANIFEST, open_rows
+from slipway.data.dataset import MANIFEST, open_dataset
 from slipway.data.etl.run import run_etl
 
 # Runs between two sources, for ever, with small parts, until it is killed.
@@ -62,7 +62,7 @@ def folder(tmp_path):
 
 
 def kept(folder):
-    return pl.concat(pl.read_parquet(file) for file in open_rows(folder).files)
+    return pl.concat(pl.read_parquet(file) for file in open_dataset(folder).files)
 
 
 def python(code, *words, **how):
@@ -75,7 +75,7 @@ def test_etl_counts_add_up_and_the_manifest_tells_all(source, folder):
     rows[10][3] = 99.0
     write_tables(folder.parent / "source", rows)
     told = run_etl(PROBLEM, source, folder)
-    assert told == open_rows(folder).manifest
+    assert told == open_dataset(folder).manifest
     assert (told.rows_read, told.rows) == (600, 597)
     assert told.left_out == {"not yet arrived": 2}
     assert told.quarantined == {"weight: out_of_range": 1}
@@ -169,7 +169,7 @@ def test_etl_rows_that_are_no_good_leave_the_last_ones(source, folder, tmp_path,
     bad = write_tables(tmp_path / "bad", rows)
     with pytest.raises(SlipwayError, match=due):
         run_etl(PROBLEM, str(bad), folder)
-    assert open_rows(folder).manifest == before
+    assert open_dataset(folder).manifest == before
 
 
 def test_etl_query_that_multiplies_rows_is_refused(source, folder, tmp_path):
@@ -189,7 +189,7 @@ def test_etl_killed_at_any_moment_leaves_whole_rows(folder, tmp_path):
             process.stdout.readline()
             time.sleep(draw.uniform(0.0, 0.3))
             process.send_signal(signal.SIGKILL)
-        assert open_rows(folder).manifest.data_sha256 in whole
+        assert open_dataset(folder).manifest.data_sha256 in whole
     run_etl(PROBLEM, str(sources[0]), folder)
     assert not list(folder.glob(".*.tmp"))
 
@@ -201,7 +201,7 @@ def test_etl_disk_full_leaves_the_last_rows(source, folder, tmp_path):
         told = process.communicate()[1].decode()
     assert process.returncode == 1
     assert re.match(r"the disk of \S+ is full[:;] make room", told)
-    assert open_rows(folder).manifest == before
+    assert open_dataset(folder).manifest == before
 
 
 def test_rows_that_were_changed_are_not_opened(source, folder):
@@ -209,7 +209,7 @@ def test_rows_that_were_changed_are_not_opened(source, folder):
     with (folder / told.parts[0].file).open("ab") as file:
         file.write(b"x")
     with pytest.raises(SlipwayError, match="was changed; run `flask etl`"):
-        open_rows(folder)
+        open_dataset(folder)
 
 
 def flask(*words, **environ):

@@ -12,7 +12,7 @@ from conftest import ROOT
 from flights import PROBLEM
 from flights.tables import read_tables
 from slipway.core.errors import SlipwayError
-from slipway.data.etl.run import own_rows, run_etl
+from slipway.data.etl.run import default_dataset, run_etl
 from slipway.data.problem_loading import load_problem
 
 DOUBLED = "FROM departures AS f CROSS JOIN (VALUES (1), (2)) AS twice (copy)"
@@ -79,7 +79,7 @@ def test_rows_planes_are_joined_with_gaps(rows):
 
 
 def test_rows_are_the_same_every_time(stored):
-    with own_rows(PROBLEM) as again:
+    with default_dataset(PROBLEM) as again:
         assert again.manifest.data_sha256 == stored.manifest.data_sha256
 
 

@@ -26,7 +26,7 @@ from flights import PROBLEM
 from slipway.core.errors import SlipwayError
 from slipway.data.sources import open_source
 from slipway.data.sources.arrow_columns import Columns
-from slipway.data.sources.source_url import read_address
+from slipway.data.sources.source_url import read_source_url
 
 CANARY = "c4n4ry/of?the@test#"
 T = replace(PROBLEM, tables=("t",))
@@ -392,7 +392,7 @@ def test_variable_that_is_not_set_is_named():
 
 def test_address_fills_each_part_as_it_needs():
     url = "postgresql://${USER}:${PW}@${HOST}:5432/nyc?sslmode=require&password=${PW}"
-    address = read_address(url, {"USER": "me@work", "PW": CANARY, "HOST": "db.example"})
+    address = read_source_url(url, {"USER": "me@work", "PW": CANARY, "HOST": "db.example"})
     hidden = quote(CANARY, safe="")
     assert address.url == (
         f"postgresql://me%40work:{hidden}@db.example:5432/nyc?sslmode=require&password={hidden}"
@@ -412,7 +412,7 @@ def test_error_of_a_driver_that_repeats_a_secret_is_masked(tmp_path, monkeypatch
     def failing(self):
         raise KeyError(f"no {CANARY}")
 
-    monkeypatch.setattr("slipway.data.sources.duckdb_engine.Duck.tables", failing)
+    monkeypatch.setattr("slipway.data.sources.duckdb_engine.DuckDBEngine.tables", failing)
     assert "KeyError: 'no ***'" in refused(tmp_path, {"MY_PASSWORD": CANARY})
 
 

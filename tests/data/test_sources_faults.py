@@ -13,7 +13,7 @@ from flight_tables import connect_mariadb
 from flights import PROBLEM
 from slipway.core.errors import SlipwayError
 from slipway.data.sources import open_source
-from slipway.data.sources.spark_catalog import Catalog
+from slipway.data.sources.spark_catalog import SparkCatalogEngine
 from slipway.data.sources.spark_session import open_spark
 
 pytest_plugins = ["engines", "mariadb_server", "spark_cluster"]
@@ -190,7 +190,7 @@ def test_spark_without_a_master_ends_soon():
 
 def test_spark_names_databases_tables_and_files(tmp_path):
     with open_spark("local[1]", "faults") as session:
-        catalog = Catalog(session, "spark://local[1]")
+        catalog = SparkCatalogEngine(session, "spark://local[1]")
         with pytest.raises(SlipwayError, match=r"no database nyc \(there are: default\)"):
             catalog.use("nyc")
         with pytest.raises(SlipwayError, match=f"{tmp_path} has no files for the table t"):

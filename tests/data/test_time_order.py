@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_problem import COLUMNS, DEPOTS, PROBLEM, parcels
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import open_rows
+from slipway.data.dataset import open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.etl.time_order import is_late
 from slipway.training.frames import read_rows
@@ -86,7 +86,7 @@ def test_time_split_of_any_type_parts_rows_at_the_same_place(tmp_path, kind, wri
     for split in splits:
         problem = problem_of(split)
         run_etl(problem, url, tmp_path / "rows")
-        stored = open_rows(tmp_path / "rows")
+        stored = open_dataset(tmp_path / "rows")
         rows = read_rows(problem, stored)
         require_split(problem, stored)
         assert rows.late.tolist() == [i >= LATER for i in range(N_ROWS)]
@@ -141,7 +141,7 @@ def test_watermark_and_time_split_hold_on_postgres(tmp_path, kind, monkeypatch, 
     own = run_etl(problem_of(splits[0]), as_files(tmp_path / "files", marks), tmp_path / "whole")
     assert told.data_sha256 == own.data_sha256
     for split in splits:
-        rows = read_rows(problem_of(split), open_rows(tmp_path / "rows"))
+        rows = read_rows(problem_of(split), open_dataset(tmp_path / "rows"))
         assert rows.late.tolist() == [i >= LATER for i in range(N_ROWS)]
 
 
@@ -182,7 +182,7 @@ def test_time_split_beyond_all_rows_raises_error(tmp_path, split, due):
     problem = problem_of(split)
     run_etl(problem, as_files(tmp_path / "source", MARKS["integer"][0]), tmp_path / "rows")
     with pytest.raises(SlipwayError, match=f"time_split {split} leaves 0 rows {due} it"):
-        require_split(problem, open_rows(tmp_path / "rows"))
+        require_split(problem, open_dataset(tmp_path / "rows"))
 
 
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=9))])

@@ -28,7 +28,7 @@ import slipway
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import Manifest, write_manifest
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.serving.start_check import answer_golden_rows
 from slipway.training.packaging import version
 from slipway.web import create_app
@@ -172,7 +172,7 @@ def require_start(content: bytes, manifest: Manifest, name: str) -> None:
         write_manifest(manifest, path)
         try:
             # In this process, which has threads already, a fork would not answer.
-            answer_golden_rows(Live(Settings(model=path)))
+            answer_golden_rows(PredictionService(Settings(model=path)))
         except Exception as error:
             raise SlipwayError(f"a service would not start with this model: {error}") from error
 

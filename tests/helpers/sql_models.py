@@ -8,11 +8,11 @@ import pandas as pd
 from msgspec.structs import replace
 
 from slipway.models.features import Feature, Target
-from slipway.models.scorecard import Scorecard, Slope
+from slipway.models.scorecard import Scorecard, SlopeTerm
 from slipway.models.signature import Signature
 
 VALUE = Target("price", "Price", unit="USD")
-LINEAR = Slope("must", 1.0, 0.0, 0.0, 0.0)
+LINEAR = SlopeTerm("must", 1.0, 0.0, 0.0, 0.0)
 NASTY = ["it's", 'x"y', "back`tick", "a b", "select", "(p) [q]", "ünï", "input_1", "a;--b", "%s {}"]
 LEVELS = ["'", "''", "\\", "\\'", "\\n", "a\nb", "\n  c", "\t", '"', "🛫", "é", " a", "a", "A", ""]
 LEVELS += ["\\u0041", "%", "a--b", "/* c */", "$1", ":x", "?", "{{ d }}", "\\\\", "e\\", "\r\n"]
@@ -46,6 +46,6 @@ def due(manifest, record):
     checked, errors, _ = manifest.signature.check(record)
     if errors:
         return None
-    answer = manifest.scorecard.answerer()([checked])[0]
+    answer = manifest.scorecard.compile_answers()([checked])[0]
     numbers = answer if isinstance(answer, tuple) else (answer,)
     return numbers if all(map(math.isfinite, numbers)) else None

@@ -15,7 +15,7 @@ from clients import JSON, PAUSE, asked, port_of
 from small_versions import BODIES
 
 from slipway.core.settings import Settings
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 
 POLL = 1.0
 CLOSED = "closed before an answer"
@@ -39,7 +39,7 @@ class Versions:
         self._answers: dict[str, list[float]] = {}
 
     def add(self, path: Path) -> str:
-        live = Live(Settings(path))
+        live = PredictionService(Settings(path))
         answers = [json.loads(live.predict_json(body)[1])["probability"] for body in BODIES]
         self._answers[live.version] = answers
         return live.version

@@ -23,7 +23,16 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from slipway.models.features import Feature, Record, Target
 from slipway.models.manifest import GoldenRow, Manifest, Training, write_manifest
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table, Term
+from slipway.models.scorecard import (
+    CurveSumTerm,
+    CurveTerm,
+    LinearPredictor,
+    Scorecard,
+    SlopeTerm,
+    StepTerm,
+    TableTerm,
+    Term,
+)
 from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID, Affine, Named, Pieces
 
@@ -47,36 +56,39 @@ REFUSED = 50.0
 def terms(scale: float) -> tuple[Term, ...]:
     """One of each kind of term."""
     line = Pieces((), (0.0,), ((0.0, scale),))
-    bent = Bent("size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0)
+    bent = CurveTerm("size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0)
     return (
-        Table("colour", ("red", "green", "blue"), (scale, -scale, 0.25), 0.0, 0.125),
-        Mixed("size", (bent, Bent("size", (), line, 0.0)), missing=0.0),
-        Steps("age", (10.0, 20.0), (-scale, 0.0, scale), missing=0.5),
-        Table("shiny", (False, True), (-0.1, 0.3 * scale), 0.05, 0.0),
+        TableTerm("colour", ("red", "green", "blue"), (scale, -scale, 0.25), 0.0, 0.125),
+        CurveSumTerm("size", (bent, CurveTerm("size", (), line, 0.0)), missing=0.0),
+        StepTerm("age", (10.0, 20.0), (-scale, 0.0, scale), missing=0.5),
+        TableTerm("shiny", (False, True), (-0.1, 0.3 * scale), 0.05, 0.0),
     )
 
 
 def simple_terms(scale: float) -> tuple[Term, ...]:
     """Terms that a file goes through in columns of text."""
     colour, _, age, shiny = terms(scale)
-    return colour, Slope("size", scale, 3.0, 0.5, 0.0), age, shiny
+    return colour, SlopeTerm("size", scale, 3.0, 0.5, 0.0), age, shiny
 
 
 SCORECARDS = {
-    "softmax": ("multiclass", Scorecard(tuple(Sum(s, terms(s)) for s in (0.1, -0.2, 0.3)), True)),
+    "softmax": (
+        "multiclass",
+        Scorecard(tuple(LinearPredictor(s, terms(s)) for s in (0.1, -0.2, 0.3)), True),
+    ),
     "one against the rest": (
         "multiclass",
-        Scorecard(tuple(Sum(s, terms(s), SIGMOID) for s in (0.01, -0.02, 0.03))),
+        Scorecard(tuple(LinearPredictor(s, terms(s), SIGMOID) for s in (0.01, -0.02, 0.03))),
     ),
-    "sum": ("regression", Scorecard((Sum(12.5, terms(3.0), ()),))),
-    "exponential": ("regression", Scorecard((Sum(1.0, terms(0.01), (Named("exp"),)),))),
-    "log-odds": ("binary", Scorecard((Sum(-0.5, simple_terms(0.2)),))),
-    "rare": ("binary", Scorecard((Sum(-11.0, simple_terms(0.9)),))),
-    "huge": ("binary", Scorecard((Sum(0.0, simple_terms(50.0)),))),
-    "bent log-odds": ("binary", Scorecard((Sum(-0.5, terms(0.2)),))),
+    "sum": ("regression", Scorecard((LinearPredictor(12.5, terms(3.0), ()),))),
+    "exponential": ("regression", Scorecard((LinearPredictor(1.0, terms(0.01), (Named("exp"),)),))),
+    "log-odds": ("binary", Scorecard((LinearPredictor(-0.5, simple_terms(0.2)),))),
+    "rare": ("binary", Scorecard((LinearPredictor(-11.0, simple_terms(0.9)),))),
+    "huge": ("binary", Scorecard((LinearPredictor(0.0, simple_terms(50.0)),))),
+    "bent log-odds": ("binary", Scorecard((LinearPredictor(-0.5, terms(0.2)),))),
     "calibrated": (
         "binary",
-        Scorecard((Sum(-0.5, terms(0.2), (Affine(times=2.0), Named("sigmoid"))),)),
+        Scorecard((LinearPredictor(-0.5, terms(0.2), (Affine(times=2.0), Named("sigmoid"))),)),
     ),
 }
 
@@ -134,7 +146,7 @@ def write_model(name: str, folder: Path) -> Path:
     if name in SCORECARDS:
         scorecard: Scorecard | None = SCORECARDS[name][1]
         assert scorecard is not None
-        answers, content = scorecard.answerer()(records), b"is not opened"
+        answers, content = scorecard.compile_answers()(records), b"is not opened"
     else:
         pipeline = fitted(*PICKLES[name])
         scorecard, content = None, pickle.dumps(pipeline)

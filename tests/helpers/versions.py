@@ -4,7 +4,7 @@ import msgspec
 
 from slipway.models.features import Feature, Target
 from slipway.models.manifest import GoldenRow, Manifest, Training
-from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
+from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, StepTerm, TableTerm
 from slipway.models.signature import Signature
 from slipway.models.stages import SIGMOID
 
@@ -12,17 +12,17 @@ PLACE = Feature("place", "category", "Where", "sea", categories=("sea", "hill"),
 AGE = Feature("age", "integer", "Age", 30, unit="years", seen=(1.0, 80.0), nullable=True)
 COST = Feature("cost", "number", "Cost", 1.0, seen=(1.0, 10.0))
 HIGH = Feature("high", "flag", "High", True)
-TABLE = Table("place", ("sea", "hill"), (0.5, -0.25), -1.0, 0.1)
-STEPS = Steps("age", (18.0, 65.0), (0.3, -0.1, 0.75), 0.2)
-SLOPE = Slope("cost", 0.5, 1.0, -0.5, 0.0)
-FLAG = Table("high", (False, True), (-0.2, 0.2), 0.0, 0.0)
+TABLE = TableTerm("place", ("sea", "hill"), (0.5, -0.25), -1.0, 0.1)
+STEPS = StepTerm("age", (18.0, 65.0), (0.3, -0.1, 0.75), 0.2)
+SLOPE = SlopeTerm("cost", 0.5, 1.0, -0.5, 0.0)
+FLAG = TableTerm("high", (False, True), (-0.2, 0.2), 0.0, 0.0)
 YES_NO = Target("answer", "Whether it is so", ("no", "yes"), "yes")
 
 
 def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
     """Make a manifest; without sums a pickle's."""
     link = SIGMOID if target.positive else ()
-    made = tuple(Sum(-1.0 + i, terms, link) for i, terms in enumerate(sums))
+    made = tuple(LinearPredictor(-1.0 + i, terms, link) for i, terms in enumerate(sums))
     return Manifest(
         name="small",
         title="Is it so?",

@@ -31,7 +31,7 @@ from slipway.models.manifest import Training
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.signature import Signature
 from slipway.models.stages import sigmoid
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import MIN_GROUPS, NoInterval, find_uncertainty
 from slipway.training.packaging.version import describe, write
@@ -429,7 +429,7 @@ def test_predict_interval_of_a_model_without_one_is_refused(saved):
 )
 def test_covariance_that_is_not_the_manifests_is_missed_only_where_it_is_asked(saved, harm):
     harm(covariance_path(saved))
-    live = Live(Settings(model=saved))
+    live = PredictionService(Settings(model=saved))
     body = json.dumps(RECORD).encode()
     assert live.predict_json(body)[0] == 200
     with pytest.raises(ModelError, match=r"model\.covariance"):
@@ -451,10 +451,10 @@ def test_read_takes_only_the_file_of_that_hash(tmp_path):
 
 
 def test_write_without_a_covariance_leaves_no_earlier_one_behind(saved):
-    live = Live(Settings(model=saved))
+    live = PredictionService(Settings(model=saved))
     write(b"pickle", live.model.manifest, saved)
     assert not covariance_path(saved).exists()
-    assert Live(Settings(model=saved)).model.manifest.covariance is None
+    assert PredictionService(Settings(model=saved)).model.manifest.covariance is None
 
 
 def test_service_that_is_not_asked_loads_nothing_for_intervals(saved):

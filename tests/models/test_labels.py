@@ -31,16 +31,16 @@ from slipway.compiler.sql import model_sql
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.features import Target
-from slipway.models.labels import Labelled, LabelledMany, Labels, plain
+from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels, plain
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.predictor import load_predictor
-from slipway.models.scorecard import Scorecard, Slope, Sum
-from slipway.monitoring.smoke import Answer, Service, Smoke, Wrong
+from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm
+from slipway.monitoring.smoke import Answer, CheckFailed, Service, SmokeTest
 from slipway.reports.model_card import card_text, describe_card
 from slipway.serving.batch import csv_stream as batch
-from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.training.packaging.probes import has_answer
 from slipway.web import create_app
 
@@ -62,7 +62,7 @@ def served(name, models, tmp_path_factory):
     if name not in models:
         model, folder = fitted(name), tmp_path_factory.mktemp("model")
         write_fitted(model, folder)
-        models[name] = model, Live(Settings(model=folder / "model.pkl"))
+        models[name] = model, PredictionService(Settings(model=folder / "model.pkl"))
     return models[name]
 
 
@@ -178,7 +178,7 @@ def test_every_way_of_a_file_gives_the_same_bytes(name, served, monkeypatch):
     _, live = served
     text = FAR.to_csv(index=False).encode()
     fast = b"".join(predict_file(io.BytesIO(text), live))
-    monkeypatch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
+    monkeypatch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
     assert b"".join(predict_file(io.BytesIO(text), live)) == fast
 
 
@@ -251,12 +251,12 @@ class ClientService(Service):
 def test_smoke_compares_scores_and_labels_with_the_golden_row(name, served):
     _, live = served
     client = create_app(ROOT, live.settings).test_client()
-    smoke = Smoke(ClientService(client))
+    smoke = SmokeTest(ClientService(client))
     assert smoke.prediction().endswith(" as the golden row")
     assert smoke.file().endswith(" as the golden row")
     label = live.model.manifest.golden[0].label
     other = next(each for each in live.model.target.classes if each != label)
-    wrong = Smoke(
+    wrong = SmokeTest(
         ClientService(
             client,
             lambda body: body.replace(
@@ -264,10 +264,12 @@ def test_smoke_compares_scores_and_labels_with_the_golden_row(name, served):
             ).replace(f",{label},".encode(), f",{other},".encode()),
         )
     )
-    with pytest.raises(Wrong, match=f"the label '{other}' where the golden row has '{label}'"):
+    with pytest.raises(
+        CheckFailed, match=f"the label '{other}' where the golden row has '{label}'"
+    ):
         wrong.prediction()
     if name in SCORES:
-        with pytest.raises(Wrong, match=f"the label '{other}' where"):
+        with pytest.raises(CheckFailed, match=f"the label '{other}' where"):
             wrong.file()
 
 
@@ -309,8 +311,10 @@ def test_sql_gives_the_label_of_predict(name, served):
 def label_by_hand(score, positive="yes", label_from="scores"):
     """Return the label that a scorecard of one term gives to a score."""
     labels = Labels(Target("t", "t", ("no", "yes"), positive))
-    card = Scorecard((Sum(0.0, (Slope("x", 1.0, 0.0, 0.0, 0.0),)),), label_from=label_from)
-    return labels.name(card.answerer()([(score,)])[0])
+    card = Scorecard(
+        (LinearPredictor(0.0, (SlopeTerm("x", 1.0, 0.0, 0.0, 0.0),)),), label_from=label_from
+    )
+    return labels.name(card.compile_answers()([(score,)])[0])
 
 
 @pytest.mark.parametrize(
@@ -338,7 +342,7 @@ def test_logistic_label_at_tiny_and_huge_scores_is_that_of_predict(tmp_path, pos
     sizes = [1e-320, 1e-17, 1e-16, 2e-16, 1e-15, 40.0, 50.0, 800.0, 1e300]
     far = pd.DataFrame({"x": [0.0, *sizes, *(-size for size in sizes)]})
     slipway.save(model, path=tmp_path / "model.pkl", positive=positive)
-    live = Live(Settings(model=tmp_path / "model.pkl"))
+    live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     assert live.model.engine == "scorecard"
     bodies = [json.dumps({"x": x}).encode() for x in far["x"]]
     one = [json.loads(live.predict_json(body)[1])["label"] for body in bodies]
@@ -352,12 +356,14 @@ def test_threshold_of_the_owner_goes_before_predict(tmp_path):
     model = fitted("sgd log_loss of two")
     manifest = write_fitted(model, tmp_path)
     probability = json.loads(
-        Live(Settings(model=tmp_path / "model.pkl")).predict_json(json.dumps(RECORD).encode())[1]
+        PredictionService(Settings(model=tmp_path / "model.pkl")).predict_json(
+            json.dumps(RECORD).encode()
+        )[1]
     )["probability"]
     content = json.loads((tmp_path / "model.json").read_bytes()) | {"threshold": probability}
     (tmp_path / "model.json").write_text(json.dumps(content))
     for engine in ("scorecard", "pickle"):
-        live = Live(Settings(model=tmp_path / "model.pkl", engine=engine))
+        live = PredictionService(Settings(model=tmp_path / "model.pkl", engine=engine))
         answer = json.loads(live.predict_json(json.dumps(RECORD).encode())[1])
         assert (answer["label"], answer["threshold"]) == ("yes", answer["probability"])
         assert in_file(live, pd.DataFrame([RECORD]))[0]["prediction"] == "yes"
@@ -373,7 +379,7 @@ def test_threshold_of_a_model_is_that_of_predict_for_either_class(tmp_path, posi
     model.estimator_.coef_[:] = [[0.0, 1.0]]
     model.estimator_.intercept_[:] = 0.0
     write_fitted(model, tmp_path, positive=positive)
-    live = Live(Settings(model=tmp_path / "model.pkl"))
+    live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     ties = pd.DataFrame({"income": 1.0, "num": [0.0, 1e-17, -1e-17, 0.25, -0.25]})
     _, array = live.predict_json(ties.to_json(orient="records").encode())
     assert [answer["label"] for answer in json.loads(array)] == predicted(model, ties)
@@ -399,7 +405,7 @@ def test_manifest_without_labels_and_measure_still_loads(tmp_path):
     assert "measure" not in content["signature"]["target"]
     path.write_text(json.dumps(content))
     assert read_manifest(tmp_path / "model.pkl").golden[0].label is None
-    assert Live(Settings(model=tmp_path / "model.pkl")).not_ready is None
+    assert PredictionService(Settings(model=tmp_path / "model.pkl")).not_ready is None
 
 
 MANY = np.c_[rows()["num"] > 0, rows()["num"] > 1, rows()["income"] > 60_000].astype(int)
@@ -453,7 +459,7 @@ def test_label_of_any_type_is_its_text_in_json_and_csv(tmp_path, model, classes)
     y = np.where(rows()["num"] > 0, classes[1], classes[0])
     model = model.fit(rows(), y)
     write_fitted(model, tmp_path)
-    live = Live(Settings(model=tmp_path / "model.pkl"))
+    live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     assert live.model.target.classes == tuple(map(str, model.classes_.tolist()))
     due = predicted(model, FAR[:50])
     _, array = live.predict_json(json.dumps(RECORDS[:50]).encode())
@@ -488,7 +494,7 @@ def test_saved_model_starts(tmp_path, name):
 
 
 def test_labelled_answers_are_numbers_that_pickle_and_copy():
-    for answer in (Labelled(0.5, 1), LabelledMany((0.5, 0.5), 1)):
+    for answer in (LabelledNumber(0.5, 1), LabelledNumbers((0.5, 0.5), 1)):
         for other in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer)):
             assert other == answer
             assert other.place == 1

@@ -29,8 +29,8 @@ from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
 from slipway.models.manifest import write_manifest
 from slipway.models.predictor import load_predictor
-from slipway.models.unpickling.pickles import PickleRefused, load_pickle
-from slipway.training.packaging.stamps import made_by
+from slipway.models.unpickling.pickles import PickleRejected, load_pickle
+from slipway.training.packaging.stamps import pickled_sklearn_version
 from slipway.web import create_app
 
 X = np.random.default_rng(0).normal(size=(80, 4))
@@ -64,7 +64,7 @@ def test_attack_runs_in_pythons_own_unpickler(tmp_path, name):
 def test_attack_is_refused_and_nothing_runs(tmp_path, name):
     canary = tmp_path / "canary"
     content = attack(name, canary)
-    with pytest.raises(PickleRefused) as refused:
+    with pytest.raises(PickleRejected) as refused:
         load_pickle(content, {})
     assert not canary.exists()
     assert "posix:system" not in refused.value.message
@@ -103,7 +103,7 @@ GUARDED = {
 
 @pytest.mark.parametrize("says", GUARDED)
 def test_pickle_that_misuses_what_is_on_the_list_is_refused(says):
-    with pytest.raises(PickleRefused, match=says):
+    with pytest.raises(PickleRejected, match=says):
         load_pickle(PROTOCOL + GUARDED[says] + b".", {})
     assert Pipeline.predict is not dict
 
@@ -129,7 +129,7 @@ def test_pickle_that_misuses_what_is_on_the_list_is_refused(says):
     ],
 )
 def test_name_that_is_not_on_the_list_is_refused(module, name):
-    with pytest.raises(PickleRefused, match="a model is not made of"):
+    with pytest.raises(PickleRejected, match="a model is not made of"):
         load_pickle(PROTOCOL + named(module, name) + b".", {})
 
 
@@ -171,7 +171,7 @@ def test_values_that_models_carry_are_opened():
 def test_code_of_ones_own_is_refused_with_the_setting_that_allows_all_of_it():
     model = make_pipeline(FunctionTransformer(double), Doubled(), LogisticRegression()).fit(X, Y)
     content = pickle.dumps(model)
-    with pytest.raises(PickleRefused) as refused:
+    with pytest.raises(PickleRejected) as refused:
         load_pickle(content, {})
     setting = refused.value.message.split()[-1]
     assert setting == "SLIPWAY_PICKLE_ALLOW=test_pickles:Doubled,test_pickles:double"
@@ -180,45 +180,47 @@ def test_code_of_ones_own_is_refused_with_the_setting_that_allows_all_of_it():
 
 
 def test_function_of_a_notebook_is_refused_with_the_way_out():
-    with pytest.raises(PickleRefused, match="functions and classes of a notebook to a module"):
+    with pytest.raises(PickleRejected, match="functions and classes of a notebook to a module"):
         load_pickle(PROTOCOL + named("__main__", "clean") + b".", {})
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_made_by_tells_the_version_without_opening(protocol):
-    assert made_by(pickle.dumps(LogisticRegression(), protocol)) == sklearn.__version__
+    assert (
+        pickled_sklearn_version(pickle.dumps(LogisticRegression(), protocol)) == sklearn.__version__
+    )
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"a,b\n1,2\n", pickle.dumps({"_sklearn_version": "new"}), pickle.dumps(1)]
 )
 def test_made_by_of_anything_else_is_nothing(content):
-    assert made_by(content) is None
+    assert pickled_sklearn_version(content) is None
 
 
 def test_setting_names_all_that_a_module_defines_and_nothing_it_imports():
     allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:*, other:Name"}
     assert load_pickle(pickle.dumps(double), allowed) is double
-    with pytest.raises(PickleRefused):
+    with pytest.raises(PickleRejected):
         load_pickle(PROTOCOL + named("test_pickles", "load_predictor") + b".", allowed)
 
 
 def test_allowed_function_is_not_called_by_a_pickle():
     allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:double"}
-    with pytest.raises(PickleRefused, match="calls double"):
+    with pytest.raises(PickleRejected, match="calls double"):
         load_pickle(PROTOCOL + named("test_pickles", "double") + b"K\1\x85R.", allowed)
 
 
 def test_object_of_an_allowed_class_gets_no_special_method():
     allowed = {"SLIPWAY_PICKLE_ALLOW": "test_pickles:Doubled"}
     state = b"}" + text("__array__") + b"Nsb."
-    with pytest.raises(PickleRefused, match="gives an object a special method"):
+    with pytest.raises(PickleRejected, match="gives an object a special method"):
         load_pickle(PROTOCOL + named("test_pickles", "Doubled") + b")\x81" + state, allowed)
 
 
 def test_shared_object_of_the_process_is_not_changed():
     zone = named("pandas._libs.tslibs.nattype", "__nat_unpickle") + b"N\x85R"
-    with pytest.raises(PickleRefused, match="changes an object of NaTType"):
+    with pytest.raises(PickleRejected, match="changes an object of NaTType"):
         load_pickle(PROTOCOL + zone + b"}" + text("mark") + b"Nsb.", {})
 
 
@@ -229,7 +231,7 @@ def test_setting_that_is_no_list_of_names_is_refused():
 
 def test_names_that_move_the_cursor_are_written_out():
     content = PROTOCOL + b"".join(named("evil\x1b[2J\n", str(i)) + b"0" for i in range(30)) + b"N."
-    with pytest.raises(PickleRefused) as refused:
+    with pytest.raises(PickleRejected) as refused:
         load_pickle(content, {})
     assert refused.value.message.isprintable()
     assert "and 10 more" in refused.value.message
@@ -278,6 +280,6 @@ def test_scorecard_engine_never_opens_the_pickle(tmp_path, manifest, example):
 def test_pickle_engine_refuses_an_attack_with_a_valid_manifest(tmp_path, manifest):
     canary = tmp_path / "canary"
     path = with_pickle(tmp_path, manifest, attack("os.system", canary))
-    with pytest.raises(PickleRefused, match=r"asks for posix\.system"):
+    with pytest.raises(PickleRejected, match=r"asks for posix\.system"):
         load_predictor(path, "pickle")
     assert not canary.exists()

@@ -18,7 +18,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from slipway.models.unpickling.pickles import PickleRefused, load_pickle
+from slipway.models.unpickling.pickles import PickleRejected, load_pickle
 from slipway.models.unpickling.survey import names_in
 
 # `SLIPWAY_FUZZ_PICKLES=100000 pytest tests/models/test_pickles_hostile.py` tries more.
@@ -37,7 +37,7 @@ def imported():
 def test_pickle_of_listed_names_misused_is_rejected_and_runs_nothing(tmp_path, name):
     canary = tmp_path / "canary"
     content = misuse(name, canary)
-    with watch() as events, pytest.raises(PickleRefused):
+    with watch() as events, pytest.raises(PickleRejected):
         load_pickle(content, {})
     assert events == []
     assert not canary.exists()
@@ -64,7 +64,7 @@ def test_canary_ignores_the_search_for_a_module_and_notices_its_import(tmp_path,
 def test_survey_of_names_runs_nothing(tmp_path):
     before = pickle_fuzzer.text("os") + pickle_fuzzer.text("system") + P.STACK_GLOBAL
     content = PROTOCOL + before + misuse("generator", tmp_path / "canary")[2:]
-    with watch() as events, pytest.raises(PickleRefused) as refused:
+    with watch() as events, pytest.raises(PickleRejected) as refused:
         load_pickle(content, {})
     assert events == []
     assert "os.system" in refused.value.message
@@ -88,7 +88,7 @@ AMPLIFIED = {
 @pytest.mark.parametrize("name", AMPLIFIED)
 def test_pickle_that_allocates_more_than_its_size_is_rejected(name):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(PickleRefused):
+    with pytest.raises(PickleRejected):
         load_pickle(PROTOCOL + AMPLIFIED[name] + P.STOP, {})
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**16
 
@@ -113,14 +113,14 @@ class Shared:
 
 def test_arrays_that_share_their_content_are_rejected_beyond_a_bound():
     assert len(load_pickle(pickle.dumps(many_arrays(3)), {})) == 3
-    with pytest.raises(PickleRefused, match="far more memory"):
+    with pytest.raises(PickleRejected, match="far more memory"):
         load_pickle(pickle.dumps(many_arrays(1000)), {})
 
 
 def test_keys_that_take_exponential_time_to_hash_are_rejected():
     content = PROTOCOL + b"}K\1" + (P.DUP + P.TUPLE2) * 60 + b"Ns."
     started = time.process_time()
-    with pytest.raises(PickleRefused, match="as a key"):
+    with pytest.raises(PickleRejected, match="as a key"):
         load_pickle(content, {})
     assert time.process_time() - started < 1
 
@@ -144,7 +144,7 @@ def test_tree_whose_nodes_lead_out_of_it_is_rejected():
         nodes = state["nodes"].copy()
         nodes[field][0] = value
         content = pickle.dumps(Tree(forest.estimators_[0].tree_, state | {"nodes": nodes}))
-        with pytest.raises(PickleRefused, match="lead out of it"):
+        with pytest.raises(PickleRejected, match="lead out of it"):
             load_pickle(content, {})
 
 
@@ -163,7 +163,7 @@ def test_tree_of_neighbours_whose_indices_lead_out_of_it_is_rejected():
     state = list(tree.__getstate__())
     assert load_pickle(pickle.dumps(Tree(tree, tuple(state))), {}).get_n_calls() == 0
     state[1] = np.array([0, 1, 2, 10**9])
-    with pytest.raises(PickleRefused, match="lead out of it"):
+    with pytest.raises(PickleRejected, match="lead out of it"):
         load_pickle(pickle.dumps(Tree(tree, tuple(state))), {})
 
 
@@ -174,5 +174,5 @@ def test_array_of_an_address_never_reaches_numpy():
         "shape": (9,),
         "typestr": "<f8",
     }
-    with pytest.raises(PickleRefused, match="special method"):
+    with pytest.raises(PickleRejected, match="special method"):
         load_pickle(pickle.dumps(estimator), {})

@@ -8,23 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.models.scorecard import Bent, Mixed, Scorecard, Slope, Steps, Sum, Table
+from slipway.models.scorecard import (
+    CurveSumTerm,
+    CurveTerm,
+    LinearPredictor,
+    Scorecard,
+    SlopeTerm,
+    StepTerm,
+    TableTerm,
+)
 from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, sigmoid
 
-BENT = Bent(
+BENT = CurveTerm(
     "depth",
     path=(Affine(subtract=1.0, divide=2.0), Clip(-3.0, 3.0)),
     pieces=Pieces((0.0,), (0.0, 0.0), ((0.5, 1.0), (0.5, 0.0, 0.25))),
     missing=0.3,
 )
-SUM = Sum(
+SUM = LinearPredictor(
     intercept=-1.25,
     terms=(
-        Table("colour", ("red", "green"), (0.5, -0.25), missing=0.1, unseen=0.75),
-        Slope("speed", slope=0.3, origin=2.0, offset=-1.0, missing=0.2),
-        Steps("age", edges=(10.0, 20.0), points=(-1.0, 0.0, 2.0), missing=0.4),
+        TableTerm("colour", ("red", "green"), (0.5, -0.25), missing=0.1, unseen=0.75),
+        SlopeTerm("speed", slope=0.3, origin=2.0, offset=-1.0, missing=0.2),
+        StepTerm("age", edges=(10.0, 20.0), points=(-1.0, 0.0, 2.0), missing=0.4),
         BENT,
-        Mixed("width", parts=(BENT, msgspec.structs.replace(BENT, path=())), missing=-0.1),
+        CurveSumTerm("width", parts=(BENT, msgspec.structs.replace(BENT, path=())), missing=-0.1),
     ),
 )
 OTHER = msgspec.structs.replace(SUM, intercept=0.5)
@@ -39,13 +47,13 @@ def test_explain_contributions_sum_with_the_intercept_to_the_score(record):
     contributions = SUM.explain(record)
     assert list(contributions) == ["colour", "speed", "age", "depth", "width"]
     total = math.fsum([SUM.intercept, *contributions.values()])
-    assert math.isclose(total, SUM.scorer()(record), rel_tol=1e-12, abs_tol=1e-6)
+    assert math.isclose(total, SUM.compile_score()(record), rel_tol=1e-12, abs_tol=1e-6)
 
 
 @given(st.lists(records, min_size=1, max_size=5))
 def test_column_scorer_gives_the_same_bits_as_the_scorer(several):
-    one = SUM.scorer()
-    assert SUM.column_scorer()(several) == [one(record) for record in several]
+    one = SUM.compile_score()
+    assert SUM.compile_column_score()(several) == [one(record) for record in several]
 
 
 @given(records)
@@ -53,20 +61,20 @@ def test_scorecard_json_round_trip_scores_the_same(record):
     card = Scorecard((SUM, OTHER, SUM), softmax=True)
     again = msgspec.json.decode(msgspec.json.encode(card), type=Scorecard)
     assert again == card
-    assert again.answerer()([record]) == card.answerer()([record])
+    assert again.compile_answers()([record]) == card.compile_answers()([record])
 
 
 @given(records)
 def test_softmax_gives_shares_in_the_order_of_the_scores(record):
-    (shares,) = Scorecard((SUM, OTHER, SUM), softmax=True).answerer()([record])
+    (shares,) = Scorecard((SUM, OTHER, SUM), softmax=True).compile_answers()([record])
     assert math.isclose(math.fsum(shares), 1.0, rel_tol=1e-12)
     assert shares[1] >= shares[0] == shares[2]
 
 
 @given(records)
 def test_one_against_the_rest_divides_each_probability_by_their_sum(record):
-    (shares,) = Scorecard((SUM, OTHER, SUM)).answerer()([record])
-    own = [sigmoid(each.scorer()(record)) for each in (SUM, OTHER, SUM)]
+    (shares,) = Scorecard((SUM, OTHER, SUM)).compile_answers()([record])
+    own = [sigmoid(each.compile_score()(record)) for each in (SUM, OTHER, SUM)]
     total = math.fsum(own)
     assert shares == (tuple(p / total for p in own) if total else (1 / 3, 1 / 3, 1 / 3))
 
@@ -75,8 +83,8 @@ def test_one_against_the_rest_divides_each_probability_by_their_sum(record):
     ("link", "answer"), [(SIGMOID, sigmoid(-1.25)), ((), -1.25), ((Named("exp"),), math.exp(-1.25))]
 )
 def test_link_turns_the_score_into_the_answer(link, answer):
-    card = Scorecard((Sum(-1.25, (), link),))
-    assert card.answerer()([()]) == [answer]
+    card = Scorecard((LinearPredictor(-1.25, (), link),))
+    assert card.compile_answers()([()]) == [answer]
     assert card.is_log_odds == (link == SIGMOID)
 
 
@@ -120,5 +128,5 @@ def test_sigmoid_is_the_inverse_of_the_logit(log_odds):
 def test_scorer_scores_in_any_order_alike():
     draw = random.Random(0)
     records = [(draw.choice(["red", "x"]), *(draw.random() for _ in range(4))) for _ in range(50)]
-    score = SUM.scorer()
+    score = SUM.compile_score()
     assert [score(r) for r in records] == [score(r) for r in reversed(records)][::-1]

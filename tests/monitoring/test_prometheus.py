@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 import slipway
 from slipway.monitoring.prometheus import ModelMetrics
-from slipway.serving.rollout.worker_status import Row
+from slipway.serving.rollout.worker_status import WorkerStatus
 
 
 def samples(text):
@@ -28,7 +28,7 @@ def test_metrics_of_a_served_file_tell_that_it_is_ready_and_its_version(client, 
 
 
 def test_metrics_count_by_worker_and_give_the_reason():
-    rows = [Row(7, "a", "", swaps=2), Row(8, "b", "", refused=1, polls_failed=3)]
+    rows = [WorkerStatus(7, "a", "", swaps=2), WorkerStatus(8, "b", "", refused=1, polls_failed=3)]
     found = samples(ModelMetrics(None, 'b is refused: "x"\nline', "a", rows).text().decode())
     assert found["slipway_degraded", 'b is refused: "x"\nline'] == 1
     assert found["slipway_pinned",] == 1

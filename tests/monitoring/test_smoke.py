@@ -20,7 +20,7 @@ from task_models import TASKS, write_model
 
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.monitoring.smoke import smoke
 from slipway.web import create_app
 
@@ -302,7 +302,9 @@ def test_smoke_of_a_model_that_answers_otherwise_than_its_golden_row(broken, mon
     manifest = app.extensions["slipway"].model.manifest
     wrong = GoldenRow(manifest.golden[0].record, manifest.golden[0].answer / 2)
     spoiled = msgspec.structs.replace(manifest, golden=(wrong,))
-    app.extensions["slipway"].model = Model(spoiled, "scorecard", spoiled.scorecard.answerer())
+    app.extensions["slipway"].model = Predictor(
+        spoiled, "scorecard", spoiled.scorecard.compile_answers()
+    )
     monkeypatch.setattr(Broken, "app", app)
     table, right = smoke(broken, wait=0)
     assert not right

@@ -7,12 +7,12 @@ from versions import AGE, ALL, COST, PLACE, SLOPE, TABLE, run, squeezed, version
 
 from slipway.core.text_tables import brief, decimals, signed
 from slipway.models.features import Target
-from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table
+from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm
 from slipway.models.stages import Named, Pieces
 from slipway.reports.model_card import Card, card_text, describe_card
 
-LOG = Bent("cost", (Named("log"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
-STEP = Bent("cost", (), Pieces((5.0,), (0.0, 0.0), ((0.0,), (1.0,))), 0.0)
+LOG = CurveTerm("cost", (Named("log"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
+STEP = CurveTerm("cost", (), Pieces((5.0,), (0.0, 0.0), ((0.0,), (1.0,))), 0.0)
 
 
 def text_of(manifest):
@@ -105,7 +105,7 @@ def test_card_slope_without_training_rows_goes_as_far_as_golden_rows():
 
 
 @pytest.mark.parametrize(
-    ("term", "most"), [(LOG, 2.302585), (Mixed("cost", (LOG, STEP), 0.0), 3.302585)]
+    ("term", "most"), [(LOG, 2.302585), (CurveSumTerm("cost", (LOG, STEP), 0.0), 3.302585)]
 )
 def test_card_curve_is_looked_at_along_its_span(term, most):
     card = term_of(with_terms(term), "cost")
@@ -122,16 +122,16 @@ def test_card_curve_outside_its_domain_says_no_answer_and_is_json():
 
 
 def test_card_of_many_places_shows_the_most_and_the_least():
-    steps = Steps("age", tuple(map(float, range(20))), tuple(i / 10 for i in range(21)), 0.0)
+    steps = StepTerm("age", tuple(map(float, range(20))), tuple(i / 10 for i in range(21)), 0.0)
     told = "≥19 +2.00 18 to <19 +1.90 17 to <18 +1.80 16 to <17 +1.70 …"
     assert any(line.startswith(told) for line in squeezed(text_of(with_terms(steps))))
 
 
 def test_card_several_classes_have_terms_of_their_own():
     target = Target("kind", "kind", ("a", "b", "c"))
-    zero = Steps("cost", (), (0.0,), 0.0)
-    other = Table("place", ("sea", "hill"), (0.0, 2.0), 0.0, 0.3)
-    gone = Steps("place", (), (0.0,), 0.0)
+    zero = StepTerm("cost", (), (0.0,), 0.0)
+    other = TableTerm("place", ("sea", "hill"), (0.0, 2.0), 0.0, 0.3)
+    gone = StepTerm("place", (), (0.0,), 0.0)
     made = version((PLACE, COST), (TABLE, SLOPE), (other, zero), (gone, SLOPE), target=target)
     lines = squeezed(text_of(made))
     assert "the score starts at -1.00 for a, +0.00 for b, +1.00 for c" in lines
@@ -167,7 +167,7 @@ def test_card_features_say_what_they_take():
 
 def test_card_names_from_outside_cannot_move_the_cursor():
     feature = msgspec.structs.replace(COST, name="a\x1b[2Jb\nc", description="d\x07\u202e")
-    term = Slope("a\x1b[2Jb\nc", 1.0, 0.0, 0.0, 0.0)
+    term = SlopeTerm("a\x1b[2Jb\nc", 1.0, 0.0, 0.0, 0.0)
     shown = text_of(version((feature,), (term,)))
     assert "a\ufffd[2Jb" in shown
     assert all(c.isprintable() or c == "\n" for c in shown)

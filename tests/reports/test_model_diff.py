@@ -12,17 +12,24 @@ from versions import with_terms as changed
 
 from slipway.models.features import Feature, Target
 from slipway.models.manifest import write_manifest
-from slipway.models.scorecard import Bent, Scorecard, Slope, Steps, Sum, Table
+from slipway.models.scorecard import (
+    CurveTerm,
+    LinearPredictor,
+    Scorecard,
+    SlopeTerm,
+    StepTerm,
+    TableTerm,
+)
 from slipway.models.stages import Named, Pieces
 from slipway.reports.model_diff import Difference, compare, difference_text
 
 replace = msgspec.structs.replace
-SQUARE = Bent("cost", (Named("square"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
+SQUARE = CurveTerm("cost", (Named("square"),), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
 LOG = replace(SQUARE, path=(Named("log"),))
 OTHER = changed(
-    Slope("cost", 0.1, 1.0, 0.0, 0.0),
-    Steps("age", (30.0,), (0.0, 0.4), 0.0),
-    Table("place", ("sea", "lake"), (0.4, 1.0), -1.0, 0.0),
+    SlopeTerm("cost", 0.1, 1.0, 0.0, 0.0),
+    StepTerm("age", (30.0,), (0.0, 0.4), 0.0),
+    TableTerm("place", ("sea", "lake"), (0.4, 1.0), -1.0, 0.0),
 )
 
 
@@ -54,14 +61,14 @@ def test_diff_missing_manifest_names_the_version_that_lacks_it(app, tmp_path):
 @pytest.mark.parametrize(
     ("term", "effect", "where"),
     [
-        (Table("place", ("sea", "hill"), (0.5, -0.5), -1.0, 0.1), 0.25, "hill"),
-        (Table("place", ("sea", "hill"), (0.5, -0.25), -1.0, 0.6), 0.5, "never seen"),
-        (Table("place", ("sea", "hill"), (0.5, -0.25), 0.0, 0.1), 1.0, "missing"),
-        (Table("place", ("sea",), (0.5,), -1.0, 0.1), 0.35, "hill"),
-        (Steps("age", (18.0, 70.0), (0.3, -0.1, 0.75), 0.2), 0.85, "65 to <70"),
-        (Slope("cost", 0.6, 1.0, -0.5, 0.0), 0.9, "10"),
+        (TableTerm("place", ("sea", "hill"), (0.5, -0.5), -1.0, 0.1), 0.25, "hill"),
+        (TableTerm("place", ("sea", "hill"), (0.5, -0.25), -1.0, 0.6), 0.5, "never seen"),
+        (TableTerm("place", ("sea", "hill"), (0.5, -0.25), 0.0, 0.1), 1.0, "missing"),
+        (TableTerm("place", ("sea",), (0.5,), -1.0, 0.1), 0.35, "hill"),
+        (StepTerm("age", (18.0, 70.0), (0.3, -0.1, 0.75), 0.2), 0.85, "65 to <70"),
+        (SlopeTerm("cost", 0.6, 1.0, -0.5, 0.0), 0.9, "10"),
         (SQUARE, 96.0, "10"),
-        (Table("high", (False, True), (-0.2, 0.5), 0.0, 0.0), 0.3, "true"),
+        (TableTerm("high", (False, True), (-0.2, 0.5), 0.0, 0.0), 0.3, "true"),
     ],
     ids=["level", "unseen", "missing", "level gone", "edge", "slope", "curve", "flag"],
 )
@@ -83,21 +90,21 @@ def test_diff_puts_the_largest_effect_first_and_is_the_same_both_ways():
 
 
 def test_diff_last_bits_make_no_difference():
-    other = changed(Slope("cost", math.nextafter(0.5, 1), 1.0, -0.5, 0.0))
+    other = changed(SlopeTerm("cost", math.nextafter(0.5, 1), 1.0, -0.5, 0.0))
     assert compare(ALL, other).verdict == "equal"
     assert compare(ALL, replace(other, sha256=ALL.sha256)).verdict == "same"
 
 
 def test_diff_intercept_is_a_term():
     (total,) = ALL.scorecard.sums
-    card = Scorecard((Sum(-2.0, total.terms),))
+    card = Scorecard((LinearPredictor(-2.0, total.terms),))
     (change,) = compare(ALL, replace(ALL, scorecard=card)).terms
     assert (change.feature, change.before, change.after) == ("intercept", -1.0, -2.0)
 
 
 def test_diff_of_classes_names_the_class():
     target = Target("kind", "kind", ("a", "b"))
-    steep = Slope("cost", 1.0, 1.0, -0.5, 0.0)
+    steep = SlopeTerm("cost", 1.0, 1.0, -0.5, 0.0)
     one = version((COST,), (SLOPE,), (SLOPE,), target=target)
     other = version((COST,), (SLOPE,), (steep,), target=target, sha256="1" * 64)
     assert [term.label for term in compare(one, other).terms] == ["b"]
@@ -137,7 +144,7 @@ def test_diff_features_added_removed_and_changed_are_told():
     age = Feature("age", "number", "Age", 30, minimum=0.0, maximum=90.0)
     place = replace(PLACE, categories=("sea", "lake"), closed=True)
     new = Feature("new", "flag", "new", True)
-    terms = (TABLE, STEPS, SLOPE, Table("new", (False, True), (-9.0, 9.0), 0.0, 0.0))
+    terms = (TABLE, STEPS, SLOPE, TableTerm("new", (False, True), (-9.0, 9.0), 0.0, 0.0))
     difference = compare(ALL, version((place, age, COST, new), terms, sha256="4" * 64))
     lines = squeezed(difference_text(difference))
     for told in (
@@ -158,7 +165,7 @@ def test_diff_features_added_removed_and_changed_are_told():
 
 def test_diff_feature_of_another_kind_is_compared_without_falling_over():
     texts = Feature("cost", "category", "cost", "low", categories=("low",))
-    other = version((texts,), (Table("cost", ("low",), (0.7,), 0.0, 0.2),), sha256="5" * 64)
+    other = version((texts,), (TableTerm("cost", ("low",), (0.7,), 0.0, 0.2),), sha256="5" * 64)
     one = version((COST,), (SLOPE,))
     (change,) = compare(one, other).terms
     assert (change.before, change.where) == (4.0, "10")

@@ -18,7 +18,7 @@ from versions import ALL, version, with_terms
 import slipway
 from slipway.models.features import Feature
 from slipway.models.manifest import CalibrationBin, Evaluation, Scores, Slice, Training
-from slipway.models.scorecard import Table
+from slipway.models.scorecard import TableTerm
 from slipway.reports.html import read_report, report_path, write_report
 from slipway.reports.html.renderer import report_text
 from slipway.reports.html.sections import counts, label_rule
@@ -147,7 +147,7 @@ def test_report_without_learning_curve_has_no_section_of_it(tmp_path):
 
 def test_report_with_the_version_before_compares_scores_and_terms(tmp_path):
     old = msgspec.structs.replace(HOLDOUT, scores={"model": scores(0.7)})
-    earlier = Table("place", ("sea", "hill"), (0.5, 0.75), -1.0, 0.1)
+    earlier = TableTerm("place", ("sea", "hill"), (0.5, 0.75), -1.0, 0.1)
     before = with_terms(
         earlier, manifest=msgspec.structs.replace(WHOLE, evaluations={"holdout": old})
     )
@@ -188,7 +188,7 @@ def test_report_covariance_that_is_lost_is_said(shipped, tmp_path):
 
 def test_report_texts_from_data_are_escaped(tmp_path):
     place = Feature(EVIL, "category", EVIL, EVIL, categories=(EVIL, "b"), labels={"b": EVIL})
-    evil = version((place,), (Table(EVIL, (EVIL, "b"), (0.5, -0.5), 0.0, 0.0),))
+    evil = version((place,), (TableTerm(EVIL, (EVIL, "b"), (0.5, -0.5), 0.0, 0.0),))
     slices = (Slice(EVIL, EVIL, 120, 0.3, 0.3, None), Slice("gone", EVIL, 99, 0.1, 0.1, None))
     evil = msgspec.structs.replace(
         evil,
@@ -200,7 +200,7 @@ def test_report_texts_from_data_are_escaped(tmp_path):
         ),
         libraries={EVIL: EVIL},
     )
-    terms = (Table(EVIL, (EVIL, "b"), (0.5, 0.9), 0.0, 0.0),)
+    terms = (TableTerm(EVIL, (EVIL, "b"), (0.5, 0.9), 0.0, 0.0),)
     text = report_text(evil, tmp_path / "model.pkl", with_terms(*terms, manifest=evil))
     assert "<script" not in text.lower()
     assert EVIL in Read(text).text

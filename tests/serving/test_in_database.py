@@ -13,7 +13,7 @@ from sql_models import due, variant
 from slipway.core.errors import SlipwayError
 from slipway.data.sources import open_source
 from slipway.data.sources import table_writer as writing
-from slipway.models.scorecard import Slope, Sum, Table
+from slipway.models.scorecard import LinearPredictor, SlopeTerm, TableTerm
 from slipway.models.stages import SIGMOID
 from slipway.serving.batch.in_database import score
 
@@ -25,10 +25,10 @@ OVER = replace(PROBLEM, tables=("features",))
 @pytest.fixture(scope="module")
 def small(manifest):
     """A model of the parcels."""
-    depot = Table("depot", ("north", "south"), (0.4, -0.3), 0.0, 0.1)
-    weight = Slope("weight", 0.07, 10.0, -0.2, 0.05)
-    stops = Slope("stops", 0.2, 5.0, 0.0, 0.0)
-    total = Sum(-0.5, (depot, weight, stops), SIGMOID)
+    depot = TableTerm("depot", ("north", "south"), (0.4, -0.3), 0.0, 0.1)
+    weight = SlopeTerm("weight", 0.07, 10.0, -0.2, 0.05)
+    stops = SlopeTerm("stops", 0.2, 5.0, 0.0, 0.0)
+    total = LinearPredictor(-0.5, (depot, weight, stops), SIGMOID)
     return variant(manifest, PROBLEM.features, total, target=PROBLEM.target, threshold=0.4)
 
 

@@ -59,7 +59,7 @@ import resource, sys
 from pathlib import Path
 from slipway.core.settings import Settings
 from slipway.core.errors import SlipwayError
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 sys.path[:0] = ["tests", "tests/helpers", "tests/serving"]
 from test_json_size import HUGE
 live = Live(Settings(model=Path("model.pkl")))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from slipway.core.settings import Settings
 from slipway.serving.batch import csv_reader as csvfile
 from slipway.serving.batch import csv_stream as batch
-from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.batch.output_columns import text_cell
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 
 ADDED = ("prediction", "probability", "warning", "error")
 relaxed = settings(
@@ -242,7 +242,7 @@ def test_added_number_is_not_neutralised(live, cells):
 
 
 def test_file_pickle_engine_answers_alike(live, cells):
-    pickled = Live(Settings(model=ROOT / "model.pkl", engine="pickle"))
+    pickled = PredictionService(Settings(model=ROOT / "model.pkl", engine="pickle"))
     text = csv_text([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
     ours, theirs = (parsed(answered(one, text)) for one in (live, pickled))
     assert ours[1] == theirs[1]
@@ -274,7 +274,7 @@ def test_columns_way_and_careful_way_give_the_same_answer(live, cells, data, lin
     text = csv_text(rows, line_end)
     fast = answered(live, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
+        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
         careful = answered(live, text)
     assert fast == careful
 

@@ -96,13 +96,13 @@ def test_file_of_fewer_wrong_rows_is_answered(live, lines):
 
 def test_file_closed_stops_the_work(live, lines, monkeypatch):
     begun = []
-    answer = batch.Blocks.__call__
+    answer = batch.BlockAnswerer.__call__
 
     def counted(self, block):
         begun.append(len(block.texts))
         return answer(self, block)
 
-    monkeypatch.setattr(batch.Blocks, "__call__", counted)
+    monkeypatch.setattr(batch.BlockAnswerer, "__call__", counted)
     stream = predict_file(io.BytesIO(lines[0] + lines[1] * 400_000), live)
     next(stream)
     next(stream)

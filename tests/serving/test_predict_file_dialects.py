@@ -21,9 +21,9 @@ from slipway.core.errors import BadInput
 from slipway.core.settings import Settings
 from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch import upload
-from slipway.serving.batch.block_scorers import CarefulWay
+from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web import create_app
 
 FILE = "/predict_file"
@@ -59,7 +59,7 @@ def shop_client(shop_settings):
 
 @pytest.fixture(scope="module")
 def shop_live(shop_settings):
-    return Live(shop_settings)
+    return PredictionService(shop_settings)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_all_ways_read_decimal_commas_alike(shop_live, cells, separator, quote, 
     content = (end.join(lines) + end).encode()
     fast = b"".join(predict_file(io.BytesIO(content), shop_live))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
+        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
         assert b"".join(predict_file(io.BytesIO(content), shop_live)) == fast
 
 

@@ -13,11 +13,11 @@ from small_versions import BODIES, RECORDS, save_version
 from swapping import POLL, Versions, all_serve, clients, got, until
 
 from slipway.core.settings import Settings
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.registry import open_registry
 from slipway.serving.rollout import shadow
-from slipway.serving.rollout.shadow import Shadow, Tally, compare, summary
-from slipway.serving.service import Live
+from slipway.serving.rollout.shadow import ShadowModel, ShadowStats, compare, summary
+from slipway.serving.service import PredictionService
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,14 @@ def lives(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shadow")
     paths = [save_version(folder / f"{weight}", weight) for weight in (0.5, -0.6)]
     other = save_version(folder / "other", 0.75, drop="place")
-    return [Live(Settings(path)) for path in (*paths, other)]
+    return [PredictionService(Settings(path)) for path in (*paths, other)]
 
 
 @pytest.fixture
 def shadowed(lives):
     """A live model of its own, with a shadow that has a candidate."""
-    live = Live(Settings(lives[0].path))
-    shadow = Shadow()
+    live = PredictionService(Settings(lives[0].path))
+    shadow = ShadowModel()
     live.observers = (shadow,)
     shadow.take(lives[1])
     return live
@@ -53,7 +53,7 @@ def test_shadow_counts_agreement_and_differences(shadowed, lives):
     shadowed.observers[0].turn()
     counted = shadowed.observers[0].read()
     # Another worker was asked nothing since the candidate before.
-    left = Tally(counted.production, "before", compared=900)
+    left = ShadowStats(counted.production, "before", compared=900)
     told = summary([counted, left], counted.production, counted.candidate)
     assert (told["production"], told["candidate"]) == (lives[0].version, lives[1].version)
     assert told["compared"] == len(BODIES)
@@ -73,7 +73,9 @@ def test_shadow_candidate_with_other_features_is_incomparable(shadowed, lives):
     shadowed.observers[0].take(lives[2])
     shadowed.predict_json(BODIES[0])
     shadowed.observers[0].turn()
-    assert shadowed.observers[0].read() == Tally(lives[0].version, lives[2].version, incomparable=1)
+    assert shadowed.observers[0].read() == ShadowStats(
+        lives[0].version, lives[2].version, incomparable=1
+    )
 
 
 def test_shadow_record_that_the_candidate_does_not_take_is_refused(lives):
@@ -84,8 +86,8 @@ def test_shadow_record_that_the_candidate_does_not_take_is_refused(lives):
     ]
     changed = msgspec.structs.replace(signature, features=tuple(narrow))
     manifest = msgspec.structs.replace(lives[1].model.manifest, signature=changed)
-    candidate = Model(manifest, "scorecard", lives[1].model.score)
-    tally = Tally("a", "b")
+    candidate = Predictor(manifest, "scorecard", lives[1].model.score)
+    tally = ShadowStats("a", "b")
     names = lives[0].signature.names
     records = [tuple(record[name] for name in names) for record in RECORDS]
     compare(tally, lives[0].model, candidate, records, lives[0].model.score(records))
@@ -99,7 +101,7 @@ def test_shadow_candidate_without_an_answer_or_that_raises_has_failed(shadowed, 
     def raises(records):
         raise ZeroDivisionError
 
-    candidate = Live(Settings(lives[1].path))
+    candidate = PredictionService(Settings(lives[1].path))
     shadowed.observers[0].take(candidate)
     for number, score in enumerate((none, raises), start=1):
         candidate.model.score = score

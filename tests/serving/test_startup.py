@@ -19,9 +19,9 @@ from slipway.core.errors import ModelError
 from slipway.core.settings import Reference, Settings, read_reference
 from slipway.models.manifest import read_manifest
 from slipway.registry import open_registry
-from slipway.serving.rollout.alias_follower import Leader
+from slipway.serving.rollout.alias_follower import RegistryPoller
 from slipway.serving.rollout.startup import first_live
-from slipway.serving.rollout.version_cache import Cache, Standing
+from slipway.serving.rollout.version_cache import AliasState, VersionCache
 
 VERSION = "20260101T120000Z-1a2b3c4d"
 
@@ -227,8 +227,8 @@ def test_changed_copy_of_the_last_good_version_is_not_served(place, settings):
 
 def test_refused_version_is_looked_at_once_and_logged_once(place, settings, caplog):
     first_live(settings)
-    cache = Cache(settings.cache, settings.reference)
-    leader = Leader(replace(settings, poll=0.001), settings.reference)
+    cache = VersionCache(settings.cache, settings.reference)
+    leader = RegistryPoller(replace(settings, poll=0.001), settings.reference)
     place.promote(place.push(0.7, older, tree=True))
     for _ in range(3):
         leader.turn()
@@ -239,7 +239,7 @@ def test_refused_version_is_looked_at_once_and_logged_once(place, settings, capl
     assert "is refused" in cache.read().problem
     place.promote(place.b)
     leader.turn()
-    assert cache.read() == Standing(place.b, "", 0, 3)
+    assert cache.read() == AliasState(place.b, "", 0, 3)
 
 
 def test_entries_that_were_deleted_bring_no_earlier_version_back(place, settings):
@@ -247,9 +247,9 @@ def test_entries_that_were_deleted_bring_no_earlier_version_back(place, settings
     assert first_live(settings).version == place.b
     last = max(Path(place.url).glob("aliases/production/*.json"))
     last.unlink()
-    leader = Leader(replace(settings, poll=0.001), settings.reference)
+    leader = RegistryPoller(replace(settings, poll=0.001), settings.reference)
     leader.turn()
-    standing = Cache(settings.cache, settings.reference).read()
+    standing = VersionCache(settings.cache, settings.reference).read()
     assert (standing.version, standing.number) == (place.b, int(last.stem))
     assert "entries were deleted" in standing.problem
     assert first_live(settings).version == place.b
@@ -263,7 +263,7 @@ def test_full_disk_keeps_what_serves(place, settings):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "from pathlib import Path; from slipway.core.settings import Settings;"
-        "from slipway.serving.rollout.alias_follower import Leader, Follower;"
+        "from slipway.serving.rollout.alias_follower import RegistryPoller, AliasFollower;"
         "from slipway.serving.rollout.startup import first_live;"
         "s = Settings.from_environ(Path('.')); live = first_live(s);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
@@ -303,14 +303,14 @@ def test_command_on_a_registry_does_not_ask_it(place):
 
 def test_command_beside_a_service_leaves_what_is_known_of_it(place, settings, caplog):
     served = first_live(settings).version
-    cache = Cache(settings.cache, settings.reference)
+    cache = VersionCache(settings.cache, settings.reference)
     before = cache.read()
     assert first_live(settings, may_ask=False).version == served
     assert (cache.read(), caplog.records) == (before, [])
 
 
 def test_cache_keeps_few_copies_and_never_one_in_use(place, settings):
-    cache = Cache(settings.cache, settings.reference)
+    cache = VersionCache(settings.cache, settings.reference)
     first_live(settings)
     os.utime(settings.cache / place.a, (0, 0))
     for number in range(8):
@@ -319,7 +319,7 @@ def test_cache_keeps_few_copies_and_never_one_in_use(place, settings):
         os.utime(copy, (100 + number, 100 + number))
     (settings.cache / ".20260101T000000Z-0000000a-broken").mkdir()
     os.utime(settings.cache / ".20260101T000000Z-0000000a-broken", (0, 0))
-    cache.tidy()
+    cache.evict_unused()
     left = sorted(path.name for path in settings.cache.iterdir())
     assert place.a in left
     assert len(left) == 7

@@ -14,14 +14,19 @@ from openapi_spec_validator import validate
 from task_models import CLASSES, FEATURES, RECORD, REFUSED, SCORECARDS, TASKS, write_model
 
 from slipway.core.settings import Settings
-from slipway.models.scorecard import Bent, Slope
+from slipway.models.scorecard import CurveTerm, SlopeTerm
 from slipway.models.stages import Affine, Named, Pieces
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import decimals, measured, signed
 from slipway.serving.batch import csv_stream as batch
-from slipway.serving.batch.block_scorers import CarefulWay, ColumnsWay, FusedWay, choose_way
+from slipway.serving.batch.block_scorers import (
+    ColumnsScorer,
+    FusedScorer,
+    RowScorer,
+    choose_block_scorer,
+)
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 from slipway.web import create_app
 
 HTML = {"Accept": "text/html"}
@@ -48,7 +53,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lives(paths):
-    return {name: Live(Settings(model=path)) for name, path in paths.items()}
+    return {name: PredictionService(Settings(model=path)) for name, path in paths.items()}
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +284,7 @@ def test_every_way_gives_the_same_bytes(lives, name, rows):
     text = csv_text(rows)
     fast = in_file(lives[name], text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
+        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
         careful = in_file(lives[name], text)
     assert fast == careful
 
@@ -289,15 +294,15 @@ def test_way_is_the_quickest_that_the_model_has(lives, name, monkeypatch):
     header, _ = batch.read_header(
         io.BytesIO(csv_text([RECORD]).encode()), lives[name].signature, ()
     )
-    way = choose_way(header, lives[name].model)
-    assert type(way) is (FusedWay if name in ("log-odds", "rare", "huge") else ColumnsWay)
+    way = choose_block_scorer(header, lives[name].model)
+    assert type(way) is (FusedScorer if name in ("log-odds", "rare", "huge") else ColumnsScorer)
     for module in (
         "slipway.serving.batch.vectorized_scorer",
         "slipway.serving.batch.typed_columns",
     ):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "polars", None)
-    assert type(choose_way(header, lives[name].model)) is CarefulWay
+    assert type(choose_block_scorer(header, lives[name].model)) is RowScorer
 
 
 @pytest.mark.parametrize("name", PICKLED)
@@ -308,7 +313,7 @@ def test_pickle_gives_the_same_bits_whichever_rows_are_doubtful(lives, name):
     text = csv_text(rows)
     fast = in_file(lives[name], text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: CarefulWay(model))
+        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
         assert in_file(lives[name], text) == fast
 
 
@@ -376,7 +381,7 @@ def test_model_page_says_what_answers_and_draws_the_terms(clients, name):
 
 
 def test_curve_that_ends_where_it_is_undefined_is_drawn_as_far_as_it_goes():
-    root = Bent("size", (Affine(), Named("sqrt")), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
+    root = CurveTerm("size", (Affine(), Named("sqrt")), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
     x = charts.span(root, FEATURES[1], [-4.0, 4.0])
     assert charts.reach(root, x)[1] == pytest.approx(math.sqrt(x.high))
     plot = charts.term_plot(root, x, -1.0, 2.5)
@@ -384,7 +389,7 @@ def test_curve_that_ends_where_it_is_undefined_is_drawn_as_far_as_it_goes():
     assert float(plot.lines["curve"].split(",")[0]) >= x.place(0.0)
     nowhere = charts.term_plot(root, charts.Axis(-4.0, -1.0, 0, 100), -1.0, 1.0)
     assert nowhere.lines["curve"] == ""
-    straight = charts.term_plot(Slope("size", 1.0, 0.0, 0.0, 0.0), x, -5.0, 5.0)
+    straight = charts.term_plot(SlopeTerm("size", 1.0, 0.0, 0.0, 0.0), x, -5.0, 5.0)
     assert len(straight.lines["curve"].split()) == charts.SAMPLES + 1
 
 

@@ -32,7 +32,7 @@ from sklearn.preprocessing import (
 
 from slipway.core.errors import SlipwayError
 from slipway.core.files import file_sha256
-from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows
+from slipway.data.dataset import FOLD, Dataset, DatasetManifest, Part
 from slipway.data.problem import Problem
 from slipway.data.problem_loading import load_problem
 from slipway.models.features import Feature
@@ -40,7 +40,7 @@ from slipway.training.engines.chunked import memory_budget as room
 from slipway.training.engines.chunked import optimizers as combine
 from slipway.training.engines.chunked import value_counts as counts
 from slipway.training.engines.chunked.fit import fit_chunks
-from slipway.training.engines.chunked.memory_budget import find_room, resident_bytes
+from slipway.training.engines.chunked.memory_budget import find_memory_budget, resident_bytes
 from slipway.training.engines.chunked.progress import time_text
 from slipway.training.frames import Rows
 from slipway.training.splits import FIT_FOLDS
@@ -97,7 +97,7 @@ def problem_of(regression: Any, step: Any = None) -> Problem:
     return replace(flights, features=FEATURES, target_column="lost", pipeline=lambda: pipeline)
 
 
-def store(folder: Path, X: pd.DataFrame, y: Any, folds: Any = None) -> StoredRows:
+def store(folder: Path, X: pd.DataFrame, y: Any, folds: Any = None) -> Dataset:
     """Write rows as ``flask etl`` does, in two files."""
     table = pa.Table.from_pandas(X.assign(lost=y), preserve_index=False)
     folds = np.arange(len(y)) % 10 if folds is None else folds
@@ -107,11 +107,11 @@ def store(folder: Path, X: pd.DataFrame, y: Any, folds: Any = None) -> StoredRow
         file = folder / f"part-{i}.parquet"
         pq.write_table(piece, file, row_group_size=200)
         parts.append(Part(file.name, len(piece), file_sha256(file)))
-    told: dict[str, Any] = {field.name: None for field in msgspec.structs.fields(RowsManifest)}
-    return StoredRows(folder, RowsManifest(**told | {"rows": len(y), "parts": tuple(parts)}))
+    told: dict[str, Any] = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
+    return Dataset(folder, DatasetManifest(**told | {"rows": len(y), "parts": tuple(parts)}))
 
 
-def chunked(problem: Problem, stored: StoredRows, **options: Any) -> Pipeline:
+def chunked(problem: Problem, stored: Dataset, **options: Any) -> Pipeline:
     options = {"memory": 8 * GIB, "folds": FIT_FOLDS, "progress": lambda line: None} | options
     return fit_chunks(problem, stored, **options)
 
@@ -247,7 +247,7 @@ def test_chunks_average_is_near_the_passes_but_not_the_same(
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [20_000, 300_000])
 def test_chunks_of_all_flights_give_the_coefficients_of_a_fit_in_memory(
-    sample: int, stored: StoredRows, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    sample: int, stored: Dataset, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", sample)
     problem = load_problem("flights")
@@ -260,9 +260,7 @@ def test_chunks_of_all_flights_give_the_coefficients_of_a_fit_in_memory(
 
 
 @pytest.mark.slow
-def test_chunks_of_all_flights_on_average_are_a_little_worse(
-    stored: StoredRows, rows: Rows
-) -> None:
+def test_chunks_of_all_flights_on_average_are_a_little_worse(stored: Dataset, rows: Rows) -> None:
     problem = load_problem("flights")
     held, y = rows.X[rows.held_out], rows.y[rows.held_out]
     passes = log_loss(y, chunked(problem, stored).predict_proba(held))
@@ -363,14 +361,14 @@ def test_chunks_feature_with_too_many_values_is_refused_by_name(
 
 def test_room_too_little_memory_is_refused_with_the_least() -> None:
     with pytest.raises(SlipwayError, match="give --memory 396MiB or more"):
-        find_room(350 * 2**20, 20, used=300 * 2**20)
+        find_memory_budget(350 * 2**20, 20, used=300 * 2**20)
 
 
 @given(st.integers(0, 2**36), st.integers(1, 1000))
 def test_room_is_never_more_than_the_memory(left: int, n_columns: int) -> None:
     used = 300 * 2**20
     try:
-        found = find_room(used + left, n_columns, used=used)
+        found = find_memory_budget(used + left, n_columns, used=used)
     except SlipwayError:
         assert left < room.LEAST_BYTES
         return

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.growth import draw_rows
-from slipway.data.dataset import StoredRows
+from slipway.data.dataset import Dataset
 
 MIB = 2**20
 FIT = """
 import resource, sys
 from pathlib import Path
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import open_rows
+from slipway.data.dataset import open_dataset
 from slipway.data.problem import load_problem
 from slipway.training.engines.chunked.fit import fit_chunks
 folder, memory, file_size, times = sys.argv[1], *map(int, sys.argv[2:])
@@ -62,9 +62,7 @@ def run(folder: Path, scratch: Path, memory: int, file_size: int = 0) -> tuple[i
 
 
 @pytest.mark.slow
-def test_chunks_of_two_million_rows_keep_to_their_memory(
-    stored: StoredRows, tmp_path: Path
-) -> None:
+def test_chunks_of_two_million_rows_keep_to_their_memory(stored: Dataset, tmp_path: Path) -> None:
     drawn = draw_rows(stored, 2_000_000, tmp_path / "drawn")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -76,16 +74,14 @@ def test_chunks_of_two_million_rows_keep_to_their_memory(
 
 
 @pytest.mark.slow
-def test_chunks_memory_that_python_alone_takes_is_refused(
-    stored: StoredRows, tmp_path: Path
-) -> None:
+def test_chunks_memory_that_python_alone_takes_is_refused(stored: Dataset, tmp_path: Path) -> None:
     code, _, err = run(stored.folder, tmp_path, 200 * MIB)
     assert code == 1
     assert "refused: 200 MiB of memory are too little" in err
 
 
 @pytest.mark.slow
-def test_chunks_full_disk_is_told_with_what_to_do(stored: StoredRows, tmp_path: Path) -> None:
+def test_chunks_full_disk_is_told_with_what_to_do(stored: Dataset, tmp_path: Path) -> None:
     code, _, err = run(stored.folder, tmp_path, 1024 * MIB, MIB)
     assert code == 1
     assert f"refused: cannot write the scratch file in {tmp_path}: File too large" in err
@@ -96,7 +92,7 @@ def test_chunks_full_disk_is_told_with_what_to_do(stored: StoredRows, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_chunks_that_are_ended_leave_no_scratch_file(
-    ended_by: signal.Signals, stored: StoredRows, tmp_path: Path
+    ended_by: signal.Signals, stored: Dataset, tmp_path: Path
 ) -> None:
     # One fit is over in a second, which is sooner than a busy machine may come to end it.
     with subprocess.Popen(

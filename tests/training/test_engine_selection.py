@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import RowsManifest, StoredRows
+from slipway.data.dataset import Dataset, DatasetManifest
 from slipway.training.engines.selection import (
     available_memory,
     choose_engine,
@@ -19,8 +19,8 @@ GIB = 2**30
 
 def of_rows(folder, rows):
     """Rows of which only the count is known."""
-    told = {field.name: None for field in msgspec.structs.fields(RowsManifest)}
-    return StoredRows(folder, RowsManifest(**told | {"rows": rows}))
+    told = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
+    return Dataset(folder, DatasetManifest(**told | {"rows": rows}))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_dates_in_several_forms_do_not_change_the_rows_beside_them(tmp_path):
 
 def test_module_beside_the_model_is_imported_where_it_is_allowed(tmp_path, monkeypatch):
     from slipway.core.settings import Settings
-    from slipway.serving.service import Live
+    from slipway.serving.service import PredictionService
 
     (tmp_path / "besidemodel.py").write_text("def twice(X):\n    return X * 2\n")
     monkeypatch.setenv("SLIPWAY_PICKLE_ALLOW", "besidemodel:twice")
@@ -100,5 +100,5 @@ def test_module_beside_the_model_is_imported_where_it_is_allowed(tmp_path, monke
     slipway.save(model, X, X["a"], tmp_path / "model.pkl")
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
     monkeypatch.delitem(sys.modules, "besidemodel")
-    live = Live(Settings(model=tmp_path / "model.pkl"))
+    live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     assert live.predict_json(b'{"a": 3}')[0] == 200

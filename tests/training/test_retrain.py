@@ -26,9 +26,9 @@ from slipway.data.problem import Problem, PromotionRules
 from slipway.models.manifest import read_manifest
 from slipway.registry import Registry, open_registry
 from slipway.training.retraining.holdout import Holdout
-from slipway.training.retraining.non_inferiority import judge
-from slipway.training.retraining.run import Order, retrain
-from slipway.training.train import Plan
+from slipway.training.retraining.non_inferiority import compare_models
+from slipway.training.retraining.run import RetrainingOptions, retrain
+from slipway.training.train import TrainingOptions
 from slipway.web import create_app
 
 pytest_plugins = ["registry_servers"]
@@ -77,9 +77,9 @@ class Shop:
             if on_stage:
                 on_stage(stage)
 
-        order = Order(
+        order = RetrainingOptions(
             **{"rows": self.folder / "rows", "registry": self.registry, "who": "a test"},
-            **{"plan": Plan(), "source": self.source(n_rows)} | how,
+            **{"plan": TrainingOptions(), "source": self.source(n_rows)} | how,
         )
         return retrain(problem or self.problem, order, progress)
 
@@ -203,7 +203,7 @@ def test_each_threshold_alone_keeps_a_model(rules, rule):
     y = (draw.random(20_000) < p).astype(float)
     answers = {"new": p, "production": np.clip(p + draw.normal(0.0, 0.005, 20_000), 0.0, 1.0)}
     told = dataclasses.replace(SMALL, promotion=dataclasses.replace(PromotionRules(), **rules))
-    evidence = judge(told, Holdout(y, np.arange(20_000) // 20, answers), 0.5)
+    evidence = compare_models(told, Holdout(y, np.arange(20_000) // 20, answers), 0.5)
     assert evidence.passed is (rule is None)
     assert [check.rule for check in evidence.checks if not check.passed] == [rule] * bool(rule)
 
@@ -213,7 +213,7 @@ def test_model_without_an_answer_for_a_row_stays_candidate():
     y = (np.random.default_rng(5).random(4_000) < p).astype(float)
     for model in ("new", "production"):
         answers = {"new": p, "production": p.copy()} | {model: np.where(p > 0.899, np.nan, p)}
-        evidence = judge(SMALL, Holdout(y, np.arange(4_000), answers), 0.5)
+        evidence = compare_models(SMALL, Holdout(y, np.arange(4_000), answers), 0.5)
         assert f"no answer, {model}" in [c.rule for c in evidence.checks if not c.passed]
         assert model not in evidence.scores
 
@@ -312,8 +312,8 @@ PROCESS = """
 import os, signal, sys
 from pathlib import Path
 from slipway.registry import Registry
-from slipway.training.retraining.run import Order, retrain
-from slipway.training.train import Plan
+from slipway.training.retraining.run import RetrainingOptions, retrain
+from slipway.training.train import TrainingOptions
 from test_retrain import SMALL
 from slipway.registry import open_registry
 

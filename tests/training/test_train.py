@@ -11,7 +11,7 @@ import pytest
 from conftest import IMPORTS, ROOT
 from small_problem import PROBLEM, parcels, write_tables
 
-from slipway.data.dataset import open_rows
+from slipway.data.dataset import open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.models.manifest import read_manifest
 from slipway.models.predictor import load_predictor
@@ -116,7 +116,7 @@ def test_train_xgboost_is_served_by_its_pickle(train, kept):
     model = load_predictor(path, "scorecard")
     assert model.engine == "pickle"
     assert model.manifest.estimator == "XGBClassifier"
-    rows = read_rows(PROBLEM, open_rows(kept))
+    rows = read_rows(PROBLEM, open_dataset(kept))
     test = rows.X.iloc[holdout_split(rows).test]
     due = pickle.loads(path.read_bytes()).predict_proba(test)[:, 1]
     records = list(test.astype(object).where(test.notna(), None).itertuples(index=False, name=None))

@@ -25,7 +25,7 @@ from small_problem import PROBLEM
 
 from slipway.core.errors import SlipwayError
 from slipway.core.files import file_sha256
-from slipway.data.dataset import FOLD, Part, RowsManifest, StoredRows
+from slipway.data.dataset import FOLD, Dataset, DatasetManifest, Part
 from slipway.data.problem import Problem
 from slipway.models.features import Feature
 from slipway.training.engines.spark.fit import fit_in_session, fit_spark
@@ -89,10 +89,10 @@ def store(folder, X, y, folds=None):
         file = folder / f"part-{number}.parquet"
         pq.write_table(piece, file)
         parts.append(Part(file.name, len(piece), file_sha256(file)))
-    manifest = RowsManifest(
+    manifest = DatasetManifest(
         "parcels", "", "", "", "", 0.0, None, len(y), len(y), {}, {}, {}, tuple(parts), {}
     )
-    return StoredRows(folder, manifest)
+    return Dataset(folder, manifest)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from test_bad_input import BODIES
 
 from slipway.core.settings import Settings
 from slipway.web import create_app
-from slipway.web.fast_path import with_lane
+from slipway.web.fast_path import with_fast_path
 from slipway.web.headers import with_headers
 
 ROOT_OF = {"wsgi.url_scheme": "http", "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
@@ -50,7 +50,7 @@ def ways(settings):
         through.append(environ["PATH_INFO"])
         return Flask.wsgi_app(app, environ, start_response)
 
-    with_it = with_headers(with_lane(counted, app))
+    with_it = with_headers(with_fast_path(counted, app))
     without = with_headers(partial(Flask.wsgi_app, app))
     return with_it, without, through
 

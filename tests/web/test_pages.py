@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from slipway.core.settings import Settings
 from slipway.models.features import Feature, Target
 from slipway.models.manifest import GoldenRow, write_manifest
-from slipway.models.scorecard import Scorecard, Slope, Steps, Sum, Table
+from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, StepTerm, TableTerm
 from slipway.models.signature import Signature
 from slipway.models.stages import sigmoid
 from slipway.reports import svg_charts as charts
@@ -333,7 +333,7 @@ def test_model_page_tells_metrics_origin_and_features(client, manifest):
 def test_model_page_draws_curves_and_every_term(client, manifest):
     page = Page(client.get("/model"))
     plots = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    terms = [term for term in manifest.scorecard.sums[0].terms if not isinstance(term, Table)]
+    terms = [term for term in manifest.scorecard.sums[0].terms if not isinstance(term, TableTerm)]
     # The learning curve has one plot for the score, and one for the log loss.
     assert len(plots) == 3 * len(manifest.evaluations) + len(terms) + 2
     assert "nan" not in " ".join(line["points"] for line in page.all("polyline"))
@@ -483,11 +483,11 @@ def test_bars_grow_from_the_middle():
 
 def test_term_plot_steps_have_two_corners_an_edge():
     feature = Feature("x", "number", "X", 1.0, minimum=0)
-    steps = Steps("x", (1.0, 11.0), (0.0, 1.0, -1.0), 0.0)
+    steps = StepTerm("x", (1.0, 11.0), (0.0, 1.0, -1.0), 0.0)
     plot = charts.term_plot(steps, charts.span(steps, feature, []), -1, 1)
     assert len(plot.lines["curve"].split()) == 6
     assert plot.x.low == pytest.approx(0.2)
-    flat = Steps("x", (), (0.5,), 0.0)
+    flat = StepTerm("x", (), (0.5,), 0.0)
     one = charts.term_plot(flat, charts.span(flat, feature, []), -1, 1)
     assert len(one.lines["curve"].split()) == 2
 
@@ -522,12 +522,14 @@ def other_app(folder, scorecard, pipeline, manifest):
 @pytest.fixture
 def other_client(tmp_path, manifest):
     terms = (
-        Table("colour", ("red",), (0.2,), 0.0, 0.0),
-        Table("member", (False, True), (-0.1, 0.3), 0.0, 0.0),
-        Table("vip", (False, True), (0.0, 0.0), 0.0, 0.0),
-        Slope("amount", 0.2, 0.0, 0.0, 0.0),
+        TableTerm("colour", ("red",), (0.2,), 0.0, 0.0),
+        TableTerm("member", (False, True), (-0.1, 0.3), 0.0, 0.0),
+        TableTerm("vip", (False, True), (0.0, 0.0), 0.0, 0.0),
+        SlopeTerm("amount", 0.2, 0.0, 0.0, 0.0),
     )
-    return other_app(tmp_path, Scorecard((Sum(0.0, terms),)), "not opened", manifest).test_client()
+    return other_app(
+        tmp_path, Scorecard((LinearPredictor(0.0, terms),)), "not opened", manifest
+    ).test_client()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import slipway
 from slipway.core.errors import ModelError
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.web import create_app
 
 
@@ -52,7 +52,7 @@ def test_readyz_ready_only_while_the_golden_rows_reproduce(settings):
     first = live.model.manifest.golden[0]
     wrong = GoldenRow(first.record, first.answer / 2)
     spoiled = msgspec.structs.replace(live.model.manifest, golden=(wrong,))
-    live.model = Model(spoiled, "scorecard", spoiled.scorecard.answerer())
+    live.model = Predictor(spoiled, "scorecard", spoiled.scorecard.compile_answers())
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["status"] == "not ready"

@@ -21,11 +21,11 @@ from slipway.compiler.sql.terms import TEXTS, points
 from slipway.core.errors import BadInput
 from slipway.models.features import Feature
 from slipway.models.manifest import Manifest
-from slipway.models.scorecard import Scorecard, Sum
+from slipway.models.scorecard import LinearPredictor, Scorecard
 
 
 @dataclass(frozen=True)
-class Engine:
+class SqlDialect:
     """In what an engine differs from the others, beyond what sqlglot knows.
 
     Attributes
@@ -50,16 +50,16 @@ class Engine:
 
 
 ENGINES = {
-    "bigquery": Engine(),
-    "databricks": Engine(),
-    "duckdb": Engine(),
-    "hive": Engine(),
-    "mysql": Engine(has_flags=False, collates=True),
-    "postgres": Engine(exact_texts=True, materialized=True),
-    "snowflake": Engine(exact_texts=True),
-    "spark": Engine(),
-    "sqlite": Engine(has_flags=False, any_type=True, materialized=True),
-    "trino": Engine(),
+    "bigquery": SqlDialect(),
+    "databricks": SqlDialect(),
+    "duckdb": SqlDialect(),
+    "hive": SqlDialect(),
+    "mysql": SqlDialect(has_flags=False, collates=True),
+    "postgres": SqlDialect(exact_texts=True, materialized=True),
+    "snowflake": SqlDialect(exact_texts=True),
+    "spark": SqlDialect(),
+    "sqlite": SqlDialect(has_flags=False, any_type=True, materialized=True),
+    "trino": SqlDialect(),
 }
 TABLE = "given"
 # PostgreSQL cuts longer names off, at 63 bytes; a number may follow.
@@ -156,7 +156,7 @@ class _Statement:
             value = choose([(exp.func("TYPEOF", given).isin(*texts), infinite)], value)
         return self._columns.take(value, "input")
 
-    def _points(self, each: Sum, inputs: Sequence[exp.Column]) -> list[exp.Column]:
+    def _points(self, each: LinearPredictor, inputs: Sequence[exp.Column]) -> list[exp.Column]:
         features = self._manifest.signature.features
         return [
             self._columns.let(points(self._columns, feature, term, x), "points")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from slipway.models.manifest import Manifest
-from slipway.models.scorecard import Bent, Mixed, Scorecard, Sum, Term
+from slipway.models.scorecard import CurveSumTerm, CurveTerm, LinearPredictor, Scorecard, Term
 from slipway.models.stages import Clip, Fill, Named, Pieces, Stage
 
 # Functions whose last digits differ from engine to engine.
@@ -72,13 +72,13 @@ def _returns_from_infinity(path: Sequence[Stage]) -> bool:
     return False
 
 
-def _curves(term: Term) -> Sequence[Bent]:
-    if isinstance(term, Mixed):
+def _curves(term: Term) -> Sequence[CurveTerm]:
+    if isinstance(term, CurveSumTerm):
         return term.parts
-    return (term,) if isinstance(term, Bent) else ()
+    return (term,) if isinstance(term, CurveTerm) else ()
 
 
-def _is_rounded(total: Sum) -> bool:
+def _is_rounded(total: LinearPredictor) -> bool:
     """Return whether a score has last digits that differ from engine to engine."""
     parts = (part for term in total.terms for part in _curves(term))
     return any(_rounds(stage) for part in parts for stage in part.path)

@@ -23,7 +23,7 @@ from slipway.compiler.sql.expressions import (
 )
 from slipway.compiler.sql.stages import along
 from slipway.models.features import Feature
-from slipway.models.scorecard import Bent, Mixed, Slope, Steps, Table, Term
+from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm, Term
 from slipway.models.validation import LARGEST_INTEGER
 
 # A CASE compares one level after the other; docs/sql.md says what that costs.
@@ -95,21 +95,21 @@ def _of_number(
     columns: Columns, feature: Feature, term: Term, x: exp.Column, accepted: exp.Expr
 ) -> exp.Expr:
     """Give the points of a number that is in the range."""
-    if isinstance(term, Table):
+    if isinstance(term, TableTerm):
         levels, unseen = _levels(feature, term)
         return _number_lookup(x, {float(level): each for level, each in levels.items()}, unseen)
-    if isinstance(term, Slope):
+    if isinstance(term, SlopeTerm):
         way = subtract(x, number(term.origin)) if term.origin else x
         return add(number(term.offset), multiply(number(term.slope), way))
-    if isinstance(term, Steps):
+    if isinstance(term, StepTerm):
         return search(x, term.edges, [number(each) for each in term.points])
     # The stages are computed for every row, so that they must not meet a number out of range.
     inside = columns.let(choose([(accepted, x)]), "inside")
-    parts = term.parts if isinstance(term, Mixed) else (term,)
+    parts = term.parts if isinstance(term, CurveSumTerm) else (term,)
     return add(*(_bent(columns, part, inside) for part in parts))
 
 
-def _bent(columns: Columns, term: Bent, x: exp.Column) -> exp.Expr:
+def _bent(columns: Columns, term: CurveTerm, x: exp.Column) -> exp.Expr:
     return along(columns, (*term.path, term.pieces), x)
 
 
@@ -117,10 +117,10 @@ def _levels(
     feature: Feature, term: Term
 ) -> tuple[dict[str | bool | int | float, exp.Expr], exp.Expr]:
     """Give the points by level, and those of any other; a closed feature has no other."""
-    if isinstance(term, Steps) and not term.edges:
+    if isinstance(term, StepTerm) and not term.edges:
         # A text that the model does not read, as older versions wrote it.
         return {}, number(term.points[0])
-    if not isinstance(term, Table):
+    if not isinstance(term, TableTerm):
         raise TypeError(f"a category has a table of points, not {type(term).__name__}")
     unseen = number(term.unseen)
     pairs = zip(term.levels, term.points, strict=True)

@@ -6,16 +6,16 @@ import duckdb
 import polars as pl
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import ColumnStatistics, StoredRows
+from slipway.data.dataset import ColumnStatistics, Dataset
 from slipway.data.problem import Problem
 
 
-def column_statistics(stored: StoredRows) -> dict[str, ColumnStatistics]:
+def column_statistics(stored: Dataset) -> dict[str, ColumnStatistics]:
     """Count gaps, and find the range of numbers and the number of distinct texts.
 
     Parameters
     ----------
-    stored : StoredRows
+    stored : Dataset
 
     Returns
     -------
@@ -43,7 +43,7 @@ def _asked(name: str, dtype: pl.DataType) -> str:
 
 
 def require_balance(
-    problem: Problem, stored: StoredRows, statistics: dict[str, ColumnStatistics]
+    problem: Problem, stored: Dataset, statistics: dict[str, ColumnStatistics]
 ) -> None:
     """Refuse rows that nothing can be learned from.
 

@@ -22,7 +22,7 @@ from sqlglot import exp
 from slipway.core.errors import SlipwayError
 from slipway.core.files import write_atomic
 from slipway.core.locking import locked
-from slipway.data.dataset import MANIFEST, Part, RowsManifest, StoredRows, open_rows
+from slipway.data.dataset import MANIFEST, Dataset, DatasetManifest, Part, open_dataset
 from slipway.data.etl.column_statistics import column_statistics, require_balance
 from slipway.data.etl.parquet_writer import content_sha256, write_parts
 from slipway.data.etl.row_validation import named
@@ -43,7 +43,7 @@ def run_etl(
     since: str | None = None,
     progress: Progress = lambda stage: None,
     environ: Mapping[str, str] = os.environ,
-) -> RowsManifest:
+) -> DatasetManifest:
     """Fill a folder with a problem's rows; what was there before stays until all is well.
 
     Parameters
@@ -61,7 +61,7 @@ def run_etl(
 
     Returns
     -------
-    RowsManifest
+    DatasetManifest
 
     Raises
     ------
@@ -87,7 +87,7 @@ def run_etl(
 
 
 @contextmanager
-def own_rows(problem: Problem, progress: Progress = lambda stage: None) -> Iterator[StoredRows]:
+def default_dataset(problem: Problem, progress: Progress = lambda stage: None) -> Iterator[Dataset]:
     """Hold the rows of a problem's own files, in a scratch folder.
 
     Parameters
@@ -97,11 +97,11 @@ def own_rows(problem: Problem, progress: Progress = lambda stage: None) -> Itera
 
     Yields
     ------
-    StoredRows
+    Dataset
     """
     with TemporaryDirectory() as scratch:
         run_etl(problem, None, Path(scratch), progress=progress)
-        yield open_rows(Path(scratch))
+        yield open_dataset(Path(scratch))
 
 
 def _read(
@@ -110,7 +110,7 @@ def _read(
     folder: Path,
     begun: tuple[tuple[Part, ...], Watermark | None],
     progress: Progress,
-) -> RowsManifest:
+) -> DatasetManifest:
     """Read what is new, and describe it together with what is kept."""
     kept, mark = begun
     first = kept[-1].last if kept else None
@@ -122,7 +122,7 @@ def _read(
     _require_all(problem, source, parts, first)
     _require_good(problem, parts, folder)
     progress("hashing and counting the columns")
-    stored = StoredRows(folder, _described(problem, source, parts))
+    stored = Dataset(folder, _described(problem, source, parts))
     return _with_content(problem, stored)
 
 
@@ -134,7 +134,7 @@ def _kept(
         return (), None
     if problem.watermark_column is None:
         raise SlipwayError(f"the problem {problem.name} names no watermark; run without --since")
-    stored = open_rows(folder)
+    stored = open_dataset(folder)
     if stored.manifest.query_sha256 != query_sha256(problem):
         raise SlipwayError("the query has changed since the rows were written; run without --since")
     return kept_parts(problem, stored, since)
@@ -211,9 +211,9 @@ def _require_good(problem: Problem, parts: list[Part], folder: Path) -> None:
     raise SlipwayError(f"{share}, were refused: {most}{fix}; they are in {files}")
 
 
-def _described(problem: Problem, source: Source, parts: list[Part]) -> RowsManifest:
+def _described(problem: Problem, source: Source, parts: list[Part]) -> DatasetManifest:
     """Put the counts of all parts together."""
-    return RowsManifest(
+    return DatasetManifest(
         problem=problem.name,
         source=source.shown,
         query_sha256=query_sha256(problem),
@@ -247,7 +247,7 @@ def _labels(problem: Problem, source: Source) -> dict[str, dict[str, str]]:
     return labels
 
 
-def _with_content(problem: Problem, stored: StoredRows) -> RowsManifest:
+def _with_content(problem: Problem, stored: Dataset) -> DatasetManifest:
     """Add what takes a look at all values, and refuse rows that nothing can be learned from."""
     statistics = column_statistics(stored)
     require_balance(problem, stored, statistics)
@@ -271,10 +271,10 @@ def _summed(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _publish(manifest: RowsManifest, folder: Path) -> None:
+def _publish(manifest: DatasetManifest, folder: Path) -> None:
     """Make the new rows the rows, in one step, and drop files that nobody reads any more."""
     try:
-        older = open_rows(folder).manifest.parts
+        older = open_dataset(folder).manifest.parts
     except SlipwayError:
         older = ()
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)

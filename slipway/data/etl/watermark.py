@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import Part, RowsManifest, StoredRows
+from slipway.data.dataset import Dataset, DatasetManifest, Part
 from slipway.data.etl.row_validation import plain
 from slipway.data.etl.time_order import MOMENT
 from slipway.data.problem import Problem
@@ -50,15 +50,13 @@ class Watermark:
         return rows.filter(column > str(self.key(after)))
 
 
-def kept_parts(
-    problem: Problem, stored: StoredRows, since: str
-) -> tuple[tuple[Part, ...], Watermark]:
+def kept_parts(problem: Problem, stored: Dataset, since: str) -> tuple[tuple[Part, ...], Watermark]:
     """Return the parts of an earlier run that end before a watermark.
 
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     since : str
         A watermark, or ``last`` for the stored one.
 
@@ -92,7 +90,7 @@ def _is_numeric(files: list[Path], column: str) -> bool:
     return all(pl.read_parquet_schema(file)[column].is_numeric() for file in files)
 
 
-def _readable(mark: Watermark, manifest: RowsManifest, since: str) -> str:
+def _readable(mark: Watermark, manifest: DatasetManifest, since: str) -> str:
     """Return a watermark that the user gave, if it can be compared with the stored ones."""
     stored = manifest.watermark or ""
     fix = f"it ended at {stored}, and 'last' continues there"

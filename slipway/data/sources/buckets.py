@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.core.errors import SlipwayError
 from slipway.data.sources.files import table_of
-from slipway.data.sources.source_url import Address
+from slipway.data.sources.source_url import SourceUrl
 
 CHUNK = 8 * 1024 * 1024
 READ = {
@@ -47,13 +47,13 @@ TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "24h"}
 
 
 def download(
-    address: Address, wanted: Sequence[str], environ: Mapping[str, str], folder: Path
+    address: SourceUrl, wanted: Sequence[str], environ: Mapping[str, str], folder: Path
 ) -> Path:
     """Download the tables of a bucket; memory holds a few megabytes of them at a time.
 
     Parameters
     ----------
-    address : Address
+    address : SourceUrl
         ``s3://bucket/folder``.
     wanted : sequence of str
         Other files stay where they are.
@@ -89,11 +89,11 @@ def download(
         raise SlipwayError(f"{address.shown} cannot be read: {said}; {where}") from error
 
 
-def _kind(address: Address) -> str:
+def _kind(address: SourceUrl) -> str:
     return KIND.get(address.scheme, address.scheme)
 
 
-def _store(address: Address, environ: Mapping[str, str]) -> Any:
+def _store(address: SourceUrl, environ: Mapping[str, str]) -> Any:
     """Open the bucket."""
     from obstore.store import from_url
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
 from slipway.data.sources.arrow_columns import Columns
-from slipway.data.sources.source_url import Address
+from slipway.data.sources.source_url import SourceUrl
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +80,7 @@ class PlainSqlite(sqlite3.Connection):
             super().create_function(name, *words, **options)
 
 
-class Database:
+class SqlAlchemyEngine:
     """One connection to a database.
 
     Parameters
@@ -161,18 +161,18 @@ class Database:
 
 
 @contextmanager
-def open_database(address: Address, wanted: Sequence[str]) -> Iterator[Database]:
+def open_database(address: SourceUrl, wanted: Sequence[str]) -> Iterator[SqlAlchemyEngine]:
     """Connect to a database.
 
     Parameters
     ----------
-    address : Address
+    address : SourceUrl
         Its URL in SQLAlchemy's form.
     wanted : sequence of str
 
     Yields
     ------
-    Database
+    SqlAlchemyEngine
 
     Raises
     ------
@@ -194,12 +194,12 @@ def open_database(address: Address, wanted: Sequence[str]) -> Iterator[Database]
             fix = "check host, user, password and database"
             raise SlipwayError(f"cannot connect to {address.shown}: {said}; {fix}") from error
         with connection:
-            yield Database(connection, dialect, address.shown)
+            yield SqlAlchemyEngine(connection, dialect, address.shown)
     finally:
         engine.dispose()
 
 
-def _engine(address: Address) -> sqlalchemy.Engine:
+def _engine(address: SourceUrl) -> sqlalchemy.Engine:
     """Make what connects, or name the package that is missing."""
     try:
         import sqlalchemy

@@ -23,7 +23,7 @@ READERS = {
 FULL = ("No space left", "File too large", "disk quota", "max_temp_directory_size")
 
 
-class Duck:
+class DuckDBEngine:
     """A DuckDB database in a scratch folder, so that tables may be larger than memory.
 
     Parameters
@@ -115,7 +115,7 @@ def _explained(error: Exception, what: str, scratch: Path) -> SlipwayError:
 
 
 @contextmanager
-def open_duck(scratch: Path, memory: int | None = None) -> Iterator[Duck]:
+def open_duckdb(scratch: Path, memory: int | None = None) -> Iterator[DuckDBEngine]:
     """Make an empty database.
 
     Parameters
@@ -127,7 +127,7 @@ def open_duck(scratch: Path, memory: int | None = None) -> Iterator[Duck]:
 
     Yields
     ------
-    Duck
+    DuckDBEngine
     """
     config: dict[str, Any] = {"temp_directory": str(scratch / "spilled")}
     if memory is not None:
@@ -135,7 +135,7 @@ def open_duck(scratch: Path, memory: int | None = None) -> Iterator[Duck]:
     try:
         with duckdb.connect(str(scratch / "tables.duckdb"), config=config) as connection:
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
-            yield Duck(connection, scratch)
+            yield DuckDBEngine(connection, scratch)
     except duckdb.Error as error:
         raise _explained(error, "DuckDB failed", scratch) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from slipway.data.sources.source_url import Address
+from slipway.data.sources.source_url import SourceUrl
 from slipway.data.sources.sql_translation import translate
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Source(Protocol):
         """Give the rows of a query, in DuckDB's dialect, so many at a time, in its own types."""
 
 
-class Engine(Protocol):
+class QueryEngine(Protocol):
     """What runs SQL in its own dialect; its errors are ``SlipwayError``."""
 
     dialect: str
@@ -60,10 +60,10 @@ class EngineSource:
     Parameters
     ----------
     engine : Engine
-    address : Address
+    address : SourceUrl
     """
 
-    def __init__(self, engine: Engine, address: Address) -> None:
+    def __init__(self, engine: QueryEngine, address: SourceUrl) -> None:
         self.shown = address.shown
         self.dialect = engine.dialect
         self._engine = engine

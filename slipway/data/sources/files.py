@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.duckdb_engine import Duck, open_duck
+from slipway.data.sources.duckdb_engine import DuckDBEngine, open_duckdb
 from slipway.data.sources.missing_texts import MissingTexts
 
 KINDS = {
@@ -26,7 +26,7 @@ PACKED = (".gz", ".zst")
 @contextmanager
 def open_named(
     tables: Mapping[str, Path], scratch: Path, memory: int | None, missing: MissingTexts
-) -> Iterator[Duck]:
+) -> Iterator[DuckDBEngine]:
     """Open the files that a problem names itself.
 
     Parameters
@@ -38,9 +38,9 @@ def open_named(
 
     Yields
     ------
-    Duck
+    DuckDBEngine
     """
-    with open_duck(scratch, memory) as duck:
+    with open_duckdb(scratch, memory) as duck:
         for name, file in tables.items():
             duck.load(name, "text", [file], missing)
         yield duck
@@ -54,7 +54,7 @@ def open_files(
     scratch: Path,
     memory: int | None,
     missing: MissingTexts,
-) -> Iterator[Duck]:
+) -> Iterator[DuckDBEngine]:
     """Open a file, which is the table of its name, or a folder of tables.
 
     Parameters
@@ -70,7 +70,7 @@ def open_files(
 
     Yields
     ------
-    Duck
+    DuckDBEngine
 
     Raises
     ------
@@ -81,7 +81,7 @@ def open_files(
 
     found = _found(path, shown)
     require_tables(tuple(wanted), [*found], shown)
-    with open_duck(scratch, memory) as duck:
+    with open_duckdb(scratch, memory) as duck:
         for name, places in found.items():
             if name.lower() in {each.lower() for each in wanted}:
                 duck.load(name, *_one(name, places, shown), missing)

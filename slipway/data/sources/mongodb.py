@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
 from slipway.data.sources.arrow_columns import Columns
-from slipway.data.sources.duckdb_engine import Duck, open_duck
-from slipway.data.sources.source_url import Address
+from slipway.data.sources.duckdb_engine import DuckDBEngine, open_duckdb
+from slipway.data.sources.source_url import SourceUrl
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,13 +22,13 @@ SELECT_MS = 10_000
 
 @contextmanager
 def open_mongo(
-    address: Address, wanted: Sequence[str], scratch: Path, memory: int | None
-) -> Iterator[Duck]:
+    address: SourceUrl, wanted: Sequence[str], scratch: Path, memory: int | None
+) -> Iterator[DuckDBEngine]:
     """Copy the collections that are wanted; each is a table, without ``_id``.
 
     Parameters
     ----------
-    address : Address
+    address : SourceUrl
         ``mongodb://host/DATABASE``.
     wanted : sequence of str
     scratch : Path
@@ -37,7 +37,7 @@ def open_mongo(
 
     Yields
     ------
-    Duck
+    DuckDBEngine
 
     Raises
     ------
@@ -51,7 +51,7 @@ def open_mongo(
         from pymongo.errors import PyMongoError
     except ImportError as error:
         raise SlipwayError("MongoDB needs pymongo: pip install 'slipway[train]'") from error
-    with open_duck(scratch, memory) as duck:
+    with open_duckdb(scratch, memory) as duck:
         try:
             waits = {"serverSelectionTimeoutMS": SELECT_MS, "connectTimeoutMS": SELECT_MS}
             options = {name: ms for name, ms in waits.items() if name not in address.query}
@@ -69,7 +69,7 @@ def open_mongo(
         yield duck
 
 
-def _database(address: Address) -> str:
+def _database(address: SourceUrl) -> str:
     """Give the database that the URL names."""
     if not address.path.strip("/"):
         raise SlipwayError(f"name the database: {address.shown.rstrip('/')}/DATABASE")

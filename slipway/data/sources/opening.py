@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem, running
-from slipway.data.sources.engine import Engine, EngineSource, Source
-from slipway.data.sources.source_url import Address, read_address
+from slipway.data.sources.engine import EngineSource, QueryEngine, Source
+from slipway.data.sources.source_url import SourceUrl, read_source_url
 from slipway.data.sources.tables import require_tables
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def open_source(
     SlipwayError
         The message says what is wrong and what to do.
     """
-    address = _own(problem) if url is None else read_address(url, environ)
+    address = _own(problem) if url is None else read_source_url(url, environ)
     with ExitStack() as stack:
         with address.masked():
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="slipway-")))
@@ -62,9 +62,9 @@ def open_source(
         yield EngineSource(engine, address)
 
 
-def _own(problem: Problem) -> Address:
+def _own(problem: Problem) -> SourceUrl:
     """Name the problem's own files."""
-    return Address("own", "", "", "", {}, problem.source, ())
+    return SourceUrl("own", "", "", "", {}, problem.source, ())
 
 
 def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
@@ -79,12 +79,12 @@ def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
 
 def _opened(
     url: str | None,
-    address: Address,
+    address: SourceUrl,
     problem: Problem,
     environ: Mapping[str, str],
     scratch: Path,
     memory: int | None,
-) -> AbstractContextManager[Engine]:
+) -> AbstractContextManager[QueryEngine]:
     """Choose by the scheme; what a source needs is imported with it."""
     from slipway.data.sources.missing_texts import missing_texts
 

@@ -25,7 +25,7 @@ SECRET = re.compile(
 
 
 @dataclass(frozen=True)
-class Address:
+class SourceUrl:
     """A URL in its parts, as the source is to be opened with; texts are not percent-encoded.
 
     Attributes
@@ -73,7 +73,7 @@ class Address:
             raise SlipwayError(f"{self.shown}: {name}: {self.mask(str(error))}") from None
 
 
-def read_address(url: str, environ: Mapping[str, str]) -> Address:
+def read_source_url(url: str, environ: Mapping[str, str]) -> SourceUrl:
     """Fill a URL in from the environment.
 
     Parameters
@@ -84,7 +84,7 @@ def read_address(url: str, environ: Mapping[str, str]) -> Address:
 
     Returns
     -------
-    Address
+    SourceUrl
 
     Raises
     ------
@@ -98,13 +98,13 @@ def read_address(url: str, environ: Mapping[str, str]) -> Address:
     return _parted(url, environ, environ)
 
 
-def _parted(url: str, values: Mapping[str, str] | None, environ: Mapping[str, str]) -> Address:
+def _parted(url: str, values: Mapping[str, str] | None, environ: Mapping[str, str]) -> SourceUrl:
     """Take a URL apart; with values, secrets must come from them, and only from them."""
     parts = URL.fullmatch(url)
     hidden = _secret_variables(environ)
     if parts is None or parts["scheme"].lower() == "file":
         path = _filled(url.removeprefix("file://").removeprefix("file:"), values)
-        return Address("file", path, "", path, {}, path, hidden)
+        return SourceUrl("file", path, "", path, {}, path, hidden)
     scheme, rest = parts["scheme"].lower(), parts["rest"]
     rest, _, query = rest.partition("?")
     if scheme == "sc":
@@ -126,7 +126,7 @@ def _parted(url: str, values: Mapping[str, str] | None, environ: Mapping[str, st
     settings = "&".join(map("=".join, written.items()))
     known = [_filled(text, values, "") for text in secrets if text]
     shown = _shown(f"{scheme}://{name}{':' + MASK if password else ''}", rest[len(user) :], pairs)
-    return Address(
+    return SourceUrl(
         scheme=scheme,
         url=f"{scheme}://{login}{host}{slash}{path}{'?' if settings else ''}{settings}",
         host=host,

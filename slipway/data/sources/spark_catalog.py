@@ -17,7 +17,7 @@ from slipway.data.sources.arrow_columns import Columns
 from slipway.data.sources.duckdb_engine import plain_numbers
 from slipway.data.sources.files import table_of
 from slipway.data.sources.missing_texts import USUAL, MissingTexts
-from slipway.data.sources.source_url import Address
+from slipway.data.sources.source_url import SourceUrl
 from slipway.data.sources.spark_csv import typed_texts
 from slipway.data.sources.spark_session import open_spark, require_answer
 
@@ -42,7 +42,7 @@ READERS: dict[str, dict[str, Any]] = {
 SEPARATORS = {".tsv": "\t", ".psv": "|"}
 
 
-class Catalog:
+class SparkCatalogEngine:
     """A Spark session's tables.
 
     Parameters
@@ -173,18 +173,18 @@ class Catalog:
 
 @contextmanager
 def open_catalog(
-    address: Address,
+    address: SourceUrl,
     wanted: Sequence[str],
     environ: Mapping[str, str],
     scratch: Path,
     memory: int | None,
     missing: MissingTexts,
-) -> Iterator[Catalog]:
+) -> Iterator[SparkCatalogEngine]:
     """Start Spark on a source's tables.
 
     Parameters
     ----------
-    address : Address
+    address : SourceUrl
         ``spark://master/DATABASE``, ``sc://host:15002/DATABASE`` or ``hive://DATABASE``.
     wanted : sequence of str
         The tables, where they are files in a folder: ``?path=FOLDER``.
@@ -197,7 +197,7 @@ def open_catalog(
 
     Yields
     ------
-    Catalog
+    SparkCatalogEngine
 
     Raises
     ------
@@ -216,7 +216,7 @@ def open_catalog(
     master = _master(address)
     with open_spark(master, APP, **conf) as session:
         shared = scratch if master.startswith("local") else None
-        catalog = Catalog(session, address.shown, shared)
+        catalog = SparkCatalogEngine(session, address.shown, shared)
         if database:
             catalog.use(database)
         for name in wanted if "path" in address.query else ():
@@ -224,7 +224,7 @@ def open_catalog(
         yield catalog
 
 
-def _master(address: Address) -> str:
+def _master(address: SourceUrl) -> str:
     """Give the master that a URL means."""
     if address.scheme == "hive":
         return address.query.get("master", "local[*]")
@@ -235,7 +235,7 @@ def _master(address: Address) -> str:
     return address.host if LOCAL.fullmatch(address.host) else f"spark://{address.host}"
 
 
-def _hive(address: Address, environ: Mapping[str, str]) -> dict[str, str]:
+def _hive(address: SourceUrl, environ: Mapping[str, str]) -> dict[str, str]:
     """Say where Hive's metastore is; Spark would otherwise make one in the current folder."""
     uris = environ.get(METASTORE, "")
     folders = [environ[name] for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR") if name in environ]

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.databases import Database
-from slipway.data.sources.duckdb_engine import Duck, open_duck
-from slipway.data.sources.engine import BATCH_ROWS, Engine, EngineSource, Source
-from slipway.data.sources.spark_catalog import Catalog
+from slipway.data.sources.databases import SqlAlchemyEngine
+from slipway.data.sources.duckdb_engine import DuckDBEngine, open_duckdb
+from slipway.data.sources.engine import BATCH_ROWS, EngineSource, QueryEngine, Source
+from slipway.data.sources.spark_catalog import SparkCatalogEngine
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -67,7 +67,7 @@ def write(source: Source, sql: str, out: str, *, replace: bool) -> int:
     """
     opened = _engine_source(source)
     with opened._address.masked():
-        if _is_file(out) and not isinstance(opened._engine, Duck):
+        if _is_file(out) and not isinstance(opened._engine, DuckDBEngine):
             return _streamed(opened._engine, sql, Path(out), replace=replace)
         return _write(opened._engine, sql, out, replace=replace)
 
@@ -90,12 +90,12 @@ def _write(engine: Any, sql: str, out: str, *, replace: bool) -> int:
 
 
 @_write.register
-def _(engine: Duck, sql: str, out: str, *, replace: bool) -> int:
+def _(engine: DuckDBEngine, sql: str, out: str, *, replace: bool) -> int:
     with _in_one_step(Path(_file(out)), replace=replace) as half:
         return _copied(engine, sql, half, csv=out.endswith(".csv"))
 
 
-def _streamed(engine: Engine, sql: str, path: Path, *, replace: bool) -> int:
+def _streamed(engine: QueryEngine, sql: str, path: Path, *, replace: bool) -> int:
     """Write the rows that an engine gives, so many at a time, into one file.
 
     Each batch has the types of its own values, and DuckDB finds those that hold for all.
@@ -112,12 +112,12 @@ def _streamed(engine: Engine, sql: str, path: Path, *, replace: bool) -> int:
                 writer.write_batch(batch)
         if not parts:
             raise SlipwayError("the query gives no rows to score")
-        with TemporaryDirectory(prefix="slipway-") as scratch, open_duck(Path(scratch)) as duck:
+        with TemporaryDirectory(prefix="slipway-") as scratch, open_duckdb(Path(scratch)) as duck:
             given = f"FROM read_parquet('{folder}/*.parquet', union_by_name = true)"
             return _copied(duck, given, half, csv=path.suffix == ".csv")
 
 
-def _copied(duck: Duck, sql: str, path: Path, *, csv: bool) -> int:
+def _copied(duck: DuckDBEngine, sql: str, path: Path, *, csv: bool) -> int:
     """Write the rows of a query of DuckDB's as a file."""
     text = str(path).replace("'", "''")
     form = "csv, HEADER" if csv else "parquet"
@@ -140,7 +140,7 @@ def _in_one_step(path: Path, *, replace: bool) -> Iterator[Path]:
 
 
 @_write.register
-def _(engine: Catalog, sql: str, out: str, *, replace: bool) -> int:
+def _(engine: SparkCatalogEngine, sql: str, out: str, *, replace: bool) -> int:
     session, folder = engine._session, _file(out)
     if not hasattr(session, "_jvm"):
         raise SlipwayError("a Spark Connect server cannot write so: give its master, spark://host")
@@ -161,7 +161,7 @@ def _(engine: Catalog, sql: str, out: str, *, replace: bool) -> int:
 
 
 @_write.register
-def _(engine: Database, sql: str, out: str, *, replace: bool) -> int:
+def _(engine: SqlAlchemyEngine, sql: str, out: str, *, replace: bool) -> int:
     name = _table(out)
     with engine._errors():
         import sqlalchemy

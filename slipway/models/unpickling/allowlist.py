@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal
 
-Way = Literal["made", "built", "named", "spare", "own"]
+Permission = Literal["made", "built", "named", "spare", "own"]
 
 _BUILT = {
     "_codecs": {"encode": "basic.make_bytes"},
@@ -163,7 +163,7 @@ _NAMED = {
 # A cache on disk with its path, and distributions that a search draws from.
 _SPARE = ("joblib._store_backends", "joblib.memory", "pathlib", "scipy.stats.")
 # Modules all of whose own classes are plain numbers and arithmetic.
-_FAMILIES: dict[str, Way] = {
+_FAMILIES: dict[str, Permission] = {
     "sklearn._loss._loss": "built",
     "sklearn._loss.link": "made",
     "sklearn._loss.loss": "made",
@@ -206,7 +206,7 @@ CONSTRUCTORS: dict[tuple[str, str], str] = {
 CONSTRUCTORS |= {
     ("pandas._libs.tslibs.offsets", name): "frames.make_offset" for name in _OFFSETS.split()
 }
-EXACT: dict[tuple[str, str], Way] = {
+EXACT: dict[tuple[str, str], Permission] = {
     **dict.fromkeys(_listed(_MADE), "made"),
     **dict.fromkeys(_listed(_NAMED), "named"),
     **dict.fromkeys(CONSTRUCTORS, "built"),
@@ -227,7 +227,7 @@ def may_hold(module: str) -> bool:
     return module in _UFUNCS
 
 
-def way_of(module: str, name: str, found: Any) -> Way | None:
+def way_of(module: str, name: str, found: Any) -> Permission | None:
     """Return how something that was found by its name may be used; None where it may not.
 
     Parameters

@@ -80,7 +80,7 @@ class Graph:
 
         Raises
         ------
-        PickleRefused
+        PickleRejected
             Something stands where a model has another thing.
         """
         self._pending.append(root)
@@ -158,7 +158,7 @@ def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> N
 
     Raises
     ------
-    PickleRefused
+    PickleRejected
         It is not a method's name, a function or an estimator where the library needs one.
     """
     where = f"in {kind.__name__}.{name}"

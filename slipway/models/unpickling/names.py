@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from slipway.models.unpickling.allowlist import CONSTRUCTORS, EXACT, Way, is_spare, may_hold, way_of
+from slipway.models.unpickling.allowlist import (
+    CONSTRUCTORS,
+    EXACT,
+    Permission,
+    is_spare,
+    may_hold,
+    way_of,
+)
 from slipway.models.unpickling.basic import Constructor
 from slipway.models.unpickling.spare import Spare
 from slipway.models.unpickling.survey import names_in
@@ -49,7 +56,7 @@ class Names:
         self._special = builders or {}
         self._spare_unknown = spare_unknown
         # By identity; the objects themselves are kept, so that no other gets their identity.
-        self._found: dict[int, tuple[Any, Way]] = {}
+        self._found: dict[int, tuple[Any, Permission]] = {}
         self._builders: dict[int, Builder] = {}
         self._names: dict[tuple[str, str], Any] = {}
 
@@ -78,7 +85,7 @@ class Names:
         self._found[id(found)] = (found, way)
         return found
 
-    def resolve(self, module: str, name: str) -> tuple[Any, Way]:
+    def resolve(self, module: str, name: str) -> tuple[Any, Permission]:
         """Return what a name stands for, and how it may be used."""
         if (module, name) in self.own or (module, "*") in self.own:
             return _find_own(module, name, whole=(module, name) not in self.own), "own"
@@ -106,7 +113,7 @@ class Names:
         self._builders[id(found)] = build
         return found
 
-    def way(self, thing: Any) -> Way | None:
+    def way(self, thing: Any) -> Permission | None:
         """Return how a thing may be used; None for what the pickle has not named but made."""
         return self._found.get(id(thing), (None, None))[1]
 

@@ -17,10 +17,10 @@ from typing import Any
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.graph import Graph
 from slipway.models.unpickling.names import Names, NotListed
-from slipway.models.unpickling.rejection import PickleRefused
+from slipway.models.unpickling.rejection import PickleRejected
 from slipway.models.unpickling.unpickler import AllowlistUnpickler
 
-__all__ = ["SETTING", "PickleRefused", "is_listed", "load_pickle", "own_names", "require_whole"]
+__all__ = ["SETTING", "PickleRejected", "is_listed", "load_pickle", "own_names", "require_whole"]
 
 SETTING = "SLIPWAY_PICKLE_ALLOW"
 _SHOWN = 20
@@ -48,7 +48,7 @@ def load_pickle(
 
     Raises
     ------
-    PickleRefused
+    PickleRejected
         The pickle asks for a name that is not on the list, or does what no model's pickle does.
     ModelError
         The pickle cannot be read for another reason.
@@ -61,7 +61,7 @@ def load_pickle(
             Graph(own).check(model)
     except NotListed as error:
         names = [error.name, *unpickler.names.not_listed(content, unpickler.proto)]
-        raise PickleRefused(_told(names, own)) from None
+        raise PickleRejected(_rejection_message(names, own)) from None
     except ModelError:
         raise
     except Exception as error:
@@ -92,7 +92,7 @@ def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
 
     Raises
     ------
-    PickleRefused
+    PickleRejected
         A part of it was not made, or stands where a model has another thing.
     """
     Graph(own_names(environ)).check(part)
@@ -113,7 +113,7 @@ def _unreadable(content: bytes, error: Exception) -> str:
     return f"cannot read the pickle: {type(error).__name__}: {error}; {fix}"
 
 
-def _told(refused: Sequence[tuple[str, str]], own: frozenset[tuple[str, str]]) -> str:
+def _rejection_message(refused: Sequence[tuple[str, str]], own: frozenset[tuple[str, str]]) -> str:
     """Name what was rejected, and what its owner can do."""
     names = list(dict.fromkeys(refused))
     # A name can be anything, also what moves a terminal's cursor.

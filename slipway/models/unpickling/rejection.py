@@ -7,7 +7,7 @@ from typing import Any
 from slipway.core.errors import ModelError
 
 
-class PickleRefused(ModelError):
+class PickleRejected(ModelError):
     """A pickle that contains something no model needs; none of that was run."""
 
 
@@ -29,7 +29,7 @@ class Budget:
 def require(condition: bool, fault: str) -> None:
     """Reject the pickle unless a condition holds; the message names the fault."""
     if not condition:
-        raise PickleRefused(f"the pickle {fault}, which no model's pickle does; it was rejected")
+        raise PickleRejected(f"the pickle {fault}, which no model's pickle does; it was rejected")
 
 
 def require_types(owner: str, values: tuple[Any, ...], *types: type | tuple[type, ...]) -> None:

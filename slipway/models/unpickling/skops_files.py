@@ -15,7 +15,7 @@ from slipway.models.unpickling.pickles import (
     own_names,
     require_whole,
 )
-from slipway.models.unpickling.rejection import PickleRefused
+from slipway.models.unpickling.rejection import PickleRejected
 
 
 def is_skops(content: bytes) -> bool:
@@ -28,7 +28,7 @@ def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
 
     Raises
     ------
-    PickleRefused
+    PickleRejected
         It has types that are not on the list.
     ModelError
         skops is not installed, or cannot read it.
@@ -43,7 +43,7 @@ def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
         names = [(module, name) for module, _, name in (each.rpartition(".") for each in types)]
         refused = [name for name in names if not is_listed(*name, own)]
         if refused:
-            raise PickleRefused(_refusal(refused))
+            raise PickleRejected(_refusal(refused))
         model = skops.io.loads(content, trusted=types)
     except ModelError:
         raise

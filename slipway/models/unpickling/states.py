@@ -28,7 +28,7 @@ def set_state(thing: Any, state: Any, budget: Budget, *, made: bool) -> None:
 
     Raises
     ------
-    PickleRefused
+    PickleRejected
         The object takes no state, or not this one.
     """
     kind: Any = type(thing)

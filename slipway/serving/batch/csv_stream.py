@@ -18,9 +18,9 @@ from typing import cast
 import msgspec
 
 from slipway.core.csv_cells import text_cell
-from slipway.core.errors import BadInput, FieldError, Warned
+from slipway.core.errors import BadInput, FieldError, InputWarning
 from slipway.models.features import Record
-from slipway.serving.batch.block_scorers import CarefulWay, choose_way
+from slipway.serving.batch.block_scorers import RowScorer, choose_block_scorer
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block, read_blocks, read_header
 from slipway.serving.batch.output_columns import (
@@ -33,7 +33,7 @@ from slipway.serving.batch.output_columns import (
 )
 from slipway.serving.batch.upload import Readable
 from slipway.serving.predictions import NO_ANSWER
-from slipway.serving.service import Live
+from slipway.serving.service import PredictionService
 
 AHEAD = 2
 # A file none of whose first rows fits is rejected: as many rows, or the rows in as many bytes.
@@ -44,7 +44,7 @@ MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Counts:
+class FileCounts:
     """The rows of a block or of a whole file, as the last line of the answer counts them.
 
     Attributes
@@ -59,8 +59,8 @@ class Counts:
     warned: int = 0
     errors: tuple[FieldError, ...] = ()
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: FileCounts) -> FileCounts:
+        return FileCounts(
             self.rows + other.rows,
             self.failed + other.failed,
             self.warned + other.warned,
@@ -68,17 +68,19 @@ class Counts:
         )
 
 
-Part = tuple[bytes, Counts]
+Part = tuple[bytes, FileCounts]
 
 
-def predict_file(file: Readable, live: Live, *, counts: bool = False) -> Iterator[bytes]:
+def predict_file(
+    file: Readable, live: PredictionService, *, counts: bool = False
+) -> Iterator[bytes]:
     """Answer a CSV file.
 
     Parameters
     ----------
     file : binary file
         Read once, from its start.
-    live : Live
+    live : PredictionService
     counts : bool
         Whether a last line with the counts follows, which is not CSV.
 
@@ -94,7 +96,7 @@ def predict_file(file: Readable, live: Live, *, counts: bool = False) -> Iterato
     """
     added = added_columns(live.signature)
     header, rest = read_header(file, live.signature, added)
-    parts = _ahead(read_blocks(file, rest, header), Blocks(header, added, live))
+    parts = _prefetch(read_blocks(file, rest, header), BlockAnswerer(header, added, live))
     try:
         begun = _begun(parts)
     except BaseException:
@@ -107,7 +109,7 @@ def predict_file(file: Readable, live: Live, *, counts: bool = False) -> Iterato
 def _begun(parts: Iterator[Part]) -> list[Part]:
     """Answer the first rows, up to the first block that holds one that fits."""
     begun: list[Part] = []
-    counted, n_bytes = Counts(), 0
+    counted, n_bytes = FileCounts(), 0
     for text, counts in parts:
         begun.append((text, counts))
         counted, n_bytes = counted + counts, n_bytes + len(text)
@@ -134,7 +136,7 @@ def _answer(
     if not header.dialect.is_plain:
         names = header.dialect.respelled(names, slice(0))
     yield f"{header.before}{header.text}{names}{end}".encode()
-    counts = Counts()
+    counts = FileCounts()
     # A client that has gone closes this generator, which ends what is computed ahead.
     with closing(parts):
         for text, counted in chain(begun, parts):
@@ -145,7 +147,9 @@ def _answer(
         yield (told + end).encode()
 
 
-def _ahead(blocks: Iterator[Block], answer: Callable[[Block], Part]) -> Generator[Part, None, None]:
+def _prefetch(
+    blocks: Iterator[Block], answer: Callable[[Block], Part]
+) -> Generator[Part, None, None]:
     """Answer the next blocks in threads while one is sent.
 
     polars works outside Python's lock, so that this keeps two cores busy.
@@ -164,17 +168,19 @@ def _ahead(blocks: Iterator[Block], answer: Callable[[Block], Part]) -> Generato
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Checks:
+class RowChecks:
     """The rows of a block that were checked by themselves, and what came of it."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.records: list[Record] = []
-        self.warned: dict[int, list[Warned]] = {}
+        self.warned: dict[int, list[InputWarning]] = {}
         self.failed: dict[int, list[FieldError]] = {}
         self.blank: list[int] = []
 
-    def add(self, row: int, record: Record, errors: list[FieldError], warned: list[Warned]) -> None:
+    def add(
+        self, row: int, record: Record, errors: list[FieldError], warned: list[InputWarning]
+    ) -> None:
         """Note what came of a row."""
         if errors:
             self.failed[row] = errors
@@ -185,7 +191,7 @@ class Checks:
             self.warned[row] = warned
 
 
-class Blocks:
+class BlockAnswerer:
     """The function from a block of rows to its part of the answer.
 
     Parameters
@@ -193,15 +199,15 @@ class Blocks:
     header : Header
     added : tuple of str
         The columns that the answer adds.
-    live : Live
+    live : PredictionService
     """
 
-    def __init__(self, header: Header, added: tuple[str, ...], live: Live) -> None:
+    def __init__(self, header: Header, added: tuple[str, ...], live: PredictionService) -> None:
         self._header = header
         self._added = added
         self._signature = live.signature
         self._write = answer_writer(live.model)
-        self._way: CarefulWay = choose_way(header, live.model)
+        self._way: RowScorer = choose_block_scorer(header, live.model)
         # The label stands in front of the numbers; warning and error stand behind them.
         self._numbers = slice(int(live.model.task != "regression"), len(added) - len(NOTES))
 
@@ -224,9 +230,9 @@ class Blocks:
         # Each row has its cells by now.
         return self._joined(block, cast(list[str], added)), _counted(added, checks)
 
-    def _check(self, block: Block, doubtful: list[int]) -> Checks:
+    def _check(self, block: Block, doubtful: list[int]) -> RowChecks:
         """Check some rows of a block by themselves; one that does not fit is made to."""
-        checks = Checks()
+        checks = RowChecks()
         header = self._header
         for i in doubtful:
             cells, error = block.row(i, header)
@@ -239,7 +245,9 @@ class Blocks:
                 checks.add(i, *self._check_row(header.named(cells)))
         return checks
 
-    def _check_row(self, given: dict[str, str]) -> tuple[Record, list[FieldError], list[Warned]]:
+    def _check_row(
+        self, given: dict[str, str]
+    ) -> tuple[Record, list[FieldError], list[InputWarning]]:
         """Check one row; a cell that cannot be read has no other error."""
         record, errors, warned = self._signature.check_text(self._header.spelled(given))
         misfits = self._header.misfits(given)
@@ -258,11 +266,11 @@ class Blocks:
         return text.encode("utf-8", "surrogateescape")
 
 
-def _counted(added: list[str | None], checks: Checks) -> Counts:
+def _counted(added: list[str | None], checks: RowChecks) -> FileCounts:
     """Count a block's rows, with the first errors."""
     n_failed = len(checks.failed)
     n_warned = len(checks.warned.keys() - checks.failed.keys())
     first = islice(checks.failed.items(), MAX_LISTED)
     errors = [msgspec.structs.replace(error, row=row) for row, found in first for error in found]
     n_rows = len(added) - len(checks.blank)
-    return Counts(n_rows, n_failed, n_warned, tuple(errors[:MAX_LISTED]))
+    return FileCounts(n_rows, n_failed, n_warned, tuple(errors[:MAX_LISTED]))

@@ -23,7 +23,7 @@ from slipway.data.sources.sql_translation import translate
 from slipway.data.sources.table_writer import native_rows, write
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import Manifest
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 
 SAMPLE = 1000
 ROWS = "slipway_rows"
@@ -183,7 +183,7 @@ def _check(manifest: Manifest, rows: Sequence[tuple[Any, ...]]) -> int:
     """Hold an engine's answers against the service's, row by row."""
     if manifest.scorecard is None:
         raise SlipwayError("the model is not a sum of one-feature terms")
-    model = Model(manifest, "scorecard", manifest.scorecard.answerer())
+    model = Predictor(manifest, "scorecard", manifest.scorecard.compile_answers())
     features = manifest.signature.features
     for row in rows:
         pairs = zip(features, row, strict=False)
@@ -196,7 +196,7 @@ def _check(manifest: Manifest, rows: Sequence[tuple[Any, ...]]) -> int:
     return len(rows)
 
 
-def _differs(model: Model, given: dict[str, Value], answered: Sequence[Any]) -> bool:
+def _differs(model: Predictor, given: dict[str, Value], answered: Sequence[Any]) -> bool:
     """Whether the columns of an answer are other than the service's."""
     record, errors, _ = model.manifest.signature.check(given)
     if errors:

@@ -8,9 +8,9 @@ from math import isfinite, isnan
 from typing import Any
 
 from slipway.core.csv_cells import text_cell
-from slipway.core.errors import FieldError, Warned
+from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Target
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
 
 NOTES = ("warning", "error")
@@ -50,12 +50,12 @@ def _number_columns(target: Target) -> tuple[str, ...]:
     return by_class if target.measure == "decision" else (name, *by_class)
 
 
-def answer_writer(model: Model) -> Callable[[Any], str | None]:
+def answer_writer(model: Predictor) -> Callable[[Any], str | None]:
     """Build the function from the model's answer to its cells, each after its comma.
 
     Parameters
     ----------
-    model : Model
+    model : Predictor
 
     Returns
     -------
@@ -72,7 +72,7 @@ def answer_writer(model: Model) -> Callable[[Any], str | None]:
     return _write_two(model)
 
 
-def _write_two(model: Model) -> Callable[[float], str | None]:
+def _write_two(model: Predictor) -> Callable[[float], str | None]:
     """Write the label, and the probability or score of the positive class."""
     (low, high), least, place = label_cells(model), model.labels.least, model.labels.place
 
@@ -86,7 +86,7 @@ def _write_two(model: Model) -> Callable[[float], str | None]:
     return write
 
 
-def _write_classes(model: Model) -> Callable[[tuple[float, ...]], str | None]:
+def _write_classes(model: Predictor) -> Callable[[tuple[float, ...]], str | None]:
     """Write the label, the probability of the label, and the numbers of all classes."""
     labels, place = list(map(label_cell, model.target.classes)), model.labels.place
     with_its_own = model.target.measure == "probability"
@@ -101,7 +101,7 @@ def _write_classes(model: Model) -> Callable[[tuple[float, ...]], str | None]:
     return write
 
 
-def label_cells(model: Model) -> tuple[str, str]:
+def label_cells(model: Predictor) -> tuple[str, str]:
     """Write the labels of a model of two classes: the negative one, and the positive one."""
     negative, positive = model.labels.names
     return label_cell(negative), label_cell(positive)
@@ -112,7 +112,7 @@ def label_cell(label: str) -> str:
     return f",{text_cell(label)},"
 
 
-def warning_cells(warned: list[Warned]) -> str:
+def warning_cells(warned: list[InputWarning]) -> str:
     """Write the cells behind an answer that there is something to say about."""
     return f",{text_cell(_listed(warned))},"
 
@@ -126,6 +126,6 @@ def failure_cells(errors: tuple[FieldError, ...], n_added: int) -> str:
     return "," * n_added + text_cell(_listed(errors))
 
 
-def _listed(notes: Sequence[FieldError | Warned]) -> str:
+def _listed(notes: Sequence[FieldError | InputWarning]) -> str:
     """Put errors or warnings in one line."""
     return "; ".join(f"{n.field}: {n.message}" if n.field else n.message for n in notes)

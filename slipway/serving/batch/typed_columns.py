@@ -60,7 +60,7 @@ def _column_type(feature: Feature) -> pl.DataType:
 
 
 @dataclass
-class Values:
+class TypedRows:
     """Rows as columns of values.
 
     Attributes
@@ -74,14 +74,14 @@ class Values:
     columns: pl.DataFrame
     rows: list[int] = field(default_factory=list)
 
-    def joined(self, records: list[Record], rows: list[int]) -> Values:
+    def joined(self, records: list[Record], rows: list[int]) -> TypedRows:
         """Put records into their places."""
         if not records:
             return self
         more = pl.DataFrame(records, schema=self.columns.schema, orient="row")
         rows = self.rows + rows
         order = sorted(range(len(rows)), key=rows.__getitem__)
-        return Values(pl.concat([self.columns, more])[order], [rows[i] for i in order])
+        return TypedRows(pl.concat([self.columns, more])[order], [rows[i] for i in order])
 
 
 class ColumnReader:
@@ -100,23 +100,23 @@ class ColumnReader:
         types = {feature.name: _column_type(feature) for feature in signature.features}
         self._nothing = pl.DataFrame(schema=types)
         self._values = [
-            plain(feature, pl.col(feature.name)).cast(types[feature.name]).alias(feature.name)
+            read_typed(feature, pl.col(feature.name)).cast(types[feature.name]).alias(feature.name)
             if feature in self._features
             else pl.lit(None, types[feature.name]).alias(feature.name)
             for feature in signature.features
         ]
 
-    def __call__(self, block: Block) -> Values:
+    def __call__(self, block: Block) -> TypedRows:
         """Give the values of the rows without any doubt."""
         try:
             cells = text_columns(block, self._header)
         except UnicodeEncodeError:
             # Some text is not UTF-8; the careful way says which.
-            return Values(self._nothing)
+            return TypedRows(self._nothing)
         values = cells.select(self._values)
         sound = reduce(and_, (_sound(each, cells, values) for each in self._features))
         rows = sound.fill_null(False).arg_true()
-        return Values(values if len(rows) == len(values) else values[rows], rows.to_list())
+        return TypedRows(values if len(rows) == len(values) else values[rows], rows.to_list())
 
 
 def _sound(feature: Feature, cells: pl.DataFrame, values: pl.DataFrame) -> pl.Series:
@@ -177,7 +177,7 @@ def _split_columns(block: Block, header: Header) -> pl.DataFrame:
     return pl.DataFrame(named, schema=dict.fromkeys(positions, pl.String))
 
 
-def plain(feature: Feature, text: pl.Expr) -> pl.Expr:
+def read_typed(feature: Feature, text: pl.Expr) -> pl.Expr:
     """Give a feature's values from its cells; null for a gap, and where there is any doubt."""
     if feature.kind in NUMBERS:
         return plain_number(feature, text)
@@ -208,7 +208,7 @@ def plain_number(feature: Feature, text: pl.Expr) -> pl.Expr:
     return pl.when(ordinary).then(value)
 
 
-def frame_of(signature: Signature, columns: pl.DataFrame) -> pd.DataFrame:
+def to_frame(signature: Signature, columns: pl.DataFrame) -> pd.DataFrame:
     """Build the frame that a pipeline takes, equal to that of ``slipway.models.frames``.
 
     Parameters

@@ -36,14 +36,14 @@ class Readable(Protocol):
         """Return up to ``size`` bytes, and none at the end."""
 
 
-class Rewindable(Readable, Protocol):
+class RewindableUpload(Readable, Protocol):
     """A binary file that can be read again."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move to a place."""
 
 
-def open_upload(file: Rewindable, charset: str, max_bytes: int) -> Readable:
+def open_upload(file: RewindableUpload, charset: str, max_bytes: int) -> Readable:
     """Open an uploaded file as UTF-8.
 
     Parameters
@@ -97,7 +97,7 @@ def _codec(charset: str) -> str:
         raise WrongMediaType("this charset does not exist; send the file as UTF-8") from None
 
 
-def _start_of(file: Rewindable) -> bytes:
+def _start_of(file: RewindableUpload) -> bytes:
     start = file.read(8)
     file.seek(0)
     return start
@@ -112,7 +112,7 @@ def _require_text(start: bytes) -> None:
             raise BadBody(f"the file is {what}; save it as CSV in UTF-8", code="not_csv")
 
 
-def _require_sound(file: Rewindable, max_bytes: int) -> None:
+def _require_sound(file: RewindableUpload, max_bytes: int) -> None:
     """Unpack a gzip file once without keeping it, since an answer that has begun cannot fail."""
     n_bytes = 0
     try:

@@ -14,14 +14,14 @@ from operator import add
 import polars as pl
 
 from slipway.models.features import Feature
-from slipway.models.scorecard import Slope, Steps, Sum, Table, Term
+from slipway.models.scorecard import LinearPredictor, SlopeTerm, StepTerm, TableTerm, Term
 from slipway.models.signature import Signature
 from slipway.models.validation import LARGEST_INTEGER
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block
 from slipway.serving.batch.typed_columns import may_be_empty, plain_number, text_columns
 
-SIMPLE = (Table, Slope, Steps)
+SIMPLE = (TableTerm, SlopeTerm, StepTerm)
 # Python and polars part ways below this in how they write a number.
 PLAINLY_WRITTEN = 1e-4
 
@@ -31,7 +31,7 @@ class ColumnScorer:
 
     Parameters
     ----------
-    log_odds : Sum
+    log_odds : LinearPredictor
     signature : Signature
     header : Header
         Where each feature stands.
@@ -44,7 +44,7 @@ class ColumnScorer:
 
     def __init__(
         self,
-        log_odds: Sum,
+        log_odds: LinearPredictor,
         signature: Signature,
         header: Header,
         labels: tuple[str, str],
@@ -124,7 +124,7 @@ def _lookup(term: object, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 
 @_lookup.register
-def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
+def _(term: TableTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Looked up by its text, in the two ways in which a program writes a whole number.
     points: dict[str, float] = {}
     for level, adds in zip(term.levels, term.points, strict=True):
@@ -142,12 +142,12 @@ def _(term: Table, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 
 @_lookup.register
-def _(term: Slope, feature: Feature, text: pl.Expr) -> pl.Expr:
+def _(term: SlopeTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
     return term.offset + term.slope * (plain_number(feature, text) - term.origin)
 
 
 @_lookup.register
-def _(term: Steps, feature: Feature, text: pl.Expr) -> pl.Expr:
+def _(term: StepTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Below the range and above it lies an interval of null points, so that one search finds
     # both the points and what is out of range.
     whole = feature.holds_integers or feature.whole

@@ -1,8 +1,8 @@
-"""A process kept at the version that a reference stands for, while it serves.
+"""Follow an alias of a registry in a process that serves.
 
-On each machine one process asks the registry, its ``Leader``, and writes down what is good. All
-processes follow what is written there. So the registry is asked once, a version is fetched once,
-and nothing is loaded into a process that serves before it has answered rightly in another.
+On each machine one process, the ``RegistryPoller``, polls the registry and records the version that
+passed its checks. All processes follow that record. The registry is polled once, a version is
+fetched once, and a serving process loads it only after another process has checked it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.settings import Reference, Settings
 from slipway.serving.rollout.startup import load_version, question
-from slipway.serving.rollout.version_cache import Cache, Standing
-from slipway.serving.rollout.version_probe import Refused, ask
-from slipway.serving.service import Live
+from slipway.serving.rollout.version_cache import AliasState, VersionCache
+from slipway.serving.rollout.version_probe import VersionRejected, probe
+from slipway.serving.service import PredictionService
 
 # What could not be loaded is tried again so often.
 AGAIN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Leader:
+class RegistryPoller:
     """The process that asks the registry, or one that would if that one ended.
 
     Parameters
@@ -44,17 +44,17 @@ class Leader:
         self.problem = ""
         self.refused = self.polls_failed = 0
         self._settings, self._reference = settings, reference
-        self._cache = Cache(settings.cache, reference)
-        self._bad: Refused | None = None
+        self._cache = VersionCache(settings.cache, reference)
+        self._bad: VersionRejected | None = None
         self._told = ""
         self._mark = 0
         self._due = 0.0
 
     def turn(self) -> None:
         """Ask the registry if it is time to, and if it is this process that does."""
-        if not self._cache.lead():
+        if not self._cache.acquire_leadership():
             return
-        standing, mark = self._cache.read() or Standing(""), self._cache.asked_now()
+        standing, mark = self._cache.read() or AliasState(""), self._cache.reload_mark()
         if self._reference.is_fixed and standing.version == self._reference.name:
             return
         if mark not in (self._mark, standing.asked):
@@ -64,17 +64,17 @@ class Leader:
         self._mark, self._due = mark, time.monotonic() + self._settings.poll
         self._write(standing, self._found(standing, mark))
 
-    def _found(self, standing: Standing, mark: int) -> Standing:
+    def _found(self, standing: AliasState, mark: int) -> AliasState:
         """Give what the reference stands for now."""
         bad, number = self._bad.version if self._bad else "", standing.number
         asked = question(self._settings, self._reference, standing, bad)
         try:
-            said = ask(asked)
+            said = probe(asked)
             version, number = said.version, said.number
             if self._bad and version == self._bad.version:
                 raise self._bad
             self._bad, problem = None, ""
-        except Refused as error:
+        except VersionRejected as error:
             version, problem = standing.version, error.message
             self.refused += problem != self._told
             self._bad = error if error.lasting else None
@@ -82,7 +82,7 @@ class Leader:
             version, problem = standing.version, error.message
             self.polls_failed += 1
         self._tell(problem)
-        return Standing(version, problem, mark, number)
+        return AliasState(version, problem, mark, number)
 
     def _tell(self, problem: str) -> None:
         """Log what is wrong once, and not at each look."""
@@ -92,7 +92,7 @@ class Leader:
             _log.warning("%s is well again", self._reference.name)
         self._told = problem
 
-    def _write(self, before: Standing, now: Standing) -> None:
+    def _write(self, before: AliasState, now: AliasState) -> None:
         try:
             if now != before:
                 self._cache.write(now)
@@ -100,17 +100,17 @@ class Leader:
         except ModelError as error:
             self.problem = error.message
         if now.version != before.version:
-            self._cache.tidy()
+            self._cache.evict_unused()
 
 
-class Follower:
+class AliasFollower:
     """Keeps this process at what was found to be good.
 
     Parameters
     ----------
     settings : Settings
     reference : Reference
-    live : Live, optional
+    live : PredictionService, optional
         What this process has at first.
     take : callable
         Gets each new version, loaded and warm.
@@ -127,13 +127,13 @@ class Follower:
         self,
         settings: Settings,
         reference: Reference,
-        live: Live | None,
-        take: Callable[[Live], None],
+        live: PredictionService | None,
+        take: Callable[[PredictionService], None],
     ) -> None:
         self.version = live.version if live else ""
         self.since, self.problem = _now(), ""
         self.swaps = self.refused = 0
-        self.cache = Cache(settings.cache, reference)
+        self.cache = VersionCache(settings.cache, reference)
         self._settings, self._take, self._name = settings, take, reference.name
         self._failed, self._again = "", 0.0
 

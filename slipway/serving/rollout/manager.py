@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from slipway.core.settings import Reference, Settings
-from slipway.serving.rollout.alias_follower import Follower, Leader
-from slipway.serving.rollout.shadow import Shadow, summary
-from slipway.serving.rollout.worker_status import Board, Row
-from slipway.serving.service import Live
+from slipway.serving.rollout.alias_follower import AliasFollower, RegistryPoller
+from slipway.serving.rollout.shadow import ShadowModel, summary
+from slipway.serving.rollout.worker_status import WorkerStatus, WorkerStatusBoard
+from slipway.serving.service import PredictionService
 
 # How often is looked at what is written down on this machine; two small files are read.
 TICK = 0.5
@@ -24,38 +24,41 @@ SHADOW_TICK = 0.05
 _log = logging.getLogger(__name__)
 
 
-class Following:
+class RolloutManager:
     """The references of a process.
 
     Parameters
     ----------
     settings : Settings
-    live : Live, optional
+    live : PredictionService, optional
         What is served at first.
     serve : callable
         Puts another version in its place, in one step.
     """
 
     def __init__(
-        self, settings: Settings, live: Live | None, serve: Callable[[Live], None]
+        self,
+        settings: Settings,
+        live: PredictionService | None,
+        serve: Callable[[PredictionService], None],
     ) -> None:
-        self._board = Board()
+        self._board = WorkerStatusBoard()
         self._live, self._serve = live, serve
         self._stop = threading.Event()
-        self._leaders: list[Leader] = []
-        self._model: Follower | None = None
-        self._shadowed: Follower | None = None
-        self._shadow: Shadow | None = None
+        self._leaders: list[RegistryPoller] = []
+        self._model: AliasFollower | None = None
+        self._shadowed: AliasFollower | None = None
+        self._shadow: ShadowModel | None = None
         if settings.reference and not settings.reference.is_fixed:
-            self._model = Follower(settings, settings.reference, live, self._take)
+            self._model = AliasFollower(settings, settings.reference, live, self._take)
             self._follow(settings, settings.reference)
         if settings.shadow:
-            self._shadow = Shadow()
-            self._shadowed = Follower(settings, settings.shadow, None, self._shadow.take)
+            self._shadow = ShadowModel()
+            self._shadowed = AliasFollower(settings, settings.shadow, None, self._shadow.take)
             self._follow(settings, settings.shadow)
 
     def _follow(self, settings: Settings, reference: Reference) -> None:
-        self._leaders.append(Leader(settings, reference))
+        self._leaders.append(RegistryPoller(settings, reference))
 
     def start(self) -> None:
         """Catch up with what was found out since the master began, and follow from now on."""
@@ -85,7 +88,7 @@ class Following:
         asks nothing, and whatever goes wrong is left to the workers.
         """
         for follower in self._followers():
-            self._guarded(follower.cache.ask_now)
+            self._guarded(follower.cache.request_reload)
         if self._model:
             self._guarded(self._model.turn)
 
@@ -103,7 +106,7 @@ class Following:
         told = [standing.problem if standing else "", *(row.problem for row in self._board.read())]
         return next(filter(None, told), "")
 
-    def workers(self) -> list[Row]:
+    def workers(self) -> list[WorkerStatus]:
         """Give what each worker of this master tells."""
         return self._board.read()
 
@@ -120,7 +123,7 @@ class Following:
             }
         return described
 
-    def _compared(self, rows: list[Row]) -> dict[str, Any] | None:
+    def _compared(self, rows: list[WorkerStatus]) -> dict[str, Any] | None:
         """Tell how the candidate compares, over all workers."""
         candidate = self._shadow.candidate if self._shadow else None
         if candidate is None or self._live is None:
@@ -128,15 +131,15 @@ class Following:
         tallies = [row.shadow for row in rows if row.shadow]
         return summary(tallies, self._live.version, candidate.version)
 
-    def _followers(self) -> list[Follower]:
+    def _followers(self) -> list[AliasFollower]:
         return [each for each in (self._model, self._shadowed) if each]
 
-    def _take(self, live: Live) -> None:
+    def _take(self, live: PredictionService) -> None:
         self._observe(live)
         self._live = live
         self._serve(live)
 
-    def _observe(self, live: Live) -> None:
+    def _observe(self, live: PredictionService) -> None:
         live.observers = (self._shadow,) if self._shadow else ()
 
     def _catch_up(self) -> None:
@@ -148,12 +151,12 @@ class Following:
         for leader in self._leaders:
             leader.turn()
 
-    def _row(self) -> Row:
+    def _row(self) -> WorkerStatus:
         """Tell how this worker stands."""
         model = self._model
         # The first leader is that of the served model, where one is followed.
         leader = self._leaders[0] if model else None
-        return Row(
+        return WorkerStatus(
             pid=os.getpid(),
             version=self._live.version if self._live else "",
             since=model.since if model else "",

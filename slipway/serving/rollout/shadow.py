@@ -18,8 +18,8 @@ import msgspec
 
 from slipway.models.compatibility import is_comparable
 from slipway.models.features import Answer, Record
-from slipway.models.predictor import Model
-from slipway.serving.service import Live
+from slipway.models.predictor import Predictor
+from slipway.serving.service import PredictionService
 
 # Records that wait at most, and those that are scored in one call.
 LIMIT = 20_000
@@ -27,7 +27,7 @@ AT_ONCE = 500
 _log = logging.getLogger(__name__)
 
 
-class Tally(msgspec.Struct):
+class ShadowStats(msgspec.Struct):
     """How two versions compare, by what was sent to the service.
 
     Attributes
@@ -61,27 +61,27 @@ class Tally(msgspec.Struct):
     left_out: int = 0
 
 
-class Shadow:
+class ShadowModel:
     """The candidate of a process.
 
     Attributes
     ----------
-    candidate : Live or None
+    candidate : PredictionService or None
         Exchanged in one step, as the served model is.
     """
 
     def __init__(self) -> None:
-        self.candidate: Live | None = None
-        self._queue: deque[tuple[Model, list[Record], list[Answer]]] = deque()
+        self.candidate: PredictionService | None = None
+        self._queue: deque[tuple[Predictor, list[Record], list[Answer]]] = deque()
         self._waiting = self._left_out = 0
         self._lock = threading.Lock()
-        self._tally: Tally | None = None
+        self._tally: ShadowStats | None = None
 
-    def take(self, candidate: Live) -> None:
+    def take(self, candidate: PredictionService) -> None:
         """Compare with this version from now on."""
         self.candidate = candidate
 
-    def observe(self, model: Model, records: list[Record], answers: list[Answer]) -> None:
+    def observe(self, model: Predictor, records: list[Record], answers: list[Answer]) -> None:
         """Note what was answered; anything else is done later."""
         if self.candidate is None:
             return
@@ -106,13 +106,13 @@ class Shadow:
                     _log.exception("the candidate failed")
                 tally.failed += len(records)
 
-    def read(self) -> Tally | None:
+    def read(self) -> ShadowStats | None:
         """Give a copy of the tally."""
         if self._tally is None:
             return None
         return msgspec.structs.replace(self._tally, left_out=self._left_out)
 
-    def _next(self) -> tuple[Model, list[Record], list[Answer]]:
+    def _next(self) -> tuple[Predictor, list[Record], list[Answer]]:
         """Join what waits for the same version, up to a limit."""
         model, first, its_answers = self._queue.popleft()
         records, answers = list(first), list(its_answers)
@@ -124,25 +124,29 @@ class Shadow:
             self._waiting -= len(records)
         return model, records, answers
 
-    def _tally_of(self, model: Model, candidate: Live) -> Tally:
+    def _tally_of(self, model: Predictor, candidate: PredictionService) -> ShadowStats:
         """Give the tally of two versions; another pair begins another."""
         pair = model.manifest.version, candidate.version
         if self._tally is None or (self._tally.production, self._tally.candidate) != pair:
-            self._tally = Tally(*pair)
+            self._tally = ShadowStats(*pair)
             self._left_out = 0
         return self._tally
 
 
 def compare(
-    tally: Tally, model: Model, candidate: Model, records: list[Record], answers: list[Answer]
+    tally: ShadowStats,
+    model: Predictor,
+    candidate: Predictor,
+    records: list[Record],
+    answers: list[Answer],
 ) -> None:
     """Ask a candidate for some records, and count how its answers compare.
 
     Parameters
     ----------
-    tally : Tally
+    tally : ShadowStats
         It is added to.
-    model, candidate : Model
+    model, candidate : Predictor
     records : list of tuple
         In the order of the model's features.
     answers : list
@@ -171,14 +175,16 @@ def compare(
             tally.failed += 1
 
 
-def summary(tallies: Sequence[Tally], production: str, candidate: str) -> dict[str, Any] | None:
+def summary(
+    tallies: Sequence[ShadowStats], production: str, candidate: str
+) -> dict[str, Any] | None:
     """Add up what several processes have counted for two versions.
 
     A process that was asked nothing since a version changed still tells of the one before.
 
     Parameters
     ----------
-    tallies : sequence of Tally
+    tallies : sequence of ShadowStats
     production, candidate : str
 
     Returns
@@ -203,7 +209,7 @@ def summary(tallies: Sequence[Tally], production: str, candidate: str) -> dict[s
     }
 
 
-def _taken(model: Model, candidate: Model, record: Record) -> Record | None:
+def _taken(model: Predictor, candidate: Predictor, record: Record) -> Record | None:
     """Give a record as the candidate takes it; None if it does not."""
     named = dict(zip(model.manifest.signature.names, record, strict=True))
     checked, errors, _ = candidate.manifest.signature.check(named)

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.settings import Reference, Settings
-from slipway.serving.rollout.version_cache import Cache, Standing
-from slipway.serving.rollout.version_probe import Question, ask
-from slipway.serving.service import Live
+from slipway.serving.rollout.version_cache import AliasState, VersionCache
+from slipway.serving.rollout.version_probe import ProbeRequest, probe
+from slipway.serving.service import PredictionService
 
 _log = logging.getLogger(__name__)
 
 
-def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
+def first_live(settings: Settings, *, may_ask: bool = True) -> PredictionService:
     """Load what is to be served at the start.
 
     Parameters
@@ -31,7 +31,7 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
 
     Returns
     -------
-    Live
+    PredictionService
 
     Raises
     ------
@@ -39,8 +39,8 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
         There is nothing that could be served.
     """
     if settings.reference is None:
-        return Live(settings)
-    cache = Cache(settings.cache, settings.reference)
+        return PredictionService(settings)
+    cache = VersionCache(settings.cache, settings.reference)
     problem = "nothing of it is in the cache"
     for version in (cache.pinned(), settings.reference.name if settings.reference.is_fixed else ""):
         with suppress(ModelError):
@@ -53,30 +53,30 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> Live:
     except ModelError as error:
         live = _last_good(settings, cache, error.message)
         _log.error("the last good version, %s, serves: %s", live.version, error.message)
-        standing = cache.read() or Standing("")
+        standing = cache.read() or AliasState("")
         _remember(cache, replace(standing, version=live.version, problem=error.message))
         return live
 
 
 def question(
-    settings: Settings, reference: Reference, standing: Standing, bad: str = ""
-) -> Question:
+    settings: Settings, reference: Reference, standing: AliasState, bad: str = ""
+) -> ProbeRequest:
     """Put the question which version a reference stands for.
 
     Parameters
     ----------
     settings : Settings
     reference : Reference
-    standing : Standing
+    standing : AliasState
         What it stood for until now.
     bad : str
         A version that is known to be refused.
 
     Returns
     -------
-    Question
+    ProbeRequest
     """
-    return Question(
+    return ProbeRequest(
         *reference,
         folder=str(settings.cache),
         engine=settings.engine,
@@ -87,7 +87,7 @@ def question(
     )
 
 
-def load_version(settings: Settings, cache: Cache, version: str) -> Live:
+def load_version(settings: Settings, cache: VersionCache, version: str) -> PredictionService:
     """Load a version from its copy, and let it answer once.
 
     Raises
@@ -95,25 +95,25 @@ def load_version(settings: Settings, cache: Cache, version: str) -> Live:
     ModelError
         There is no copy that is what was pushed, or it answers wrongly.
     """
-    live = Live(settings, cache.copy(version))
+    live = PredictionService(settings, cache.copy(version))
     if live.version != version:
         raise ModelError(f"the manifest of {version} is that of {live.version!a}")
     live.warm_up()
     return live
 
 
-def _asked(settings: Settings, cache: Cache, reference: Reference) -> Live:
+def _asked(settings: Settings, cache: VersionCache, reference: Reference) -> PredictionService:
     """Load what the registry says."""
-    mark = cache.asked_now()
-    before = cache.read() or Standing("")
+    mark = cache.reload_mark()
+    before = cache.read() or AliasState("")
     # Whatever served before, a start takes a version that its callers would have to change with.
-    said = ask(question(settings, reference, Standing("", number=before.number)))
+    said = probe(question(settings, reference, AliasState("", number=before.number)))
     live = load_version(settings, cache, said.version)
-    _remember(cache, Standing(said.version, "", mark, said.number))
+    _remember(cache, AliasState(said.version, "", mark, said.number))
     return live
 
 
-def _last_good(settings: Settings, cache: Cache, problem: str) -> Live:
+def _last_good(settings: Settings, cache: VersionCache, problem: str) -> PredictionService:
     """Load what served last."""
     standing = cache.read()
     if standing is None or not standing.version:
@@ -124,7 +124,7 @@ def _last_good(settings: Settings, cache: Cache, problem: str) -> Live:
         raise ModelError(f"{problem}; nor can the last good version serve: {error}") from error
 
 
-def _remember(cache: Cache, standing: Standing) -> None:
+def _remember(cache: VersionCache, standing: AliasState) -> None:
     try:
         cache.write(standing)
     except ModelError as error:

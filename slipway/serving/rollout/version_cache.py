@@ -27,7 +27,7 @@ KEEP = 5
 _DAY = 86_400
 
 
-class Standing(msgspec.Struct, frozen=True):
+class AliasState(msgspec.Struct, frozen=True):
     """What a reference stands for.
 
     Attributes
@@ -48,7 +48,7 @@ class Standing(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-def verified(folder: Path, version: str) -> Path | None:
+def verified_copy(folder: Path, version: str) -> Path | None:
     """Give the pickle of a copy, if the copy is what was pushed, and signed with our key.
 
     Parameters
@@ -71,7 +71,7 @@ def verified(folder: Path, version: str) -> Path | None:
     return local_copy(version, folder, Signer.from_environ(os.environ))
 
 
-class Cache:
+class VersionCache:
     """The cache, as one reference uses it.
 
     Parameters
@@ -95,7 +95,7 @@ class Cache:
         ModelError
             There is none, or it was changed.
         """
-        path = verified(self.folder, version)
+        path = verified_copy(self.folder, version)
         if path is None:
             raise ModelError(f"there is no copy of {version} here that is what was pushed")
         # The time says when it was last used.
@@ -103,15 +103,15 @@ class Cache:
             os.utime(path.parent)
         return path
 
-    def read(self) -> Standing | None:
+    def read(self) -> AliasState | None:
         """Give the last good version; None if there never was one."""
         try:
             content = self._path.with_suffix(".json").read_bytes()
-            return msgspec.json.decode(content, type=Standing)
+            return msgspec.json.decode(content, type=AliasState)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def write(self, standing: Standing) -> None:
+    def write(self, standing: AliasState) -> None:
         """Remember the last good version, in one step.
 
         Raises
@@ -145,20 +145,20 @@ class Cache:
         self._path.with_suffix(".pin").unlink(missing_ok=True)
         return was
 
-    def ask_now(self) -> None:
+    def request_reload(self) -> None:
         """Let whoever follows the reference ask the registry at once."""
         path = self._path.with_suffix(".now")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    def asked_now(self) -> int:
+    def reload_mark(self) -> int:
         """Give a number that changes with every ``ask_now``."""
         try:
             return self._path.with_suffix(".now").stat().st_mtime_ns
         except OSError:
             return 0
 
-    def lead(self) -> bool:
+    def acquire_leadership(self) -> bool:
         """Whether it is this process that asks the registry, for all on this machine.
 
         The first to come does, as long as it lives: the kernel gives the lock to another however
@@ -178,7 +178,7 @@ class Cache:
         self._lock = lock
         return True
 
-    def tidy(self) -> None:
+    def evict_unused(self) -> None:
         """Remove copies that were not used lately, and what broken downloads have left."""
         try:
             found = [(each.stat().st_mtime, each) for each in self.folder.iterdir()]
@@ -198,7 +198,7 @@ class Cache:
         for path in (self.folder / STATE).glob("*"):
             with suppress(OSError, msgspec.DecodeError):
                 if path.suffix == ".json":
-                    used.add(msgspec.json.decode(path.read_bytes(), type=Standing).version)
+                    used.add(msgspec.json.decode(path.read_bytes(), type=AliasState).version)
                 elif path.suffix == ".pin":
                     used.add(path.read_text().strip())
         return used

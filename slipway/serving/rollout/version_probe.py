@@ -17,10 +17,10 @@ import msgspec
 
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.processes import same_imports
-from slipway.core.settings import Engine, Settings
+from slipway.core.settings import ServingEngine, Settings
 from slipway.models.compatibility import require_same_callers
 from slipway.models.manifest import read_manifest
-from slipway.serving.rollout.version_cache import verified
+from slipway.serving.rollout.version_cache import verified_copy
 
 if TYPE_CHECKING:
     from slipway.registry import Registry
@@ -32,7 +32,7 @@ SLOWEST = 1_000_000
 CHECK_SECONDS = 60.0
 
 
-class Question(msgspec.Struct, frozen=True):
+class ProbeRequest(msgspec.Struct, frozen=True):
     """What a process is to find out.
 
     Attributes
@@ -57,11 +57,11 @@ class Question(msgspec.Struct, frozen=True):
     present: str = ""
     bad: str = ""
     number: int = 0
-    engine: Engine = "scorecard"
+    engine: ServingEngine = "scorecard"
     allow_version_skew: bool = False
 
 
-class Said(msgspec.Struct, omit_defaults=True):
+class ProbeStatus(msgspec.Struct, omit_defaults=True):
     """What a process says, a line each time it gets further; the last line counts.
 
     Attributes
@@ -88,7 +88,7 @@ class Said(msgspec.Struct, omit_defaults=True):
     done: bool = False
 
 
-class Refused(ModelError):
+class VersionRejected(ModelError):
     """A version that must not be served.
 
     Parameters
@@ -104,16 +104,16 @@ class Refused(ModelError):
         self.lasting = lasting
 
 
-def ask(question: Question) -> Said:
+def probe(question: ProbeRequest) -> ProbeStatus:
     """Find out which version is meant, copy it, and try it.
 
     Parameters
     ----------
-    question : Question
+    question : ProbeRequest
 
     Returns
     -------
-    Said
+    ProbeStatus
         The version, of which there is a copy that answers as it should, and its entry's number.
 
     Raises
@@ -128,16 +128,16 @@ def ask(question: Question) -> Said:
     problem = said.problem.replace(question.url, "the registry")
     problem = problem.replace(question.folder, "the cache")
     if said.checking and not said.done:
-        raise Refused(said.version, f"its check ended with status {status}", lasting=True)
+        raise VersionRejected(said.version, f"its check ended with status {status}", lasting=True)
     if said.refused:
         version = said.version or question.name
-        raise Refused(version, problem, lasting=said.checking)
+        raise VersionRejected(version, problem, lasting=said.checking)
     if not said.done or problem:
         raise ModelError(problem or f"asking the registry ended with status {status}")
     return said
 
 
-def _run(question: Question) -> tuple[Said, int]:
+def _run(question: ProbeRequest) -> tuple[ProbeStatus, int]:
     """Run this module as a process; give the last that it says, and its status."""
     process = subprocess.Popen(  # noqa: S603 - this very module
         [
@@ -158,7 +158,7 @@ def _run(question: Question) -> tuple[Said, int]:
     return said, process.returncode
 
 
-def _wait(process: subprocess.Popen[bytes]) -> Said:
+def _wait(process: subprocess.Popen[bytes]) -> ProbeStatus:
     """Wait as long as what is being done may take."""
     began = time.monotonic()
     while True:
@@ -168,26 +168,26 @@ def _wait(process: subprocess.Popen[bytes]) -> Said:
             said = _last(slow.output or b"")
         seconds = CHECK_SECONDS if said.checking else 0.0
         if time.monotonic() - began > SECONDS + said.size / SLOWEST + seconds:
-            return Said(problem=f"the registry did not answer in {SECONDS:.0f} seconds")
+            return ProbeStatus(problem=f"the registry did not answer in {SECONDS:.0f} seconds")
 
 
-def _last(said: bytes) -> Said:
+def _last(said: bytes) -> ProbeStatus:
     lines = said.splitlines()
-    return msgspec.json.decode(lines[-1], type=Said) if lines else Said()
+    return msgspec.json.decode(lines[-1], type=ProbeStatus) if lines else ProbeStatus()
 
 
-def main(question: Question) -> Said:
+def main(question: ProbeRequest) -> ProbeStatus:
     """Find out, and say on standard output how far it is; give the last word."""
     from slipway.registry import NotTrusted, open_registry
 
-    said = Said()
+    said = ProbeStatus()
     try:
         registry = open_registry(question.url)
-        said.version, said.number = _meant(registry, question)
+        said.version, said.number = _resolve(registry, question)
         if said.version not in (question.present, question.bad):
             path = _copy(registry, Path(question.folder), said)
             said.checking = True
-            _say(said)
+            _report(said)
             check(question, path, said.version)
         said.done = True
     except NotTrusted as error:
@@ -198,7 +198,7 @@ def main(question: Question) -> Said:
     return said
 
 
-def _meant(registry: Registry, question: Question) -> tuple[str, int]:
+def _resolve(registry: Registry, question: ProbeRequest) -> tuple[str, int]:
     """Give the version that is meant, and its entry's number.
 
     Whoever deletes the last entries of a journal would bring an earlier version back; only a
@@ -217,17 +217,17 @@ def _meant(registry: Registry, question: Question) -> tuple[str, int]:
     return move.version, move.number
 
 
-def _copy(registry: Registry, folder: Path, said: Said) -> Path:
+def _copy(registry: Registry, folder: Path, said: ProbeStatus) -> Path:
     """Copy a version, unless there is a copy already."""
-    there = verified(folder, said.version)
+    there = verified_copy(folder, said.version)
     if there is not None:
         return there
     said.size = registry.stored(said.version).size
-    _say(said)
+    _report(said)
     return registry.fetch(said.version, folder)
 
 
-def check(question: Question, path: Path, version: str) -> None:
+def check(question: ProbeRequest, path: Path, version: str) -> None:
     """Let a version answer as it will have to.
 
     Raises
@@ -235,22 +235,22 @@ def check(question: Question, path: Path, version: str) -> None:
     SlipwayError
         It does not, or it would not take what its callers send.
     """
-    from slipway.serving.service import Live
+    from slipway.serving.service import PredictionService
 
     skew = question.allow_version_skew
-    live = Live(Settings(path, question.engine, allow_version_skew=skew))
+    live = PredictionService(Settings(path, question.engine, allow_version_skew=skew))
     if live.version != version:
         raise ModelError(f"its manifest is that of {live.version!a}")
     live.warm_up()
     if question.present:
-        there = verified(Path(question.folder), question.present)
+        there = verified_copy(Path(question.folder), question.present)
         if there is not None:
             require_same_callers(read_manifest(there), live.model.manifest)
 
 
-def _say(said: Said) -> None:
+def _report(said: ProbeStatus) -> None:
     print(msgspec.json.encode(said).decode(), flush=True)
 
 
 if __name__ == "__main__":
-    _say(main(msgspec.json.decode(sys.argv[1], type=Question)))
+    _report(main(msgspec.json.decode(sys.argv[1], type=ProbeRequest)))

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from slipway.core.files import write_atomic
-from slipway.serving.rollout.shadow import Tally
+from slipway.serving.rollout.shadow import ShadowStats
 
 
-class Row(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """What a worker tells.
 
     Attributes
@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True):
     problem : str
     swaps, refused, polls_failed : int
         Since it began.
-    shadow : Tally, optional
+    shadow : ShadowStats, optional
     """
 
     pid: int
@@ -36,18 +36,18 @@ class Row(msgspec.Struct, frozen=True):
     swaps: int = 0
     refused: int = 0
     polls_failed: int = 0
-    shadow: Tally | None = None
+    shadow: ShadowStats | None = None
 
 
-class Board:
+class WorkerStatusBoard:
     """A folder with a small file a worker; made before the fork, so that all have the same."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slipway-workers-"))
         atexit.register(_remove, self._folder, os.getpid())
-        self._written: Row | None = None
+        self._written: WorkerStatus | None = None
 
-    def write(self, row: Row) -> None:
+    def write(self, row: WorkerStatus) -> None:
         """Tell how things stand; what cannot be written is told later."""
         if row == self._written:
             return
@@ -55,7 +55,7 @@ class Board:
             write_atomic(self._folder / f"{row.pid}.json", msgspec.json.encode(row))
             self._written = row
 
-    def read(self) -> list[Row]:
+    def read(self) -> list[WorkerStatus]:
         """Give what the workers tell that are still there."""
         rows = []
         for path in sorted(self._folder.glob("*.json")):
@@ -63,7 +63,7 @@ class Board:
                 path.unlink(missing_ok=True)
                 continue
             with suppress(OSError, msgspec.DecodeError):
-                rows.append(msgspec.json.decode(path.read_bytes(), type=Row))
+                rows.append(msgspec.json.decode(path.read_bytes(), type=WorkerStatus))
         return rows
 
 

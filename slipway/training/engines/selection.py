@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import StoredRows
+from slipway.data.dataset import Dataset
 
-Engine = Literal["memory", "chunks", "spark"]
+TrainingEngine = Literal["memory", "chunks", "spark"]
 Estimator = Literal["logistic", "xgboost"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+ENGINES: tuple[TrainingEngine, ...] = get_args(TrainingEngine)
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 # Python with scikit-learn, pandas and what else training imports, before it has read a row.
 BASE_BYTES = 350 * 2**20
@@ -24,22 +24,24 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """An engine, why it was chosen, and how many rows may be in memory at once."""
 
-    engine: Engine
+    engine: TrainingEngine
     reason: str
     most_rows: int
 
 
-def choose_engine(asked: Engine | None, stored: StoredRows, n_features: int, memory: int) -> Choice:
+def choose_engine(
+    asked: TrainingEngine | None, stored: Dataset, n_features: int, memory: int
+) -> EngineChoice:
     """Choose an engine.
 
     Parameters
     ----------
     asked : {"memory", "chunks", "spark"}, optional
         What the user wants; by default it is chosen here.
-    stored : StoredRows
+    stored : Dataset
     n_features : int
     memory : int
         Bytes that may be used.
@@ -61,8 +63,8 @@ def choose_engine(asked: Engine | None, stored: StoredRows, n_features: int, mem
     need = BASE_BYTES + rows * n_features * BYTES_A_VALUE
     known = f"{rows:,} rows need about {size_text(need)}, and there is {size_text(memory)}"
     if asked is not None:
-        return Choice(asked, f"asked for; {known}", most_rows)
-    return Choice("memory" if rows <= most_rows else "chunks", known, most_rows)
+        return EngineChoice(asked, f"asked for; {known}", most_rows)
+    return EngineChoice("memory" if rows <= most_rows else "chunks", known, most_rows)
 
 
 def available_memory(root: Path = Path("/")) -> int:

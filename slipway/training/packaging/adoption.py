@@ -10,7 +10,7 @@ from typing import Any
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.models.manifest import Manifest
 from slipway.training.packaging.model_file import open_model
-from slipway.training.packaging.stamps import stamped
+from slipway.training.packaging.stamps import with_version
 from slipway.training.packaging.version import describe_model
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def adopt(path: Path, content: bytes, *, allow_version_skew: bool = False) -> tu
     _log.warning("%s has no manifest beside it; `flask model add` writes one", path.name)
     for note in made.notes:
         _log.warning("not known from the pickle: %s", note)
-    return model, stamped(made.manifest, content, changed)
+    return model, with_version(made.manifest, content, changed)
 
 
 def open_pickle(path: Path, content: bytes, *, allow_version_skew: bool = False) -> Any:

@@ -33,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from slipway.compiler import NotAScorecard, raw_columns
-from slipway.compiler.columns import Column, Intervals, Levels, Line, Values
+from slipway.compiler.columns import Column, DiscreteColumn, Intervals, Levels, NumericColumn
 from slipway.compiler.steps import apply_step
 from slipway.models.features import Record
 from slipway.models.frames import frame
@@ -197,16 +197,18 @@ def _design(model: Any, signature: Signature) -> Design:
 def _parts(placed: list[tuple[int, Column]]) -> tuple[ByLevel | ByInterval | ByCurve, ...]:
     """Put the columns of one feature together that tell the same values apart."""
     parts: list[ByLevel | ByInterval | ByCurve] = []
-    told: dict[Levels | Intervals, list[tuple[int, Values]]] = {}
+    told: dict[Levels | Intervals, list[tuple[int, DiscreteColumn]]] = {}
     for place, column in placed:
-        if isinstance(column, Line):
+        if isinstance(column, NumericColumn):
             parts.append(ByCurve(place, column.path, _cells([(place, column.missing)])))
         else:
             told.setdefault(column.domain, []).append((place, column))
     return (*parts, *(_switch(domain, members) for domain, members in told.items()))
 
 
-def _switch(domain: Levels | Intervals, members: list[tuple[int, Values]]) -> ByLevel | ByInterval:
+def _switch(
+    domain: Levels | Intervals, members: list[tuple[int, DiscreteColumn]]
+) -> ByLevel | ByInterval:
     """List the cells by level, or by interval."""
     by_column = [[(place, value) for value in column.values] for place, column in members]
     cells = tuple(_cells(each) for each in zip(*by_column, strict=True))

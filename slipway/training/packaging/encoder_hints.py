@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.steps import Reading
+from slipway.compiler.steps import InputUse
 from slipway.models.features import Value
 
 
 class Hints:
     """What the transformers that read a raw feature have learned of it."""
 
-    def __init__(self, readings: list[Reading]) -> None:
+    def __init__(self, readings: list[InputUse]) -> None:
         self.readings = readings
 
     @property

@@ -7,8 +7,8 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from slipway.compiler import find_readings
-from slipway.compiler.steps import Readings
+from slipway.compiler import find_input_uses
+from slipway.compiler.steps import InputUses
 
 # Fitted attributes that hold one model or several, by wrappers such as CalibratedClassifierCV,
 # TransformedTargetRegressor, FixedThresholdClassifier, VotingClassifier and OneVsRestClassifier.
@@ -61,7 +61,7 @@ def _inner(model: Any) -> list[Any]:
     return []
 
 
-def raw_readings(model: Any, names: tuple[str, ...]) -> Readings:
+def raw_readings(model: Any, names: tuple[str, ...]) -> InputUses:
     """Find which fitted transformers read the raw columns, through wrappers as well.
 
     Parameters
@@ -72,9 +72,9 @@ def raw_readings(model: Any, names: tuple[str, ...]) -> Readings:
 
     Returns
     -------
-    list of Reading
+    list of InputUse
     """
-    found: Readings = []
+    found: InputUses = []
     for inner in inner_models(model):
-        found += find_readings(inner, names)
+        found += find_input_uses(inner, names)
     return found

@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.containers import unwrap
-from slipway.models.unpickling.pickles import PickleRefused, load_pickle, require_whole
+from slipway.models.unpickling.pickles import PickleRejected, load_pickle, require_whole
 from slipway.models.unpickling.skops_files import is_skops, load_skops
 from slipway.models.unpickling.survey import names_in
 from slipway.training.packaging.searches import answering_part
-from slipway.training.packaging.stamps import made_by
+from slipway.training.packaging.stamps import pickled_sklearn_version
 
 _log = logging.getLogger(__name__)
 _FIX = "fit it again in this environment"
@@ -82,8 +82,8 @@ def open_model(path: Path, content: bytes, *, allow_version_skew: bool = False) 
     """
     try:
         made, plain = _read(content, path, allow_version_skew)
-    except PickleRefused as error:
-        raise PickleRefused(f"{path.name}: {error.message}") from error
+    except PickleRejected as error:
+        raise PickleRejected(f"{path.name}: {error.message}") from error
     except ModelError as error:
         joint = " " if error.message.startswith(_VERBS) else ": "
         raise ModelError(f"{path.name}{joint}{error.message}") from error
@@ -107,7 +107,7 @@ def _read(content: bytes, path: Path, allow_version_skew: bool) -> tuple[Any, by
     if is_skops(content):
         return _noting_version(lambda: load_skops(content, os.environ), path, allow_version_skew)
     plain = unwrap(content)
-    _require_version(path, made_by(plain), allow_version_skew)
+    _require_version(path, pickled_sklearn_version(plain), allow_version_skew)
     made, _ = _noting_version(lambda: _load(plain, os.environ), path, allow_version_skew)
     same = plain[:1] == pickle.PROTO and plain[1] >= 3 and b"NumpyArrayWrapper" not in plain
     return made, plain if same else None
@@ -117,7 +117,7 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
     """Open a pickle; of a search, what does not predict may have any names."""
     try:
         return load_pickle(content, environ)
-    except PickleRefused:
+    except PickleRejected:
         if not any(
             module.startswith("sklearn.model_selection._search") for module, _ in names_in(content)
         ):
@@ -128,7 +128,7 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
         try:
             part = answering_part(search)
             require_whole(part, environ)
-        except PickleRefused:
+        except PickleRejected:
             pass
         else:
             return search

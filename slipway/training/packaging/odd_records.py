@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.compiler.inversion import in_raw_numbers
 from slipway.models.features import Feature, Record, Value
-from slipway.models.scorecard import Bent, Mixed, Scorecard, Steps, Term
+from slipway.models.scorecard import CurveSumTerm, CurveTerm, Scorecard, StepTerm, Term
 from slipway.models.signature import Signature
 from slipway.models.stages import Named
 
@@ -94,16 +94,16 @@ def _edges(terms: Sequence[Term]) -> list[float]:
     """Collect the raw numbers at which terms jump or bend."""
     found: set[float] = set()
     for term in terms:
-        if isinstance(term, Steps):
+        if isinstance(term, StepTerm):
             found |= {*term.edges}
-        for part in term.parts if isinstance(term, Mixed) else (term,):
-            if isinstance(part, Bent):
+        for part in term.parts if isinstance(term, CurveSumTerm) else (term,):
+            if isinstance(part, CurveTerm):
                 found |= {*_raw_edges(part)}
     ordered = sorted(found)
     return ordered[:: 1 + len(ordered) // MOST_EDGES]
 
 
-def _raw_edges(term: Bent) -> list[float]:
+def _raw_edges(term: CurveTerm) -> list[float]:
     """Return the edges of a curve as raw numbers, where its path can be inverted."""
     ends = [end for stage in term.path for end in _ends(stage)]
     path = tuple(stage for stage in term.path if not _ends(stage))

@@ -22,9 +22,9 @@ from slipway.models.frames import frame
 from slipway.models.labels import Labels
 from slipway.models.manifest import Manifest
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.predictor import TOLERANCE, Model
+from slipway.models.predictor import TOLERANCE, Predictor
 from slipway.models.responses import Responder
-from slipway.models.scorecard import Scorecard, Sum
+from slipway.models.scorecard import LinearPredictor, Scorecard
 from slipway.models.signature import Signature
 from slipway.training.packaging.classes import has_own_border, label_from
 from slipway.training.packaging.odd_records import probe_records
@@ -37,7 +37,7 @@ MOST_REFUSED = 20
 FRAME_TOLERANCE = 1e-12
 
 
-def compiled(
+def compile_checked(
     model: Any,
     signature: Signature,
     X: pd.DataFrame | None,
@@ -75,7 +75,7 @@ def compiled(
         scorecard = msgspec.structs.replace(scorecard, label_from=label_from(model))
     # Training rows seldom hold what a client can send.
     records = [*records, *_shown(scorecard, probe_records(signature, scorecard, records))]
-    given = scorecard.answerer(labels=labels)(records)
+    given = scorecard.compile_answers(labels=labels)(records)
     ours = np.array(given)
     due = _theirs(PipelineScorer(model, signature, labels=labels), records, _refused(ours))
     theirs = np.array(due)
@@ -133,7 +133,7 @@ def _shown(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
     """Leave out most of the records without an answer, each of which takes a call."""
     if not probes:
         return []
-    refused = _refused(np.array(scorecard.answerer()(probes)))
+    refused = _refused(np.array(scorecard.compile_answers()(probes)))
     kept = np.flatnonzero(refused)
     kept = kept[:: 1 + len(kept) // MOST_REFUSED]
     return [probes[i] for i in sorted({*np.flatnonzero(~refused), *kept})]
@@ -162,7 +162,7 @@ def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], th
     return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
 
 
-def _sizes(total: Sum, records: list[Record]) -> Any:
+def _sizes(total: LinearPredictor, records: list[Record]) -> Any:
     """Return the sum of what a sum's terms add to each record, all of it taken as positive."""
     lookups = [term.lookup() for term in total.terms]
     added = [
@@ -212,7 +212,7 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
         raise
     except Exception as error:  # a step of one's own can raise anything
         raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
-    served = Model(manifest, "pickle", PipelineScorer(model, manifest.signature))
+    served = Predictor(manifest, "pickle", PipelineScorer(model, manifest.signature))
     answers = served.score(records[:MOST_COMPARED])
     size = np.maximum(1.0, np.abs(theirs))
     differs = ~(np.abs(np.array(answers) - theirs) <= FRAME_TOLERANCE * size)
@@ -226,7 +226,7 @@ def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) ->
         _compare_labels(served, answers, labels)
 
 
-def _compare_labels(served: Model, answers: list[Answer], labels: Any) -> None:
+def _compare_labels(served: Predictor, answers: list[Answer], labels: Any) -> None:
     """Hold the labels of the answers against those that ``predict`` returns.
 
     Raises

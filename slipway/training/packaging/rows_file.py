@@ -43,7 +43,7 @@ class FileRows:
 
 
 @dataclass
-class Choice:
+class ColumnChoice:
     """Which columns the owner has named.
 
     Attributes
@@ -57,7 +57,7 @@ class Choice:
     drop: tuple[str, ...] = ()
 
 
-def read_rows(model: Any, path: Path, choice: Choice | None = None) -> FileRows:
+def read_rows(model: Any, path: Path, choice: ColumnChoice | None = None) -> FileRows:
     """Read the rows that a model was fitted on from a CSV file.
 
     Parameters
@@ -76,7 +76,7 @@ def read_rows(model: Any, path: Path, choice: Choice | None = None) -> FileRows:
         The file is not CSV, lacks a column, or leaves a choice; the message shows the options
         that make it.
     """
-    choice = choice or Choice()
+    choice = choice or ColumnChoice()
     rows = _read(model, path, choice)
     _require_columns(path, rows, [*choice.features, *choice.drop, *filter(None, [choice.target])])
     index = [name for name in rows.columns if _INDEX.fullmatch(name)]
@@ -98,7 +98,7 @@ def read_rows(model: Any, path: Path, choice: Choice | None = None) -> FileRows:
     return FileRows(found.X, found.y, notes)
 
 
-def _read(model: Any, path: Path, choice: Choice) -> pd.DataFrame:
+def _read(model: Any, path: Path, choice: ColumnChoice) -> pd.DataFrame:
     """Read the file as a notebook would; texts that the model knows stay texts."""
     try:
         form = _form(path)
@@ -196,7 +196,7 @@ def _answers(model: Any, X: pd.DataFrame) -> bool:
 
 
 def _by_name(
-    model: Any, path: Path, rows: pd.DataFrame, names: Sequence[str], choice: Choice
+    model: Any, path: Path, rows: pd.DataFrame, names: Sequence[str], choice: ColumnChoice
 ) -> FileRows:
     """Take the columns that the model, or its owner, names."""
     read = names if choice.features else read_columns(model, tuple(names))
@@ -216,7 +216,7 @@ def _by_name(
     return FileRows(rows[list(names)], rows[target])
 
 
-def _by_place(model: Any, path: Path, rows: pd.DataFrame, choice: Choice) -> FileRows:
+def _by_place(model: Any, path: Path, rows: pd.DataFrame, choice: ColumnChoice) -> FileRows:
     """Take the columns for a model without names, where nothing is left to choose."""
     count = _count(model)
     target = choice.target or _target(model, rows)

@@ -17,7 +17,7 @@ import sklearn
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from slipway.compiler import NotAScorecard, answered_ranges
-from slipway.compiler.steps import Readings
+from slipway.compiler.steps import InputUses
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature, Kind, Record, Target
 from slipway.models.frames import frame
@@ -151,7 +151,7 @@ def _require_usable(names: tuple[str, ...]) -> None:
 def _features(
     model: Any,
     names: tuple[str, ...],
-    readings: Readings,
+    readings: InputUses,
     X: InputRows | None,
     notes: list[str],
 ) -> tuple[Feature, ...]:

@@ -39,7 +39,7 @@ def libraries(model: Any) -> dict[str, str]:
     } | versions
 
 
-def made_by(content: bytes) -> str | None:
+def pickled_sklearn_version(content: bytes) -> str | None:
     """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
     try:
         texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
@@ -49,9 +49,9 @@ def made_by(content: bytes) -> str | None:
     return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
 
 
-def stamped(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
+def with_version(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
     """Give a manifest what its pickle decides: hash, scikit-learn, the version's name."""
-    maker = made_by(content)
+    maker = pickled_sklearn_version(content)
     sha256 = hashlib.sha256(content).hexdigest()
     return msgspec.structs.replace(
         manifest,

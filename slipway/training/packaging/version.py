@@ -25,17 +25,17 @@ from slipway.models.signature import Signature
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.golden_rows import golden_rows
 from slipway.training.packaging.input_rows import InputRows, few, input_rows
-from slipway.training.packaging.parity import MOST_COMPARED, check_rows, compiled
+from slipway.training.packaging.parity import MOST_COMPARED, check_rows, compile_checked
 from slipway.training.packaging.row_independence import require_row_independence
 from slipway.training.packaging.searches import answering_part
 from slipway.training.packaging.signature_inference import infer_signature
-from slipway.training.packaging.stamps import estimator_name, libraries, stamped
+from slipway.training.packaging.stamps import estimator_name, libraries, with_version
 from slipway.training.packaging.start_check import require_start
 from slipway.training.packaging.targets import base_rate, learned_threshold, target_column
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedModel:
     """A manifest, and in words what could not be known for it."""
 
     manifest: Manifest
@@ -109,7 +109,7 @@ def write_checked(
     SlipwayError
         A service would not start with it, or would answer otherwise. Nothing is written.
     """
-    require_start(content, stamped(manifest, content, datetime.now(UTC)), path.name)
+    require_start(content, with_version(manifest, content, datetime.now(UTC)), path.name)
     try:
         return write(content, manifest, path, uncertainty)
     except OSError as error:
@@ -125,7 +125,7 @@ def describe_model(
     title: str = "What does the model predict?",
     positive: str | None = None,
     source: str = "rows given to slipway.save",
-) -> Described:
+) -> DescribedModel:
     """Describe a fitted model, without writing anything; see ``save``."""
     try:
         with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def describe_model(
 
 def _described(
     model: Any, X: Any, y: Any, name: str, title: str, positive: str | None, source: str
-) -> Described:
+) -> DescribedModel:
     """Describe a fitted model; what it raises is not handled here."""
     started = time.perf_counter()
     given = None if X is None else input_rows(model, X)
@@ -181,7 +181,7 @@ def _described(
     )
     if given is not None:
         _check(model, manifest, given)
-    return Described(manifest, inferred.notes)
+    return DescribedModel(manifest, inferred.notes)
 
 
 def _check(model: Any, manifest: Manifest, given: InputRows) -> None:
@@ -248,7 +248,7 @@ def describe(
     for rows in (X, held_out):
         records += [] if rows is None else to_records(rows, signature)
     floats = _in_floats(X, signature)
-    scorecard, reason = compiled(model, signature, floats, records, labels=threshold is None)
+    scorecard, reason = compile_checked(model, signature, floats, records, labels=threshold is None)
     return Manifest(
         name=name,
         title=title,
@@ -281,7 +281,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     covariance = _write_covariance(uncertainty, covariance_path(path))
     manifest = msgspec.structs.replace(manifest, covariance=covariance)
-    manifest = stamped(manifest, content, datetime.now(UTC))
+    manifest = with_version(manifest, content, datetime.now(UTC))
     path.write_bytes(content)
     write_manifest(manifest, path)
     return manifest

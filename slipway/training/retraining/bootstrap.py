@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slipway.data.problem import PromotionRules
-from slipway.models.promotion_record import Compared, Difference
+from slipway.models.promotion_record import Difference, ModelComparison
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ def resampled(sums: Floats, resamples: int, seed: int) -> Floats:
     return made
 
 
-def compare_first(sums: Floats, rules: PromotionRules) -> list[Compared]:
+def compare_first(sums: Floats, rules: PromotionRules) -> list[ModelComparison]:
     """Compare the first model with each of the others, on the same resamples.
 
     Parameters
@@ -109,14 +109,14 @@ def compare_first(sums: Floats, rules: PromotionRules) -> list[Compared]:
 
     Returns
     -------
-    list of Compared
+    list of ModelComparison
         For each model but the first.
     """
     found = _less_others(scores(sums.sum(axis=0)))
     drawn = _less_others(scores(resampled(sums, rules.resamples, rules.seed)))
     highs = np.quantile(drawn, rules.level, axis=0)
     return [
-        Compared(*(Difference(*pair) for pair in zip(value, high, strict=True)))
+        ModelComparison(*(Difference(*pair) for pair in zip(value, high, strict=True)))
         for value, high in zip(found.tolist(), highs.tolist(), strict=True)
     ]
 

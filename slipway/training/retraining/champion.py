@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slipway.core.errors import ModelError
-from slipway.data.dataset import StoredRows
+from slipway.data.dataset import Dataset
 from slipway.data.problem import Problem
 from slipway.models.compatibility import require_same_callers
 from slipway.models.features import Feature
 from slipway.models.manifest import Manifest, read_manifest
-from slipway.models.predictor import Model, load_predictor
+from slipway.models.predictor import Predictor, load_predictor
 from slipway.models.promotion_record import Check
 from slipway.models.signature import Signature
 
@@ -23,12 +23,12 @@ _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 @dataclass(frozen=True)
-class Rival:
+class Champion:
     """What the new model is held against.
 
     Attributes
     ----------
-    model : Model, optional
+    model : Predictor, optional
         None if it cannot be asked on these rows.
     manifest : Manifest, optional
         None if it cannot even be read.
@@ -37,21 +37,21 @@ class Rival:
     notes : tuple of str
     """
 
-    model: Model | None = None
+    model: Predictor | None = None
     manifest: Manifest | None = None
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def find_rival(
-    problem: Problem, stored: StoredRows, new: Manifest, copy: Path, *, allow_version_skew: bool
-) -> Rival:
+def load_champion(
+    problem: Problem, stored: Dataset, new: Manifest, copy: Path, *, allow_version_skew: bool
+) -> Champion:
     """Load the version in production, or say why it cannot be asked on these rows.
 
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     new : Manifest
         Of the new model.
     copy : Path
@@ -61,22 +61,22 @@ def find_rival(
 
     Returns
     -------
-    Rival
+    Champion
     """
     rule = "production can be asked"
     try:
         manifest = read_manifest(copy)
     except ModelError as error:
-        return Rival(checks=(_refused(rule, error.message),))
+        return Champion(checks=(_refused(rule, error.message),))
     checks, model, reason = [*_callers(manifest, new)], None, ""
     try:
         model = load_predictor(copy, "scorecard", allow_version_skew=allow_version_skew)
-        reason = cannot_ask(problem, stored, manifest.signature)
+        reason = why_not_comparable(problem, stored, manifest.signature)
     except ModelError as error:
         reason = error.message
     if reason:
-        return Rival(None, manifest, (_refused(rule, reason), *checks))
-    return Rival(model, manifest, tuple(checks), what_is_unknown(new, manifest))
+        return Champion(None, manifest, (_refused(rule, reason), *checks))
+    return Champion(model, manifest, tuple(checks), leakage_notes(new, manifest))
 
 
 def _refused(rule: str, why: str) -> Check:
@@ -91,13 +91,13 @@ def _callers(manifest: Manifest, new: Manifest) -> Iterator[Check]:
         yield _refused("callers need no change", error.message)
 
 
-def cannot_ask(problem: Problem, stored: StoredRows, signature: Signature) -> str:
+def why_not_comparable(problem: Problem, stored: Dataset, signature: Signature) -> str:
     """Say why a model with this signature cannot be asked on the rows; empty if it can.
 
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     signature : Signature
 
     Returns
@@ -130,7 +130,7 @@ def _fits(feature: Feature, stored: pa.DataType) -> bool:
     return whole if feature.kind == "integer" else bool(pa.types.is_boolean(value))
 
 
-def what_is_unknown(new: Manifest, production: Manifest) -> tuple[str, ...]:
+def leakage_notes(new: Manifest, production: Manifest) -> tuple[str, ...]:
     """Say why the version in production may have been fitted on rows that are held out now.
 
     It makes that version look better than it is, and so can keep a new model from production,

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from slipway.data.dataset import FOLD, HELD_OUT, StoredRows
+from slipway.data.dataset import FOLD, HELD_OUT, Dataset
 from slipway.data.problem import Problem
 from slipway.models.features import Feature, Record
-from slipway.models.predictor import Model
+from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
 from slipway.training.retraining.bootstrap import Floats, Integers
 
@@ -42,14 +42,14 @@ class Holdout:
         return int(self.groups.max()) + 1 if len(self.groups) else 0
 
 
-def ask(problem: Problem, stored: StoredRows, models: Mapping[str, Model]) -> Holdout:
+def predict_holdout(problem: Problem, stored: Dataset, models: Mapping[str, Predictor]) -> Holdout:
     """Ask models for all rows that are held out.
 
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
-    models : mapping of str to Model
+    stored : Dataset
+    models : mapping of str to Predictor
         Each can be asked on these rows, see ``find_rival``.
 
     Returns

@@ -8,14 +8,20 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from slipway.data.problem import Problem, PromotionRules
-from slipway.models.promotion_record import Check, Compared, Difference, Evidence, Measured
+from slipway.models.promotion_record import (
+    Check,
+    Difference,
+    Evidence,
+    MeasuredDifference,
+    ModelComparison,
+)
 from slipway.training.retraining.bootstrap import Floats, compare_first, group_sums, scores
 from slipway.training.retraining.holdout import Holdout
 
 NEW, PRODUCTION, BASE = "new", "production", "base rate"
 
 
-def judge(
+def compare_models(
     problem: Problem,
     holdout: Holdout,
     base_rate: float,
@@ -44,14 +50,14 @@ def judge(
     -------
     Evidence
     """
-    checks = [*checks, *_enough(problem, holdout), *_answered(holdout)]
-    scored: dict[str, Measured] = {}
-    compared: dict[str, Compared] = {}
-    asked = {name: p for name, p in holdout.answers.items() if not _wrong(p)}
+    checks = [*checks, *_check_sample_size(problem, holdout), *_answered(holdout)]
+    scored: dict[str, MeasuredDifference] = {}
+    compared: dict[str, ModelComparison] = {}
+    asked = {name: p for name, p in holdout.answers.items() if not _count_invalid(p)}
     if len(holdout.y) and NEW in asked:
         answers = asked | {BASE: np.full(len(holdout.y), base_rate)}
         scored, compared = _measured(holdout, answers, problem.promotion)
-        checks += _not_worse(compared, problem.promotion)
+        checks += _check_non_inferiority(compared, problem.promotion)
     return Evidence(
         rows=len(holdout.y),
         positive=int(holdout.y.sum()),
@@ -64,7 +70,7 @@ def judge(
     )
 
 
-def _enough(problem: Problem, holdout: Holdout) -> Iterator[Check]:
+def _check_sample_size(problem: Problem, holdout: Holdout) -> Iterator[Check]:
     """Check whether the rows could tell two models apart."""
     rules, n, positive = problem.promotion, len(holdout.y), int(holdout.y.sum())
     yield _at_least("rows held out", n, rules.min_rows)
@@ -82,25 +88,25 @@ def _at_least(rule: str, found: int, least: int) -> Check:
 def _answered(holdout: Holdout) -> Iterator[Check]:
     """Check whether each model gives a probability for every row."""
     for name, p in holdout.answers.items():
-        wrong = _wrong(p)
+        wrong = _count_invalid(p)
         yield Check(f"no answer, {name}", f"{wrong:,} rows", "none", not wrong)
 
 
-def _wrong(p: Floats) -> int:
+def _count_invalid(p: Floats) -> int:
     """Count what is no probability; NaN is none."""
     return int((~((p >= 0.0) & (p <= 1.0))).sum())
 
 
 def _measured(
     holdout: Holdout, answers: dict[str, Floats], rules: PromotionRules
-) -> tuple[dict[str, Measured], dict[str, Compared]]:
+) -> tuple[dict[str, MeasuredDifference], dict[str, ModelComparison]]:
     """Score each model, and compare the new one with the others."""
     # The first is the one that is compared with the others.
     names = sorted(answers, key=lambda name: name != NEW)
     sums = group_sums(holdout.y, np.stack([answers[name] for name in names]), holdout.groups)
     both = 0 < holdout.y.sum() < len(holdout.y)
     scored = {
-        name: Measured(
+        name: MeasuredDifference(
             loss, error, float(roc_auc_score(holdout.y, answers[name])) if both else None
         )
         for name, (loss, error) in zip(names, scores(sums.sum(axis=0)).tolist(), strict=True)
@@ -108,17 +114,19 @@ def _measured(
     return scored, dict(zip(names[1:], compare_first(sums, rules), strict=True))
 
 
-def _not_worse(compared: dict[str, Compared], rules: PromotionRules) -> Iterator[Check]:
+def _check_non_inferiority(
+    compared: dict[str, ModelComparison], rules: PromotionRules
+) -> Iterator[Check]:
     """Hold the differences against their margins."""
-    yield _below("log loss vs base rate", compared[BASE].log_loss, 0.0)
+    yield _check_margin("log loss vs base rate", compared[BASE].log_loss, 0.0)
     if PRODUCTION in compared:
         there = compared[PRODUCTION]
-        yield _below("log loss vs production", there.log_loss, rules.log_loss_margin)
+        yield _check_margin("log loss vs production", there.log_loss, rules.log_loss_margin)
         rule = "calibration error vs production"
-        yield _below(rule, there.calibration_error, rules.calibration_margin)
+        yield _check_margin(rule, there.calibration_error, rules.calibration_margin)
 
 
-def _below(rule: str, found: Difference, margin: float) -> Check:
+def _check_margin(rule: str, found: Difference, margin: float) -> Check:
     """Check that the upper end of an interval lies below a margin."""
     told = f"{found.value:+.5f}, at most {found.high:+.5f}"
     return Check(rule, told, f"below {margin:g}", found.high < margin)

@@ -8,39 +8,39 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 from slipway.data.problem import PromotionRules
-from slipway.registry import Move, Registry, Stored
+from slipway.registry import Move, Registry, StoredVersion
 from slipway.registry.records import MODEL
 from slipway.registry.registry import PRODUCTION
 
 CANDIDATE = "candidate"
-KEPT, PASSED = "kept", "passed"
+REJECTED, ACCEPTED = "kept", "passed"
 _REASON = 300
 
 
 @dataclass(frozen=True)
-class Aliases:
+class RegistryState:
     """What the aliases stand for.
 
     Attributes
     ----------
-    production, candidate : Stored, optional
+    production, candidate : StoredVersion, optional
     last : Move, optional
         The last move of ``candidate``, which holds how its version was judged.
     withdrawn : Move, optional
         The rollback by which somebody took this very model out of production.
     """
 
-    production: Stored | None
-    candidate: Stored | None
+    production: StoredVersion | None
+    candidate: StoredVersion | None
     last: Move | None
     withdrawn: Move | None
 
 
-def look(registry: Registry, sha256: str) -> Aliases:
+def read_registry_state(registry: Registry, sha256: str) -> RegistryState:
     """Find what a registry holds, and what it knows of the pickle with this hash."""
     moves = registry.history(PRODUCTION)
     last = registry.alias(CANDIDATE)
-    return Aliases(
+    return RegistryState(
         production=registry.stored(moves[-1].version) if moves else None,
         candidate=registry.find(last.version) if last else None,
         last=last,
@@ -48,7 +48,7 @@ def look(registry: Registry, sha256: str) -> Aliases:
     )
 
 
-def pickle_sha256(stored: Stored | None) -> str:
+def pickle_sha256(stored: StoredVersion | None) -> str:
     """Give the hash of a version's pickle; empty without a version."""
     files = {file.name: file.sha256 for file in stored.files} if stored else {}
     return files.get(MODEL, "")
@@ -67,12 +67,14 @@ def _withdrawn(registry: Registry, moves: list[Move], sha256: str) -> Move | Non
     return None
 
 
-def evidence_id(aliases: Aliases, rules: PromotionRules, sha256: str, data_sha256: str) -> str:
+def evidence_id(
+    aliases: RegistryState, rules: PromotionRules, sha256: str, data_sha256: str
+) -> str:
     """Hash all that a verdict depends on, so that it need not be found twice.
 
     Parameters
     ----------
-    aliases : Aliases
+    aliases : RegistryState
     rules : PromotionRules
     sha256, data_sha256 : str
         Of the new pickle, and of the rows.
@@ -87,13 +89,13 @@ def evidence_id(aliases: Aliases, rules: PromotionRules, sha256: str, data_sha25
     return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:12]
 
 
-def why(verdict: str, reason: str, evidence: str) -> str:
+def journal_entry(verdict: str, reason: str, evidence: str) -> str:
     """Write a verdict for the journal, in short."""
     short = reason if len(reason) <= _REASON else f"{reason[: _REASON - 1]}…"
     return f"{verdict}: {short}; evidence {evidence}"
 
 
-def judged(aliases: Aliases, sha256: str, evidence: str) -> str:
+def previous_verdict(aliases: RegistryState, sha256: str, evidence: str) -> str:
     """Give how the present candidate was judged, if it is this model on this evidence."""
     if aliases.last is None or pickle_sha256(aliases.candidate) != sha256:
         return ""

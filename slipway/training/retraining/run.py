@@ -12,7 +12,7 @@ import msgspec
 
 from slipway.core.errors import SlipwayError
 from slipway.core.locking import locked
-from slipway.data.dataset import StoredRows, open_rows
+from slipway.data.dataset import Dataset, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
 from slipway.models.manifest import Manifest
@@ -24,18 +24,18 @@ from slipway.registry.version_check import check_version
 from slipway.reports.html import write_report
 from slipway.training.retraining import non_inferiority as judge
 from slipway.training.retraining import registry_state as aliases
-from slipway.training.retraining.champion import Rival, find_rival
-from slipway.training.retraining.holdout import ask
-from slipway.training.retraining.registry_state import CANDIDATE, KEPT, PASSED, Aliases
+from slipway.training.retraining.champion import Champion, load_champion
+from slipway.training.retraining.holdout import predict_holdout
+from slipway.training.retraining.registry_state import ACCEPTED, CANDIDATE, REJECTED, RegistryState
 from slipway.training.retraining.summary import verdict
-from slipway.training.train import Plan, train
+from slipway.training.train import TrainingOptions, train
 
 WORK = "retrain"
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Order:
+class RetrainingOptions:
     """What is wanted of a run; see the options of ``flask retrain``.
 
     Attributes
@@ -45,7 +45,7 @@ class Order:
     registry : Registry
     who : str
         For the journal.
-    plan : Plan
+    plan : TrainingOptions
         Of the training.
     source, since : str, optional
         As for ``run_etl``.
@@ -58,14 +58,16 @@ class Order:
     rows: Path
     registry: Registry
     who: str
-    plan: Plan
+    plan: TrainingOptions
     source: str | None = None
     since: str | None = None
     dry_run: bool = False
     allow_version_skew: bool = False
 
 
-def retrain(problem: Problem, order: Order, progress: Progress = lambda stage: None) -> Promotion:
+def retrain(
+    problem: Problem, order: RetrainingOptions, progress: Progress = lambda stage: None
+) -> Promotion:
     """Read the rows, train, hold the model against the one in production, and let it take over.
 
     Whatever happens, an alias moves in one step or not at all, and only from what it stood for
@@ -74,7 +76,7 @@ def retrain(problem: Problem, order: Order, progress: Progress = lambda stage: N
     Parameters
     ----------
     problem : Problem
-    order : Order
+    order : RetrainingOptions
     progress : callable
         Told each stage before it begins.
 
@@ -110,16 +112,18 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _retrained(problem: Problem, order: Order, scratch: Path, progress: Progress) -> Promotion:
+def _retrained(
+    problem: Problem, order: RetrainingOptions, scratch: Path, progress: Progress
+) -> Promotion:
     """Train, and judge unless that was done before."""
-    stored = open_rows(order.rows)
+    stored = open_dataset(order.rows)
     path = scratch / "model.pkl"
     manifest = train(problem, stored, path, order.plan, progress)
-    now = aliases.look(order.registry, manifest.sha256)
+    now = aliases.read_registry_state(order.registry, manifest.sha256)
     told = _begun(problem, order, manifest, now)
     if aliases.pickle_sha256(now.production) == manifest.sha256:
         return msgspec.structs.replace(told, reason="it is the very model that is in production")
-    if aliases.judged(now, manifest.sha256, told.evidence_id) == KEPT and now.last:
+    if aliases.previous_verdict(now, manifest.sha256, told.evidence_id) == REJECTED and now.last:
         reason = f"{CANDIDATE} is this very model, judged on this very evidence: {now.last.why}"
         return msgspec.structs.replace(told, reason=reason)
     progress("asking the new model and the one in production about the rows held out")
@@ -130,7 +134,9 @@ def _retrained(problem: Problem, order: Order, scratch: Path, progress: Progress
     return told if order.dry_run else _carried_out(order, told, path, now, progress)
 
 
-def _begun(problem: Problem, order: Order, manifest: Manifest, now: Aliases) -> Promotion:
+def _begun(
+    problem: Problem, order: RetrainingOptions, manifest: Manifest, now: RegistryState
+) -> Promotion:
     """Begin to tell of a run, with nothing decided."""
     data = manifest.training.data_sha256
     return Promotion(
@@ -148,28 +154,28 @@ def _begun(problem: Problem, order: Order, manifest: Manifest, now: Aliases) -> 
 
 
 def _compared(
-    problem: Problem, order: Order, stored: StoredRows, path: Path, now: Aliases
+    problem: Problem, order: RetrainingOptions, stored: Dataset, path: Path, now: RegistryState
 ) -> tuple[Evidence, Manifest | None]:
     """Judge the new model; give the manifest of the one in production too."""
-    new, rival = load_predictor(path, "scorecard"), Rival()
+    new, rival = load_predictor(path, "scorecard"), Champion()
     if now.production:
         copy = order.registry.fetch(now.production.version, path.parent / PRODUCTION)
         skew = order.allow_version_skew
-        rival = find_rival(problem, stored, new.manifest, copy, allow_version_skew=skew)
+        rival = load_champion(problem, stored, new.manifest, copy, allow_version_skew=skew)
     models = {judge.NEW: new} | ({judge.PRODUCTION: rival.model} if rival.model else {})
-    holdout = ask(problem, stored, models)
+    holdout = predict_holdout(problem, stored, models)
     base_rate = new.manifest.base_rate or 0.0
-    evidence = judge.judge(problem, holdout, base_rate, rival.checks, rival.notes)
+    evidence = judge.compare_models(problem, holdout, base_rate, rival.checks, rival.notes)
     return evidence, rival.manifest
 
 
 def _carried_out(
-    order: Order, told: Promotion, path: Path, now: Aliases, progress: Progress
+    order: RetrainingOptions, told: Promotion, path: Path, now: RegistryState, progress: Progress
 ) -> Promotion:
     """Push the new model as the candidate, and promote it if it passed."""
     registry, passed = order.registry, told.outcome == "promoted"
-    why = aliases.why(PASSED if passed else KEPT, told.reason, told.evidence_id)
-    if now.last and aliases.judged(now, told.sha256, told.evidence_id) == PASSED:
+    why = aliases.journal_entry(ACCEPTED if passed else REJECTED, told.reason, told.evidence_id)
+    if now.last and aliases.previous_verdict(now, told.sha256, told.evidence_id) == ACCEPTED:
         # A run was killed after its push; the version is there.
         told = msgspec.structs.replace(told, version=now.last.version)
     else:
@@ -180,7 +186,7 @@ def _carried_out(
     return _promoted(order, told, why, progress) if passed else told
 
 
-def _promoted(order: Order, told: Promotion, why: str, progress: Progress) -> Promotion:
+def _promoted(order: RetrainingOptions, told: Promotion, why: str, progress: Progress) -> Promotion:
     """Let the new model take over, unless production was moved since it was looked at."""
     registry, skew, before = order.registry, order.allow_version_skew, told.production
     progress("trying it as a service would, from the registry")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from slipway.core.text_tables import page, table, wrapped
 from slipway.models.promotion_record import Check, Evidence, Outcome, Promotion
 from slipway.training.retraining.non_inferiority import BASE, PRODUCTION
-from slipway.training.retraining.registry_state import Aliases
+from slipway.training.retraining.registry_state import RegistryState
 
 
-def verdict(evidence: Evidence, aliases: Aliases) -> tuple[Outcome, str]:
+def verdict(evidence: Evidence, aliases: RegistryState) -> tuple[Outcome, str]:
     """Give what is to become of the new model, and why."""
     if not evidence.passed:
         return "kept", "; ".join(_failed(check) for check in evidence.checks if not check.passed)

@@ -18,10 +18,10 @@ import pandas as pd
 import pyarrow as pa
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import StoredRows
+from slipway.data.dataset import Dataset
 from slipway.models.features import Feature
 from slipway.training.engines.chunked.design_matrix import Design
-from slipway.training.engines.chunked.progress import Pace
+from slipway.training.engines.chunked.progress import ProgressLog
 from slipway.training.engines.chunked.value_counts import Counts, Ints, batches
 
 Rows = npt.NDArray[Any]
@@ -149,12 +149,12 @@ class Coder:
 
 
 def write_codes(
-    stored: StoredRows,
+    stored: Dataset,
     coder: Coder,
     folds: Container[int],
     *,
     rows: int,
-    pace: Pace,
+    pace: ProgressLog,
     into: CodedRows,
     mixed: bool = False,
 ) -> Iterator[tuple[pa.RecordBatch, pa.Array, Rows]]:
@@ -162,12 +162,12 @@ def write_codes(
 
     Parameters
     ----------
-    stored : StoredRows
+    stored : Dataset
     coder : Coder
     folds : container of int
     rows : int
         How many rows are read at a time.
-    pace : Pace
+    pace : ProgressLog
     into : CodedRows
     mixed : bool
         Whether the rows of each batch are put in a random order.

@@ -14,7 +14,7 @@ from typing import Literal
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import StoredRows
+from slipway.data.dataset import Dataset
 from slipway.data.problem import Problem
 from slipway.training.engines.chunked.coded_rows import (
     Coder,
@@ -24,10 +24,10 @@ from slipway.training.engines.chunked.coded_rows import (
 )
 from slipway.training.engines.chunked.design_matrix import build_design, require_same_rows
 from slipway.training.engines.chunked.feature_columns import raw_columns
-from slipway.training.engines.chunked.memory_budget import Room, find_room
+from slipway.training.engines.chunked.memory_budget import MemoryBudget, find_memory_budget
 from slipway.training.engines.chunked.optimizers import Fit
 from slipway.training.engines.chunked.penalty import find_penalty
-from slipway.training.engines.chunked.progress import Pace
+from slipway.training.engines.chunked.progress import ProgressLog
 from slipway.training.engines.chunked.sample import Sample
 from slipway.training.engines.chunked.transformers import assemble, fit_transformers
 from slipway.training.engines.chunked.value_counts import Counts, count_rows
@@ -38,7 +38,7 @@ CHECKED_ROWS = 2_000
 
 def fit_chunks(
     problem: Problem,
-    stored: StoredRows,
+    stored: Dataset,
     *,
     memory: int,
     folds: Container[int],
@@ -51,7 +51,7 @@ def fit_chunks(
     Parameters
     ----------
     problem : Problem
-    stored : StoredRows
+    stored : Dataset
     memory : int
         How many bytes the process may take in all.
     folds : container of int
@@ -78,7 +78,7 @@ def fit_chunks(
     """
     pipeline = problem.pipeline()
     find_penalty(pipeline, (1, 1))
-    room = find_room(memory, len(problem.features) + 2)
+    room = find_memory_budget(memory, len(problem.features) + 2)
     counts = _counted(problem, stored, folds, room, progress)
     classes = _classes(counts.pop(problem.target_column), problem)
     progress("fitting the encoders on the distinct values")
@@ -88,7 +88,7 @@ def fit_chunks(
     sample = Sample(design, room.sample_rows, sum(classes))
     with closing(open_scratch(design, sum(classes))) as coded:
         coder = Coder(design, counts, problem.target_column)
-        pace = Pace(progress, "writing codes", stored.manifest.rows)
+        pace = ProgressLog(progress, "writing codes", stored.manifest.rows)
         # Rows that come one after the other are alike; a part takes some from everywhere.
         mixed = combine == "average"
         written = write_codes(
@@ -109,13 +109,13 @@ def fit_chunks(
 
 def _counted(
     problem: Problem,
-    stored: StoredRows,
+    stored: Dataset,
     folds: Container[int],
-    room: Room,
+    room: MemoryBudget,
     progress: Progress,
 ) -> dict[str, Counts]:
     """Count the values of the features and of the target."""
-    pace = Pace(progress, "counting values", stored.manifest.rows)
+    pace = ProgressLog(progress, "counting values", stored.manifest.rows)
     return count_rows(
         stored,
         problem.features,

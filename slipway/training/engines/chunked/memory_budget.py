@@ -21,7 +21,7 @@ SAMPLE_ROW_BYTES = 120
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryBudget:
     """How the memory that is left is used.
 
     Attributes
@@ -44,7 +44,7 @@ class Room:
         return min(SAMPLE_ROWS, self.free // 2 // SAMPLE_ROW_BYTES)
 
 
-def find_room(memory: int, n_columns: int, used: int | None = None) -> Room:
+def find_memory_budget(memory: int, n_columns: int, used: int | None = None) -> MemoryBudget:
     """Divide the memory that a process may take, or refuse too little of it.
 
     Parameters
@@ -69,7 +69,7 @@ def find_room(memory: int, n_columns: int, used: int | None = None) -> Room:
             f"{used / 2**20:,.0f} MiB before it reads a row; give --memory {least}MiB or more"
         )
     rows = left // 4 // (n_columns * BATCH_VALUE_BYTES)
-    return Room(left // 4, int(min(max(rows, 2_048), BATCH_ROWS)), left // 2)
+    return MemoryBudget(left // 4, int(min(max(rows, 2_048), BATCH_ROWS)), left // 2)
 
 
 def resident_bytes() -> int:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from slipway.core.errors import SlipwayError
 from slipway.training.engines.chunked.coded_rows import CodedRows
 from slipway.training.engines.chunked.loss import Chunk, Chunks, Loss
-from slipway.training.engines.chunked.memory_budget import SAMPLE_ROW_BYTES, Room
+from slipway.training.engines.chunked.memory_budget import SAMPLE_ROW_BYTES, MemoryBudget
 from slipway.training.engines.chunked.newton import DECREMENT, State, descend
 from slipway.training.engines.chunked.penalty import Penalty
-from slipway.training.engines.chunked.progress import SECONDS, Pace, time_text
+from slipway.training.engines.chunked.progress import SECONDS, ProgressLog, time_text
 from slipway.training.engines.chunked.sample import Sample
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ class Fit:
     coded: CodedRows
     sample: Sample
     penalty: Penalty
-    room: Room
+    room: MemoryBudget
     progress: Progress
 
     def by_passes(self) -> tuple[Floats, int]:
@@ -83,7 +83,7 @@ class Fit:
         n_rows = self.coded.rows
         part_rows = part_rows or max(self.room.free // SAMPLE_ROW_BYTES, LEAST_PART_ROWS)
         n_parts = math.ceil(n_rows / part_rows)
-        pace = Pace(self.progress, f"fitting {n_parts} parts", n_rows)
+        pace = ProgressLog(self.progress, f"fitting {n_parts} parts", n_rows)
         total, most = np.zeros(self.sample.design.matrix.shape[1] + 1), 0
         for part in range(n_parts):
             beta, looks, rows = self._part(part, n_parts)

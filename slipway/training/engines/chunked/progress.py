@@ -9,7 +9,7 @@ from collections.abc import Callable
 SECONDS = 3.0
 
 
-class Pace:
+class ProgressLog:
     """Tell of a stage now and then.
 
     Parameters

@@ -25,7 +25,7 @@ from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature
 from slipway.training.engines.chunked.feature_columns import Columns, raw_columns, transformed
 from slipway.training.engines.chunked.value_counts import Counts
-from slipway.training.engines.chunked.weighted_fit import NotFromCounts, fit_leaf
+from slipway.training.engines.chunked.weighted_fit import NotFromCounts, fit_weighted
 
 
 def fit_transformers(
@@ -70,11 +70,11 @@ def fit_step(step: Any, columns: Columns, path: tuple[str, ...]) -> Any:
     if type(step) in _compose.registry:
         return _compose(step, columns, path)
     name = " > ".join(path)
-    if type(step) not in fit_leaf.registry:
+    if type(step) not in fit_weighted.registry:
         step_type = type(step).__name__
         raise SlipwayError(f"{name}: {step_type} cannot be fitted in chunks: use --engine memory")
     try:
-        return fit_leaf(step, columns)
+        return fit_weighted(step, columns)
     except NotFromCounts as error:
         said = f"{name}: {type(step).__name__} cannot be fitted in chunks, since {error}"
         raise SlipwayError(f"{said}; or use --engine memory") from error

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import FOLD, N_FOLDS, StoredRows
+from slipway.data.dataset import FOLD, N_FOLDS, Dataset
 from slipway.models.features import Feature
 
 Ints = npt.NDArray[np.int64]
@@ -128,7 +128,7 @@ def _counts_of_numbers(values: npt.NDArray[Any], counts: Ints, missing: int) -> 
 
 
 def count_rows(
-    stored: StoredRows,
+    stored: Dataset,
     features: Sequence[Feature],
     target: str,
     folds: Container[int],
@@ -141,7 +141,7 @@ def count_rows(
 
     Parameters
     ----------
-    stored : StoredRows
+    stored : Dataset
     features : sequence of Feature
     target : str
         The target's column.
@@ -174,7 +174,7 @@ def count_rows(
 
 
 def batches(
-    stored: StoredRows, columns: Sequence[str], folds: Container[int], rows: int
+    stored: Dataset, columns: Sequence[str], folds: Container[int], rows: int
 ) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
     """Read some rows at a time, and tell which of them belong to the folds.
 

@@ -47,7 +47,7 @@ class NotFromCounts(Exception):
 
 
 @singledispatch
-def fit_leaf(step: Any, columns: Columns) -> Any:
+def fit_weighted(step: Any, columns: Columns) -> Any:
     """Fit a transformer.
 
     Parameters
@@ -69,23 +69,23 @@ def fit_leaf(step: Any, columns: Columns) -> Any:
     raise NotFromCounts("it is not among those that are learned from counts")
 
 
-@fit_leaf.register(Binarizer)
-@fit_leaf.register(FunctionTransformer)
-@fit_leaf.register(MissingIndicator)
+@fit_weighted.register(Binarizer)
+@fit_weighted.register(FunctionTransformer)
+@fit_weighted.register(MissingIndicator)
 def _on_distinct(step: Any, columns: Columns) -> Any:
     """Fit what looks at nothing but which values there are."""
     return clone(step).fit(columns.distinct())
 
 
-@fit_leaf.register(MinMaxScaler)
-@fit_leaf.register(MaxAbsScaler)
+@fit_weighted.register(MinMaxScaler)
+@fit_weighted.register(MaxAbsScaler)
 def _(step: Any, columns: Columns) -> Any:
     fitted = _on_distinct(step, columns)
     fitted.n_samples_seen_ = columns.rows
     return fitted
 
 
-@fit_leaf.register
+@fit_weighted.register
 def _(step: StandardScaler, columns: Columns) -> Any:
     fitted = _on_distinct(step, columns)
     each = [
@@ -101,13 +101,13 @@ def _(step: StandardScaler, columns: Columns) -> Any:
     return fitted
 
 
-@fit_leaf.register
+@fit_weighted.register
 def _(step: RobustScaler, columns: Columns) -> Any:
     low, high = step.quantile_range
     return _on_quantiles(step, columns, np.unique([low / 100, 0.5, high / 100]))
 
 
-@fit_leaf.register
+@fit_weighted.register
 def _(step: SplineTransformer, columns: Columns) -> Any:
     if not isinstance(step.knots, str) or step.knots == "uniform":
         return _on_distinct(step, columns)
@@ -115,7 +115,7 @@ def _(step: SplineTransformer, columns: Columns) -> Any:
     return _on_quantiles(step, columns, np.true_divide(ranks, 100))
 
 
-@fit_leaf.register
+@fit_weighted.register
 def _(step: KBinsDiscretizer, columns: Columns) -> Any:
     if step.subsample is not None and columns.rows > step.subsample:
         raise NotFromCounts("subsample draws rows at random; subsample=None takes them all")
@@ -166,7 +166,7 @@ def _on_quantiles(
     return clone(step).fit(columns.of(cells, dtype=np.float64))
 
 
-@fit_leaf.register
+@fit_weighted.register
 def _(step: SimpleImputer, columns: Columns) -> Any:
     if sparse.issparse(columns.like) or callable(step.strategy):
         raise NotFromCounts("there is no rule for sparse columns or a strategy of one's own")
@@ -196,8 +196,8 @@ def _with_statistic(step: SimpleImputer, values: npt.NDArray[Any], times: Ints) 
     )
 
 
-@fit_leaf.register(OneHotEncoder)
-@fit_leaf.register(OrdinalEncoder)
+@fit_weighted.register(OneHotEncoder)
+@fit_weighted.register(OrdinalEncoder)
 def _(step: Any, columns: Columns) -> Any:
     """Fit an encoder; where it asks which categories are rare, it is told the true counts."""
     each = list(columns.each())

@@ -19,10 +19,10 @@ from slipway.compiler import raw_columns
 from slipway.compiler.columns import (
     REFUSED,
     Column,
+    DiscreteColumn,
     Intervals,
     Levels,
     NotAScorecard,
-    Values,
     is_gap,
 )
 from slipway.compiler.sql.expressions import Columns, add, number
@@ -84,7 +84,7 @@ class _Coded:
     taken: set[int]
     places: list[int] = field(default_factory=list)
 
-    def takes(self, column: Values, cases: set[int]) -> bool:
+    def takes(self, column: DiscreteColumn, cases: set[int]) -> bool:
         """Whether a column tells the same values apart, and excludes those that are here."""
         same = column.feature == self.feature and column.domain == self.domain
         return same and not cases & self.taken
@@ -134,7 +134,7 @@ def _as_in_rows(feature: Feature, gaps: Collection[str]) -> Feature:
 
 def _cases(column: Column) -> set[int] | None:
     """Give the cases in which a column is 1, or nothing where it can be other than 0 and 1."""
-    if not isinstance(column, Values):
+    if not isinstance(column, DiscreteColumn):
         return None
     cells = [
         0.0 if cell is REFUSED or is_gap(cell) else cell
@@ -149,7 +149,7 @@ def _coded(columns: Sequence[Column]) -> tuple[list[_Coded], list[int]]:
     single: list[int] = []
     for place, column in enumerate(columns):
         cases = _cases(column)
-        if cases is None or not isinstance(column, Values):
+        if cases is None or not isinstance(column, DiscreteColumn):
             single.append(place)
             continue
         group = next((each for each in groups if each.takes(column, cases)), None)

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import SlipwayError
-from slipway.data.dataset import FOLD, N_FOLDS, StoredRows
+from slipway.data.dataset import FOLD, N_FOLDS, Dataset
 from slipway.data.problem import Problem
 from slipway.data.sources.spark_session import open_spark
 from slipway.training.engines.chunked.transformers import assemble, fit_transformers
@@ -46,7 +46,7 @@ CONF = {"spark.sql.caseSensitive": "true"}
 
 def fit_spark(
     problem: Problem,
-    stored: StoredRows,
+    stored: Dataset,
     *,
     master: str,
     folds: Container[int],
@@ -61,7 +61,7 @@ def fit_spark(
     ----------
     problem : Problem
         Whose pipeline ends in a ``LogisticRegression`` with a ridge penalty.
-    stored : StoredRows
+    stored : Dataset
         In files that every worker can read under the same path.
     master : str
         For instance ``local[*]`` or ``spark://host:7077``.
@@ -93,7 +93,7 @@ def fit_spark(
 def fit_in_session(
     session: SparkSession,
     problem: Problem,
-    stored: StoredRows,
+    stored: Dataset,
     folds: Container[int],
     progress: Callable[[str], None],
 ) -> Pipeline:
@@ -148,7 +148,7 @@ def _own_words() -> Iterator[None]:
 
 
 def _read(
-    session: SparkSession, problem: Problem, stored: StoredRows, folds: Container[int]
+    session: SparkSession, problem: Problem, stored: Dataset, folds: Container[int]
 ) -> DataFrame:
     """Read the columns that are needed, of the rows that are fitted on."""
     wanted = [fold for fold in range(N_FOLDS) if fold in folds]
