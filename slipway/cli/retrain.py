@@ -1,4 +1,4 @@
-"""The command that a scheduler runs: ``flask retrain``."""
+"""``slipway retrain``, which a scheduler runs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,36 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 
-from slipway.cli.registry import at, mover, one_line, registry_at, who_option
-from slipway.cli.training import (
+from slipway.cli.options import (
     Stages,
     commit,
     engine_option,
     memory_option,
+    mover,
+    one_line_errors,
+    registry_at,
+    registry_option,
     rows_option,
+    settings,
     since_option,
     source_option,
+    who_option,
 )
-from slipway.core.settings import Settings
 from slipway.data.problem_loading import load_problem
 
 
 @click.command
 @source_option
 @rows_option
-@at
+@registry_option
 @since_option
 @engine_option
 @memory_option
-@click.option("--dry-run", is_flag=True, help="All but to push and to move an alias.")
+@click.option(
+    "--dry-run", is_flag=True, help="Do everything except pushing the model and moving the alias."
+)
 @who_option
 @click.pass_context
 @with_appcontext
@@ -43,13 +48,13 @@ def retrain(
     who: str | None,
     engine: str,
     memory: int | None,
-    **wanted: Any,
+    **options: Any,
 ) -> None:
-    """Read the rows, train, and promote the model if it is not worse than that in production.
+    """Read the rows, train, and promote the model if it is not worse than production.
 
-    It ends with 0 if the model is in production now, or was before; with 3 if it stays candidate,
-    and says why; with 1 if it could not be decided. retrain/promotion.json, in the folder of the
-    rows, has the evidence.
+    Exit status: 0 if the model is in production, now or before; 3 if it stays a candidate, with
+    the reason; 1 if the models could not be compared. The evidence is in retrain/promotion.json,
+    in the folder of the dataset.
     """
     # Training needs scikit-learn, which the other commands do not.
     from slipway.training.retraining.run import RetrainingOptions
@@ -57,23 +62,22 @@ def retrain(
     from slipway.training.retraining.summary import shown
     from slipway.training.train import TrainingOptions
 
-    settings: Settings = current_app.extensions["slipway_settings"]
     plan = TrainingOptions(
         engine=None if engine == "auto" else cast(Any, engine),
         memory=memory,
         spark=os.environ.get("SLIPWAY_SPARK", TrainingOptions.spark),
-        command="flask retrain",
+        command=context.command_path,
         commit=commit(),
     )
-    with one_line():
-        problem = load_problem(settings.problem)
+    with one_line_errors():
+        problem = load_problem(settings().problem)
         order = RetrainingOptions(
             rows=rows or Path("data") / problem.name,
             registry=registry_at(url),
             who=mover(who),
             plan=plan,
-            allow_version_skew=settings.allow_version_skew,
-            **wanted,
+            allow_version_skew=settings().allow_version_skew,
+            **options,
         )
         promotion = run(problem, order, Stages())
     click.echo("\n" + shown(promotion), nl=False)

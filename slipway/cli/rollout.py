@@ -1,69 +1,57 @@
-"""The commands for the services of this machine: ``flask model reload|pin|unpin``."""
+"""The commands for the services of this machine: ``slipway model reload|pin|unpin``."""
 
 from __future__ import annotations
 
 import click
-from flask import current_app
 
-from slipway.cli import registry as registry_cli  # noqa: F401 - its commands are in the same group
 from slipway.cli.model import model
-from slipway.core.errors import SlipwayError
-from slipway.core.settings import Settings
+from slipway.cli.options import one_line_errors, settings
 from slipway.serving.rollout.version_cache import VersionCache
-
-__all__ = ["model"]
 
 
 @model.command()
 def reload() -> None:
-    """Let the services of this machine ask the registry at once."""
-    settings = _settings()
-    references = [each for each in (settings.reference, settings.shadow) if each]
+    """Make the services of this machine poll the registry now."""
+    references = [found for found in (settings().reference, settings().shadow) if found]
     if not references:
         raise click.ClickException("SLIPWAY_MODEL names no registry; restart the service instead")
     try:
         for reference in references:
-            VersionCache(settings.cache, reference).request_reload()
+            VersionCache(settings().cache, reference).request_reload()
     except OSError as error:
-        raise click.ClickException(f"the cache cannot be written to: {error.strerror}") from error
-    click.echo("asked")
+        raise click.ClickException(f"cannot write to the cache: {error.strerror}") from error
+    click.echo("requested")
 
 
 @model.command()
 @click.argument("version")
 def pin(version: str) -> None:
-    """Let the services of this machine stay with a version, whatever its registry says.
+    """Keep the services of this machine on one version, whatever its alias becomes.
 
-    It must be in the cache, where every version is that was served before; the registry is not
-    asked.
+    The version must be in the cache, which holds every version that was served before. The
+    registry is not polled.
     """
     from slipway.serving.rollout.startup import load_version
 
-    cache = _cache()
-    try:
-        load_version(_settings(), cache, version)
+    with one_line_errors():
+        cache = _cache()
+        load_version(settings(), cache, version)
         cache.pin(version)
-    except SlipwayError as error:
-        raise click.ClickException(error.message) from error
-    click.echo(f"pinned to {version}; `flask model unpin` follows the registry again")
+    click.echo(f"pinned to {version}; `slipway model unpin` follows the registry again")
 
 
 @model.command()
 def unpin() -> None:
-    """Let the services of this machine follow their registry again."""
+    """Make the services of this machine follow their registry again."""
     try:
         click.echo("unpinned" if _cache().unpin() else "nothing was pinned")
     except OSError as error:
-        raise click.ClickException(f"the cache cannot be written to: {error.strerror}") from error
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["slipway_settings"]
-    return settings
+        raise click.ClickException(f"cannot write to the cache: {error.strerror}") from error
 
 
 def _cache() -> VersionCache:
-    settings = _settings()
-    if settings.reference is None or settings.reference.is_fixed:
+    """Open the cache of the served alias."""
+    reference = settings().reference
+    if reference is None or reference.is_fixed:
         raise click.ClickException("SLIPWAY_MODEL names no alias of a registry")
-    return VersionCache(settings.cache, settings.reference)
+    return VersionCache(settings().cache, reference)
