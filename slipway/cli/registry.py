@@ -182,8 +182,10 @@ def verify(version: str | None, every: bool, url: str | None, pickle: bool) -> N
     failures = 0
     with one_line_errors():
         registry = registry_at(url)
-        every_name = [stored.version for stored in registry.versions()] if every else []
-        names = every_name or [registry.resolve(version or "")]
+        if every:
+            names = [stored.version for stored in registry.versions()]
+        else:
+            names = [registry.resolve(version or "")]
     for name in names:
         try:
             _check(registry, name, pickle)

@@ -78,7 +78,7 @@ def test_list_tells_versions_and_their_aliases(flask_model, address, shipped):
 
 
 def test_history_tells_the_last_move_first(flask_model, address, tmp_path):
-    assert "it never stood for a version" in flask_model("history")
+    assert "it never pointed to a version" in flask_model("history")
     one, two = push_some(open_registry(address, {}), tmp_path, 2)
     open_registry(address, {}).move("candidate", one, who="bob", why="try it")
     open_registry(address, {}).move("candidate", two, who="\x1b[2Jeve", why="try\nthis")
@@ -116,7 +116,7 @@ def test_promote_is_refused_where_a_golden_row_is_answered_wrongly(flask_model, 
     flask_model("push", variant(tmp_path, 1, wrong_golden))
     told = flask_model("promote", version_name(1), status=1)
     assert told.startswith("Error: golden row 1 gives 0.")
-    assert "it never stood for a version" in flask_model("history")
+    assert "it never pointed to a version" in flask_model("history")
     told = flask_model("verify", "--all", status=1)
     assert f"{version_name(1)} WRONG: golden row 1 gives" in told
     assert "1 of 1 cannot be used" in told
