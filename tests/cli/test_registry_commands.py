@@ -159,7 +159,7 @@ def test_verify_tells_what_was_changed_in_the_registry(flask_model, app, tmp_pat
 
 
 def test_verify_takes_a_version_or_all_and_no_other_registry_for_what_is_served(flask_model):
-    assert "give a version, or --all, or neither" in flask_model("verify", "v", "--all", status=2)
+    assert "give a version or --all; neither" in flask_model("verify", "v", "--all", status=2)
     told = flask_model("verify", "--registry", "models", status=2)
     assert "give a version, or --all, with --registry" in told
 

@@ -14,7 +14,7 @@ def test_command_scores_all_flights_beside_their_keys(app, tmp_path):
     done = app.test_cli_runner().invoke(score, ["--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "336,776 rows scored" in done.output
-    assert "1,000 of them held against" in done.output
+    assert "1,000 of them compared with" in done.output
     sql = f"SELECT COUNT(DISTINCT (carrier, flight, origin, hour_id)), COUNT(*) FROM '{out}'"
     ((keys, rows),) = duckdb.sql(sql).fetchall()
     assert keys == rows == 336_776

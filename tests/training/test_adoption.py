@@ -62,7 +62,7 @@ def test_model_add_learns_more_from_rows(bare, tmp_path, cancer):
     words = ("--data", tmp_path / "train.csv", "--name", "tumours", "--positive-class", "0")
     done = flask("model", "add", bare, "--output", tmp_path / "model.pkl", *words)
     assert done.returncode == 0, done.stderr
-    assert "the model's equal on 569 rows" in done.stdout
+    assert "equal to the pipeline on 569 rows" in done.stdout
     manifest = read_manifest(tmp_path / "model.pkl")
     assert manifest.name == "tumours"
     assert manifest.signature.target.name == "target"

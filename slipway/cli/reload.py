@@ -1,0 +1,135 @@
+"""Serve a model of this machine again whenever its file changes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import read_reference
+from slipway.models.artifacts import manifest_path
+from slipway.models.compatibility import require_same_callers
+from slipway.models.manifest import Manifest, read_manifest
+from slipway.registry import Registry, open_registry
+from slipway.serving.rollout.version_cache import VersionCache
+
+ALIAS = "served"
+# Seconds between two looks at the file; a file must be the same at two of them.
+LOOK = 0.5
+
+
+class ReloadedModel:
+    """The versions of a model file, in a registry of their own that a service follows.
+
+    Parameters
+    ----------
+    model : str
+        The file or folder on the command line.
+    options : mapping
+        Of ``slipway model add``.
+    folder : Path
+        For the registry and its cache.
+    """
+
+    def __init__(self, model: str, options: Mapping[str, Any], folder: Path) -> None:
+        self._model, self._options, self._folder = Path(model), options, folder
+        self._registry: Registry = open_registry(str(folder / "models"))
+        self.settings = {
+            "SLIPWAY_MODEL": f"{folder / 'models'}@{ALIAS}",
+            "SLIPWAY_CACHE": str(folder / "cache"),
+        }
+
+    def state(self) -> tuple[int, int]:
+        """Return the time and size of the file; zeros while it is being replaced."""
+        try:
+            found = self._model.stat()
+        except OSError:
+            return 0, 0
+        return found.st_mtime_ns, found.st_size
+
+    def push(self) -> Manifest:
+        """Read the file in a process of its own, and make it the served version.
+
+        Raises
+        ------
+        SlipwayError
+            The file cannot be served.
+        """
+        path = self._added()
+        version = self._registry.push(path, who="slipway serve")
+        before = self._registry.alias(ALIAS)
+        expected = before.version if before else None
+        if expected != version:
+            self._registry.move(ALIAS, version, who="slipway serve", why="", expected=expected)
+        reference = read_reference(Path.cwd(), self.settings["SLIPWAY_MODEL"])
+        VersionCache(self._folder / "cache", reference).request_reload()  # type: ignore[arg-type]
+        return read_manifest(path)
+
+    def _added(self) -> Path:
+        """Return a model version of the file."""
+        given = {name: value for name, value in self._options.items() if value}
+        if manifest_path(self._model).exists() and not given:
+            return self._model
+        output = self._folder / "model.pkl"
+        words = [f"--{name.replace('positive', 'positive-class')}={given[name]}" for name in given]
+        command = [sys.executable, "-m", "slipway", "model", "add", str(self._model)]
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*command, f"--name={self._model.stem}", f"--output={output}", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise SlipwayError(lines[-1].removeprefix("Error: "))
+        return output
+
+
+def serve_and_reload(
+    command: Sequence[str], environ: Mapping[str, str], model: str, options: Mapping[str, Any]
+) -> int:
+    """Run a service that follows the file of its model; return its exit status."""
+    with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
+        reloaded = ReloadedModel(model, options, Path(folder))
+        served = reloaded.push()
+        settings = {**environ, **reloaded.settings}
+        service = subprocess.Popen(command, env=settings)  # noqa: S603 - our own command
+        signal.signal(signal.SIGTERM, lambda *_: service.terminate())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        last = state = reloaded.state()
+        while service.poll() is None:
+            time.sleep(LOOK)
+            before, state = state, reloaded.state()
+            if state in (last, (0, 0)) or state != before:
+                continue
+            last = state
+            served, fits = _reload(reloaded, served)
+            if not fits:
+                service.terminate()
+                service.wait()
+                service = subprocess.Popen(command, env=settings)  # noqa: S603 - our own command
+        return service.returncode
+
+
+def _reload(reloaded: ReloadedModel, served: Manifest) -> tuple[Manifest, bool]:
+    """Push a changed file; return what is served, and whether running workers can swap to it."""
+    try:
+        new = reloaded.push()
+    except SlipwayError as error:
+        click.echo(f"not reloaded, the previous model stays: {error.message}", err=True)
+        return served, True
+    click.echo(f"reloaded: {new.version}")
+    try:
+        require_same_callers(served, new)
+    except SlipwayError:
+        click.echo("the features or the target have changed: the service restarts")
+        return new, False
+    return new, True
