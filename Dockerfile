@@ -8,13 +8,13 @@ FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-# requirements.txt makes the image that opens pickles and trains.
-ARG REQUIREMENTS=requirements-web.txt
+# requirements-train.txt makes the image that opens pickles and trains.
+ARG REQUIREMENTS=requirements.txt
 WORKDIR /app
 COPY ${REQUIREMENTS} /build/
 # No --mount, which the builders of some platforms do not know, Heroku's among them.
 RUN python3 -m venv /opt/slipway \
-    && /opt/slipway/bin/pip install --no-cache-dir --no-compile --require-hashes -r /build/${REQUIREMENTS} \
+    && /opt/slipway/bin/pip install --no-cache-dir --no-compile -r /build/${REQUIREMENTS} \
     && /opt/slipway/bin/pip uninstall --yes pip setuptools
 # Flasgger's own copies of Swagger UI are old, and no page of ours asks for them; the tests of
 # libraries are a ninth of the image that trains.

@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format train bench image lock system clean
+.PHONY: help run test fuzz check format train bench image lock upgrade system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -40,7 +40,7 @@ format: $(VENV)/dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/run ## train the model again: writes model.pkl and model.json
+train: $(VENV)/train ## train the model again: writes model.pkl and model.json
 	$(BIN)/flask train
 
 bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make system)
@@ -49,11 +49,14 @@ bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make sys
 image: ## build the container image slipway (docs/image.md)
 	$(BUILDER) --build-arg GIT_SHA=$(GIT_SHA) $(IMAGE_ARGUMENTS) --tag slipway .
 
-lock: $(VENV)/dev ## pin the requirements again
-	$(LOCK) --upgrade --extra train --output-file requirements.txt
-	$(LOCK) --constraint requirements.txt --output-file requirements-web.txt
-	$(LOCK) --constraint requirements.txt --extra train --extra spark --extra dev --extra bench \
+lock: $(VENV)/dev ## pin the requirements again, without upgrades
+	$(LOCK) --extra train --output-file requirements-train.txt
+	$(LOCK) --constraint requirements-train.txt --output-file requirements.txt
+	$(LOCK) --constraint requirements-train.txt --extra train --extra spark --extra dev --extra bench \
 		--output-file requirements-dev.txt
+
+upgrade: LOCK += --upgrade
+upgrade: lock ## pin the newest versions
 
 system: ## install what needs a system package: a C compiler, Chromium, buildah and servers for tests, wrk for bench
 	apt-get update -qq
@@ -71,6 +74,11 @@ $(VENV)/run: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt | $(BIN)/python
+$(VENV)/train: requirements-train.txt | $(BIN)/python
+	@echo "installing what training needs, 0.7 GB; this takes about a minute"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@ $(VENV)/run
+
+$(VENV)/dev: requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@ $(VENV)/run $(VENV)/train

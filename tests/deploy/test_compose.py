@@ -36,7 +36,7 @@ def test_builder_gets_only_what_is_named():
     named = {line.removeprefix("!").rstrip("*.") for line in others if line.startswith("!")}
     assert named == {"app.py", "flask_api.py", "gunicorn.conf.py", "model"} | {
         "requirements.txt",
-        "requirements-web.txt",
+        "requirements-train.txt",
         "flights",
         "slipway",
         "static",

@@ -206,11 +206,11 @@ def test_root_has_one_package_manager_file_and_no_old_runtime():
 
 
 def test_requirements_are_pinned_with_hashes():
-    for name in ("requirements.txt", "requirements-web.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-train.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
         assert pins
         assert text.count(" \\\n    --hash=sha256:") >= len(pins)
         assert "http://" not in text
         assert "https://" not in text
-    assert "scikit-learn" not in (ROOT / "requirements-web.txt").read_text()
+    assert "scikit-learn" not in (ROOT / "requirements.txt").read_text()

@@ -214,7 +214,7 @@ def full_image(
     base: str, environ: dict[str, str], context: Path, pip_settings: Path
 ) -> Iterator[Image]:
     """The image that opens pickles and trains."""
-    words = "--build-arg", "REQUIREMENTS=requirements.txt"
+    words = "--build-arg", "REQUIREMENTS=requirements-train.txt"
     image = _built("slipway-test:full", base, environ, context, pip_settings, *words)
     yield image
     _removed(image)
