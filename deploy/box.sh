@@ -31,7 +31,7 @@ FRONT=${SLIPWAY_BOX_FRONT:-8000}
 READY=${SLIPWAY_BOX_READY:-60}
 DRAIN=${SLIPWAY_BOX_DRAIN:-30}
 LOCK=${SLIPWAY_BOX_LOCK:-900}
-SMOKE=${SLIPWAY_BOX_SMOKE:-$(dirname "${BASH_SOURCE[0]}")/../slipway/monitoring/smoke.py}
+SMOKE=${SLIPWAY_BOX_SMOKE:-$(dirname "${BASH_SOURCE[0]}")/smoke.py}
 # Besides the one that serves.
 KEEP=2
 TITLE=org.opencontainers.image.title=Slipway

@@ -114,7 +114,7 @@ booted() {
 }
 
 smoke() {
-    python3 -P "$HERE/../slipway/monitoring/smoke.py" "$1" --wait "$BOOT_SECONDS"
+    python3 -P "$HERE/smoke.py" "$1" --wait "$BOOT_SECONDS"
 }
 
 address() {

@@ -24,7 +24,7 @@ done
 # The scripts of this commit go along, so that the box needs no copy of the repository.
 parameters() {
     local files place=/home/runner/by-run-command
-    files=$(tar --create --gzip --directory "$ROOT" deploy/box.sh slipway/monitoring/smoke.py | base64 --wrap 0)
+    files=$(tar --create --gzip --dereference --directory "$ROOT" deploy/box.sh deploy/smoke.py | base64 --wrap 0)
     printf '{"executionTimeout": ["%s"], "commands": ["set -e", "cd /"' "$SECONDS_AT_MOST"
     printf ', "%s"' "install --directory --owner runner --group runner $place" \
         "echo $files | base64 --decode | tar --extract --gzip --directory $place --no-same-owner" \

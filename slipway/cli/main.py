@@ -13,6 +13,7 @@ from flask.cli import ScriptInfo
 from slipway.cli import COMMANDS
 from slipway.cli.completion import completion
 from slipway.cli.serve import serve
+from slipway.core.project_settings import apply_project_settings
 from slipway.core.settings import Settings
 from slipway.core.version import __version__
 
@@ -30,6 +31,7 @@ def command_app() -> Flask:
     root = Path.cwd()
     app = Flask("slipway", root_path=str(root))
     try:
+        apply_project_settings(root)
         app.extensions["slipway_settings"] = Settings.from_environ(root)
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -77,7 +77,7 @@ class Settings:
     model: Path
     engine: ServingEngine = "scorecard"
     allow_version_skew: bool = False
-    problem: str = "flights"
+    problem: str = "problem"
     max_records: int = 10_000
     max_json_bytes: int = 16 * 2**20
     max_file_bytes: int = 2**30
@@ -118,7 +118,7 @@ class Settings:
             model=served if isinstance(served, Path) else root / "model.pkl",
             engine=cast(ServingEngine, engine),
             allow_version_skew=_flag(environ, "SLIPWAY_ALLOW_VERSION_SKEW"),
-            problem=environ.get("SLIPWAY_PROBLEM", cls.problem),
+            problem=environ.get("SLIPWAY_PROBLEM") or cls.problem,
             max_records=_count(environ, "SLIPWAY_MAX_RECORDS", cls.max_records),
             max_json_bytes=_count(environ, "SLIPWAY_MAX_JSON_BYTES", cls.max_json_bytes),
             max_file_bytes=_count(environ, "SLIPWAY_MAX_FILE_BYTES", cls.max_file_bytes),

@@ -9,6 +9,7 @@ from flask import Flask
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 
 from slipway.core.errors import ModelError
+from slipway.core.project_settings import apply_project_settings
 from slipway.core.settings import Settings
 from slipway.web import error_handlers as failures
 from slipway.web import fast_path as lane
@@ -57,7 +58,9 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
         The model does not pass its checks. Under the ``flask`` command the app is made all the
         same, so that ``flask train`` can make the first model.
     """
-    settings = settings or Settings.from_environ(root)
+    if settings is None:
+        apply_project_settings(root)
+        settings = Settings.from_environ(root)
     app = Flask("slipway", root_path=str(root), static_folder=str(STATIC))
     app.jinja_loader = template_loader(root)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_json_bytes

@@ -1,0 +1,1 @@
+../slipway/monitoring/smoke.py

@@ -1,0 +1,35 @@
+"""Settings that a project keeps in a file of its own."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+FILE = "slipway.toml"
+
+
+def apply_project_settings(root: Path) -> None:
+    """Set the variables of ``slipway.toml`` that the environment does not have.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the project; it need not have the file.
+
+    Raises
+    ------
+    ValueError
+        The file is not TOML, or holds something else than SLIPWAY_ settings.
+    """
+    try:
+        settings = tomllib.loads((root / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {FILE}: {error}") from error
+    for name, value in settings.items():
+        if not name.startswith("SLIPWAY_") or not isinstance(value, str | int | float):
+            raise ValueError(f"{FILE} must hold SLIPWAY_ settings with texts or numbers, not {name}")
+        if not os.environ.get(name):
+            os.environ[name] = str(int(value) if isinstance(value, bool) else value)
