@@ -46,7 +46,7 @@ deploy() {
         fail "release $(name "$after") failed, ${good:+$(name "$good") goes on serving, }see above, or: heroku releases:output"
     elif ! { booted "$after" && smoke "$url"; }; then
         say "release $(name "$after") is wrong"
-        [ -n "$good" ] || fail "and there is none to go back to"
+        [ -n "$good" ] || fail "no earlier release exists to roll back to"
         # Do not undo a manual rollback.
         now=$(releases newest) || refused
         [ "$(name "$now")" = "$(name "$after")" ] || fail "release $(name "$now") was made meanwhile, and is left alone"
@@ -60,7 +60,7 @@ rollback() {
     local url target
     url=$(address) || refused
     target=$(releases "$1") || refused
-    [ -n "$target" ] || fail "there is no release to go back to: $1"
+    [ -n "$target" ] || fail "cannot roll back: no such release: $1"
     go_back "$target" "$url"
     say "the code of $(name "$target") serves again"
 }
@@ -108,7 +108,7 @@ booted() {
         esac
         sleep "$PAUSE"
     done
-    [ "$state" != none ] || fail "there is no web dyno: heroku ps:scale web=1"
+    [ "$state" != none ] || fail "no web dyno is running: heroku ps:scale web=1"
     say "the web dynos of $(name "$1") are $state: heroku logs"
     return 1
 }
@@ -152,9 +152,9 @@ check_environment() {
     for name in HEROKU_API_KEY HEROKU_APP_NAME HEROKU_EMAIL; do
         [ -n "${!name:-}" ] || fail "$name is not set"
     done
-    [[ $HEROKU_API_KEY =~ ^[A-Za-z0-9_-]+$ ]] || fail "HEROKU_API_KEY is no key of Heroku's"
-    [[ $HEROKU_APP_NAME =~ ^[a-z][a-z0-9-]+$ ]] || fail "HEROKU_APP_NAME is no name of an app"
-    [[ $HEROKU_EMAIL =~ ^[^[:space:]]+@[^[:space:]]+$ ]] || fail "HEROKU_EMAIL is no address"
+    [[ $HEROKU_API_KEY =~ ^[A-Za-z0-9_-]+$ ]] || fail "HEROKU_API_KEY is not a valid key"
+    [[ $HEROKU_APP_NAME =~ ^[a-z][a-z0-9-]+$ ]] || fail "HEROKU_APP_NAME is not a valid app name"
+    [[ $HEROKU_EMAIL =~ ^[^[:space:]]+@[^[:space:]]+$ ]] || fail "HEROKU_EMAIL is not a valid address"
     export HEROKU_API_KEY HEROKU_EMAIL
 }
 
