@@ -66,7 +66,7 @@ def test_smoke_alone_needs_no_package(service):
 @pytest.mark.parametrize("option", ["-I", "-P"])
 def test_smoke_as_workflows_and_scripts_call_it(service, option):
     done = subprocess.run(
-        [sys.executable, option, "slipway/monitoring/smoke.py", service],
+        [sys.executable, option, "deploy/smoke.py", service],
         cwd=ROOT,
         capture_output=True,
         text=True,
