@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format train bench image lock upgrade system clean
+.PHONY: help run test fuzz check format train bench docs image lock upgrade system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -46,6 +46,9 @@ train: $(VENV)/train ## train the model again: writes model.pkl and model.json
 bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make system)
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/dev ## build the documentation site into build/docs/site
+	$(BIN)/python docs/build_site.py
+
 image: ## build the container image slipway (docs/image.md)
 	$(BUILDER) --build-arg GIT_SHA=$(GIT_SHA) $(IMAGE_ARGUMENTS) --tag slipway .
 
@@ -53,7 +56,7 @@ lock: $(VENV)/dev ## pin the requirements again, without upgrades
 	$(LOCK) --extra train --output-file requirements-train.txt
 	$(LOCK) --constraint requirements-train.txt --output-file requirements.txt
 	$(LOCK) --constraint requirements-train.txt --extra train --extra spark --extra dev --extra bench \
-		--output-file requirements-dev.txt
+		--extra docs --output-file requirements-dev.txt
 
 upgrade: LOCK += --upgrade
 upgrade: lock ## pin the newest versions
