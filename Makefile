@@ -57,6 +57,7 @@ lock: $(VENV)/dev ## pin the requirements again, without upgrades
 	$(LOCK) --constraint requirements-train.txt --output-file requirements.txt
 	$(LOCK) --constraint requirements-train.txt --extra train --extra spark --extra dev --extra bench \
 		--extra docs --output-file requirements-dev.txt
+	grep -oE '^[A-Za-z0-9._-]+==[^ ]+( ; [^\\]*[^\\ ])?' requirements.txt >slipway/cli/web_pins.txt
 
 upgrade: LOCK += --upgrade
 upgrade: lock ## pin the newest versions

@@ -12,7 +12,9 @@ from flask.cli import ScriptInfo
 
 from slipway.cli import COMMANDS
 from slipway.cli.completion import completion
+from slipway.cli.new import new
 from slipway.cli.serve import serve
+from slipway.cli.update import update
 from slipway.core.project_settings import apply_project_settings
 from slipway.core.settings import Settings
 from slipway.core.version import __version__
@@ -52,5 +54,5 @@ def main(context: click.Context) -> None:
     context.obj = ScriptInfo(create_app=command_app, set_debug_flag=False)
 
 
-for _command in (serve, *COMMANDS, completion):
+for _command in (serve, new, *COMMANDS, update, completion):
     main.add_command(_command)

@@ -25,7 +25,7 @@ model = AppGroup("model", help="Add, show, compare, export and release model ver
 @click.option("--name", default="model", help="Name of the model.", show_default=True)
 @click.option("--title", help="Question that the model answers, for the pages.")
 @click.option("--positive-class", "positive", help="Class whose probability is returned.")
-@click.option("--data", type=EXISTING, help="CSV or Parquet file of training rows.")
+@click.option("--data", type=EXISTING, help="CSV file of training rows.")
 @click.option("--features", help="Columns of the fit in their order, separated by commas.")
 @click.option("--target", help="Column of --data that the model predicts.")
 @click.option("--drop", help="Columns of --data to leave out, separated by commas.")

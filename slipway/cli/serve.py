@@ -17,7 +17,7 @@ CACHE = "SLIPWAY_CACHE"
 
 @click.command()
 @click.argument("model")
-@click.option("--data", type=EXISTING, help="CSV or Parquet file of training rows.")
+@click.option("--data", type=EXISTING, help="CSV file of training rows.")
 @click.option("--target", help="Column of --data that the model predicts.")
 @click.option("--features", help="Columns of the fit in their order, separated by commas.")
 @click.option("--drop", help="Columns of --data to leave out, separated by commas.")

@@ -30,6 +30,8 @@ def apply_project_settings(root: Path) -> None:
         raise ValueError(f"cannot read {FILE}: {error}") from error
     for name, value in settings.items():
         if not name.startswith("SLIPWAY_") or not isinstance(value, str | int | float):
-            raise ValueError(f"{FILE} must hold SLIPWAY_ settings with texts or numbers, not {name}")
+            raise ValueError(
+                f"{FILE} must hold SLIPWAY_ settings with texts or numbers, not {name}"
+            )
         if not os.environ.get(name):
             os.environ[name] = str(int(value) if isinstance(value, bool) else value)
