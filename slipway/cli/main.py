@@ -40,7 +40,29 @@ def command_app() -> Flask:
     return app
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+class CommandGroup(click.Group):
+    """Commands whose missing packages are named in one line."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(missing_package(error)) from error
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """Write what to install, where a command needs a package that is not there."""
+    module = (error.name or "").partition(".")[0]
+    package = {"sklearn": "scikit-learn"}.get(module, module)
+    if package in ("scikit-learn", "pandas", "numpy"):
+        return f"{package} is not installed; pip install scikit-learn pandas"
+    return f"this command needs {package}; pip install 'slipway-ml[train]'"
+
+
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG
+)
 @click.version_option(__version__, prog_name="slipway")
 @click.pass_context
 def main(context: click.Context) -> None:

@@ -24,7 +24,6 @@ from slipway.cli.options import (
     source_option,
     who_option,
 )
-from slipway.data.problem_loading import load_problem
 
 
 @click.command
@@ -57,6 +56,7 @@ def retrain(
     in the folder of the dataset.
     """
     # Training needs scikit-learn, which the other commands do not.
+    from slipway.data.problem_loading import load_problem
     from slipway.training.retraining.run import RetrainingOptions
     from slipway.training.retraining.run import retrain as run
     from slipway.training.retraining.summary import shown

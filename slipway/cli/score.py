@@ -10,7 +10,6 @@ from flask.cli import with_appcontext
 
 from slipway.cli.options import FILE, one_line_errors, settings
 from slipway.data.problem import Problem
-from slipway.data.problem_loading import load_problem
 from slipway.models.manifest import Manifest, read_manifest
 
 
@@ -32,6 +31,7 @@ def score(
 ) -> None:
     """Score the rows of a source in its own engine; write the predictions there or to a file."""
     # The other commands need neither SQL nor its engines.
+    from slipway.data.problem_loading import load_problem
     from slipway.data.sources import open_source
     from slipway.serving.batch.in_database import score as score_rows
 

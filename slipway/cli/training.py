@@ -23,7 +23,6 @@ from slipway.cli.options import (
     source_option,
 )
 from slipway.data.problem import Problem
-from slipway.data.problem_loading import load_problem
 from slipway.models.manifest import Manifest
 
 
@@ -36,6 +35,7 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
     """Run the problem's query on a source, check its rows, and write them as Parquet files."""
     # The other commands do not need what reading needs.
     from slipway.data.etl.run import run_etl
+    from slipway.data.problem_loading import load_problem
 
     with one_line_errors():
         problem = load_problem(settings().problem)
@@ -73,6 +73,7 @@ def etl(source: str | None, rows: Path | None, since: str | None) -> None:
 def train(rows: Path | None, output: Path | None, engine: str, **options: Any) -> None:
     """Train the problem's model, and write model.pkl, model.json and report.html."""
     # Training needs scikit-learn, which the other commands do not.
+    from slipway.data.problem_loading import load_problem
     from slipway.training.train import TrainingOptions
 
     plan = TrainingOptions(
