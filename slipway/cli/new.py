@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -17,7 +18,8 @@ from slipway.core.errors import SlipwayError
 
 # Heroku's rule for the name of an app.
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,28}[a-z0-9]")
-_ALLOW = re.compile(r"SLIPWAY_PICKLE_ALLOW=([\w.:,*]+)")
+SETTING = "SLIPWAY_PICKLE_ALLOW"
+_ALLOW = re.compile(rf"{SETTING}=([\w.:,*]+)")
 
 
 @click.command()
@@ -43,8 +45,8 @@ def new(folder: Path, notebooks: tuple[Path, ...], **options: Any) -> None:
     _require_name(name)
     if folder.exists() and any(folder.iterdir()):
         raise click.ClickException(f"{folder} is not empty; choose another folder")
-    if not any([*options.values(), *notebooks]) and sys.stdin.isatty():
-        options |= _ask()
+    if not any([*options.values(), *notebooks]) and is_terminal():
+        options |= ask()
     with one_line_errors():
         draft = _draft_beside(folder)
         try:
@@ -58,6 +60,11 @@ def new(folder: Path, notebooks: tuple[Path, ...], **options: Any) -> None:
     click.echo(f"wrote {folder}\n\n  cd {folder}\n  make run\n  make test")
 
 
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
 def _require_name(name: str) -> None:
     """Reject a name that Heroku would not take."""
     if not _NAME.fullmatch(name):
@@ -65,7 +72,7 @@ def _require_name(name: str) -> None:
         raise click.ClickException(f"{name!r} cannot name an app: use {rule}")
 
 
-def _ask() -> dict[str, Any]:
+def ask() -> dict[str, Any]:
     """Ask for the options on the terminal; an empty answer leaves one out."""
     model = click.prompt("Fitted model (empty for a starter notebook)", default="")
     if not model:
@@ -117,11 +124,13 @@ def _write_model(
         add_model(source, draft / "model.pkl", name=name, **given)
     allowed = _allowed(caught)
     _copy_modules(allowed, source.parent, draft)
-    return {"SLIPWAY_PICKLE_ALLOW": allowed} if allowed else {}
+    return {SETTING: allowed} if allowed else {}
 
 
 def _allowed(caught: list[warnings.WarningMessage]) -> str:
-    """Return the setting that a model with code of its own needs, from the warning about it."""
+    """Return the setting that a model with its own code needs: given, or from the warning."""
+    if os.environ.get(SETTING):
+        return os.environ[SETTING]
     found = [_ALLOW.search(str(warning.message)) for warning in caught]
     return next((match[1] for match in found if match), "")
 

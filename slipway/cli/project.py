@@ -111,8 +111,6 @@ def _values(project: Project, model: Path) -> dict[str, Any]:
     engine = "pickle" if manifest.scorecard is None else "scorecard"
     return {
         "name": project.name,
-        "app_name": project.name,
-        "repository": project.name,
         "title": project.title,
         "settings": dict(project.settings),
         "in_repository": project.in_repository,
