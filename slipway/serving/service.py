@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from slipway.core.errors import BadBody, BadInput, FieldError, TooLarge, Warned
+from slipway.core.errors import BadBody, BadInput, FieldError, TakesLong, TooLarge, Warned
 from slipway.core.settings import Settings
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import Model, load_model
 from slipway.models.scorecard import Answer
 from slipway.models.signature import Record
 from slipway.serving.json_size import MAX_VALUES, require_places, require_values
-from slipway.serving.predictions import NO_ANSWER, Failure, Prediction, dresser, explained
+from slipway.serving.predictions import NO_ANSWER, Failure, Prediction, dresser, explained, placed
 from slipway.serving.record_decoder import fast_record
 from slipway.serving.request_body import read_form, read_json, require_utf8
 
 if TYPE_CHECKING:
     from slipway.serving.rollout.shadow import Shadow
+
+# A worker's loop checks no longer record than this, and scores no more of them at once.
+SOON_BYTES, SOON_RECORDS = 4096, 100
 
 Checked = tuple[Record, list[FieldError], list[Warned]]
 Interval = Callable[[Record], tuple[float, float]]
@@ -104,7 +107,7 @@ class Live:
         return lambda level, record: uncertainty.interval(record, score(record), level)
 
     def predict_json(
-        self, body: bytes, explain: bool = False, level: float | None = None
+        self, body: bytes, explain: bool = False, level: float | None = None, *, soon: bool = False
     ) -> tuple[int, bytes]:
         """Answer a JSON body: one record, or an array of them.
 
@@ -114,6 +117,8 @@ class Live:
         explain : bool
         level : float, optional
             Of an interval for each probability.
+        soon : bool
+            Whether to raise ``TakesLong`` in place of work that takes over a millisecond.
 
         Returns
         -------
@@ -124,16 +129,18 @@ class Live:
 
         Raises
         ------
-        BadBody, BadInput, TooLarge
+        BadBody, BadInput, TooLarge, TakesLong
         """
         body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
         if body.startswith(b"["):
-            return self._predict_array(body, explain, level)
+            return self._predict_array(body, explain, level, soon)
         records = self._fast(body, self._decode_one)
         if records and not explain and level is None:
             prediction = self._dress(self._score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
+        if soon and len(body) > SOON_BYTES:
+            raise TakesLong
         checked: Checked = (records[0], [], []) if records else self._check(body)
         return 200, msgspec.json.encode(self.predict(checked, explain, level))
 
@@ -225,30 +232,26 @@ class Live:
             return NO_ANSWER
         return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")
 
-    def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
+    def _predict_array(
+        self, body: bytes, explain: bool, level: float | None, soon: bool
+    ) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
+        if soon and body.count(b"{") > SOON_RECORDS:
+            raise TakesLong
         require_utf8(body)
         limit = self.settings.max_records
         plain = not explain and level is None and body.count(b"{") <= limit
         records = self._fast(body, self._decode_all) if plain else None
         if records and len(records) <= limit:
-            answers = self._predict_plain(records)
+            answers = [
+                Failure([NO_ANSWER]) if each is None else each
+                for each in map(self._dress, self._score(records))
+            ]
+        elif soon:
+            raise TakesLong
         else:
             answers = self.predict_many(self._check_array(body), explain, level)
-        failed = False
-        for row, answer in enumerate(answers):
-            if isinstance(answer, Failure):
-                failed = True
-                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
-                answers[row] = Failure(errors)
-        return 207 if failed else 200, msgspec.json.encode(answers)
-
-    def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
-        """Answer records with nothing to say about them, none of them explained."""
-        predictions: list[Any] = list(map(self._dress, self._score(records)))
-        if None not in predictions:
-            return predictions
-        return [Failure([NO_ANSWER]) if each is None else each for each in predictions]
+        return placed(answers)
 
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""
