@@ -26,9 +26,10 @@ LIVE = "/livez"
 LONG_HEAD = 2048
 # The loop looks for new requests this often while it has answers to give.
 BUDGET = 0.01
-# A thread that computes holds Python's lock this long while the loop waits for it; Python's
-# own 5 ms, two or three times a request, were a delay of 15 ms.
-SWITCH_SECONDS = 0.0001
+# A thread that computes holds Python's lock this long while the loop waits for it, and the kernel's
+# timer adds 0.05 ms. The loop waits several times a request, with Python's own 5 ms for 15 ms in
+# all. With 0.001 ms the threads do little but switch, and a prediction can take a second.
+SWITCH_SECONDS = 0.00002
 # A full collection holds the lock for 7 ms beside a file of wrong rows, and Python makes one for
 # each such file. The collections of younger objects between two full ones; Python's own is 10.
 OLD_COLLECTIONS = 1000
