@@ -22,8 +22,8 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 RATE = 100
 ALONE, CONTROL = "nothing", "a busy core, without requests"
 HEAD = """
-| beside the normal client | it alone, ms | p99, ms | × nothing | × a busy core |
-| --- | ---: | ---: | ---: | ---: |"""
+| beside the normal client | alone, ms | median, ms | p99, ms | p99 × nothing | p99 × busy core |
+| --- | ---: | ---: | ---: | ---: | ---: |"""
 
 
 def main() -> None:
@@ -78,22 +78,22 @@ def _table(port: int, example: Mapping[str, object], options: argparse.Namespace
     }
     rounds = []
     for _ in range(options.rounds):
-        p99s = {}
+        waits = {}
         for name, start in beside.items():
             with start():
-                p99s[name] = _p99(port, body, options.seconds)
-        rounds.append(p99s)
+                waits[name] = _waits(port, body, options.seconds)
+        rounds.append(waits)
     alone = {kind: f"{each.seconds * 1e3:.1f}" for kind, each in worst.items()}
     return "\n".join(_line(name, alone.get(name, ""), rounds) for name in beside)
 
 
-def _line(name: str, alone: str, rounds: list[dict[str, float]]) -> str:
+def _line(name: str, alone: str, rounds: list[dict[str, tuple[float, float]]]) -> str:
     """Write a line of the table, with the medians of all rounds."""
-    p99, by_alone, by_control = (
-        median(each[name] / (each[other] if other else 1) for each in rounds)
-        for other in ("", ALONE, CONTROL)
+    p50, p99 = (median(each[name][which] for each in rounds) for which in (0, 1))
+    by_alone, by_control = (
+        median(each[name][1] / each[other][1] for each in rounds) for other in (ALONE, CONTROL)
     )
-    return f"| {name} | {alone} | {p99:.2f} | {by_alone:.1f} | {by_control:.1f} |"
+    return f"| {name} | {alone} | {p50:.2f} | {p99:.2f} | {by_alone:.1f} | {by_control:.1f} |"
 
 
 @contextmanager
@@ -123,8 +123,8 @@ def _flood(stop: Event, port: int, sent: bytes) -> None:
         exchange(port, sent)
 
 
-def _p99(port: int, body: bytes, seconds: int) -> float:
-    """Ask for predictions at a fixed rate, and return the p99 in milliseconds."""
+def _waits(port: int, body: bytes, seconds: int) -> tuple[float, float]:
+    """Ask for predictions at a fixed rate, and return median and p99 in milliseconds."""
     head = (
         f"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
     )
@@ -137,7 +137,8 @@ def _p99(port: int, body: bytes, seconds: int) -> float:
         if not exchange(port, sent).startswith(b"HTTP/1.1 200"):
             raise RuntimeError("a prediction failed")
         waits.append(time.perf_counter() - began)
-    return quantiles(waits, n=100)[98] * 1e3
+    cuts = quantiles(waits, n=100)
+    return cuts[49] * 1e3, cuts[98] * 1e3
 
 
 if __name__ == "__main__":
