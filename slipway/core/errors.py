@@ -16,7 +16,7 @@ from typing import ClassVar
 import msgspec
 
 
-class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     """One thing that is wrong with an input, in words its sender can act on."""
 
     field: str | None
@@ -25,7 +25,7 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
     message: str
 
 
-class InputWarning(msgspec.Struct, frozen=True):
+class InputWarning(msgspec.Struct, frozen=True, gc=False):
     """Something unusual about an input that was answered all the same."""
 
     field: str
@@ -65,6 +65,10 @@ class SlipwayError(Exception):
         self.message = message
         self.errors = tuple(errors)
         self.code = code or self.code
+
+
+class TakesLong(Exception):
+    """The request takes too long for a loop that other clients share; a thread must serve it."""
 
 
 class BadBody(SlipwayError):

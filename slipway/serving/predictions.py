@@ -13,6 +13,8 @@ from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Record
 from slipway.models.predictor import Predictor
 
+# The encoder holds Python's lock for so many predictions at once.
+ENCODED_AT_ONCE = 100
 NO_ANSWER = FieldError(
     None,
     None,
@@ -66,7 +68,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     scores: dict[str, float] | UnsetType = UNSET
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """What stands in an answer's array in place of a record that was refused."""
 
     errors: list[FieldError]
@@ -222,3 +224,36 @@ def explained(model: Predictor, record: Record) -> dict[str, Any] | None:
         classes = model.target.classes
         return {name: dict(zip(classes, each, strict=True)) for name, each in told.items()}
     return {name: each[0] for name, each in told.items()}
+
+
+def placed(answers: list[Prediction | Failure]) -> tuple[int, bytes]:
+    """Return the status and the JSON of an array, with each error's place in it.
+
+    Parameters
+    ----------
+    answers : list of Prediction or Failure
+        Changed: its failures get the numbers of their rows.
+
+    Returns
+    -------
+    status : int
+    body : bytes
+    """
+    failed = False
+    for row, answer in enumerate(answers):
+        if isinstance(answer, Failure):
+            failed = True
+            errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
+            answers[row] = Failure(errors)
+    return 207 if failed else 200, _encoded(answers)
+
+
+def _encoded(answers: list[Prediction | Failure]) -> bytes:
+    """Encode answers piece by piece, so that other threads have their turn between them."""
+    if len(answers) <= ENCODED_AT_ONCE:
+        return msgspec.json.encode(answers)
+    pieces = (
+        msgspec.json.encode(answers[first : first + ENCODED_AT_ONCE])[1:-1]
+        for first in range(0, len(answers), ENCODED_AT_ONCE)
+    )
+    return b"[%b]" % b",".join(pieces)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from slipway.core.errors import BadBody, BadInput, FieldError, InputWarning, TooLarge
+from slipway.core.errors import BadBody, BadInput, FieldError, InputWarning, TakesLong, TooLarge
 from slipway.core.settings import Settings
 from slipway.models.features import Answer, Record
 from slipway.models.pipeline_engine import PipelineScorer
@@ -26,10 +26,14 @@ from slipway.serving.predictions import (
     Failure,
     Prediction,
     explained,
+    placed,
     prediction_builder,
 )
 from slipway.serving.record_decoder import fast_record
 from slipway.serving.request_body import read_form, read_json, require_utf8
+
+# A worker's loop checks no longer record than this, and scores no more of them at once.
+SOON_BYTES, SOON_RECORDS = 4096, 100
 
 Checked = tuple[Record, list[FieldError], list[InputWarning]]
 Interval = Callable[[Record], tuple[float, float]]
@@ -115,7 +119,7 @@ class PredictionService:
         return lambda level, record: uncertainty.interval(record, score(record), level)
 
     def predict_json(
-        self, body: bytes, explain: bool = False, level: float | None = None
+        self, body: bytes, explain: bool = False, level: float | None = None, *, soon: bool = False
     ) -> tuple[int, bytes]:
         """Answer a JSON body: one record, or an array of them.
 
@@ -125,6 +129,8 @@ class PredictionService:
         explain : bool
         level : float, optional
             Of an interval for each probability.
+        soon : bool
+            Whether to raise ``TakesLong`` in place of work that takes over a millisecond.
 
         Returns
         -------
@@ -135,16 +141,18 @@ class PredictionService:
 
         Raises
         ------
-        BadBody, BadInput, TooLarge
+        BadBody, BadInput, TooLarge, TakesLong
         """
         body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
         if body.startswith(b"["):
-            return self._predict_array(body, explain, level)
+            return self._predict_array(body, explain, level, soon)
         records = self._fast(body, self._decode_one)
         if records and not explain and level is None:
             prediction = self._build_prediction(self._score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
+        if soon and len(body) > SOON_BYTES:
+            raise TakesLong
         checked: Checked = (records[0], [], []) if records else self._check(body)
         return 200, msgspec.json.encode(self.predict(checked, explain, level))
 
@@ -236,30 +244,26 @@ class PredictionService:
             return NO_ANSWER
         return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")
 
-    def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
+    def _predict_array(
+        self, body: bytes, explain: bool, level: float | None, soon: bool
+    ) -> tuple[int, bytes]:
         """Answer an array; a record that is refused does not spoil the others."""
+        if soon and body.count(b"{") > SOON_RECORDS:
+            raise TakesLong
         require_utf8(body)
         limit = self.settings.max_records
         plain = not explain and level is None and body.count(b"{") <= limit
         records = self._fast(body, self._decode_all) if plain else None
         if records and len(records) <= limit:
-            answers = self._predict_plain(records)
+            answers = [
+                Failure([NO_ANSWER]) if each is None else each
+                for each in map(self._build_prediction, self._score(records))
+            ]
+        elif soon:
+            raise TakesLong
         else:
             answers = self.predict_many(self._check_array(body), explain, level)
-        failed = False
-        for row, answer in enumerate(answers):
-            if isinstance(answer, Failure):
-                failed = True
-                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
-                answers[row] = Failure(errors)
-        return 207 if failed else 200, msgspec.json.encode(answers)
-
-    def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
-        """Answer records with nothing to say about them, none of them explained."""
-        predictions: list[Any] = list(map(self._build_prediction, self._score(records)))
-        if None not in predictions:
-            return predictions
-        return [Failure([NO_ANSWER]) if each is None else each for each in predictions]
+        return placed(answers)
 
     def _check_array(self, body: bytes) -> list[Checked]:
         """Check the records of an array, each by itself."""

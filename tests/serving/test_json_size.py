@@ -62,7 +62,7 @@ from slipway.core.errors import SlipwayError
 from slipway.serving.service import PredictionService
 sys.path[:0] = ["tests", "tests/helpers", "tests/serving"]
 from test_json_size import HUGE
-live = Live(Settings(model=Path("model.pkl")))
+live = PredictionService(Settings(model=Path("model.pkl")))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name, (body, _, _) in HUGE.items():
     try:

@@ -39,6 +39,8 @@ AHEAD = 2
 # A file none of whose first rows fits is rejected: as many rows, or the rows in as many bytes.
 FIRST_ROWS = 10_000
 FIRST_BYTES = 8 * 2**20
+# Rows that one call joins.
+ROWS_AT_ONCE = 1_000
 # Errors that such a rejection lists.
 MAX_LISTED = 10
 
@@ -262,8 +264,14 @@ class BlockAnswerer:
         end = dialect.line_end
         if not dialect.is_plain:
             added = [dialect.respelled(cells, self._numbers) for cells in added]
-        text = end.join(map(add, block.texts, added)) + end
-        return text.encode("utf-8", "surrogateescape")
+        rows = map(add, block.texts, added)
+        # One call for all rows would keep other threads waiting for Python's lock.
+        pieces = iter(lambda: list(islice(rows, ROWS_AT_ONCE)), [])
+        return b"".join([_encoded(end.join(piece) + end) for piece in pieces])
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _counted(added: list[str | None], checks: RowChecks) -> FileCounts:

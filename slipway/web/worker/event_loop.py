@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import select
 import sys
 import time
@@ -21,14 +22,17 @@ from slipway.web.worker.timeouts import NEVER, Client
 
 # The address that is never refused.
 LIVE = "/livez"
-# A body of more parts is collected by the loop and answered by a thread. What is right takes the
-# model 2 µs a record, but what is wrong can take 18 µs a part to say: 140 ms for 64 KiB.
-MAX_PARTS = 2000
+# A thread serves the requests with longer heads, because some headers take long to parse.
+LONG_HEAD = 2048
 # The loop looks for new requests this often while it has answers to give.
 BUDGET = 0.01
-# A thread that computes holds Python's lock this long while the loop waits for it; Python's
-# own 5 ms, two or three times a request, were a delay of 15 ms.
-SWITCH_SECONDS = 0.0001
+# A thread that computes holds Python's lock this long while the loop waits for it, and the kernel's
+# timer adds 0.05 ms. The loop waits several times a request, with Python's own 5 ms for 15 ms in
+# all. With 0.001 ms the threads do little but switch, and a prediction can take a second.
+SWITCH_SECONDS = 0.00002
+# A full collection holds the lock for 7 ms beside a file of wrong rows, and Python makes one for
+# each such file. The collections of younger objects between two full ones; Python's own is 10.
+OLD_COLLECTIONS = 1000
 # A machine that stands still for a second makes all look late that are answered at once after it;
 # who is late because there is too much to do has waited for more turns than these.
 FEW_TURNS = 3
@@ -60,6 +64,7 @@ class Loop(Sender):
     def run(self) -> None:
         """Serve until the worker is told to stop, and finish what is in flight."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(*gc.get_threshold()[:2], OLD_COLLECTIONS)
         self.epoll.register(self.worker.method_queue.fileno(), select.EPOLLIN)
         self.now = time.monotonic()
         self.listen(True)
@@ -77,11 +82,12 @@ class Loop(Sender):
         for client in self.clients.values():
             if client.state == clients.IDLE:
                 client.deadline = min(client.deadline, linger)
-        while (self.clients or self.pool.size) and self.now < end:
+        while (self.clients or self.n_lent) and self.now < end:
             self.turn()
         for client in list(self.clients.values()):
             self.close(client)
-        self.worker.tpool.shutdown(wait=False)
+        self.pool.shut_down()
+        self.callers.shut_down()
         self.epoll.close()
         for listener in self.worker.sockets:
             listener.close()
@@ -124,6 +130,7 @@ class Loop(Sender):
             if self.now > client.deadline:
                 self.expire(client)
         self.pool.give_up(self.now)
+        self.callers.give_up(self.now)
         if self.worker.alive:
             self.listen(True)
 
@@ -147,7 +154,7 @@ class Loop(Sender):
 
     def accept(self, listener: Any) -> None:
         """Take one connection, so that other workers have their share."""
-        full = len(self.clients) + self.pool.size >= self.cfg.worker_connections
+        full = len(self.clients) + self.n_lent >= self.cfg.worker_connections
         if not self.listening or (full and not self.evict()):
             return self.listen(False)
         try:
@@ -237,8 +244,8 @@ class Loop(Sender):
         """Put a whole request where it will be answered."""
         client.state, client.deadline, client.since = clients.QUEUED, NEVER, self.now
         client.turn = self.turns
-        if _n_parts(client.data, request) > MAX_PARTS or self.takes_long(request.environ):
-            self.hand_over(client)
+        if request.begin > LONG_HEAD or self.takes_long(request.environ):
+            self.leave_to_thread(client)
         elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
         elif self.ready and self.is_late(self.ready[0]):
@@ -250,9 +257,3 @@ class Loop(Sender):
         """Whether a queued request has waited too long, and not only because all stood still."""
         waited = self.turns - client.turn
         return waited > FEW_TURNS and self.now - client.since > MAX_WAIT
-
-
-def _n_parts(data: bytes | bytearray, request: Request) -> int:
-    """Give how many records and fields a body can hold at most, as JSON or as a form."""
-    begin, end = request.begin, request.end
-    return data.count(b",", begin, end) + data.count(b"&", begin, end)
