@@ -13,7 +13,7 @@ from conftest import GUNICORN, running
 from swapping import until
 
 from benchmarks.worstrequests import KINDS, comparable, exchange, search
-from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, Pool
+from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, ThreadPool
 
 pytest_plugins = ["served"]
 
@@ -187,7 +187,7 @@ def pool():
     """A pool of one thread, and the event that ends what it does."""
     end = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        yield Pool(threads), end
+        yield ThreadPool(threads), end
         end.set()
 
 

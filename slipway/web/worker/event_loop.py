@@ -13,12 +13,12 @@ from typing import Any
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from gunicorn_h1c import IncompleteError
 
-from slipway.web.worker import timeouts as clients
-from slipway.web.worker.error_responses import busy, late
-from slipway.web.worker.request_parser import MAX_HEAD, Reader, Request
+from slipway.web.worker import connection, timeouts
+from slipway.web.worker.connection import NEVER, Client, Request
+from slipway.web.worker.error_responses import request_timeout, service_unavailable
+from slipway.web.worker.request_parser import MAX_HEAD, Reader
 from slipway.web.worker.sender import Sender
 from slipway.web.worker.thread_pool import MAX_WAIT
-from slipway.web.worker.timeouts import NEVER, Client
 
 # The address that is never refused.
 LIVE = "/livez"
@@ -40,7 +40,7 @@ RECEIVE = 64 * 1024
 ACCEPT_BUSY = 64
 
 
-class Loop(Sender):
+class EventLoop(Sender):
     """The loop of a worker.
 
     Parameters
@@ -80,7 +80,7 @@ class Loop(Sender):
         # As with Gunicorn's threads: a client may be sending its next request already.
         linger = self.now + STOP_KEEPALIVE_LINGER
         for client in self.clients.values():
-            if client.state == clients.IDLE:
+            if client.state == connection.IDLE:
                 client.deadline = min(client.deadline, linger)
         while (self.clients or self.n_lent) and self.now < end:
             self.turn()
@@ -110,7 +110,7 @@ class Loop(Sender):
                 self.worker.method_queue.run_callbacks(None)
         for _ in range(len(self.more)):
             client = self.more.popleft()
-            if client.state == clients.IDLE and client.fd in self.clients:
+            if client.state == connection.IDLE and client.fd in self.clients:
                 self.advance(client)
         if self.now >= self.next_tick:
             self.tick()
@@ -136,8 +136,8 @@ class Loop(Sender):
 
     def expire(self, client: Client) -> None:
         """End the connection of a client whose time is over."""
-        if client.state == clients.READING:
-            self.answer(client, late)
+        if client.state == connection.READING:
+            self.answer(client, request_timeout)
         else:
             self.close(client)
 
@@ -174,7 +174,9 @@ class Loop(Sender):
     def evict(self) -> bool:
         """Close the connection that has been idle for longest, if there is one."""
         idle = [
-            each for each in self.clients.values() if each.state == clients.IDLE and not each.data
+            each
+            for each in self.clients.values()
+            if each.state == connection.IDLE and not each.data
         ]
         if idle:
             self.close(min(idle, key=lambda each: each.deadline))
@@ -182,9 +184,9 @@ class Loop(Sender):
 
     def on_event(self, client: Client) -> None:
         """Do what a client's socket is ready for."""
-        if client.state == clients.SENDING:
+        if client.state == connection.SENDING:
             self.send(client, client.out, client.keep)
-        elif client.state == clients.QUEUED or (client.state == clients.IDLE and client.data):
+        elif client.state == connection.QUEUED or (client.state == connection.IDLE and client.data):
             # A whole request waits. What comes behind it stays in the kernel, which lets its
             # client send no more than its buffers hold.
             self.epoll.modify(client.fd, 0)
@@ -200,7 +202,7 @@ class Loop(Sender):
             return
         except OSError:
             data = client.data = b""
-        if data and client.state == clients.DRAINING:
+        if data and client.state == connection.DRAINING:
             client.left -= len(data)
             if client.left < 0:
                 self.close(client)
@@ -219,12 +221,12 @@ class Loop(Sender):
             try:
                 client.request = self.reader.read(client)
             except IncompleteError:
-                return self.wait(client, started=client.state == clients.READING)
+                return self.wait(client, started=client.state == connection.READING)
             if client.request is None:
                 return self.hand_over(client)
-            client.state = clients.IDLE
+            client.state = connection.IDLE
         if len(client.data) < client.request.end:
-            return self.wait(client, started=client.state == clients.READING)
+            return self.wait(client, started=client.state == connection.READING)
         return self.queue(client, client.request)
 
     def wait(self, client: Client, *, started: bool) -> None:
@@ -233,8 +235,8 @@ class Loop(Sender):
             return self.hand_over(client)
         self.hear(client)
         if not started:
-            client.state = clients.READING
-            client.deadline = self.now + clients.PATIENCE
+            client.state = connection.READING
+            client.deadline = self.now + timeouts.REQUEST_TIMEOUT
             # Else every byte that comes by itself would copy all that came before.
             if isinstance(client.data, bytes):
                 client.data = bytearray(client.data)
@@ -242,14 +244,14 @@ class Loop(Sender):
 
     def queue(self, client: Client, request: Request) -> None:
         """Put a whole request where it will be answered."""
-        client.state, client.deadline, client.since = clients.QUEUED, NEVER, self.now
+        client.state, client.deadline, client.since = connection.QUEUED, NEVER, self.now
         client.turn = self.turns
         if request.begin > LONG_HEAD or self.takes_long(request.environ):
             self.leave_to_thread(client)
         elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
         elif self.ready and self.is_late(self.ready[0]):
-            self.answer(client, busy)
+            self.answer(client, service_unavailable)
         else:
             self.ready.append(client)
 

@@ -14,14 +14,14 @@ from gunicorn.http.message import TOKEN_RE
 from gunicorn.http.wsgi import HEADER_VALUE_RE, STATUS_RE
 
 from slipway.web.headers import Wsgi
-from slipway.web.worker.request_parser import Request
+from slipway.web.worker.connection import Request
 
 # What is longer, or of no known length, is sent by a thread.
 MAX_AT_ONCE = 256 * 1024
 _WITHOUT_BODY = ("1", "204", "304")
 
 
-class Answer:
+class Response:
     """What an application says, gathered by ``start`` (WSGI's ``start_response``).
 
     Attributes
@@ -125,7 +125,7 @@ class Call:
     request: Request
     keep: bool
     begun: Any = None
-    answer: Answer = field(default_factory=Answer)
+    answer: Response = field(default_factory=Response)
 
     def run(self, wsgi: Wsgi) -> Called:
         """Call the application, which may tell its status only with the first piece."""

@@ -16,13 +16,13 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
 from slipway.core.errors import TakesLong
 from slipway.web.headers import ON_LOOP, Wsgi
-from slipway.web.worker import timeouts as clients
-from slipway.web.worker.access_log import Watch
-from slipway.web.worker.error_responses import busy
-from slipway.web.worker.request_parser import Request
+from slipway.web.worker import connection, timeouts
+from slipway.web.worker.access_log import AccessLog
+from slipway.web.worker.connection import Client, Request
+from slipway.web.worker.error_responses import service_unavailable
 from slipway.web.worker.response import Call, Called
-from slipway.web.worker.thread_pool import Pool
-from slipway.web.worker.timeouts import Client, HandedOver, Receiver
+from slipway.web.worker.thread_pool import ThreadPool
+from slipway.web.worker.timeouts import DeadlineSocket, HandedOffConnection
 
 # What a client still sends after its answer is read this long, and up to this much: who sends a
 # file that is too large is to see the refusal, and who sends for ever is to be cut off.
@@ -42,12 +42,12 @@ class Sender:
     def __init__(self, worker: Any) -> None:
         self.worker, self.cfg = worker, worker.cfg
         self.epoll = select.epoll()
-        self.watch = Watch(worker)
+        self.watch = AccessLog(worker)
         self.clients: dict[int, Client] = {}
         self.more: deque[Client] = deque()
-        self.pool = Pool(worker.tpool)
+        self.pool = ThreadPool(worker.tpool)
         # Those threads may wait for slow clients; these only call the application.
-        self.callers = Pool(ThreadPoolExecutor(self.cfg.threads))
+        self.callers = ThreadPool(ThreadPoolExecutor(self.cfg.threads))
         self.now = 0.0
 
     @property
@@ -82,13 +82,13 @@ class Sender:
     def call_in_thread(self, client: Client, call: Call) -> None:
         """Call the application in a thread; the loop sends what it answers."""
         if self.callers.is_full(self.now):
-            return self.deliver(client, call, call.run(busy))
+            return self.deliver(client, call, call.run(service_unavailable))
         call.request.environ.pop(ON_LOOP, None)
         call.request.environ["wsgi.input"].seek(0)
 
         def called(done: Future[Called]) -> None:
             if done.cancelled():
-                return self.deliver(client, call, call.run(busy))
+                return self.deliver(client, call, call.run(service_unavailable))
             error = done.exception()
             if error is not None:
                 return self.fail(client, call, error)
@@ -127,12 +127,12 @@ class Sender:
         client.request = None
         environ, data = request.environ, client.data
         environ["wsgi.input"] = io.BytesIO(data[request.begin : request.end])
-        client.data = clients.without(data, request.end)
+        client.data = connection.after_bytes(data, request.end)
         worker.nr += counts
         if worker.nr >= worker.max_requests and worker.alive:
             worker.log.info("Autorestarting worker after current request.")
             worker.alive = False
-        whole = client.state == clients.QUEUED
+        whole = client.state == connection.QUEUED
         return Call(request, bool(whole and request.keep and worker.alive and self.cfg.keepalive))
 
     def send(self, client: Client, out: bytes | memoryview, keep: bool) -> None:
@@ -146,18 +146,18 @@ class Sender:
         if sent == len(out):
             return self.go_on(client, keep)
         client.out, client.keep = memoryview(out)[sent:], keep
-        # As with ``Receiver``: who takes some must keep to a rate.
-        latest = self.now + clients.SEND_SECONDS
-        earned = client.deadline + sent / clients.BYTES_A_SECOND
-        client.deadline = min(earned, latest) if client.state == clients.SENDING else latest
-        client.state, client.masked = clients.SENDING, True
+        # As with ``DeadlineSocket``: who takes some must keep to a rate.
+        latest = self.now + timeouts.SEND_SECONDS
+        earned = client.deadline + sent / timeouts.BYTES_A_SECOND
+        client.deadline = min(earned, latest) if client.state == connection.SENDING else latest
+        client.state, client.masked = connection.SENDING, True
         return self.epoll.modify(client.fd, select.EPOLLOUT)
 
     def go_on(self, client: Client, keep: bool) -> None:
         """Wait for a client's next request, or end its connection."""
         if not keep:
             return self.drain(client)
-        client.state, client.out = clients.IDLE, b""
+        client.state, client.out = connection.IDLE, b""
         # The answer may have promised this before the worker was told to stop.
         stopping = not self.worker.alive
         seconds = min(self.cfg.keepalive, STOP_KEEPALIVE_LINGER) if stopping else self.cfg.keepalive
@@ -179,7 +179,7 @@ class Sender:
         """
         self.hear(client)
         client.data, client.out, client.left = b"", b"", DRAIN_BYTES
-        client.state, client.deadline = clients.DRAINING, self.now + DRAIN_SECONDS
+        client.state, client.deadline = connection.DRAINING, self.now + DRAIN_SECONDS
         try:
             client.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -188,18 +188,18 @@ class Sender:
     def close(self, client: Client) -> None:
         """End a connection."""
         del self.clients[client.fd]
-        client.state = clients.CLOSED
+        client.state = connection.CLOSED
         client.sock.close()
 
     def hand_over(self, client: Client) -> None:
         """Let Gunicorn's own code answer a client's request, in a thread."""
         if self.pool.is_full(self.now):
-            return self.answer(client, busy)
+            return self.answer(client, service_unavailable)
         return self.to_pool(client, self.by_gunicorn, client, since=self.now)
 
     def by_gunicorn(self, client: Client) -> bool:
         """Answer a request as Gunicorn does, and say whether the connection goes on."""
-        conn = HandedOver(self.cfg, client)
+        conn = HandedOffConnection(self.cfg, client)
         keep = self.worker.handle(conn) is True
         client.data = conn.parser.unreader.rest()
         return keep
@@ -210,7 +210,7 @@ class Sender:
         """Send a long answer from a thread, at its client's pace."""
         answer = call.answer
         try:
-            receiver = Receiver(client.sock)
+            receiver = DeadlineSocket(client.sock)
             for piece in itertools.chain([head], pieces):
                 receiver.sendall(piece)
             is_chunked = answer.length is None and call.request.minor == 1
@@ -226,7 +226,7 @@ class Sender:
 
         def ended(done: Future[bool]) -> None:
             if done.cancelled():
-                return self.answer(client, busy)
+                return self.answer(client, service_unavailable)
             return self.go_on(client, done.exception() is None and done.result())
 
         self.lend(client, self.pool, ended, partial(do, *words), since=since)
@@ -234,7 +234,7 @@ class Sender:
     def lend(
         self,
         client: Client,
-        pool: Pool,
+        pool: ThreadPool,
         then: Callable[[Future[Any]], None],
         do: Callable[[], Any],
         since: float | None = None,
@@ -242,7 +242,7 @@ class Sender:
         """Let a thread do something for a client, whom the loop does not hear until then."""
         self.epoll.unregister(client.fd)
         del self.clients[client.fd]
-        client.state, client.masked = clients.CLOSED, False
+        client.state, client.masked = connection.CLOSED, False
         back = self.worker.method_queue.defer
         future = pool.submit(do, since=since)
         future.add_done_callback(lambda done: back(self.take_back, client, pool, then, done))
@@ -250,7 +250,7 @@ class Sender:
     def take_back(
         self,
         client: Client,
-        pool: Pool,
+        pool: ThreadPool,
         then: Callable[[Future[Any]], None],
         done: Future[Any],
     ) -> None:

@@ -13,7 +13,7 @@ MAX_WAIT = 1.0
 GIVEN_UP = 10.0
 
 
-class Pool:
+class ThreadPool:
     """Threads of a worker, under the loop's rules.
 
     Parameters
