@@ -49,7 +49,7 @@ def verify_served(settings: Settings, *, need_pickle: bool = False) -> list[Chec
     """
     if settings.reference is None:
         # Anyone who can replace the file can replace this code too, so that a key adds nothing.
-        signature = Check("signature", "none: a file is trusted like the code beside it")
+        signature = Check("signature", "none; a file is as trusted as the code beside it")
         return [signature, *_verify_files(settings, need_pickle)]
     with tempfile.TemporaryDirectory() as folder:
         path, signature = _fetch(settings.reference, Path(folder))
@@ -117,7 +117,7 @@ def _has_sklearn() -> bool:
 
 def _describe_golden_rows(model: Predictor) -> Check:
     """Return the check of the golden rows, which passed when the model was loaded."""
-    return Check(f"by {model.engine}", f"{len(model.manifest.golden)} golden rows, all right")
+    return Check(f"by {model.engine}", f"{len(model.manifest.golden)} golden rows reproduced")
 
 
 def _check_hashes(path: Path, manifest: Manifest) -> str:
@@ -129,7 +129,7 @@ def _check_hashes(path: Path, manifest: Manifest) -> str:
         names.append(covariance.name)
     if not manifest_path(path).exists():
         return f"{path.name} alone, without a manifest"
-    return f"{' and '.join(names)}, as {manifest_path(path).name} says (sha256)"
+    return f"{' and '.join(names)}, sha256 as in {manifest_path(path).name}"
 
 
 def _describe_sklearn(manifest: Manifest) -> str:

@@ -54,13 +54,13 @@ def test_smoke_correct_service_passes_all_checks(service, manifest):
     assert manifest.version in results(table)["version"]
     assert results(table)["prediction"] == f"ok {manifest.golden[0].answer:.6g} as the golden row"
     assert results(table)["errors"] == "ok 400, 404, 405 as JSON"
-    assert table.splitlines()[-1].startswith("7 of 7 right, ")
+    assert table.splitlines()[-1].startswith("7 of 7 passed, ")
 
 
 def test_smoke_script_without_packages_passes(service):
     done = run_script(service)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "7 of 7 right" in done.stdout
+    assert "7 of 7 passed" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["-I", "-P"])
@@ -112,10 +112,10 @@ def test_flask_smoke_prints_the_table_and_exits_with_status(app, service):
     run = app.test_cli_runner().invoke
     done = run(args=["smoke", service])
     assert done.exit_code == 0
-    assert "7 of 7 right" in done.output
+    assert "7 of 7 passed" in done.output
     done = run(args=["smoke", service, "--version", "20200101T000000Z-00000000"])
     assert done.exit_code == 1
-    assert "6 of 7 right" in done.output
+    assert "6 of 7 passed" in done.output
     assert run(args=["smoke"]).exit_code == 2
 
 
@@ -128,7 +128,7 @@ def test_smoke_closed_port_reports_connection_refused():
         "  WRONG  address     no answer: Connection refused",
         done.stdout.splitlines()[-1],
     ]
-    assert done.stdout.splitlines()[-1].startswith("0 of 1 right")
+    assert done.stdout.splitlines()[-1].startswith("0 of 1 passed")
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,12 @@ def test_verify_served_file_checks_both_engines(shipped):
     golden = len(read_manifest(shipped).golden)
     assert lines[0] == "model.pkl is right"
     assert lines[2:] == [
-        "signature none: a file is trusted like the code beside it",
+        "signature none; a file is as trusted as the code beside it",
         f"version {read_manifest(shipped).version}, LogisticRegression",
-        "files model.pkl and model.covariance, as model.json says (sha256)",
+        "files model.pkl and model.covariance, sha256 as in model.json",
         "pickle opened; made by scikit-learn 1.9.1",
-        f"by scorecard {golden} golden rows, all right",
-        f"by pickle {golden} golden rows, all right",
+        f"by scorecard {golden} golden rows reproduced",
+        f"by pickle {golden} golden rows reproduced",
     ]
 
 
