@@ -110,8 +110,8 @@ def _build_with_threshold(model: Predictor) -> Callable[[float], Prediction | No
 
 def _build_binary(model: Predictor) -> Callable[[float], Prediction | None]:
     """Build predictions from the positive probability and the label that ``predict`` returns."""
-    version, label_index, names = model.manifest.version, model.labels.place, model.labels.names
-    negative, positive = names
+    version, names = model.manifest.version, model.labels.names
+    label_index, (negative, positive) = model.labels.place, names
 
     def build(probability: float) -> Prediction | None:
         if type(probability) is float:
@@ -142,8 +142,8 @@ def _build_with_score(model: Predictor) -> Callable[[float], Prediction | None]:
 
 def _build_multiclass(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
     """Build predictions from the probabilities or the scores of more than two classes."""
-    version, classes, label_index = model.manifest.version, model.target.classes, model.labels.place
-    has_scores = model.target.measure == "decision"
+    version, classes = model.manifest.version, model.target.classes
+    label_index, has_scores = model.labels.place, model.target.measure == "decision"
 
     def build(answer: tuple[float, ...]) -> Prediction | None:
         if not all(map(math.isfinite, answer)):
