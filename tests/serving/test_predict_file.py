@@ -38,7 +38,7 @@ def example_cells(manifest):
     return {feature.name: str(feature.example) for feature in manifest.signature.features}
 
 
-def csv_text(rows, line_end="\n"):
+def write_csv(rows, line_end="\n"):
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator=line_end)
     writer.writeheader()
@@ -46,14 +46,14 @@ def csv_text(rows, line_end="\n"):
     return text.getvalue()
 
 
-def answered(live, text):
+def predict_csv(live, text):
     content = text if isinstance(text, bytes) else text.encode()
     return b"".join(predict_file(io.BytesIO(content), live, counts=True)).decode(
         "utf-8", "surrogateescape"
     )
 
 
-def parsed(text):
+def parse_output(text):
     """Return the rows of an output, and the counts of its last line."""
     rows, mark, last = text.rpartition("# rows=")
     counts = dict(part.split("=") for part in (mark + last)[2:].split())
@@ -65,11 +65,11 @@ def post(client, text, kind="text/csv"):
 
 
 def test_predict_file_raw_body_predicts_each_row(client, manifest, cells):
-    answer = post(client, csv_text([cells, cells | {"carrier": "DL"}]))
+    answer = post(client, write_csv([cells, cells | {"carrier": "DL"}]))
     assert answer.status_code == 200
     assert answer.mimetype == "text/csv"
     assert answer.headers["X-Model-Version"] == manifest.version
-    rows, counts = parsed(answer.text)
+    rows, counts = parse_output(answer.text)
     assert counts == {"rows": "2", "failed": "0", "warned": "0", "model": manifest.version}
     for row, carrier in zip(rows, ("UA", "DL"), strict=True):
         service = client.post("/predict", data=cells | {"carrier": carrier}).json
@@ -79,7 +79,7 @@ def test_predict_file_raw_body_predicts_each_row(client, manifest, cells):
 
 
 def test_predict_file_multipart_upload_equals_raw_body(client, cells):
-    text = csv_text([cells])
+    text = write_csv([cells])
     file = (io.BytesIO(text.encode()), "flights.csv")
     answer = client.post("/predict_file?counts=true", data={"file": file})
     assert answer.status_code == 200
@@ -95,16 +95,16 @@ def test_predict_file_multipart_without_file_returns_422(client):
 
 def test_predict_file_unknown_columns_in_any_order_are_kept(live, cells):
     shuffled = {"note": 'a "b", c', **dict(reversed(cells.items())), "id": " 007 "}
-    rows, _ = parsed(answered(live, csv_text([shuffled])))
+    rows, _ = parse_output(predict_csv(live, write_csv([shuffled])))
     assert list(rows[0]) == [*shuffled, *ADDED]
     assert {name: rows[0][name] for name in shuffled} == shuffled
-    plain, _ = parsed(answered(live, csv_text([cells])))
+    plain, _ = parse_output(predict_csv(live, write_csv([cells])))
     assert rows[0]["probability"] == plain[0]["probability"]
 
 
 def test_predict_file_invalid_row_has_errors_in_its_place(live, cells):
     bad = cells | {"temperature": "hot", "carrier": ""}
-    rows, counts = parsed(answered(live, csv_text([cells, bad, cells])))
+    rows, counts = parse_output(predict_csv(live, write_csv([cells, bad, cells])))
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[1]["prediction"] == rows[1]["probability"] == ""
     assert "temperature: must be a number" in rows[1]["error"]
@@ -113,7 +113,7 @@ def test_predict_file_invalid_row_has_errors_in_its_place(live, cells):
 
 
 def test_predict_file_unseen_category_has_a_warning(live, client, cells):
-    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "XXX"}])))
+    rows, counts = parse_output(predict_csv(live, write_csv([cells | {"dest": "XXX"}])))
     assert rows[0]["warning"].startswith("dest: training has not seen")
     assert counts["warned"] == "1"
     service = client.post("/predict", data=cells | {"dest": "XXX"}).json
@@ -122,7 +122,7 @@ def test_predict_file_unseen_category_has_a_warning(live, client, cells):
 
 def test_predict_file_missing_optional_columns_are_missing_values(live, client, cells):
     fewer = {name: cell for name, cell in cells.items() if name not in ("temperature", "seats")}
-    rows, _ = parsed(answered(live, csv_text([fewer])))
+    rows, _ = parse_output(predict_csv(live, write_csv([fewer])))
     service = client.post("/predict", data=cells | {"temperature": "", "seats": ""}).json
     assert float(rows[0]["probability"]) == service["probability"]
 
@@ -130,32 +130,32 @@ def test_predict_file_missing_optional_columns_are_missing_values(live, client, 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 def test_predict_file_keeps_line_ends_and_drops_byte_order_mark(live, cells, line_end, mark):
-    text = csv_text([cells | {"note": "a\nb"}, cells | {"note": "c"}], line_end)
-    answer = answered(live, mark + text.encode())
+    text = write_csv([cells | {"note": "a\nb"}, cells | {"note": "c"}], line_end)
+    answer = predict_csv(live, mark + text.encode())
     assert answer.startswith("carrier,")
     assert answer.count("\r\n") == (4 if line_end == "\r\n" else 0)
-    rows, counts = parsed(answer.replace("\r\n", "\n"))
+    rows, counts = parse_output(answer.replace("\r\n", "\n"))
     assert [row["note"] for row in rows] == ["a\nb", "c"]
     assert counts["failed"] == "0"
 
 
 def test_predict_file_blank_lines_and_missing_last_line_end_are_accepted(live, cells):
-    text = csv_text([cells]) + "\n\n" + csv_text([cells]).splitlines()[1]
-    rows, counts = parsed(answered(live, text))
+    text = write_csv([cells]) + "\n\n" + write_csv([cells]).splitlines()[1]
+    rows, counts = parse_output(predict_csv(live, text))
     assert len(rows) == 2
     assert (counts["rows"], counts["failed"]) == ("2", "0")
 
 
 def test_predict_file_header_only_returns_no_rows(live, columns):
-    rows, counts = parsed(answered(live, ",".join(columns)))
+    rows, counts = parse_output(predict_csv(live, ",".join(columns)))
     assert rows == []
     assert counts["rows"] == "0"
 
 
 @pytest.mark.parametrize("row", ["1,2", "{good},extra", ""], ids=["short", "long", "blank cell"])
 def test_predict_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
-    header, good = csv_text([cells]).splitlines()
-    rows, counts = parsed(answered(live, "\n".join([header, row.format(good=good), good])))
+    header, good = write_csv([cells]).splitlines()
+    rows, counts = parse_output(predict_csv(live, "\n".join([header, row.format(good=good), good])))
     if row:
         assert "the row has" in rows[0]["error"]
         assert None not in rows[0]
@@ -164,24 +164,24 @@ def test_predict_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
 
 
 def test_predict_file_open_quote_affects_one_row(live, cells):
-    header, good = csv_text([cells]).splitlines()
+    header, good = write_csv([cells]).splitlines()
     text = "\n".join([header, good, '"' + good, good, good])
-    rows, counts = parsed(answered(live, text))
+    rows, counts = parse_output(predict_csv(live, text))
     assert [bool(row["error"]) for row in rows] == [False, True, False, False]
     assert "a quote is not closed" in rows[1]["error"]
     assert (counts["rows"], counts["failed"]) == ("4", "1")
 
 
 def test_predict_file_row_of_ten_megabytes_is_rejected_alone(live, cells):
-    header, good = csv_text([cells | {"note": "x"}]).splitlines()
+    header, good = write_csv([cells | {"note": "x"}]).splitlines()
     huge = good[:-1] + "x" * 10_000_000
-    rows, counts = parsed(answered(live, "\n".join([header, good, huge, good])))
+    rows, counts = parse_output(predict_csv(live, "\n".join([header, good, huge, good])))
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert counts["failed"] == "1"
 
 
 def test_predict_file_invalid_utf8_is_rejected_in_features_only(live, cells):
-    header, good = csv_text([{"note": "n", **cells}]).encode().split(b"\n")[:2]
+    header, good = write_csv([{"note": "n", **cells}]).encode().split(b"\n")[:2]
     carried = b"\xff" + good
     spoiled = good.replace(b"UA", b"\xff\xfe")
     answer = b"".join(predict_file(io.BytesIO(b"\n".join([header, carried, spoiled])), live))
@@ -191,7 +191,7 @@ def test_predict_file_invalid_utf8_is_rejected_in_features_only(live, cells):
 
 
 def test_predict_file_nul_byte_is_rejected_in_its_row(live, cells):
-    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "\0"}, cells])))
+    rows, counts = parse_output(predict_csv(live, write_csv([cells | {"dest": "\0"}, cells])))
     assert rows[0]["error"].startswith("dest: contains a NUL")
     assert counts["failed"] == "1"
 
@@ -236,15 +236,15 @@ def test_text_cell_formula_is_neutralized(first):
 
 
 def test_predict_file_added_number_is_not_neutralized(live, cells):
-    rows, _ = parsed(answered(live, csv_text([cells])))
+    rows, _ = parse_output(predict_csv(live, write_csv([cells])))
     assert 0 < float(rows[0]["probability"]) < 1
 
 
 def test_predict_file_pickle_engine_equals_scorecard(live, cells):
     pickled = PredictionService(Settings(model=ROOT / "model.pkl", engine="pickle"))
-    text = csv_text([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
+    text = write_csv([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
     scorecard_output, pickle_output = (
-        parsed(answered(service, text)) for service in (live, pickled)
+        parse_output(predict_csv(service, text)) for service in (live, pickled)
     )
     assert scorecard_output[1] == pickle_output[1]
     for a, b in zip(scorecard_output[0], pickle_output[0], strict=True):
@@ -272,12 +272,12 @@ def test_block_scorers_any_cells_write_the_same_bytes(live, cells, data, line_en
     """Compare the whole output of the vectorized scorer and of the row scorer."""
     changes = st.dictionaries(st.sampled_from(list(cells)), odd_cells, max_size=3)
     rows = [cells | change for change in data.draw(st.lists(changes, min_size=1, max_size=6))]
-    text = csv_text(rows, line_end)
-    fast = answered(live, text)
+    text = write_csv(rows, line_end)
+    output = predict_csv(live, text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_stream, "choose_block_scorer", lambda header, model: RowScorer(model))
-        careful = answered(live, text)
-    assert fast == careful
+        row_output = predict_csv(live, text)
+    assert output == row_output
 
 
 @relaxed
@@ -285,7 +285,7 @@ def test_block_scorers_any_cells_write_the_same_bytes(live, cells, data, line_en
 @example(content=b'"', quoted=['"""\n', '"'])
 def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quoted):
     for rows in (content, "\n".join(quoted).encode()):
-        answer = answered(live, ",".join(columns).encode() + b"\n" + rows)
+        answer = predict_csv(live, ",".join(columns).encode() + b"\n" + rows)
         assert answer.split("\n")[-2].startswith("# rows=")
 
 
@@ -295,22 +295,22 @@ def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quo
     block_bytes=st.integers(40, 400),
 )
 def test_predict_file_any_block_size_writes_the_same_bytes(live, cells, notes, block_bytes):
-    header, row = csv_text([cells]).splitlines()
+    header, row = write_csv([cells]).splitlines()
     quoted = ['"' + note.replace('"', '""') + '"' for note in notes]
     text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quoted)])
-    whole = answered(live, text)
+    whole = predict_csv(live, text)
     with pytest.MonkeyPatch.context() as patch:
         # The header must fit the first block.
         patch.setattr(csv_reader, "BLOCK_BYTES", block_bytes + len(header) + 6)
-        assert answered(live, text) == whole
-    rows, counts = parsed(whole)
+        assert predict_csv(live, text) == whole
+    rows, counts = parse_output(whole)
     assert [row["note"] for row in rows] == notes
     assert counts["rows"] == str(len(notes))
 
 
 def test_predict_file_counts_failed_and_warned_rows(client, cells, manifest):
     rows = [cells, cells | {"seats": "x"}, cells | {"dest": "XXX"}]
-    _, counts = parsed(post(client, csv_text(rows)).text)
+    _, counts = parse_output(post(client, write_csv(rows)).text)
     assert counts == {"rows": "3", "failed": "1", "warned": "1", "model": manifest.version}
     typed = json.loads(client.post("/predict", json=[manifest.golden[0].record] * 3).data)
     assert len(typed) == 3

@@ -33,7 +33,7 @@ def lines(manifest):
     return [",".join(map(str, block)).encode() + b"\n" for block in (examples, examples.values())]
 
 
-def answered(live, content):
+def predict_csv(live, content):
     return b"".join(predict_file(io.BytesIO(content), live, counts=True))
 
 
@@ -85,12 +85,12 @@ def test_predict_file_only_invalid_wide_rows_raises_early(live):
 
 @pytest.mark.parametrize("n_wrong", [1, FIRST_ROWS - 1, FIRST_ROWS * 3])
 def test_predict_file_one_valid_first_row_returns_all_rows(live, lines, n_wrong):
-    end = answered(live, lines[0] + lines[1] + b"x\n" * n_wrong).splitlines()[-1]
+    end = predict_csv(live, lines[0] + lines[1] + b"x\n" * n_wrong).splitlines()[-1]
     assert end.startswith(b"# rows=%d failed=%d " % (n_wrong + 1, n_wrong))
 
 
 def test_predict_file_few_invalid_rows_returns_all_rows(live, lines):
-    end = answered(live, lines[0] + b"x\n" * (FIRST_ROWS - 1)).splitlines()[-1]
+    end = predict_csv(live, lines[0] + b"x\n" * (FIRST_ROWS - 1)).splitlines()[-1]
     assert end.startswith(b"# rows=%d failed=%d " % (FIRST_ROWS - 1, FIRST_ROWS - 1))
 
 

@@ -52,7 +52,7 @@ def paths(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lives(paths):
+def services(paths):
     return {name: PredictionService(Settings(model=path)) for name, path in paths.items()}
 
 
@@ -62,24 +62,24 @@ def clients(paths):
     return {name: app.test_client() for name, app in apps.items()}
 
 
-def conforms(client, schema, given):
-    """Return the errors of a response by the API document."""
+def schema_errors(client, schema, given):
+    """Return the differences between a response and the API document."""
     document = client.get("/apispec_1.json").json
     whole = {"allOf": [{"$ref": f"#/components/schemas/{schema}"}]}
     validator = OAS30Validator(whole | {"components": document["components"]})
     return [error.message for error in validator.iter_errors(given)]
 
 
-def in_file(live, text):
+def predict_csv(live, text):
     return b"".join(predict_file(io.BytesIO(text.encode()), live, counts=True)).decode()
 
 
-def rows_of(answer):
+def parse_output(answer):
     rows, _, counts = answer.rpartition("# rows=")
     return list(csv.DictReader(io.StringIO(rows, newline=""))), counts
 
 
-def csv_text(records):
+def write_csv(records):
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [feature.name for feature in FEATURES], lineterminator="\n")
     writer.writeheader()
@@ -102,9 +102,9 @@ def test_predict_record_conforms_to_apispec(clients, name):
     for record in (RECORD, RECORD | {"colour": "pink", "age": None}):
         answer = clients[name].post("/predict", json=record)
         assert answer.status_code == 200
-        assert conforms(clients[name], "Prediction", answer.json) == []
+        assert schema_errors(clients[name], "Prediction", answer.json) == []
     assert [warning["field"] for warning in answer.json["warnings"]] == ["colour"]
-    assert conforms(clients[name], "Prediction", {"label": "setosa"}) != []
+    assert schema_errors(clients[name], "Prediction", {"label": "setosa"}) != []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,30 +119,30 @@ def test_predict_array_with_invalid_record_returns_207(clients, name):
     records = [RECORD, RECORD | {"size": "large"}, RECORD | {"colour": "pink"}]
     answer = clients[name].post("/predict", json=records)
     assert answer.status_code == 207
-    assert conforms(clients[name], "PredictionsOrFailures", answer.json) == []
+    assert schema_errors(clients[name], "PredictionsOrFailures", answer.json) == []
     assert answer.json[1]["errors"][0]["row"] == 1
     plain = clients[name].post("/predict", json=[RECORD, RECORD])
     assert plain.status_code == 200
-    assert conforms(clients[name], "Predictions", plain.json) == []
+    assert schema_errors(clients[name], "Predictions", plain.json) == []
 
 
 @pytest.mark.parametrize("name", MULTICLASS)
-def test_predict_multiclass_label_is_the_most_probable(clients, lives, name):
+def test_predict_multiclass_label_is_the_most_probable(clients, services, name):
     answer = clients[name].post("/predict", json=RECORD).json
     probabilities = answer["probabilities"]
     assert list(probabilities) == list(CLASSES)
     assert math.isclose(math.fsum(probabilities.values()), 1.0, abs_tol=1e-12)
     assert answer["probability"] == max(probabilities.values()) == probabilities[answer["label"]]
-    expected = lives[name].model.manifest.golden[0].answer
+    expected = services[name].model.manifest.golden[0].answer
     assert tuple(probabilities.values()) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
-def test_predict_regression_returns_the_pipelines_value(clients, lives, name):
+def test_predict_regression_returns_the_pipelines_value(clients, services, name):
     answer = clients[name].post("/predict", json=RECORD)
     assert answer.status_code == 200
     assert sorted(answer.json) == ["model_version", "value"]
-    assert answer.json["value"] == pytest.approx(lives[name].model.manifest.golden[0].answer)
+    assert answer.json["value"] == pytest.approx(services[name].model.manifest.golden[0].answer)
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -157,7 +157,7 @@ def test_predict_binary_without_threshold_returns_the_more_probable(clients, nam
 def test_explain_contributions_add_up_to_the_score(clients, name):
     answer = clients[name].post("/predict?explain=true", json=RECORD)
     assert answer.status_code == 200
-    assert conforms(clients[name], "Prediction", answer.json) == []
+    assert schema_errors(clients[name], "Prediction", answer.json) == []
     explanation = answer.json
     score = explanation.get("score", explanation.get("log_odds"))
     scores = score if TASKS[name] == "multiclass" else {None: score}
@@ -195,7 +195,7 @@ def test_metadata_has_task_engine_and_reason(clients, name):
 
 
 @pytest.mark.parametrize("name", PICKLED)
-def test_predict_record_that_the_pipeline_rejects_is_an_error(clients, lives, name):
+def test_predict_record_that_the_pipeline_rejects_is_an_error(clients, services, name):
     bad = RECORD | {"size": REFUSED}
     answer = clients[name].post("/predict", json=bad)
     assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, "out_of_range")
@@ -203,7 +203,7 @@ def test_predict_record_that_the_pipeline_rejects_is_an_error(clients, lives, na
     assert array.status_code == 207
     assert ["errors" in each for each in array.json] == [False, True, False]
     assert array.json[1]["errors"][0]["row"] == 1
-    rows, counts = rows_of(in_file(lives[name], csv_text([RECORD, bad, RECORD])))
+    rows, counts = parse_output(predict_csv(services[name], write_csv([RECORD, bad, RECORD])))
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[1]["prediction"] == ""
     assert counts.startswith("3 failed=1 warned=0")
@@ -216,10 +216,10 @@ def test_predict_record_that_the_pipeline_rejects_is_an_error(clients, lives, na
 def test_predict_file_added_columns_follow_the_task(clients, name):
     records = [RECORD, RECORD | {"colour": "pink"}, RECORD | {"size": "x"}]
     answer = clients[name].post(
-        "/predict_file?counts=true", data=csv_text(records), content_type="text/csv"
+        "/predict_file?counts=true", data=write_csv(records), content_type="text/csv"
     )
     assert answer.status_code == 200
-    rows, counts = rows_of(answer.text)
+    rows, counts = parse_output(answer.text)
     added = [*ADDED[TASKS[name]], "warning", "error"]
     assert list(rows[0]) == [*RECORD, *added]
     assert counts.startswith("3 failed=1 warned=1")
@@ -246,10 +246,10 @@ def test_predict_file_reserved_column_returns_422(clients):
     assert answer.json["errors"][0]["code"] == "reserved_column"
 
 
-def test_predict_file_formula_label_is_neutralized(lives):
+def test_predict_file_formula_label_is_neutralized(services):
     records = [RECORD | {"colour": "blue", "size": size, "age": 1} for size in range(0, 100, 9)]
-    answer = in_file(lives["forest"], csv_text(records))
-    rows, _ = rows_of(answer)
+    answer = predict_csv(services["forest"], write_csv(records))
+    rows, _ = parse_output(answer)
     assert '"probability_fine, or nearly"' in answer
     labels = {row["prediction"] for row in rows}
     assert "'=SUM(A1)" in labels
@@ -280,21 +280,21 @@ cells = st.fixed_dictionaries(
 @pytest.mark.parametrize("name", NAMES)
 @relaxed
 @given(rows=st.lists(cells, min_size=1, max_size=8))
-def test_block_scorers_any_rows_write_the_same_bytes(lives, name, rows):
-    text = csv_text(rows)
-    fast = in_file(lives[name], text)
+def test_block_scorers_any_rows_write_the_same_bytes(services, name, rows):
+    text = write_csv(rows)
+    output = predict_csv(services[name], text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "choose_block_scorer", lambda header, model: RowScorer(model))
-        careful = in_file(lives[name], text)
-    assert fast == careful
+        expected_output = predict_csv(services[name], text)
+    assert output == expected_output
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_choose_block_scorer_returns_the_fastest(lives, name, monkeypatch):
+def test_choose_block_scorer_returns_the_fastest(services, name, monkeypatch):
     header, _ = batch.read_header(
-        io.BytesIO(csv_text([RECORD]).encode()), lives[name].signature, ()
+        io.BytesIO(write_csv([RECORD]).encode()), services[name].signature, ()
     )
-    scorer = choose_block_scorer(header, lives[name].model)
+    scorer = choose_block_scorer(header, services[name].model)
     assert type(scorer) is (
         VectorizedScorer if name in ("log-odds", "rare", "huge") else FrameScorer
     )
@@ -304,24 +304,24 @@ def test_choose_block_scorer_returns_the_fastest(lives, name, monkeypatch):
     ):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "polars", None)
-    assert type(choose_block_scorer(header, lives[name].model)) is RowScorer
+    assert type(choose_block_scorer(header, services[name].model)) is RowScorer
 
 
 @pytest.mark.parametrize("name", PICKLED)
-def test_block_scorers_doubtful_rows_of_a_pickle_have_the_same_bits(lives, name):
+def test_block_scorers_doubtful_rows_of_a_pickle_have_the_same_bits(services, name):
     # The frame scorer checks a cell of blanks and an unseen colour separately.
     rows = [RECORD | {"size": i / 7, "colour": "pink" if i % 5 == 0 else "red"} for i in range(97)]
     rows[13] |= {"size": "x"}
-    text = csv_text(rows)
-    fast = in_file(lives[name], text)
+    text = write_csv(rows)
+    output = predict_csv(services[name], text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "choose_block_scorer", lambda header, model: RowScorer(model))
-        assert in_file(lives[name], text) == fast
+        assert predict_csv(services[name], text) == output
 
 
-def test_predict_file_small_probabilities_are_formatted_as_python_does(lives):
+def test_predict_file_small_probabilities_are_formatted_as_python_does(services):
     rows = [RECORD | {"size": i / 8 - 0.0001, "colour": "green"} for i in range(1, 160)]
-    answer, _ = rows_of(in_file(lives["rare"], csv_text(rows)))
+    answer, _ = parse_output(predict_csv(services["rare"], write_csv(rows)))
     texts = [row["probability"] for row in answer]
     assert texts == [repr(float(text)) for text in texts]
     assert any(text.endswith("e-05") for text in texts)
