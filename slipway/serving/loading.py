@@ -1,4 +1,4 @@
-"""Load what a service serves: a model version, or a pickle without a manifest."""
+"""Load the model of a service: a model version, or a pickle without a manifest."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def load_model(path: Path, engine: ServingEngine, *, allow_version_skew: bool = 
     Raises
     ------
     ModelError
-        As by ``load_predictor``; or nothing can be inferred from the pickle.
+        As for ``load_predictor``, or the manifest cannot be inferred from the pickle.
     """
     if manifest_path(path).exists():
         return load_predictor(path, engine, allow_version_skew=allow_version_skew)
     content = read_pickle(path)
     limit_threads()
-    # A service with a manifest may have no scikit-learn, which this needs.
+    # This needs scikit-learn, which a service with a manifest may lack.
     from slipway.training.packaging.adoption import adopt
 
     pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)

@@ -237,7 +237,7 @@ class ClientService(Service):
         super().__init__("http://127.0.0.1")
         self._client, self._change = client, change
 
-    def ask(self, path, body=None, **headers):
+    def send(self, path, body=None, **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         method = "GET" if body is None else "POST"
         answer = self._client.open(path, method=method, data=body, headers=named)
