@@ -102,7 +102,7 @@ class ModelError(SlipwayError):
     code = "model_unavailable"
 
 
-def error_body(error: SlipwayError, request_id: str) -> bytes:
+def encode_error(error: SlipwayError, request_id: str) -> bytes:
     """Render an error as the JSON that is sent.
 
     Parameters

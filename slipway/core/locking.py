@@ -22,7 +22,7 @@ def try_lock(file: IO[str]) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder against other runs, as long as this process lives.
 
     The kernel lets go of the lock when the process ends, however it ends, so that none is ever

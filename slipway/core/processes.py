@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 
-def same_imports(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+def child_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment in which a child process imports what this process can.
 
     Parameters

@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.sansio.utils import host_is_trusted
 
-from slipway.core.errors import SlipwayError, error_body
+from slipway.core.errors import SlipwayError, encode_error
 from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _predict(live: PredictionService, body: bytes, request_id: str) -> tuple[int
     try:
         return live.predict_json(body)
     except SlipwayError as error:
-        return error.status, error_body(error, request_id)
+        return error.status, encode_error(error, request_id)
 
 
 def _is_plain(environ: Environ) -> bool:

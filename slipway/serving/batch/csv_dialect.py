@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from slipway.core.csv_cells import quoted
+from slipway.core.csv_cells import quote_cell
 
 COMMA, SEMICOLON, TAB = ",", ";", "\t"
 _EXPONENT = r"([eE][+-]?\d+)?"
@@ -46,7 +46,7 @@ class Dialect:
 
     def write_cell(self, text: str) -> str:
         """Write one cell, in quotes where it needs them."""
-        return quoted(text, self.separator)
+        return quote_cell(text, self.separator)
 
     def respelled(self, added: str, numbers: slice) -> str:
         """Write added cells with the file's own marks.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
-from slipway.core.csv_cells import text_cell
+from slipway.core.csv_cells import escape_text_cell
 from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Target
 from slipway.models.predictor import Predictor
@@ -65,7 +65,7 @@ def answer_writer(model: Predictor) -> Callable[[Any], str | None]:
     if model.task == "regression":
         return lambda value: f",{value!r}" if isfinite(value) else None
     if model.target.measure == "label":
-        labels = [f",{text_cell(each)}" for each in model.labels.names]
+        labels = [f",{escape_text_cell(each)}" for each in model.labels.names]
         return lambda place: None if isnan(place) else labels[int(place)]
     if model.task == "multiclass":
         return _write_classes(model)
@@ -109,12 +109,12 @@ def label_cells(model: Predictor) -> tuple[str, str]:
 
 def label_cell(label: str) -> str:
     """Write a label between two commas."""
-    return f",{text_cell(label)},"
+    return f",{escape_text_cell(label)},"
 
 
 def warning_cells(warned: list[InputWarning]) -> str:
     """Write the cells behind an answer that there is something to say about."""
-    return f",{text_cell(_listed(warned))},"
+    return f",{escape_text_cell(_listed(warned))},"
 
 
 @lru_cache(maxsize=1024)
@@ -123,7 +123,7 @@ def failure_cells(errors: tuple[FieldError, ...], n_added: int) -> str:
 
     Many rows of a file are wrong in the same way.
     """
-    return "," * n_added + text_cell(_listed(errors))
+    return "," * n_added + escape_text_cell(_listed(errors))
 
 
 def _listed(notes: Sequence[FieldError | InputWarning]) -> str:

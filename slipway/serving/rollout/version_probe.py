@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from slipway.core.errors import ModelError, SlipwayError
-from slipway.core.processes import same_imports
+from slipway.core.processes import child_environment
 from slipway.core.settings import ServingEngine, Settings
 from slipway.models.compatibility import require_same_callers
 from slipway.models.manifest import read_manifest
@@ -146,7 +146,7 @@ def _run(question: ProbeRequest) -> tuple[ProbeStatus, int]:
             "slipway.serving.rollout.version_probe",
             msgspec.json.encode(question).decode(),
         ],
-        env=same_imports(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )

@@ -11,7 +11,7 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier
 
-from slipway.core.csv_cells import text_cell
+from slipway.core.csv_cells import escape_text_cell
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Measure
 from slipway.models.responses import SEVERAL, class_values, last_step
@@ -37,7 +37,9 @@ def class_names(model: Any) -> tuple[str, ...]:
         raise SlipwayError(SEVERAL)
     names = tuple(map(str, values))
     _require_distinct(values, str, "as text, as JSON gives them")
-    _require_distinct(names, text_cell, "in a CSV file, where an apostrophe precedes a formula")
+    _require_distinct(
+        names, escape_text_cell, "in a CSV file, where an apostrophe precedes a formula"
+    )
     for name in names:
         if not name.isprintable() and _has_surrogate(name):
             raise SlipwayError(f"the class {name!r} is not valid Unicode; rename it before the fit")
