@@ -26,7 +26,7 @@ import msgspec
 
 from slipway.core.errors import BadInput, FieldError, ModelError
 from slipway.models.features import Record
-from slipway.models.stages import Stage, sigmoid, through
+from slipway.models.stages import Stage, compose_stages, sigmoid
 
 Cells = tuple[tuple[int, float], ...]
 Lookup = Callable[[Any], Cells]
@@ -41,7 +41,7 @@ class ByLevel(msgspec.Struct, frozen=True, tag="level", tag_field="by"):
     missing: Cells
     unseen: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a value to its cells."""
         known: dict[Any, Cells] = dict(zip(self.levels, self.cells, strict=True))
         known[None] = self.missing
@@ -57,12 +57,12 @@ class ByInterval(msgspec.Struct, frozen=True, tag="interval", tag_field="by"):
     cells: tuple[Cells, ...]
     missing: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a number to its cells."""
         edges, cells, missing = self.edges, self.cells, self.missing
         if not self.path:
             return lambda x: missing if x is None else cells[bisect_right(edges, x)]
-        curve = through(self.path)
+        curve = compose_stages(self.path)
         return lambda x: missing if x is None else cells[bisect_right(edges, curve(x))]
 
 
@@ -73,9 +73,9 @@ class ByCurve(msgspec.Struct, frozen=True, tag="curve", tag_field="by"):
     path: tuple[Stage, ...]
     missing: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a number to its cell."""
-        column, curve, missing = self.column, through(self.path), self.missing
+        column, curve, missing = self.column, compose_stages(self.path), self.missing
         return lambda x: missing if x is None else ((column, curve(x)),)
 
 
@@ -109,7 +109,9 @@ class Uncertainty:
         starts = [i * (i + 1) // 2 for i in range(design.columns + 1)]
         self._rows = [triangle[a:b] for a, b in pairwise(starts)]
         self._lookups = [
-            (place, part.lookup()) for place, parts in enumerate(design.features) for part in parts
+            (place, part.compile_lookup())
+            for place, parts in enumerate(design.features)
+            for part in parts
         ]
 
     @classmethod
@@ -232,11 +234,11 @@ class Uncertainty:
         -------
         low, high : float
         """
-        reach = quantile(level) * math.sqrt(max(self.variance(record), 0.0))
+        reach = two_sided_quantile(level) * math.sqrt(max(self.variance(record), 0.0))
         return sigmoid(score - reach), sigmoid(score + reach)
 
 
-def quantile(level: float) -> float:
+def two_sided_quantile(level: float) -> float:
     """Give the number of standard errors that an interval reaches to either side.
 
     It is the normal distribution's quantile of ``(1 + level) / 2``, taken from the lower tail,
@@ -248,7 +250,7 @@ def quantile(level: float) -> float:
     return abs(NormalDist().inv_cdf((1.0 - level) / 2.0))
 
 
-def read_level(text: str) -> float:
+def parse_level(text: str) -> float:
     """Read the level that a query asks for.
 
     Raises

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
 from slipway.models.features import Answer, Record
-from slipway.models.frames import grouped, pipeline_input
+from slipway.models.frames import build_pipeline_input, group_records
 from slipway.models.manifest import Manifest
 from slipway.models.responses import Responder
 from slipway.models.signature import Signature
@@ -53,7 +53,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     return pipeline
 
 
-def starts_threads(pipeline: Any, signature: Signature) -> bool:
+def uses_polars(pipeline: Any, signature: Signature) -> bool:
     """Whether a pipeline uses polars, whose threads do not outlive the fork of a worker."""
     if "polars" in (signature.input, signature.transform_output):
         return True
@@ -68,7 +68,7 @@ def limit_threads() -> None:
         os.environ.setdefault(name, "1")
 
 
-def bounded(pipeline: Pipeline) -> Pipeline:
+def limit_to_one_thread(pipeline: Pipeline) -> Pipeline:
     """Keep a pipeline to one thread, because the workers share the cores already.
 
     It also keeps OpenMP from starting threads before Gunicorn forks, which they do not survive.
@@ -112,7 +112,7 @@ class PipelineScorer:
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
         """Score records of values in the features' order."""
         answers: list[Answer] = [self._none] * len(records)
-        for places, types in grouped(self._signature, records):
+        for places, types in group_records(self._signature, records):
             found = self._score([records[i] for i in places], types)
             for place, answer in zip(places, found, strict=True):
                 answers[place] = answer
@@ -121,7 +121,7 @@ class PipelineScorer:
     def _score(self, records: Sequence[Record], types: Sequence[str]) -> list[Answer]:
         """Score records whose columns have the same types."""
         try:
-            X = pipeline_input(self._signature, records, types, named=self._by_name)
+            X = build_pipeline_input(self._signature, records, types, named=self._by_name)
             return self._answers(X, len(records))
         except ModelError:
             raise
@@ -133,11 +133,11 @@ class PipelineScorer:
         half = len(records) // 2
         return self._score(records[:half], types) + self._score(records[half:], types)
 
-    def reason(self, record: Record) -> str:
+    def failure_reason(self, record: Record) -> str:
         """Return what the pipeline raises for a record, in a line; empty if it does not raise."""
-        ((_, types),) = grouped(self._signature, [record])
+        ((_, types),) = group_records(self._signature, [record])
         try:
-            X = pipeline_input(self._signature, [record], types, named=self._by_name)
+            X = build_pipeline_input(self._signature, [record], types, named=self._by_name)
             self._answers(X, 1)
         except Exception as error:  # a step of one's own can raise anything
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -160,14 +160,14 @@ class PipelineScorer:
     def _answers(self, X: Any, n_rows: int) -> list[Any]:
         # scikit-learn silences warnings for a while, which in Python is for all threads: two at
         # once undo each other's. And together they are no faster than one after the other.
-        with self._one_at_a_time, transform_output(self._signature):
+        with self._one_at_a_time, output_context(self._signature):
             answers = self._respond(X)
         if len(answers) != n_rows:
             raise ValueError(f"{len(answers)} predictions for {n_rows} rows")
         return answers
 
 
-def transform_output(signature: Signature) -> AbstractContextManager[Any]:
+def output_context(signature: Signature) -> AbstractContextManager[Any]:
     """Return the context in which scikit-learn hands on what the notebook's setting says."""
     if signature.transform_output == "default":
         return nullcontext()

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import ServingEngine
 from slipway.models.features import Answer, Record
-from slipway.models.labels import Labels, plain
+from slipway.models.labels import Labels, without_label
 from slipway.models.manifest import GoldenRow, Manifest, read_manifest
 from slipway.models.pipeline_engine import (
     PipelineScorer,
-    bounded,
-    starts_threads,
+    limit_to_one_thread,
     unpickle,
+    uses_polars,
 )
 from slipway.models.signature import Signature
 from slipway.models.unpickling.pickles import SETTING
@@ -101,18 +101,20 @@ class Predictor:
         due = [row.answer for row in rows]
         answers = self.score(records) if records else []
         for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
-            if not close_enough(self, answer, wanted):
-                return f"golden row {number} gives {plain(answer)!r} where {wanted!r} is due"
+            if not is_close(self, answer, wanted):
+                return (
+                    f"golden row {number} gives {without_label(answer)!r} where {wanted!r} is due"
+                )
             label = self.label(answer) if self.target.classes else ""
-            if label != self.due_label(rows[number - 1], label):
+            if label != self.expected_label(rows[number - 1], label):
                 return f"golden row {number} gets the label {label!r}, not that of the pipeline"
         return None
 
-    def due_label(self, row: GoldenRow, found: str) -> str:
+    def expected_label(self, row: GoldenRow, found: str) -> str:
         """Return the label that a golden row must get."""
         if row.label is None or self.labels.threshold is not None:
             return found
-        implied = self.labels.names[self.labels.implied(row.answer)]
+        implied = self.labels.names[self.labels.implied_index(row.answer)]
         # Another processor can turn the last bit, and with it a tie that nothing else decides.
         return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
 
@@ -150,7 +152,7 @@ def load_predictor(
     pipeline = None
     if engine == "pickle" or manifest.scorecard is None:
         pipeline = unpickle(content, manifest, allow_version_skew)
-    return checked_predictor(manifest, engine, pipeline)
+    return build_checked_predictor(manifest, engine, pipeline)
 
 
 def read_pickle(path: Path) -> bytes:
@@ -171,7 +173,9 @@ def read_pickle(path: Path) -> bytes:
     return content
 
 
-def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any = None) -> Predictor:
+def build_checked_predictor(
+    manifest: Manifest, engine: ServingEngine, pipeline: Any = None
+) -> Predictor:
     """Build the predictor of a version, and replay its golden rows.
 
     Parameters
@@ -196,12 +200,12 @@ def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any =
             manifest, "scorecard", manifest.scorecard.compile_answers(labels=by_model)
         )
     else:
-        pipeline = bounded(pipeline)
+        pipeline = limit_to_one_thread(pipeline)
         scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
         model = Predictor(manifest, "pickle", scorer)
     # Gunicorn's workers replay the golden rows themselves after the fork.
     later = BEFORE_FORK in os.environ and pipeline is not None
-    if later and starts_threads(pipeline, manifest.signature):
+    if later and uses_polars(pipeline, manifest.signature):
         return model
     wrong = model.replay()
     if wrong:
@@ -209,15 +213,15 @@ def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any =
     return model
 
 
-def precision(signature: Signature) -> float:
+def prediction_tolerance(signature: Signature) -> float:
     """Return how far two answers for the same record may be apart."""
-    return NARROW_TOLERANCE if any(f.rounds for f in signature.features) else TOLERANCE
+    return NARROW_TOLERANCE if any(f.is_narrow_float for f in signature.features) else TOLERANCE
 
 
-def close_enough(model: Predictor, answer: Answer, wanted: Answer) -> bool:
+def is_close(model: Predictor, answer: Answer, wanted: Answer) -> bool:
     """Whether an answer is that of a golden row, but for its last bits."""
-    tolerance = precision(model.manifest.signature)
-    if model.target.unbounded:
+    tolerance = prediction_tolerance(model.manifest.signature)
+    if model.target.is_unbounded:
         # A sum of large terms can leave a small value: the last bits are those of the terms.
         due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
         tolerance = max(tolerance, VALUE_TOLERANCE) * max(due, default=1)

@@ -13,7 +13,7 @@ Outcome = Literal["promoted", "kept", "nothing new"]
 FILE = "promotion.json"
 
 
-class MeasuredDifference(msgspec.Struct, frozen=True):
+class HoldoutScores(msgspec.Struct, frozen=True):
     """How good one model is on the rows held out.
 
     Attributes
@@ -75,7 +75,7 @@ class Evidence(msgspec.Struct, frozen=True):
     positive: int
     groups: int
     grouped_by: str
-    scores: dict[str, MeasuredDifference]
+    scores: dict[str, HoldoutScores]
     compared: dict[str, ModelComparison]
     checks: tuple[Check, ...]
     notes: tuple[str, ...]

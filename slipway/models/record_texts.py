@@ -7,13 +7,13 @@ from math import copysign, isinf
 
 from slipway.models.features import Feature, Value
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, from_text
+from slipway.models.validation import LARGEST_INTEGER, parse_text
 
 
 def missing_text(feature: Feature, missing: Collection[str]) -> str | None:
     """Return a text that stands for a missing value of a feature; None where there is none."""
     preferred = dict.fromkeys(("", "NaN", "NA", *missing))
-    return next((text for text in preferred if from_text(feature, text, missing) is None), None)
+    return next((text for text in preferred if parse_text(feature, text, missing) is None), None)
 
 
 def field_text(feature: Feature, value: Value, missing: Collection[str]) -> str | None:
@@ -25,7 +25,7 @@ def field_text(feature: Feature, value: Value, missing: Collection[str]) -> str 
         None where the text would be read as another value, as the free text ``NA`` is.
     """
     text = missing_text(feature, missing) if value is None else value_text(value)
-    return text if text is not None and from_text(feature, text, missing) == value else None
+    return text if text is not None and parse_text(feature, text, missing) == value else None
 
 
 def record_texts(signature: Signature, record: Mapping[str, Value]) -> dict[str, str]:
@@ -49,11 +49,11 @@ def value_text(value: Value, *, tidy: bool = False) -> str:
         return str(value).lower()
     if isinstance(value, float) and isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    value = short(value)
+    value = drop_zero_fraction(value)
     return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
 
 
-def short(value: Value) -> Value:
+def drop_zero_fraction(value: Value) -> Value:
     """Write a float without a fraction as an integer, where it reads the same."""
     if not isinstance(value, float) or not value.is_integer() or abs(value) > LARGEST_INTEGER:
         return value

@@ -24,7 +24,7 @@ FOLLOWS_PROBABILITIES = {
     "sklearn.tree._classes.DecisionTreeClassifier",
     "sklearn.tree._classes.ExtraTreeClassifier",
 }
-SEVERAL = (
+SEVERAL_TARGETS = (
     "the model predicts several targets at once, where one can be served: fit one model for each "
     "column of y"
 )
@@ -47,8 +47,8 @@ class Responder:
         self._target = target
         self._labels = Labels(target) if target.classes else None
         self._method = METHODS.get(target.measure)
-        self._transforms, self._last = taken_apart(model)
-        certain = name_of(self._last) in FOLLOWS_PROBABILITIES
+        self._transforms, self._last = split_pipeline(model)
+        certain = type_name(self._last) in FOLLOWS_PROBABILITIES
         self._asks_label = target.measure == "label" or (labels and not certain)
         self._places = _Places(class_values(model), target)
 
@@ -77,7 +77,7 @@ class Responder:
         target = self._target
         given = getattr(self._last, self._method or "")(X)
         if isinstance(given, list):
-            raise ModelError(SEVERAL)
+            raise ModelError(SEVERAL_TARGETS)
         numbers = np.asarray(given)
         count = len(target.classes)
         if target.measure == "decision" and target.positive is not None:
@@ -95,7 +95,9 @@ class Responder:
         """Say that a method returns what does not belong to the classes."""
         count = len(self._target.classes)
         shape = f"{self._method} returns an array of shape {numbers.shape}"
-        return f"{name_of(self._last)}.{shape}, which is not one number for each of {count} classes"
+        return (
+            f"{type_name(self._last)}.{shape}, which is not one number for each of {count} classes"
+        )
 
     def _predicted(self, X: Any) -> list[int]:
         """Return the places of the labels that ``predict`` returns."""
@@ -103,7 +105,7 @@ class Responder:
 
         labels = self._last.predict(X)
         if getattr(labels, "ndim", 1) > 1 and labels.shape[1] > 1:
-            raise ModelError(SEVERAL)
+            raise ModelError(SEVERAL_TARGETS)
         return [self._places[label] for label in np.asarray(labels).ravel().tolist()]
 
     def _merged(self, numbers: npt.NDArray[Any], places: list[int]) -> list[Answer]:
@@ -112,7 +114,7 @@ class Responder:
 
         answers = _listed(numbers)
         if numbers.ndim == 1:
-            least = self._labels.least if self._labels else 0.0
+            least = self._labels.positive_from if self._labels else 0.0
             implied = (numbers >= least).astype(int)
         else:
             implied = np.argmax(numbers, axis=1)
@@ -142,19 +144,19 @@ class _Places(dict[Any, int]):
         return place
 
 
-def taken_apart(model: Any) -> tuple[list[Any], Any]:
+def split_pipeline(model: Any) -> tuple[list[Any], Any]:
     """Return the transformers of a scikit-learn pipeline, and what follows them.
 
     The rows then pass through the transformers once for both questions, by the same calls that
     ``Pipeline.predict`` makes. Any other object answers both questions as a whole.
     """
-    if name_of(model) != "sklearn.pipeline.Pipeline":
+    if type_name(model) != "sklearn.pipeline.Pipeline":
         return [], model
     steps = [step for _, step in model.steps[:-1] if step is not None and step != "passthrough"]
     return steps, model.steps[-1][1]
 
 
-def last_step(model: Any) -> Any:
+def final_estimator(model: Any) -> Any:
     """Return the classifier or regressor at the end of pipelines and searches."""
     while True:
         inner = getattr(model, "best_estimator_", None)
@@ -173,7 +175,7 @@ def class_values(model: Any) -> list[Any]:
     return list(classes) if isinstance(classes, list) else list(classes.tolist())
 
 
-def name_of(model: Any) -> str:
+def type_name(model: Any) -> str:
     """Return the full name of an object's type."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
@@ -184,7 +186,7 @@ def _values(predicted: Any) -> list[float]:
 
     array = np.asarray(predicted)
     if array.size != len(array):
-        raise ModelError(SEVERAL)
+        raise ModelError(SEVERAL_TARGETS)
     values: list[float] = array.ravel().tolist()
     return values
 

@@ -20,8 +20,8 @@ import msgspec
 
 from slipway.models.features import Answer, Record
 from slipway.models.labels import LabelledNumbers
-from slipway.models.links import shares, signed_sigmoid, softmax, zero_shares
-from slipway.models.stages import SIGMOID, Named, Pieces, Stage, through
+from slipway.models.links import labelled_sigmoid, normalize, normalize_or_zero, softmax
+from slipway.models.stages import SIGMOID, Named, Pieces, Stage, compose_stages
 
 Points = Callable[[Any], float]
 
@@ -35,7 +35,7 @@ class TableTerm(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
     missing: float
     unseen: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a value to its points."""
         table = _Levels(zip(self.levels, self.points, strict=True))
         table[None] = self.missing
@@ -52,7 +52,7 @@ class SlopeTerm(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
     offset: float
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
         slope, origin, offset, missing = self.slope, self.origin, self.offset, self.missing
         return lambda x: missing if x is None else offset + slope * (x - origin)
@@ -66,7 +66,7 @@ class StepTerm(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
     points: tuple[float, ...]
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
         edges, points, missing = self.edges, self.points, self.missing
         return lambda x: missing if x is None else points[bisect_right(edges, x)]
@@ -80,9 +80,9 @@ class CurveTerm(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
     pieces: Pieces
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
-        curve, missing = through((*self.path, self.pieces)), self.missing
+        curve, missing = compose_stages((*self.path, self.pieces)), self.missing
         return lambda x: missing if x is None else curve(x)
 
 
@@ -93,9 +93,9 @@ class CurveSumTerm(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
     parts: tuple[CurveTerm, ...]
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
-        curves = [part.lookup() for part in self.parts]
+        curves = [part.compile_points() for part in self.parts]
         missing = self.missing
         return lambda x: missing if x is None else sum(curve(x) for curve in curves)
 
@@ -124,7 +124,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
     def compile_score(self) -> Callable[[Iterable[Any]], float]:
         """Build the function from one record to its score."""
         intercept = self.intercept
-        lookups = [term.lookup() for term in self.terms]
+        lookups = [term.compile_points() for term in self.terms]
 
         def score(record: Iterable[Any]) -> float:
             total = intercept
@@ -141,7 +141,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
         loops are C's then, and a value that comes again is looked up once.
         """
         intercept = self.intercept
-        tables = [(term.lookup(), _tells_zeros_apart(term)) for term in self.terms]
+        tables = [(term.compile_points(), _tells_zeros_apart(term)) for term in self.terms]
 
         def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
@@ -160,7 +160,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
         A single record is added up at once, several of them a feature at a time.
         """
         one, many = self.compile_score(), self.compile_column_score()
-        link = link or (through(self.link) if self.link else float)
+        link = link or (compose_stages(self.link) if self.link else float)
 
         def answers(records: Sequence[Record]) -> list[float]:
             if len(records) == 1:
@@ -183,7 +183,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
             With the intercept these sum to the score.
         """
         pairs = zip(self.terms, record, strict=True)
-        return {term.feature: term.lookup()(value) for term, value in pairs}
+        return {term.feature: term.compile_points()(value) for term, value in pairs}
 
 
 class Scorecard(msgspec.Struct, frozen=True):
@@ -230,7 +230,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         by_score = labels and self.label_from == "scores"
         if len(self.sums) == 1:
             return self.sums[0].compile_answers(
-                signed_sigmoid if by_score and self.is_log_odds else None
+                labelled_sigmoid if by_score and self.is_log_odds else None
             )
         answerers = [each.compile_answers() for each in self.sums]
         together = self._together()
@@ -247,7 +247,7 @@ class Scorecard(msgspec.Struct, frozen=True):
             return softmax
         if not any(each.link for each in self.sums):
             return tuple
-        return zero_shares if self.zeros else shares
+        return normalize_or_zero if self.zeros else normalize
 
     def _by_score(
         self, answers: Callable[[Sequence[Record]], list[Answer]]

@@ -14,7 +14,7 @@ import msgspec
 
 from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Feature, Record, Target
-from slipway.models.validation import MISSING_TEXTS, check_value, from_text
+from slipway.models.validation import MISSING_TEXTS, check_value, parse_text
 
 Input = Literal["", "frame", "numbered", "array", "sparse", "series", "texts", "dicts", "polars"]
 # Unknown fields of a record that are named in its errors, and those of them with a hint.
@@ -117,7 +117,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         """
         by_name, missing = self.by_name, self._missing
         values = {
-            name: from_text(by_name[name], text, missing) if name in by_name else text
+            name: parse_text(by_name[name], text, missing) if name in by_name else text
             for name, text in given.items()
         }
         return self.check(values)
@@ -127,11 +127,11 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         unknown = [str(name) for name in given if name not in self._expected]
         if not unknown:
             return []
-        from slipway.models.suggestions import hints_among
+        from slipway.models.suggestions import index_names
 
         errors = []
         for place, name in enumerate(unknown[:MAX_UNKNOWN]):
-            near = hints_among(self.names).nearest(name) if place < MAX_HINTS else None
+            near = index_names(self.names).nearest(name) if place < MAX_HINTS else None
             hint = f"; did you mean {near}?" if near else ""
             message = f"the model has no such field{hint}"
             errors.append(FieldError(_printable(name), None, "unknown_field", message))

@@ -46,7 +46,7 @@ class Affine(msgspec.Struct, frozen=True, omit_defaults=True, tag="affine", tag_
     times: float = 1.0
     plus: float = 0.0
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         subtract, divide, times, plus = self.subtract, self.divide, self.times, self.plus
         return lambda x: (x - subtract) / divide * times + plus
@@ -58,7 +58,7 @@ class Clip(msgspec.Struct, frozen=True, tag="clip", tag_field="kind"):
     low: float
     high: float
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         low, high = self.low, self.high
         return lambda x: low if x < low else high if x > high else x
@@ -76,7 +76,7 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_fi
     name: Name
     parameters: tuple[float, ...] = ()
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         if self.name == "sigmoid":
             return sigmoid
@@ -89,7 +89,7 @@ class Fill(msgspec.Struct, frozen=True, tag="fill", tag_field="kind"):
 
     value: float
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         value = self.value
         return lambda x: x if x - x == 0.0 else value if math.isnan(x) else math.nan
@@ -117,7 +117,7 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
         """The highest power in any of the polynomials."""
         return max(map(len, self.coefficients)) - 1
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         edges, origins = self.edges, self.origins
         falling = tuple(tuple(reversed(each)) for each in self.coefficients)
@@ -144,13 +144,13 @@ Stage = Affine | Clip | Named | Fill | Pieces
 SIGMOID = (Named("sigmoid"),)
 
 
-def steps(edges: Sequence[float], points: Sequence[float]) -> Pieces:
+def step_function(edges: Sequence[float], points: Sequence[float]) -> Pieces:
     """Give a function that is constant in each interval."""
     origins = (0.0,) * len(points)
     return Pieces(tuple(edges), origins, tuple((float(point),) for point in points))
 
 
-def through(stages: Sequence[Stage]) -> Curve:
+def compose_stages(stages: Sequence[Stage]) -> Curve:
     """Build the function that goes through the stages in their order.
 
     Parameters
@@ -162,7 +162,7 @@ def through(stages: Sequence[Stage]) -> Curve:
     callable
         From a number to a number; NaN where a stage is not defined.
     """
-    functions = [stage.function() for stage in stages]
+    functions = [stage.compile_function() for stage in stages]
     if len(functions) == 1:
         return functions[0]
 

@@ -17,7 +17,7 @@ MAX_COMPARED = 32
 ALIKE = 0.6
 
 
-class Hints:
+class NameIndex:
     """Names, by their pairs of letters.
 
     Parameters
@@ -57,14 +57,14 @@ class Hints:
 
 
 @lru_cache(maxsize=8)
-def hints_among(names: tuple[str, ...]) -> Hints:
+def index_names(names: tuple[str, ...]) -> NameIndex:
     """Index some names once.
 
     Parameters
     ----------
     names : tuple of str
     """
-    return Hints(names)
+    return NameIndex(names)
 
 
 def _folded(name: str) -> str:

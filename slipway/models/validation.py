@@ -18,7 +18,7 @@ MISSING_TEXTS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-NUMBERS = ("number", "integer")
+NUMERIC_KINDS = ("number", "integer")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -31,14 +31,14 @@ _MOMENT = re.compile(
 )
 _NOT_A = {"number": "not_a_number", "integer": "not_an_integer"}
 
-Checked = tuple[Value, FieldError | None, InputWarning | None]
+CheckResult = tuple[Value, FieldError | None, InputWarning | None]
 
 
-def check_value(feature: Feature, value: object) -> Checked:
+def check_value(feature: Feature, value: object) -> CheckResult:
     """Check one value: return it in the feature's own type, with an error or a warning."""
     if value is None:
         return _check_missing(feature)
-    if feature.kind in NUMBERS:
+    if feature.kind in NUMERIC_KINDS:
         return _check_number(feature, value)
     if feature.kind == "flag":
         if isinstance(value, bool):
@@ -47,7 +47,7 @@ def check_value(feature: Feature, value: object) -> Checked:
     return _check_text(feature, value)
 
 
-def _check_missing(feature: Feature) -> Checked:
+def _check_missing(feature: Feature) -> CheckResult:
     """Accept a missing value where the pipeline answers one."""
     if not feature.nullable:
         reason = feature.reasons.get("required", "")
@@ -59,7 +59,7 @@ def _check_missing(feature: Feature) -> Checked:
     return None, None, InputWarning(feature.name, "missing_value", message)
 
 
-def _check_text(feature: Feature, value: object) -> Checked:
+def _check_text(feature: Feature, value: object) -> CheckResult:
     """Check a category, a free text, or a date and time."""
     if not isinstance(value, str):
         return None, _error(feature, "not_a_text", "must be a text"), None
@@ -74,7 +74,7 @@ def _check_text(feature: Feature, value: object) -> Checked:
     return value, *_unseen(feature, value)
 
 
-def _check_moment(feature: Feature, text: str) -> Checked:
+def _check_moment(feature: Feature, text: str) -> CheckResult:
     """Check a date and time in ISO 8601."""
     example = "must be a date and time in ISO 8601, such as 2026-01-31T12:00:00"
     if not _MOMENT.fullmatch(text):
@@ -90,7 +90,7 @@ def _check_moment(feature: Feature, text: str) -> Checked:
     return text, None, None
 
 
-def _check_number(feature: Feature, value: object) -> Checked:
+def _check_number(feature: Feature, value: object) -> CheckResult:
     """Check a number, and round it to the precision of the training column."""
     if isinstance(value, str) and feature.infinite:
         value = _INFINITIES.get(value.lower(), value)
@@ -102,17 +102,19 @@ def _check_number(feature: Feature, value: object) -> Checked:
         return None, _error(feature, "not_finite", _must_be(feature)), None
     # The range comes before the conversion, because a long integer does not fit a float.
     too_large = abs(value) > LARGEST_INTEGER and feature.kind == "integer" and not feature.dtype
-    number = None if too_large or not feature.holds(value) else rounded(feature, value)
+    number = (
+        None if too_large or not feature.is_in_range(value) else round_to_column(feature, value)
+    )
     if number is None or not (feature.infinite or math.isfinite(number)):
         return None, _error(feature, "out_of_range", _must_be(feature)), None
-    if not feature.answers(number):
+    if not feature.is_in_answered_range(number):
         return None, _error(feature, "out_of_range", _no_answer(feature)), None
     if feature.kind == "integer" and not float(number).is_integer():
         return None, _error(feature, _NOT_A["integer"], _must_be(feature)), None
     return number, *_unseen(feature, number, _unusual(feature, number))
 
 
-def rounded(feature: Feature, value: float) -> float | int | None:
+def round_to_column(feature: Feature, value: float) -> float | int | None:
     """Return a number as the training column would hold it; None where it fits no float.
 
     A whole number stays an integer where the column held integers, so that all its digits are
@@ -122,7 +124,7 @@ def rounded(feature: Feature, value: float) -> float | int | None:
         number = float(value)
     except OverflowError:
         return None
-    if feature.holds_integers:
+    if feature.is_integer_column:
         return int(value) if number.is_integer() else number
     form = NARROW_FLOATS.get(feature.dtype)
     if form is None:
@@ -160,7 +162,7 @@ def _unusual(feature: Feature, number: float) -> InputWarning | None:
     return InputWarning(feature.name, "outside_training", message)
 
 
-def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TEXTS) -> Value:
+def parse_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TEXTS) -> Value:
     """Return the value that the text of a cell or of a form stands for.
 
     Parameters
@@ -186,7 +188,7 @@ def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TE
         return _FLAGS.get(text.lower(), text)
     if feature.kind == "datetime" or not _NUMBER.fullmatch(text):
         return text
-    return int(text) if feature.holds_integers and _WHOLE.fullmatch(text[:30]) else float(text)
+    return int(text) if feature.is_integer_column and _WHOLE.fullmatch(text[:30]) else float(text)
 
 
 def _must_be(feature: Feature) -> str:

@@ -141,7 +141,7 @@ def places(
 def points_at(term: Term, value: Value) -> float | None:
     """Look up what a term adds; None where it has no answer."""
     try:
-        points = term.lookup()(value)
+        points = term.compile_points()(value)
     except TypeError:
         # Another version's feature of this name takes texts, and this one does not.
         return None

@@ -97,7 +97,7 @@ def prediction_builder(model: Predictor) -> Callable[[Any], Prediction | None]:
 
 def _of_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the probability of the positive class by the owner's threshold."""
-    version, threshold = model.manifest.version, model.labels.least
+    version, threshold = model.manifest.version, model.labels.positive_from
     negative, positive = model.labels.names
 
     # Every single prediction comes by here: what does not change is looked up above.
@@ -113,7 +113,7 @@ def _of_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
 
 def _of_two(model: Predictor) -> Callable[[float], Prediction | None]:
     """Dress the probability of the positive class by the label that the answer has."""
-    version, place, names = model.manifest.version, model.labels.place, model.labels.names
+    version, place, names = model.manifest.version, model.labels.label_index, model.labels.names
     negative, positive = names
 
     def dress(probability: float) -> Prediction | None:
@@ -145,7 +145,7 @@ def _of_score(model: Predictor) -> Callable[[float], Prediction | None]:
 
 def _of_classes(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
     """Dress the probabilities, or the scores, of more than two classes."""
-    version, classes, place = model.manifest.version, model.target.classes, model.labels.place
+    version, classes, place = model.manifest.version, model.target.classes, model.labels.label_index
     has_scores = model.target.measure == "decision"
 
     def dress(answer: tuple[float, ...]) -> Prediction | None:

@@ -22,7 +22,7 @@ import msgspec
 from slipway.core.errors import BadInput, ModelError, SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import BEFORE_FORK, Predictor, close_enough
+from slipway.models.predictor import BEFORE_FORK, Predictor, is_close
 from slipway.models.record_texts import record_texts
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.batch.output_columns import added_columns
@@ -129,9 +129,9 @@ def answer_golden_rows(live: PredictionService) -> None:
 
 def _difference(model: Predictor, row: GoldenRow, answer: Any, label: str | None) -> str:
     """Say how an answer differs from that of a golden row; empty where it does not."""
-    if model.target.measure != "label" and not close_enough(model, answer, row.answer):
+    if model.target.measure != "label" and not is_close(model, answer, row.answer):
         return f"{answer!r} where {row.answer!r} is due"
-    due = label if label is None else model.due_label(row, label)
+    due = label if label is None else model.expected_label(row, label)
     return "" if label == due else f"the label {label!r} where {due!r} is due"
 
 

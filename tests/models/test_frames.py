@@ -14,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.models.features import Feature, Target
-from slipway.models.frames import frame, grouped, pipeline_input, typed_frame
+from slipway.models.frames import (
+    build_frame,
+    build_pipeline_input,
+    build_typed_frame,
+    group_records,
+)
 from slipway.models.signature import Signature
 
 TARGET = Target("y", "y")
@@ -31,8 +36,8 @@ def feature(kind="number", **more):
 def cell(each, value):
     """The column of a frame that holds one record."""
     one = signature(each)
-    ((_, types),) = grouped(one, [(value,)])
-    return typed_frame(one, [(value,)], types)["x"]
+    ((_, types),) = group_records(one, [(value,)])
+    return build_typed_frame(one, [(value,)], types)["x"]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +122,8 @@ def test_rows_beside_a_row_never_change_its_column(values):
     one = signature(feature(dtype="int8"))
     records = [(value,) for value in values]
     found = {}
-    for places, types in grouped(one, records):
-        column = typed_frame(one, [records[i] for i in places], types)["x"]
+    for places, types in group_records(one, records):
+        column = build_typed_frame(one, [records[i] for i in places], types)["x"]
         found |= {place: (str(column.dtype), v) for place, v in zip(places, column, strict=True)}
     assert sorted(found) == list(range(len(values)))
     for place, value in enumerate(values):
@@ -130,7 +135,7 @@ def test_rows_beside_a_row_never_change_its_column(values):
 
 def test_frame_with_columns_that_nothing_reads_has_them_empty():
     one = signature(feature(), columns=("id", "x"))
-    made = frame(one, [(1.0,)])
+    made = build_frame(one, [(1.0,)])
     assert made.columns.tolist() == ["id", "x"]
     assert made["id"].isna().all()
 
@@ -145,18 +150,18 @@ def test_frame_with_columns_that_nothing_reads_has_them_empty():
 )
 def test_input_is_what_the_pipeline_takes(kind, due):
     one = signature(feature("text"), input=kind)
-    made = pipeline_input(one, [("a",), ("b",)], ("object",), named=False)
+    made = build_pipeline_input(one, [("a",), ("b",)], ("object",), named=False)
     assert type(made) is type(due)
     assert list(made) == list(due)
 
 
 def test_input_of_dicts_leaves_missing_values_out():
     one = signature(feature("text", nullable=True), input="dicts")
-    assert pipeline_input(one, [(None,)], ("object",), named=False) == [{}]
+    assert build_pipeline_input(one, [(None,)], ("object",), named=False) == [{}]
 
 
 def test_input_of_polars_is_a_polars_frame():
     one = signature(feature(), input="polars")
-    made = pipeline_input(one, [(1.5,), (None,)], ("float64",), named=True)
+    made = build_pipeline_input(one, [(1.5,), (None,)], ("float64",), named=True)
     assert isinstance(made, pl.DataFrame)
     assert made["x"].to_list() == [1.5, None]

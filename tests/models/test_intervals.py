@@ -25,8 +25,8 @@ from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import Settings
 from slipway.models.artifacts import covariance_path
 from slipway.models.features import Feature, Target
-from slipway.models.frames import frame
-from slipway.models.intervals import Uncertainty, quantile, read_level
+from slipway.models.frames import build_frame
+from slipway.models.intervals import Uncertainty, parse_level, two_sided_quantile
 from slipway.models.manifest import Training
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.signature import Signature
@@ -132,7 +132,10 @@ def test_variance_any_record_equals_numpys(shape):
     records = to_records(X.head(50), SIGNATURE) + ODD
     uncertainty = find_uncertainty(pipeline, X, y, SIGNATURE, records)
     again = Uncertainty.decode(uncertainty.encode())
-    Z, (sigma, _) = design_rows(pipeline, frame(SIGNATURE, records)), inverse_hessian(pipeline, X)
+    Z, (sigma, _) = (
+        design_rows(pipeline, build_frame(SIGNATURE, records)),
+        inverse_hessian(pipeline, X),
+    )
     due = np.einsum("ij,jk,ik->i", Z, sigma, Z)
     np.testing.assert_allclose([again.variance(r) for r in records], due, rtol=1e-9)
 
@@ -170,7 +173,9 @@ def test_interval_holds_the_probability_and_widens_with_the_level():
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
 def test_quantile_equals_the_normal_distributions(level):
-    assert quantile(level) == pytest.approx(NormalDist().inv_cdf((1 + level) / 2), rel=1e-12)
+    assert two_sided_quantile(level) == pytest.approx(
+        NormalDist().inv_cdf((1 + level) / 2), rel=1e-12
+    )
 
 
 # Simulations: the truth is known, data are drawn again and again, and a share of the intervals
@@ -213,7 +218,7 @@ def simulated():
 def covers(level, times=1.0):
     """Whether the share of intervals that hold the truth is the level, at every point."""
     scores, errors, truth = simulated()
-    held = (np.abs(scores - truth) <= quantile(level) * times * errors).mean(axis=0)
+    held = (np.abs(scores - truth) <= two_sided_quantile(level) * times * errors).mean(axis=0)
     # Of four points, one in a thousand simulations would have one beyond this.
     chance = 3.7 * np.sqrt(level * (1 - level) / DRAWS)
     return bool((np.abs(held - level) < chance).all())
@@ -248,7 +253,7 @@ def test_coverage_strong_ridge_is_the_level_on_the_average_over_the_levels():
         uncertainty = find_uncertainty(model, X, y, signature, records)
         errors = np.sqrt([uncertainty.variance(record) for record in records])
         scores = model.intercept_[0] + model.coef_[0]
-        held.append((np.abs(scores - truth) <= quantile(0.9) * errors).mean())
+        held.append((np.abs(scores - truth) <= two_sided_quantile(0.9) * errors).mean())
     assert abs(np.mean(held) - 0.9) < 3.7 * np.std(held) / np.sqrt(len(held))
 
 
@@ -398,13 +403,13 @@ def test_predict_bad_level_is_refused_by_its_name(saved, text):
 @pytest.mark.parametrize("text", ["0_5", "٠.٥", " 0.5", "1e-400", "1e400", "0x1p-1"])
 def test_read_level_odd_spellings_are_refused(text):
     with pytest.raises(BadInput):
-        read_level(text)
+        parse_level(text)
 
 
 @pytest.mark.parametrize("text", ["0.95", ".5", "9.5e-1", "1e-05", "0.9999999999999999"])
 def test_read_level_numbers_within_bounds_are_taken(text):
-    assert read_level(text) == float(text)
-    assert sigmoid(quantile(read_level(text))) >= 0.5
+    assert parse_level(text) == float(text)
+    assert sigmoid(two_sided_quantile(parse_level(text))) >= 0.5
 
 
 def test_predict_interval_of_a_model_without_one_is_refused(saved):

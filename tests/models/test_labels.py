@@ -31,7 +31,7 @@ from slipway.compiler.sql import model_sql
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.features import Target
-from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels, plain
+from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels, without_label
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.predictor import load_predictor
 from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm
@@ -497,6 +497,6 @@ def test_labelled_answers_are_numbers_that_pickle_and_copy():
     for answer in (LabelledNumber(0.5, 1), LabelledNumbers((0.5, 0.5), 1)):
         for other in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer)):
             assert other == answer
-            assert other.place == 1
-        assert type(plain(answer)) in (float, tuple)
+            assert other.label_index == 1
+        assert type(without_label(answer)) in (float, tuple)
         assert has_answer(answer)

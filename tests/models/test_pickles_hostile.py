@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from slipway.models.unpickling.pickles import PickleRejected, load_pickle
-from slipway.models.unpickling.survey import names_in
+from slipway.models.unpickling.survey import list_names
 
 # `SLIPWAY_FUZZ_PICKLES=100000 pytest tests/models/test_pickles_hostile.py` tries more.
 COUNT = int(os.environ.get("SLIPWAY_FUZZ_PICKLES", "10000"))
@@ -72,8 +72,8 @@ def test_survey_of_names_runs_nothing(tmp_path):
 
 def test_survey_finds_names_in_the_memo():
     content = pickle.dumps([DummyClassifier, np.mean, DummyClassifier, os.getcwd])
-    assert ("posix", "getcwd") in names_in(content)
-    assert ("sklearn.dummy", "DummyClassifier") in names_in(content)
+    assert ("posix", "getcwd") in list_names(content)
+    assert ("sklearn.dummy", "DummyClassifier") in list_names(content)
 
 
 AMPLIFIED = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.core.errors import SlipwayError, TooLarge
-from slipway.models.suggestions import Hints
+from slipway.models.suggestions import NameIndex
 from slipway.serving.json_size import require_places, require_values
 
 JSON = "application/json"
@@ -181,11 +181,11 @@ NAMES = ("temperature", "precipitation_6h", "departure_hour", "day_of_week", "Ag
     ],
 )
 def test_hint_is_the_nearest_name(given, meant):
-    assert Hints(NAMES).nearest(given) == meant
-    many = Hints((*NAMES, *(f"zz_{i}" for i in range(1000))))
+    assert NameIndex(NAMES).nearest(given) == meant
+    many = NameIndex((*NAMES, *(f"zz_{i}" for i in range(1000))))
     assert many.nearest(given) == meant
 
 
 @given(name=st.text(max_size=200))
 def test_hint_for_any_text_is_a_name_or_none(name):
-    assert Hints(NAMES).nearest(name) in (*NAMES, None)
+    assert NameIndex(NAMES).nearest(name) in (*NAMES, None)

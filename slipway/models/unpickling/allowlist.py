@@ -49,16 +49,16 @@ _BUILT = {
     "functools": {"partial": ""},
     "numpy": {"dtype": "arrays.make_dtype"},
     "numpy._core.multiarray": {
-        "_reconstruct": "arrays.empty_array",
+        "_reconstruct": "arrays.make_empty_array",
         "scalar": "arrays.make_scalar",
     },
-    "numpy._core.numeric": {"_frombuffer": "arrays.array_of_buffer"},
+    "numpy._core.numeric": {"_frombuffer": "arrays.make_array_of_buffer"},
     "numpy.core.multiarray": {
-        "_reconstruct": "arrays.empty_array",
+        "_reconstruct": "arrays.make_empty_array",
         "scalar": "arrays.make_scalar",
     },
-    "numpy.core.numeric": {"_frombuffer": "arrays.array_of_buffer"},
-    "numpy.ma.core": {"_mareconstruct": "arrays.empty_masked"},
+    "numpy.core.numeric": {"_frombuffer": "arrays.make_array_of_buffer"},
+    "numpy.ma.core": {"_mareconstruct": "arrays.make_empty_masked"},
     "numpy.random._pickle": {
         "__bit_generator_ctor": "generators.make_bit_generator",
         "__generator_ctor": "generators.make_generator",
@@ -213,12 +213,12 @@ EXACT: dict[tuple[str, str], Permission] = {
 }
 
 
-def is_spare(module: str) -> bool:
+def is_unneeded(module: str) -> bool:
     """Whether a module's objects are never needed for a prediction."""
     return module in _SPARE or module.startswith(_SPARE[-1])
 
 
-def may_hold(module: str) -> bool:
+def may_contain(module: str) -> bool:
     """Whether anything on the list can be in a module; no other module is imported."""
     package, *inner = module.split(".")
     if package in _LIBRARIES:
@@ -227,7 +227,7 @@ def may_hold(module: str) -> bool:
     return module in _UFUNCS
 
 
-def way_of(module: str, name: str, found: Any) -> Permission | None:
+def permission_of(module: str, name: str, found: Any) -> Permission | None:
     """Return how something that was found by its name may be used; None where it may not.
 
     Parameters
@@ -244,7 +244,7 @@ def way_of(module: str, name: str, found: Any) -> Permission | None:
     if module in _UFUNCS:
         return "named" if _is_plain_numpy(found) else None
     at_home = getattr(found, "__module__", "") == module and getattr(found, "__name__", "") == name
-    if not at_home or not may_hold(module):
+    if not at_home or not may_contain(module):
         return None
     if isinstance(found, type):
         return _FAMILIES.get(module) or ("made" if _is_estimator(found) else None)

@@ -84,7 +84,7 @@ def require_array(array: Any, kinds: str = "biufc") -> None:
     require(right, "has another thing where a model has an array of numbers")
 
 
-def empty_array(*args: Any) -> np.ndarray[Any, Any]:
+def make_empty_array(*args: Any) -> np.ndarray[Any, Any]:
     """Make the empty array to which a state is given, as numpy's ``_reconstruct`` does."""
     require_types("numpy's _reconstruct", args, type, tuple, (bytes, str))
     subtype, shape, code = args
@@ -100,7 +100,7 @@ def set_array(array: np.ndarray[Any, Any], state: Any, budget: Budget) -> None:
     require_types("an array's __setstate__", state[3:], (bool, int), (bytes, list))
     _, shape, dtype, _, content = state
     require_dtype(dtype)
-    count = size_of(shape)
+    count = count_elements(shape)
     if dtype.hasobject:
         right = type(content) is list and len(content) == count
         nested = right and np.ndarray in set(map(type, content))
@@ -123,21 +123,21 @@ def _is_objects(value: Any) -> bool:
     return not value.size or (value.dtype.hasobject and not is_plain(value, 1))
 
 
-def size_of(shape: Any) -> int:
+def count_elements(shape: Any) -> int:
     """Count the elements of a shape, whose numbers must be plain."""
     right = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
     require(right and len(shape) <= 32, "has another thing where an array has its shape")
     return math.prod(shape)
 
 
-def array_of_buffer(*args: Any) -> np.ndarray[Any, Any]:
+def make_array_of_buffer(*args: Any) -> np.ndarray[Any, Any]:
     """Make an array of bytes, as protocol 5 writes it."""
     require_types("numpy's _frombuffer", args[:1], (bytes, bytearray))
     require_types("numpy's _frombuffer", args[2:], tuple, str)
     content, dtype, shape, order = args
     require_dtype(dtype)
     right = not dtype.hasobject and order in ("C", "F") and len(content)
-    if not size_of(shape):
+    if not count_elements(shape):
         # Numpy reads no array from an empty buffer.
         require(not dtype.hasobject and not content, "fills an array of another size")
         return np.empty(shape, dtype)
@@ -155,7 +155,7 @@ def make_scalar(*args: Any) -> Any:
     return np.frombuffer(content, dtype)[0] if content else dtype.type()
 
 
-def empty_masked(*args: Any) -> np.ma.MaskedArray[Any, Any]:
+def make_empty_masked(*args: Any) -> np.ma.MaskedArray[Any, Any]:
     """Make the empty masked array to which a state is given."""
     require_types("numpy's _mareconstruct", args, type, type, tuple, (bytes, str))
     right = args[0] is np.ma.MaskedArray and args[1] is np.ndarray and args[2] == (0,)

@@ -17,10 +17,10 @@ from pandas.core.indexes.interval import _new_IntervalIndex  # type: ignore[attr
 from pandas.core.internals.blocks import Block  # type: ignore[import-not-found]
 from pandas.core.internals.managers import BlockManager, SingleBlockManager  # type: ignore[import-not-found]
 
-from slipway.models.unpickling.plain import is_plain, words
+from slipway.models.unpickling.plain import is_plain, split_words
 from slipway.models.unpickling.rejection import require, require_types
 
-OFFSETS = words("Nano Micro Milli Second Minute Hour Day")
+OFFSETS = split_words("Nano Micro Milli Second Minute Hour Day")
 MASKED = ("data", "mask", "_data", "_mask", "_dtype", "_cache")
 
 
@@ -92,7 +92,7 @@ def set_frame(frame: Any, state: Any) -> None:
 
 INDEXES = tuple(
     getattr(pd, name)
-    for name in words(
+    for name in split_words(
         "Index RangeIndex CategoricalIndex MultiIndex DatetimeIndex TimedeltaIndex "
         "PeriodIndex IntervalIndex"
     )

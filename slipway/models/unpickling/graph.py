@@ -12,19 +12,19 @@ import types
 from typing import Any
 
 from slipway.models.unpickling.basic import Constructor
-from slipway.models.unpickling.plain import CONTAINERS, atoms, words
+from slipway.models.unpickling.placeholder import Placeholder
+from slipway.models.unpickling.plain import CONTAINERS, atoms, split_words
 from slipway.models.unpickling.rejection import require
-from slipway.models.unpickling.spare import Spare
 
 # What scikit-learn calls on an inner estimator by a name that is kept beside it.
-METHODS = words(
+METHODS = split_words(
     "auto default decision_function predict predict_proba predict_log_proba score_samples "
     "transform fit_transform"
 )
-_METHOD_NAMES = words(
+_METHOD_NAMES = split_words(
     "response_method _response_method stack_method stack_method_ chain_method chain_method_"
 )
-_ESTIMATORS = words(
+_ESTIMATORS = split_words(
     "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
     "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
     "regressor regressor_ transformer transformer_ model model_ clusterer clusterer_ pca pca_ "
@@ -35,20 +35,20 @@ _ESTIMATORS = words(
     "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator"
 )
 # Lists of tuples, in which the estimator is the second.
-_STEPS = words("steps transformer_list transformers transformers_")
-_NO_FIT = words(
+_STEPS = split_words("steps transformer_list transformers transformers_")
+_NO_FIT = split_words(
     "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor"
 )
 # Attributes that hold a function, or the name of one that the library itself knows.
-_FUNCTIONS = words(
+_FUNCTIONS = split_words(
     "func inverse_func metric metric_ kernel kernel_ analyzer tokenizer preprocessor link "
     "score_func importance_getter activation distance_func affinity decode_error function "
     "functions aggregations"
 )
 _NAME = re.compile(r"[A-Za-z][\w ,-]*_?(\.[A-Za-z]\w*)*")
-_SCORERS = words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
+_SCORERS = split_words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
 # None of these is asked for a prediction, so that a part that was not made may stand there.
-_SPARE = words(
+_SPARE = split_words(
     "memory scoring scorer_ cv param_distributions param_grid cv_results_ callbacks "
     "best_params_ multimetric_"
 )
@@ -136,7 +136,7 @@ class Graph:
     def _check_object(self, value: Any) -> None:
         kind = type(value)
         require(kind is not Constructor, "holds a function that only a pickle calls")
-        if kind is Spare:
+        if kind is Placeholder:
             require(False, f"needs {'.'.join(value.name)}")
         attributes = getattr(value, "__dict__", None)
         if attributes is None or kind.__module__.startswith("pandas."):
@@ -145,7 +145,7 @@ class Graph:
         for name, held in list(attributes.items()):
             if type(held) in atoms() and type(held) is not str:
                 continue
-            if name in _SPARE and not own and holds_spare(held):
+            if name in _SPARE and not own and contains_placeholder(held):
                 attributes[name] = None
                 continue
             check_attribute(kind, name, held, own=own)
@@ -196,7 +196,11 @@ def _is_method(held: Any) -> bool:
 def _is_estimator(held: Any) -> bool:
     kind = type(held)
     known = kind in atoms() or isinstance(held, type) or kind.__name__ in _NO_FIT
-    return known or (callable(getattr(kind, "fit", None)) and not _is_frame(held)) or kind is Spare
+    return (
+        known
+        or (callable(getattr(kind, "fit", None)) and not _is_frame(held))
+        or kind is Placeholder
+    )
 
 
 def _are_estimators(held: Any, depth: int = 4) -> bool:
@@ -222,7 +226,7 @@ def _is_function(held: Any) -> bool:
 
 
 # Names by which pandas' agg() would find a method that writes files or runs code.
-_WRITERS = words("eval query pipe apply agg aggregate transform map applymap")
+_WRITERS = split_words("eval query pipe apply agg aggregate transform map applymap")
 
 
 def _is_scorer(held: Any) -> bool:
@@ -242,12 +246,12 @@ def _check_reader(kind: type, attributes: dict[str, Any]) -> None:
         require(right, f"has a {kind.__name__} that opens files named in its input")
 
 
-def holds_spare(held: Any) -> bool:
+def contains_placeholder(held: Any) -> bool:
     """Whether a part that was not made is in here."""
     pending, seen = [held], set()
     while pending:
         value = pending.pop()
-        if type(value) is Spare:
+        if type(value) is Placeholder:
             return True
         if type(value) in atoms() or id(value) in seen or isinstance(value, type):
             continue

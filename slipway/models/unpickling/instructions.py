@@ -6,9 +6,9 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from slipway.models.unpickling.placeholder import Placeholder
 from slipway.models.unpickling.plain import MAPS, atoms, is_key
 from slipway.models.unpickling.rejection import require
-from slipway.models.unpickling.spare import Spare
 
 # Of processes that share a registry, of objects kept elsewhere, and of no pickler today.
 _NEVER = (
@@ -77,7 +77,7 @@ def _dict(pickled: Any) -> None:
 
 def fill(pickled: Any, thing: Any, keys: list[Any], values: list[Any]) -> None:
     """Fill a dictionary, or one of a listed class, with plain keys."""
-    if type(thing) is Spare:
+    if type(thing) is Placeholder:
         return
     kind = type(thing)
     known = kind in MAPS or pickled.way(kind) in ("made", "own")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.models.unpickling.arrays import require_dtype, size_of
+from slipway.models.unpickling.arrays import count_elements, require_dtype
 from slipway.models.unpickling.rejection import Budget, require
 
 _KNOWN = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
@@ -37,7 +37,7 @@ def read_array(state: Any, read: Callable[[int], bytes], budget: Budget) -> Any:
     require(right and state.get("order") in ("C", "F"), "writes an array in another way")
     dtype, shape, order = state.get("dtype"), state.get("shape"), state["order"]
     require_dtype(dtype)
-    count = size_of(shape)
+    count = count_elements(shape)
     if dtype.hasobject:
         return None
     if state.get("numpy_array_alignment_bytes") is not None:

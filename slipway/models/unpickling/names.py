@@ -12,13 +12,13 @@ from slipway.models.unpickling.allowlist import (
     CONSTRUCTORS,
     EXACT,
     Permission,
-    is_spare,
-    may_hold,
-    way_of,
+    is_unneeded,
+    may_contain,
+    permission_of,
 )
 from slipway.models.unpickling.basic import Constructor
-from slipway.models.unpickling.spare import Spare
-from slipway.models.unpickling.survey import names_in
+from slipway.models.unpickling.placeholder import Placeholder
+from slipway.models.unpickling.survey import list_names
 
 _JOBLIB = {("joblib.numpy_pickle", "NumpyArrayWrapper")}
 Builder = Callable[..., Any]
@@ -32,7 +32,7 @@ class NotListed(Exception):
         self.name = name
 
 
-class Names:
+class AllowedNames:
     """The names that one pickle has asked for, and how each may be used.
 
     Parameters
@@ -79,7 +79,7 @@ class Names:
         except NotListed:
             if not self._spare_unknown:
                 raise
-            found, way = Spare((module, name)), "spare"
+            found, way = Placeholder((module, name)), "spare"
         if way == "built":
             return self._remember_builder(module, name, found)
         self._found[id(found)] = (found, way)
@@ -89,17 +89,17 @@ class Names:
         """Return what a name stands for, and how it may be used."""
         if (module, name) in self.own or (module, "*") in self.own:
             return _find_own(module, name, whole=(module, name) not in self.own), "own"
-        if is_spare(module):
-            return Spare((module, name)), "spare"
+        if is_unneeded(module):
+            return Placeholder((module, name)), "spare"
         if (module, name) in _JOBLIB:
             from slipway.models.unpickling.joblib_arrays import ArrayHeader
 
             return ArrayHeader, "made"
         way = EXACT.get((module, name))
-        if "." in name or not (way or may_hold(module)):
+        if "." in name or not (way or may_contain(module)):
             raise NotListed((module, name))
         found = getattr(import_module(module), name, None)
-        way = way or way_of(module, name, found)
+        way = way or permission_of(module, name, found)
         if found is None or way is None:
             raise NotListed((module, name))
         return found, way
@@ -138,9 +138,9 @@ class Names:
     def not_listed(self, content: bytes, proto: int) -> list[tuple[str, str]]:
         """List what of a pickle is not on the list, without running it."""
         names = []
-        for name in dict.fromkeys(names_in(content)):
+        for name in dict.fromkeys(list_names(content)):
             try:
-                self.resolve(*(of_python_3(*name) if proto < 3 else name))
+                self.resolve(*(translate_python_2(*name) if proto < 3 else name))
             except NotListed as error:
                 names.append(error.name)
             except (ImportError, AttributeError):
@@ -148,7 +148,7 @@ class Names:
         return names
 
 
-def of_python_3(module: str, name: str) -> tuple[str, str]:
+def translate_python_2(module: str, name: str) -> tuple[str, str]:
     """Translate a name of Python 2, as protocols 0 to 2 have them."""
     if (module, name) in NAME_MAPPING:
         return NAME_MAPPING[module, name]

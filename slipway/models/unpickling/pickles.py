@@ -16,11 +16,18 @@ from typing import Any
 
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.graph import Graph
-from slipway.models.unpickling.names import Names, NotListed
+from slipway.models.unpickling.names import AllowedNames, NotListed
 from slipway.models.unpickling.rejection import PickleRejected
 from slipway.models.unpickling.unpickler import AllowlistUnpickler
 
-__all__ = ["SETTING", "PickleRejected", "is_listed", "load_pickle", "own_names", "require_whole"]
+__all__ = [
+    "SETTING",
+    "PickleRejected",
+    "allowed_names",
+    "is_allowed",
+    "load_pickle",
+    "require_complete",
+]
 
 SETTING = "SLIPWAY_PICKLE_ALLOW"
 _SHOWN = 20
@@ -53,7 +60,7 @@ def load_pickle(
     ModelError
         The pickle cannot be read for another reason.
     """
-    own = own_names(environ)
+    own = allowed_names(environ)
     unpickler = AllowlistUnpickler(content, own, spare_unknown=spare_unknown)
     try:
         model = unpickler.load_complete()
@@ -69,7 +76,7 @@ def load_pickle(
     return model
 
 
-def own_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def allowed_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Read the names that the operator has added."""
     entries = [entry.strip() for entry in environ.get(SETTING, "").split(",")]
     names = [entry.partition(":") for entry in entries if entry]
@@ -78,16 +85,16 @@ def own_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset((module, name) for module, _, name in names)
 
 
-def is_listed(module: str, name: str, own: frozenset[tuple[str, str]] = frozenset()) -> bool:
+def is_allowed(module: str, name: str, own: frozenset[tuple[str, str]] = frozenset()) -> bool:
     """Whether a name is on the list, or the operator's own."""
     try:
-        Names(own).resolve(module, name)
+        AllowedNames(own).resolve(module, name)
     except (NotListed, ImportError, AttributeError):
         return False
     return True
 
 
-def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
+def require_complete(part: Any, environ: Mapping[str, str] = os.environ) -> None:
     """Check what is used of a pickle that was opened with ``spare_unknown``.
 
     Raises
@@ -95,7 +102,7 @@ def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
     PickleRejected
         A part of it was not made, or stands where a model has another thing.
     """
-    Graph(own_names(environ)).check(part)
+    Graph(allowed_names(environ)).check(part)
 
 
 def _unreadable(content: bytes, error: Exception) -> str:

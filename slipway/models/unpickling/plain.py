@@ -15,7 +15,7 @@ CONTAINERS = (list, tuple, set, frozenset)
 MAPS = (dict, OrderedDict, defaultdict, Counter)
 
 
-def words(text: str) -> frozenset[str]:
+def split_words(text: str) -> frozenset[str]:
     """Return the words of a text, as lists of names are written here."""
     return frozenset(text.split())
 

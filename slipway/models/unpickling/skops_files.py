@@ -10,10 +10,10 @@ from slipway.core.errors import ModelError
 from slipway.models.unpickling.containers import is_zip, zip_names
 from slipway.models.unpickling.pickles import (
     SETTING,
-    is_listed,
+    allowed_names,
+    is_allowed,
     load_pickle,
-    own_names,
-    require_whole,
+    require_complete,
 )
 from slipway.models.unpickling.rejection import PickleRejected
 
@@ -37,11 +37,11 @@ def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
         import skops.io  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise ModelError("is a file of skops; run: pip install skops") from error
-    own = own_names(environ)
+    own = allowed_names(environ)
     try:
         types = [str(name) for name in skops.io.get_untrusted_types(data=content)]
         names = [(module, name) for module, _, name in (each.rpartition(".") for each in types)]
-        refused = [name for name in names if not is_listed(*name, own)]
+        refused = [name for name in names if not is_allowed(*name, own)]
         if refused:
             raise PickleRejected(_refusal(refused))
         model = skops.io.loads(content, trusted=types)
@@ -49,7 +49,7 @@ def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
         raise
     except Exception as error:
         raise ModelError(f"cannot be read by skops: {type(error).__name__}: {error}") from error
-    require_whole(model, environ)
+    require_complete(model, environ)
     # What is served is a pickle, so that it is held to the rules of one at once.
     return load_pickle(pickle.dumps(model, protocol=5), environ)
 

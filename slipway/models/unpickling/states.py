@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from slipway.models.unpickling.placeholder import Placeholder
 from slipway.models.unpickling.plain import is_plain
 from slipway.models.unpickling.rejection import Budget, require
-from slipway.models.unpickling.spare import Spare
 
 Setter = Callable[[Any, Any, Budget], None]
 # Their own __setstate__ only reads what is checked here, or ignores its argument.
@@ -32,13 +32,13 @@ def set_state(thing: Any, state: Any, budget: Budget, *, made: bool) -> None:
         The object takes no state, or not this one.
     """
     kind: Any = type(thing)
-    found = setter(kind)
+    found = find_setter(kind)
     require(made or found is not _set_attributes, f"changes an object of {kind.__name__}")
     found(thing, state, budget)
 
 
 @lru_cache(10_000)
-def setter(kind: type) -> Setter:
+def find_setter(kind: type) -> Setter:
     """Find what sets the state of objects of a type."""
     package = kind.__module__.partition(".")[0]
     finder = _FINDERS.get(package)
@@ -153,7 +153,7 @@ def _set_catboost(model: Any, state: Any) -> None:
 
 
 def _spare_setter(kind: type) -> Setter | None:
-    return (lambda thing, state, budget: None) if kind is Spare else None
+    return (lambda thing, state, budget: None) if kind is Placeholder else None
 
 
 _FINDERS: dict[str, Callable[[type], Setter | None]] = {

@@ -10,7 +10,7 @@ _PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
 
 
-def names_in(content: bytes) -> list[tuple[str, str]]:
+def list_names(content: bytes) -> list[tuple[str, str]]:
     """Return every class and function that a pickle names, in its order.
 
     The opcodes are read, not run: only texts are followed, through the memo to the instruction

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from slipway.models.unpickling.basic import Constructor
 from slipway.models.unpickling.instructions import INSTRUCTIONS, fill
-from slipway.models.unpickling.names import Names, of_python_3
+from slipway.models.unpickling.names import AllowedNames, translate_python_2
+from slipway.models.unpickling.placeholder import Placeholder
 from slipway.models.unpickling.plain import is_plain
 from slipway.models.unpickling.rejection import Budget, require
-from slipway.models.unpickling.spare import Spare
 from slipway.models.unpickling.states import set_state
 
 # Parts in C, which expect their state.
@@ -51,7 +51,7 @@ class AllowlistUnpickler(pickle._Unpickler):
             ("functools", "partial"): self.make_partial,
             ("copyreg", "_reconstructor"): self.make_old,
         }
-        self.names = Names(own, builders, spare_unknown=spare_unknown)
+        self.names = AllowedNames(own, builders, spare_unknown=spare_unknown)
         self.way = self.names.way
         self._pending: dict[int, Any] = {}
 
@@ -79,7 +79,7 @@ class AllowlistUnpickler(pickle._Unpickler):
         """Return what a name stands for, if it is on the list."""
         require(type(module) is str and type(name) is str, "names a thing by another thing")
         if self.proto < 3:
-            module, name = of_python_3(module, name)
+            module, name = translate_python_2(module, name)
         return self.names.find(module, name)
 
     def call(self, thing: Any, args: Any) -> Any:
@@ -126,7 +126,7 @@ class AllowlistUnpickler(pickle._Unpickler):
 
     def set_state(self, thing: Any, state: Any) -> None:
         """Give an object that was made here its state."""
-        if type(thing) is Spare:
+        if type(thing) is Placeholder:
             return
         require(self.way(thing) is None, "changes a class or a function")
         if type(thing) is functools.partial:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.models.features import Answer, Record
-from slipway.models.frames import grouped
+from slipway.models.frames import group_records
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
@@ -131,7 +131,7 @@ def _parted(signature: Signature, records: list[Record]) -> tuple[list[int], lis
     types = tuple(feature.column_type for feature in signature.features)
     alike: list[int] = []
     others: list[int] = []
-    for places, found in grouped(signature, records):
+    for places, found in group_records(signature, records):
         (alike if found == types else others).extend(places)
     return sorted(alike), sorted(others)
 
@@ -159,7 +159,7 @@ def choose_block_scorer(header: Header, model: Predictor) -> RowScorer:
         if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
             log_odds = scorecard.sums[0]
             if all(isinstance(term, SIMPLE) for term in log_odds.terms):
-                labels, least = label_cells(model), model.labels.least
+                labels, least = label_cells(model), model.labels.positive_from
                 by_score = model.labels.threshold is None and scorecard.label_from == "scores"
                 scorer = ColumnScorer(log_odds, signature, header, labels, least, by_score=by_score)
                 return FusedScorer(model, scorer)

@@ -74,7 +74,11 @@ def answer_writer(model: Predictor) -> Callable[[Any], str | None]:
 
 def _write_two(model: Predictor) -> Callable[[float], str | None]:
     """Write the label, and the probability or score of the positive class."""
-    (low, high), least, place = label_cells(model), model.labels.least, model.labels.place
+    (low, high), least, place = (
+        label_cells(model),
+        model.labels.positive_from,
+        model.labels.label_index,
+    )
 
     def write(number: float) -> str | None:
         if not isfinite(number):
@@ -88,7 +92,7 @@ def _write_two(model: Predictor) -> Callable[[float], str | None]:
 
 def _write_classes(model: Predictor) -> Callable[[tuple[float, ...]], str | None]:
     """Write the label, the probability of the label, and the numbers of all classes."""
-    labels, place = list(map(label_cell, model.target.classes)), model.labels.place
+    labels, place = list(map(label_cell, model.target.classes)), model.labels.label_index
     with_its_own = model.target.measure == "probability"
 
     def write(answer: tuple[float, ...]) -> str | None:

@@ -150,9 +150,9 @@ def _(term: SlopeTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
 def _(term: StepTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
     # Below the range and above it lies an interval of null points, so that one search finds
     # both the points and what is out of range.
-    whole = feature.holds_integers or feature.whole
+    whole = feature.is_integer_column or feature.whole
     largest = LARGEST_INTEGER if whole else sys.float_info.max
-    least, most = feature.ordinary
+    least, most = feature.ordinary_range
     low = -largest if least is None else max(least, -largest)
     high = largest if most is None else min(most, largest)
     inside = [edge for edge in term.edges if low < edge <= high]
@@ -171,5 +171,5 @@ def _(term: StepTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 def _ordinary(feature: Feature, number: float) -> bool:
     """Whether there is nothing to say about a number."""
-    low, high = feature.ordinary
+    low, high = feature.ordinary_range
     return (low is None or number >= low) and (high is None or number <= high)

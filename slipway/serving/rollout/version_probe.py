@@ -18,7 +18,7 @@ import msgspec
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.processes import child_environment
 from slipway.core.settings import ServingEngine, Settings
-from slipway.models.compatibility import require_same_callers
+from slipway.models.compatibility import require_compatible
 from slipway.models.manifest import read_manifest
 from slipway.serving.rollout.version_cache import verified_copy
 
@@ -245,7 +245,7 @@ def check(question: ProbeRequest, path: Path, version: str) -> None:
     if question.present:
         there = verified_copy(Path(question.folder), question.present)
         if there is not None:
-            require_same_callers(read_manifest(there), live.model.manifest)
+            require_compatible(read_manifest(there), live.model.manifest)
 
 
 def _report(said: ProbeStatus) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Spare:
+class Placeholder:
     """An empty object in the place of one that was not made; it does nothing."""
 
     __slots__ = ("name",)
