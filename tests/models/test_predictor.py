@@ -94,7 +94,7 @@ def test_load_model_that_answers_a_golden_row_wrongly_is_refused(copy):
 def test_load_model_whose_golden_row_is_refused_says_so(copy):
     first = read_manifest(copy).golden[0]
     respell(copy, golden=(GoldenRow({**first.record, "seats": -1}, 0.5),))
-    with pytest.raises(ModelError, match="golden row 1 is refused: seats"):
+    with pytest.raises(ModelError, match="golden row 1 is rejected: seats"):
         load_predictor(copy, "scorecard")
 
 
