@@ -62,7 +62,7 @@ class Evidence(msgspec.Struct, frozen=True):
         The numbers of rows, of rows of the positive class, and of groups.
     grouped_by : str
         The column whose groups were resampled; empty if single rows were resampled.
-    scores : dict of str to MeasuredDifference
+    scores : dict of str to HoldoutScores
         By model: ``new``, ``production`` and ``base rate``, as far as they can predict the rows.
     compared : dict of str to ModelComparison
         Comparisons with ``production`` and ``base rate``.

@@ -15,7 +15,7 @@ from slipway.serving.batch import csv_reader as csvfile
 from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.batch.output_columns import text_cell
+from slipway.serving.batch.output_columns import escape_text_cell
 from slipway.serving.service import PredictionService
 
 ADDED = ("prediction", "probability", "warning", "error")
@@ -232,7 +232,7 @@ def test_file_column_twice_or_reserved_is_refused(client, columns):
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n")
 def test_added_text_never_runs_in_a_spreadsheet(first):
-    (cell,) = next(csv.reader([text_cell(f"{first}SUM(A1)")], strict=True))
+    (cell,) = next(csv.reader([escape_text_cell(f"{first}SUM(A1)")], strict=True))
     assert cell == f"'{first}SUM(A1)"
 
 

@@ -47,7 +47,7 @@ def load_pickle(
         commas, or ``package.module:*`` for everything that a module defines.
     spare_unknown : bool
         Whether empty objects stand for unknown names. The caller must check what it uses of the
-        result with ``require_whole``.
+        result with ``require_complete``.
 
     Returns
     -------
