@@ -120,7 +120,7 @@ def test_arrays_that_share_their_content_are_rejected_beyond_a_bound():
 def test_keys_that_take_exponential_time_to_hash_are_rejected():
     content = PROTOCOL + b"}K\1" + (P.DUP + P.TUPLE2) * 60 + b"Ns."
     started = time.process_time()
-    with pytest.raises(PickleRejected, match="as a key"):
+    with pytest.raises(PickleRejected, match="dictionary key"):
         load_pickle(content, {})
     assert time.process_time() - started < 1
 
@@ -144,7 +144,7 @@ def test_tree_whose_nodes_lead_out_of_it_is_rejected():
         nodes = state["nodes"].copy()
         nodes[field][0] = value
         content = pickle.dumps(Tree(forest.estimators_[0].tree_, state | {"nodes": nodes}))
-        with pytest.raises(PickleRejected, match="lead out of it"):
+        with pytest.raises(PickleRejected, match="indices out of range"):
             load_pickle(content, {})
 
 
@@ -163,7 +163,7 @@ def test_tree_of_neighbours_whose_indices_lead_out_of_it_is_rejected():
     state = list(tree.__getstate__())
     assert load_pickle(pickle.dumps(Tree(tree, tuple(state))), {}).get_n_calls() == 0
     state[1] = np.array([0, 1, 2, 10**9])
-    with pytest.raises(PickleRejected, match="lead out of it"):
+    with pytest.raises(PickleRejected, match="indices out of range"):
         load_pickle(pickle.dumps(Tree(tree, tuple(state))), {})
 
 

@@ -1,10 +1,10 @@
-"""Objects that stand for parts of a pickle that no prediction needs."""
+"""Placeholders for parts of a pickle that predictions do not need."""
 
 from __future__ import annotations
 
 
 class Placeholder:
-    """An empty object in the place of one that was not made; it does nothing."""
+    """An empty object that replaces one that was not constructed."""
 
     __slots__ = ("name",)
 

@@ -123,7 +123,7 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
             for module, _ in list_names(content)
         ):
             raise
-        search = load_pickle(content, environ, spare_unknown=True)
+        search = load_pickle(content, environ, replace_unknown=True)
         if not isinstance(search, BaseSearchCV):
             raise
         try:
