@@ -1,4 +1,4 @@
-"""The text cells of a CSV file."""
+"""Text cells of CSV files."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises
     ------
     SlipwayError
-        Another run holds the lock.
+        Another run has locked the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:

@@ -131,7 +131,7 @@ def read_reference(root: Path, text: str) -> Path | Reference:
     root : Path
         Folder to which relative paths refer.
     text : str
-        ``model.pkl``, a folder that holds one, or a registry: ``models``, ``models@candidate``,
+        ``model.pkl``, its folder, or a registry: ``models``, ``models@candidate``,
         ``models@20260101T120000Z-1a2b3c4d``, ``s3://bucket/prefix@production``. A registry
         without a name means its alias ``production``.
 

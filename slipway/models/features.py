@@ -97,7 +97,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def is_integer_column(self) -> bool:
-        """Whether the training column held integers."""
+        """Whether the training column contained integers."""
         if not self.dtype or self.dtype.startswith("category"):
             return self.kind == "integer"
         dtype = self.dtype.removeprefix("polars:").lower()
@@ -105,12 +105,12 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @property
     def is_narrow_float(self) -> bool:
-        """Whether the training column held floats of fewer than 64 bits."""
+        """Whether the training column contained floats of fewer than 64 bits."""
         return self.dtype in NARROW_FLOATS
 
     @property
     def has_time_zone(self) -> bool:
-        """Whether the training column held timestamps with a time zone."""
+        """Whether the training column contained timestamps with a time zone."""
         return self.kind == "datetime" and ("," in self.dtype or "tz=" in self.dtype)
 
     def has_text(self, text: str) -> bool:
@@ -184,7 +184,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the model predicts.
+    """The target of the model.
 
     Attributes
     ----------
@@ -222,10 +222,10 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def measure_name(self) -> str:
-        """The name of the number returned with a label; empty if there is no number."""
+        """The name of the number returned with a label; empty for a label alone."""
         return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
 
     @property
     def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
-        """What must be equal for one model to replace another without changing clients."""
+        """The properties that a replacement must share, so that clients need not change."""
         return self.task, self.classes, self.positive, self.measure

@@ -193,7 +193,7 @@ def _build_type_chooser(feature: Feature) -> Callable[[Value], str] | None:
     if dtype.lower().startswith(("int", "uint")):
         wide = "double[pyarrow]" if dtype.endswith("[pyarrow]") else "Float64"
         inner = dtype.lower().removesuffix("[pyarrow]")
-        return lambda value: dtype if value is None else _nullable_type(value, dtype, inner, wide)
+        return lambda v: dtype if v is None or _integer_type(v, inner) == inner else wide
     return None
 
 
@@ -207,11 +207,6 @@ def _integer_type(value: Value, dtype: str) -> str:
         if lowest <= value <= highest:
             return candidate
     return "float64"
-
-
-def _nullable_type(value: Value, dtype: str, inner: str, wide: str) -> str:
-    """Return the type of a nullable column of integers after a value is added to it."""
-    return dtype if _integer_type(value, inner) == inner else wide
 
 
 def _object_column(values: Sequence[Any]) -> Any:

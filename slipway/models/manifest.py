@@ -119,7 +119,7 @@ class LearningCurve(msgspec.Struct, frozen=True):
     rule : str
         How the size and the tolerance were chosen, as text.
     left_out : dict of str to str
-        By sample size, why there is no point.
+        The reasons for missing points, by sample size.
     """
 
     points: tuple[LearningPoint, ...]
@@ -211,7 +211,7 @@ class Manifest(msgspec.Struct, frozen=True):
     scorecard : Scorecard, optional
         None if the pipeline is not a sum of one-feature terms.
     reason : str
-        Why there is no scorecard.
+        The reason for a missing scorecard.
     threshold : float, optional
         The lowest probability labelled positive. Without a threshold, the label is the most
         probable class; the first class wins a tie, as in scikit-learn's ``predict``.

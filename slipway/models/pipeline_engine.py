@@ -131,7 +131,7 @@ class PipelineScorer:
         return self._score(records[:half], types) + self._score(records[half:], types)
 
     def failure_reason(self, record: Record) -> str:
-        """Return the exception that a record causes, in one line; empty if there is none."""
+        """Return the exception that a record causes, in one line, or an empty text."""
         ((_, types),) = group_records(self._signature, [record])
         try:
             X = build_pipeline_input(self._signature, [record], types, named=self._named)

@@ -48,7 +48,7 @@ class Predictor:
     engine : {"scorecard", "pickle"}
     score : callable
         From records to predictions: the probability or score of the positive class, those of
-        all classes, or a value; NaN if there is no prediction.
+        all classes, or a value; NaN for a missing prediction.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Predictor:
 
     @property
     def engine_reason(self) -> str:
-        """Why the pickle engine is used; empty for the scorecard engine."""
+        """The reason for using the pickle engine; empty for the scorecard engine."""
         if self.engine == "scorecard":
             return ""
         return self.manifest.reason or "set by SLIPWAY_ENGINE"

@@ -88,7 +88,7 @@ class Signature(msgspec.Struct, frozen=True, dict=True):
         Returns
         -------
         record : tuple
-            The values in the features' order; valid only if there are no errors.
+            The values in the features' order; valid only without errors.
         errors : list of FieldError
         warnings : list of InputWarning
         """

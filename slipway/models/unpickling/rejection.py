@@ -8,7 +8,7 @@ from slipway.core.errors import ModelError
 
 
 class PickleRejected(ModelError):
-    """A pickle contains names or operations that models do not need; no code was run."""
+    """The pickle contains names or operations that models do not need; no code was run."""
 
 
 class Budget:
