@@ -76,7 +76,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     seen: tuple[float, float] | None = None
     categories: tuple[str | bool | int | float, ...] = ()
     closed: bool = False
-    unseen: str = "the pipeline treats it as an unknown one"
+    unseen: str = "the pipeline treats it as an unknown category"
     labels: dict[str, str] = {}
     nullable: bool = False
     dtype: str = ""
