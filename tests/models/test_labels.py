@@ -178,7 +178,7 @@ def test_predict_file_every_block_scorer_returns_the_same_bytes(name, served, mo
     _, live = served
     text = FAR.to_csv(index=False).encode()
     fast = b"".join(predict_file(io.BytesIO(text), live))
-    monkeypatch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
+    monkeypatch.setattr(batch, "choose_block_scorer", lambda header, model: RowScorer(model))
     assert b"".join(predict_file(io.BytesIO(text), live)) == fast
 
 
