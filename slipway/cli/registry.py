@@ -16,7 +16,7 @@ from flask import current_app
 from slipway.cli.model import model
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
-from slipway.core.text_tables import page, table
+from slipway.core.text_tables import format_sections, format_table
 
 if TYPE_CHECKING:
     from slipway.registry import Move, Registry, StoredVersion
@@ -73,8 +73,10 @@ def list_(url: str | None, as_json: bool) -> None:
         return
     title = f"Versions in {_url(url)}"
     head = ("version", "rows", "of", "ROC AUC", "log loss", "kB", "is")
-    lines = table([head, *(_row(each, aliases) for each in versions)]) if versions else ["none"]
-    click.echo(page({title: lines}), nl=False)
+    lines = (
+        format_table([head, *(_row(each, aliases) for each in versions)]) if versions else ["none"]
+    )
+    click.echo(format_sections({title: lines}), nl=False)
 
 
 @model.command()
@@ -151,8 +153,8 @@ def history(url: str | None, alias: str, as_json: bool) -> None:
         click.echo(_json(msgspec.to_builtins(moves)), nl=False)
         return
     head = ("", "when", "to", "from", "by", "why")
-    lines = table([head, *map(_entry, moves)]) if moves else ["it never stood for a version"]
-    click.echo(page({f"{alias} in {_url(url)}": lines}), nl=False)
+    lines = format_table([head, *map(_entry, moves)]) if moves else ["it never stood for a version"]
+    click.echo(format_sections({f"{alias} in {_url(url)}": lines}), nl=False)
 
 
 @model.command()
@@ -201,7 +203,7 @@ def _verify_served(pickle: bool) -> None:
     with one_line():
         checks = verify_served(settings, need_pickle=pickle)
     meant = settings.reference or settings.model.name
-    click.echo(page({f"{meant} is right": table(checks)}), nl=False)
+    click.echo(format_sections({f"{meant} is right": format_table(checks)}), nl=False)
 
 
 @model.command()

@@ -149,7 +149,7 @@ def centre_term(total: LinearPredictor, X: pd.DataFrame, *, in_units: bool) -> L
 
 def _average(term: Term, X: pd.DataFrame) -> float:
     """Average a term over rows; where a row is outside a curve's domain there is none."""
-    lookup = term.lookup()
+    lookup = term.compile_points()
     counts = X[term.feature].value_counts(dropna=False)
     points = [lookup(None if pd.isna(value) else value) for value in counts.index]
     average = float(np.average(points, weights=counts.to_numpy()))
@@ -199,7 +199,7 @@ def column_function(column: Column) -> Callable[[Value], Any]:
         known[None] = column.missing
         return lambda value: known.get(value, column.unseen)
     path, pieces = _in_pieces(column, 1.0)
-    return CurveTerm(column.feature, path, pieces, _number(column.missing)).lookup()
+    return CurveTerm(column.feature, path, pieces, _number(column.missing)).compile_points()
 
 
 def _number(value: Any) -> float:

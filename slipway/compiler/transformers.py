@@ -46,7 +46,7 @@ from sklearn.preprocessing import (
 
 from slipway.compiler.columns import NotAScorecard, is_gap
 from slipway.compiler.curves import of_ranks, of_splines
-from slipway.models.stages import Affine, Clip, Name, Named, Pieces, Stage, steps
+from slipway.models.stages import Affine, Clip, Name, Named, Pieces, Stage, step_function
 
 KEEP = object()
 
@@ -147,7 +147,9 @@ def _scaled(centers: Any, scales: Any) -> list[OutputColumn]:
 def _(step: Binarizer) -> list[OutputColumn]:
     # The threshold itself is still below.
     edge = math.nextafter(float(step.threshold), math.inf)
-    return [OutputColumn(i, (steps((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)]
+    return [
+        OutputColumn(i, (step_function((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)
+    ]
 
 
 @output_columns.register
@@ -158,7 +160,7 @@ def _(step: KBinsDiscretizer) -> list[OutputColumn]:
         bins = np.eye(len(edges) + 1).tolist()
         if step.encode == "ordinal":
             bins = [list(range(len(edges) + 1))]
-        made += [OutputColumn(i, (steps(edges, points),)) for points in bins]
+        made += [OutputColumn(i, (step_function(edges, points),)) for points in bins]
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.models.features import Feature
-from slipway.models.validation import MAX_TEXT, NUMBERS
+from slipway.models.validation import MAX_TEXT, NUMERIC_KINDS
 from slipway.reports.formatting import meaning, sentence, value_name
 
 MOST_NAMED = 6
@@ -24,7 +24,7 @@ def accepted_values(feature: Feature) -> str:
         return _flag_text(feature)
     if feature.categories:
         return _listed_text(feature)
-    if feature.kind in NUMBERS:
+    if feature.kind in NUMERIC_KINDS:
         return _number_text(feature)
     return "any text" if feature.kind in ("category", "text") else moment_text(feature)
 

@@ -12,7 +12,15 @@ from typing import Any
 
 import msgspec
 
-from slipway.core.text_tables import brief, decimals, page, shortened, signed, table, wrapped
+from slipway.core.text_tables import (
+    decimal_places,
+    format_sections,
+    format_signed,
+    format_table,
+    format_value,
+    truncate,
+    wrap_text,
+)
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import Evaluation, GoldenRow, Manifest
 from slipway.models.scorecard import LinearPredictor, SlopeTerm, StepTerm, TableTerm, Term
@@ -112,13 +120,14 @@ def places(
     """
     tables = [term for term in terms if isinstance(term, TableTerm)]
     found: dict[Value, str] = {
-        level: feature.labels.get(str(level)) or (EMPTY_TEXT if level == "" else brief(level))
+        level: feature.labels.get(str(level))
+        or (EMPTY_TEXT if level == "" else format_value(level))
         for t in tables
         for level in t.levels
     }
     if any(not isinstance(term, TableTerm | StepTerm) for term in terms):
         steps = 1 if all(isinstance(term, SlopeTerm) for term in terms) else _SAMPLES
-        found |= {number: brief(number) for number in _samples(feature, golden, steps)}
+        found |= {number: format_value(number) for number in _samples(feature, golden, steps)}
     edges = {edge for term in terms if isinstance(term, StepTerm) for edge in term.edges}
     if edges or not found:
         found |= _intervals(sorted(edges))
@@ -132,7 +141,7 @@ def places(
 def points_at(term: Term, value: Value) -> float | None:
     """Look up what a term adds; None where it has no answer."""
     try:
-        points = term.lookup()(value)
+        points = term.compile_points()(value)
     except TypeError:
         # Another version's feature of this name takes texts, and this one does not.
         return None
@@ -182,9 +191,11 @@ def _intervals(edges: Sequence[float]) -> dict[Value, str]:
     """Give a number of each interval between edges: the one that it starts from."""
     if not edges:
         return {0.0: "any"}
-    found: dict[Value, str] = {math.nextafter(edges[0], -math.inf): f"<{brief(edges[0])}"}
-    found |= {start: f"{brief(start)} to <{brief(end)}" for start, end in pairwise(edges)}
-    return found | {edges[-1]: f"≥{brief(edges[-1])}"}
+    found: dict[Value, str] = {math.nextafter(edges[0], -math.inf): f"<{format_value(edges[0])}"}
+    found |= {
+        start: f"{format_value(start)} to <{format_value(end)}" for start, end in pairwise(edges)
+    }
+    return found | {edges[-1]: f"≥{format_value(edges[-1])}"}
 
 
 def _term_cards(manifest: Manifest) -> tuple[TermCard, ...]:
@@ -209,10 +220,10 @@ def _term_card(label: str, feature: Feature, term: Term, golden: Sequence[Golden
 
 def card_text(card: Card) -> str:
     """Write a card for a terminal of 100 columns."""
-    return page(
+    return format_sections(
         {
             "MODEL VERSION": _facts(card.about),
-            "FEATURES": table([_feature_row(feature) for feature in card.features]),
+            "FEATURES": format_table([_feature_row(feature) for feature in card.features]),
             "TERMS, the largest reach first": _terms_text(card),
             "METRICS": _metrics_text(card.evaluations),
             "MADE FROM": _facts(card.made_from),
@@ -222,8 +233,8 @@ def card_text(card: Card) -> str:
 
 def _facts(facts: dict[str, Any]) -> list[str]:
     """Write what is known, by name."""
-    texts = [(name, brief(value)) for name, value in facts.items()]
-    return table([row for row in texts if row[1] != "none"])
+    texts = [(name, format_value(value)) for name, value in facts.items()]
+    return format_table([row for row in texts if row[1] != "none"])
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
@@ -239,22 +250,29 @@ def _terms_text(card: Card) -> list[str]:
     """Write where the sums start, and then the terms that make a difference."""
     if not card.terms:
         return []
-    digits = decimals(end for term in card.terms for end in (term.low, term.high))
-    starts = (f"{signed(start, digits)} for {label}" for label, start in card.intercepts.items())
-    lines = wrapped("  ", f"the score starts at {', '.join(starts)}")
+    digits = decimal_places(end for term in card.terms for end in (term.low, term.high))
+    starts = (
+        f"{format_signed(start, digits)} for {label}" for label, start in card.intercepts.items()
+    )
+    lines = wrap_text("  ", f"the score starts at {', '.join(starts)}")
     told = [term for term in card.terms[:_MOST_TERMS] if term.reach]
     for term in told:
         name = f"{term.feature} for {term.label}" if len(card.intercepts) > 1 else term.feature
         slope = "" if term.slope is None else f", slope {term.slope:+.3g}"
-        ends = f"{signed(term.low, digits)} to {signed(term.high, digits)}{slope}"
-        lines += [*wrapped("  ", f"{name}: {ends}"), *wrapped("    ", _places_text(term, digits))]
+        ends = f"{format_signed(term.low, digits)} to {format_signed(term.high, digits)}{slope}"
+        lines += [
+            *wrap_text("  ", f"{name}: {ends}"),
+            *wrap_text("    ", _places_text(term, digits)),
+        ]
     left = len(card.terms) - len(told)
     return [*lines, f"  and {left} of less reach, or of none: see --json"] if left else lines
 
 
 def _places_text(term: TermCard, digits: int) -> str:
     """Write the places of a term; of many those with the most and the least points."""
-    shown = [f"{shortened(place.text)} {signed(place.points, digits)}" for place in term.places]
+    shown = [
+        f"{truncate(place.text)} {format_signed(place.points, digits)}" for place in term.places
+    ]
     if len(shown) > _MOST_PLACES:
         order = sorted(range(len(shown)), key=lambda i: -(term.places[i].points or 0.0))
         shown = [*(shown[i] for i in order[:4]), "…", *(shown[i] for i in order[-4:])]
@@ -266,9 +284,9 @@ def _metrics_text(evaluations: dict[str, Evaluation]) -> list[str]:
     lines: list[str] = []
     for name, each in evaluations.items():
         rows = f"fitted on {each.rows_fit:,}, tested on {each.rows_test:,} rows"
-        lines += wrapped("  ", f"{name}: {each.description}; {rows}")
+        lines += wrap_text("  ", f"{name}: {each.description}; {rows}")
         models = [msgspec.structs.asdict(its) for its in each.scores.values()]
         scores = dict.fromkeys(score for its in models for score in its)
-        cells = [[score, *(brief(its.get(score)) for its in models)] for score in scores]
-        lines += table([["", *each.scores], *cells])
+        cells = [[score, *(format_value(its.get(score)) for its in models)] for score in scores]
+        lines += format_table([["", *each.scores], *cells])
     return lines

@@ -12,7 +12,13 @@ from typing import Any
 
 import msgspec
 
-from slipway.core.text_tables import brief, decimals, page, signed, table
+from slipway.core.text_tables import (
+    decimal_places,
+    format_sections,
+    format_signed,
+    format_table,
+    format_value,
+)
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import GoldenRow, Manifest
 from slipway.models.scorecard import Term
@@ -211,7 +217,7 @@ def _metrics(card: Card) -> dict[str, Any]:
 def difference_text(difference: Difference) -> str:
     """Write a difference for a terminal of 100 columns."""
     golden = f"{difference.golden} golden rows compared, moved by {difference.moved:.3g} at most"
-    return page(
+    return format_sections(
         {
             difference.verdict.upper(): [f"  {golden}"],
             "VERSION": _lines(difference.about),
@@ -229,18 +235,20 @@ def _lines(changes: Iterable[Change]) -> list[str]:
     for each in changes:
         numbers = all(type(value) in (int, float) for value in (each.before, each.after))
         by = f" ({each.after - each.before:+.6g})" if numbers else ""
-        rows.append((each.what, f"{brief(each.before)} → {brief(each.after)}{by}"))
-    return table(rows)
+        rows.append((each.what, f"{format_value(each.before)} → {format_value(each.after)}{by}"))
+    return format_table(rows)
 
 
 def _term_lines(terms: Sequence[TermChange] | None) -> list[str]:
     """Write the terms that add something else."""
     if terms is None:
         return ["  cannot be compared"]
-    digits = decimals(each.effect for each in terms)
+    digits = decimal_places(each.effect for each in terms)
     rows = []
     for each in terms:
-        ends = ("none" if x is None else signed(x, digits) for x in (each.before, each.after))
+        ends = (
+            "none" if x is None else format_signed(x, digits) for x in (each.before, each.after)
+        )
         effect = f"by {each.effect:.3g}"
         rows.append((each.feature, each.label, effect, " → ".join(ends), f"at {each.where}"))
-    return table(rows)
+    return format_table(rows)

@@ -238,7 +238,7 @@ def curve(term: Term, x: Axis) -> list[Point]:
         sides = (x.low, *term.edges, x.high)
         spans = zip(pairwise(sides), term.points, strict=True)
         return [(side, value) for span, value in spans for side in span]
-    points = term.lookup()
+    points = term.compile_points()
     samples = SAMPLES if isinstance(term, SlopeTerm) else BENT_SAMPLES
     values = (x.low + (x.high - x.low) * i / samples for i in range(samples + 1))
     return [(value, at) for value in values if isfinite(at := points(value))]

@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 from slipway.models.features import Value
-from slipway.models.intervals import Uncertainty, quantile
+from slipway.models.intervals import Uncertainty, two_sided_quantile
 from slipway.models.scorecard import StepTerm, Term
 from slipway.models.signature import Signature
 from slipway.reports.svg_charts import Axis, curve
@@ -37,7 +37,7 @@ class TermIntervals:
         place = self._places[feature]
         record = (*self._examples[:place], value, *self._examples[place + 1 :])
         variance = self.uncertainty.variance_between(record, self._examples)
-        return quantile(LEVEL) * math.sqrt(max(variance, 0.0))
+        return two_sided_quantile(LEVEL) * math.sqrt(max(variance, 0.0))
 
     def reaches(self, feature: str, term: Term, x: Axis) -> list[float]:
         """Give the same for each point of a term's curve."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from slipway.core.settings import ServingEngine
 from slipway.models.artifacts import manifest_path
 from slipway.models.pipeline_engine import limit_threads
-from slipway.models.predictor import Predictor, checked_predictor, load_predictor, read_pickle
+from slipway.models.predictor import Predictor, build_checked_predictor, load_predictor, read_pickle
 
 
 def load_model(path: Path, engine: ServingEngine, *, allow_version_skew: bool = False) -> Predictor:
@@ -35,4 +35,4 @@ def load_model(path: Path, engine: ServingEngine, *, allow_version_skew: bool = 
     from slipway.training.packaging.adoption import adopt
 
     pipeline, manifest = adopt(path, content, allow_version_skew=allow_version_skew)
-    return checked_predictor(manifest, engine, pipeline)
+    return build_checked_predictor(manifest, engine, pipeline)

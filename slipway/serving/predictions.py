@@ -96,7 +96,7 @@ def prediction_builder(model: Predictor) -> Callable[[Any], Prediction | None]:
 
 def _build_with_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
     """Build predictions from the positive probability and a threshold."""
-    version, threshold = model.manifest.version, model.labels.least
+    version, threshold = model.manifest.version, model.labels.positive_from
     negative, positive = model.labels.names
 
     # Hot path of single predictions: constants are looked up above.
@@ -113,7 +113,7 @@ def _build_with_threshold(model: Predictor) -> Callable[[float], Prediction | No
 def _build_binary(model: Predictor) -> Callable[[float], Prediction | None]:
     """Build predictions from the positive probability and the label that ``predict`` returns."""
     version, names = model.manifest.version, model.labels.names
-    label_index, (negative, positive) = model.labels.place, names
+    label_index, (negative, positive) = model.labels.label_index, names
 
     def build(probability: float) -> Prediction | None:
         if type(probability) is float:
@@ -145,7 +145,7 @@ def _build_with_score(model: Predictor) -> Callable[[float], Prediction | None]:
 def _build_multiclass(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
     """Build predictions from the probabilities or the scores of more than two classes."""
     version, classes = model.manifest.version, model.target.classes
-    label_index, has_scores = model.labels.place, model.target.measure == "decision"
+    label_index, has_scores = model.labels.label_index, model.target.measure == "decision"
 
     def build(answer: tuple[float, ...]) -> Prediction | None:
         if not all(map(math.isfinite, answer)):

@@ -12,7 +12,7 @@ import msgspec
 
 from slipway.models.features import Feature
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, NUMBERS
+from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, NUMERIC_KINDS
 
 # No number fits this type, so that every record goes to Signature.check.
 _NOTHING = Annotated[float, msgspec.Meta(gt=1.0, lt=0.0)]
@@ -45,7 +45,7 @@ def _fast_type(feature: Feature) -> Any:
     kind: Any
     if feature.kind == "flag":
         kind = bool if feature.known in (frozenset(), frozenset({True, False})) else _NOTHING
-    elif feature.kind in NUMBERS:
+    elif feature.kind in NUMERIC_KINDS:
         kind = _fast_number(feature)
     elif feature.kind == "datetime":
         kind = _NOTHING
@@ -58,12 +58,12 @@ def _fast_type(feature: Feature) -> Any:
 
 def _fast_number(feature: Feature) -> Any:
     """Return the type of a number in its ordinary range."""
-    if feature.rounds or not all(type(category) is int for category in feature.categories):
+    if feature.is_narrow_float or not all(type(category) is int for category in feature.categories):
         return _NOTHING
     if feature.categories:
         return Literal[feature.categories]
-    low, high = feature.ordinary
-    if not feature.holds_integers:
+    low, high = feature.ordinary_range
+    if not feature.is_integer_column:
         return Annotated[float, msgspec.Meta(ge=low, le=high)]
     # A float, because an integer column with missing values is often written as 1999.0.
     low = -LARGEST_INTEGER if low is None else max(low, -LARGEST_INTEGER)

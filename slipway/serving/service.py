@@ -239,7 +239,7 @@ class PredictionService:
     def _no_answer(self, record: Record) -> FieldError:
         """Return the error for a record without a prediction, with the pipeline's reason."""
         score = self.model.score
-        reason = score.reason(record) if isinstance(score, PipelineScorer) else ""
+        reason = score.failure_reason(record) if isinstance(score, PipelineScorer) else ""
         if not reason:
             return NO_ANSWER
         return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")

@@ -23,7 +23,7 @@ import msgspec
 from slipway.core.errors import BadInput, ModelError, SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import BEFORE_FORK, Predictor, close_enough
+from slipway.models.predictor import BEFORE_FORK, Predictor, is_close
 from slipway.models.record_texts import record_texts
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.batch.output_columns import added_columns
@@ -132,9 +132,9 @@ def answer_golden_rows(service: PredictionService) -> None:
 
 def _difference(model: Predictor, row: GoldenRow, answer: Any, label: str | None) -> str:
     """Return how a prediction differs from the golden row; empty if it does not."""
-    if model.target.measure != "label" and not close_enough(model, answer, row.answer):
+    if model.target.measure != "label" and not is_close(model, answer, row.answer):
         return f"{answer!r}, expected {row.answer!r}"
-    expected = label if label is None else model.due_label(row, label)
+    expected = label if label is None else model.expected_label(row, label)
     return "" if label == expected else f"the label {label!r}, expected {expected!r}"
 
 

@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.sansio.utils import host_is_trusted
 
-from slipway.core.errors import SlipwayError, TakesLong, error_body
+from slipway.core.errors import SlipwayError, TakesLong, encode_error
 from slipway.web.headers import ON_LOOP, REQUEST_ID, Environ, StartResponse, Wsgi
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
 
 
 def _predict(live: PredictionService, body: bytes, environ: Environ) -> tuple[int, bytes]:
-    """Answer a body; what is wrong with it is said as ``failures`` says it."""
+    """Predict a body; an error gets the JSON that Flask's error handlers return."""
     try:
         return live.predict_json(body, soon=ON_LOOP in environ)
     except SlipwayError as error:
-        return error.status, error_body(error, environ[REQUEST_ID])
+        return error.status, encode_error(error, environ[REQUEST_ID])
 
 
 def _is_plain(environ: Environ) -> bool:

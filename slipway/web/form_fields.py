@@ -10,7 +10,7 @@ from typing import Literal
 from slipway.models.features import Feature, Value
 from slipway.models.record_texts import field_text, missing_text, value_text
 from slipway.models.signature import Signature
-from slipway.models.validation import MAX_TEXT, from_text
+from slipway.models.validation import MAX_TEXT, parse_text
 from slipway.reports.feature_texts import form_hints
 from slipway.reports.formatting import shortened, value_name
 
@@ -59,7 +59,7 @@ class Field:
         return [
             (text, self._name(value))
             for value, text in pairs
-            if from_text(feature, text, self.missing) == value
+            if parse_text(feature, text, self.missing) == value
         ]
 
     @property
@@ -86,7 +86,7 @@ class Field:
     @cached_property
     def chosen(self) -> str:
         """The field's text, as an option writes the same value."""
-        value = from_text(self.feature, self.text, self.missing)
+        value = parse_text(self.feature, self.text, self.missing)
         if value is None:
             return self.text if self.gap is None else self.gap
         return value_text(value)

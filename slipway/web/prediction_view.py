@@ -127,7 +127,7 @@ def _is_by_numbers(model: Predictor, answer: Any) -> bool:
     if answer.probability is UNSET:
         return False
     numbers = tuple(answer.probabilities.values()) if answer.probabilities else answer.probability
-    return model.labels.names[model.labels.implied(numbers)] == str(answer.label)
+    return model.labels.names[model.labels.implied_index(numbers)] == str(answer.label)
 
 
 def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:

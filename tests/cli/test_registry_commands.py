@@ -129,7 +129,7 @@ def test_promote_with_the_pickle_refuses_one_that_does_what_no_model_does(flask_
     write_again(path)
     flask_model("push", path)
     told = flask_model("promote", version_name(1), "--pickle", status=1)
-    assert "Error: the pickle asks for posix.system" in told
+    assert "Error: rejected the pickle, which uses posix.system" in told
     # The scorecard answers without it.
     flask_model("promote", version_name(1))
     assert not canary.exists()

@@ -56,7 +56,7 @@ from sklearn.preprocessing import (
 )
 
 from slipway.compiler import NotAScorecard, compile_model, differing_step
-from slipway.models.frames import frame
+from slipway.models.frames import build_frame
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm
 from slipway.training.packaging.columns import to_records
@@ -157,7 +157,7 @@ def magnitude(model, signature, records):
     scales = []
     for record in records:
         try:
-            Z = model[:-1].transform(frame(signature, [record]))
+            Z = model[:-1].transform(build_frame(signature, [record]))
             Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
             scales.append(abs(last.intercept_) + (abs(Z) @ abs(last.coef_)).item())
         except ValueError:

@@ -89,7 +89,7 @@ def test_free_text_or_date_that_is_read_gives_a_reason_and_unread_none(kind):
     free = Feature("f0", kind, "f0", "a")
     features = (free, *(each for each in signature.features if each.name != "f0"))
     card = compile_model(model, replace(signature, features=features, columns=()))
-    assert card.sums[0].terms[0].lookup()("any text at all") == 0.0
+    assert card.sums[0].terms[0].compile_points()("any text at all") == 0.0
 
 
 def test_flag_that_was_never_set_needs_a_closed_feature_where_the_encoder_raises():

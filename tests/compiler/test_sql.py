@@ -18,7 +18,7 @@ from slipway.models.scorecard import (
     StepTerm,
     TableTerm,
 )
-from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, steps
+from slipway.models.stages import SIGMOID, Affine, Clip, Named, Pieces, step_function
 
 pytest_plugins = ["engines"]
 
@@ -31,7 +31,7 @@ STAGES = {
     "affine": (Affine(0.1, 3.0, 0.7, -1e-3),),
     "clip": (Clip(-1.5, 2.5),),
     "pieces": (CUBIC,),
-    "many steps": (steps([i / 7 for i in range(100)], [i % 13 / 3 for i in range(101)]),),
+    "many steps": (step_function([i / 7 for i in range(100)], [i % 13 / 3 for i in range(101)]),),
     "box-cox": (Named("box-cox", (0.3,)),),
     "box-cox 0": (Named("box-cox", (0.0,)),),
     "yeo-johnson": (Named("yeo-johnson", (1.7,)),),
@@ -161,7 +161,7 @@ def test_stages_any_number_give_what_their_functions_give(engine, manifest):
     found = asked(engine, model, records, explain=True)
     for x, row in zip(NUMBERS, found, strict=True):
         for term, points in zip(terms, row[3:], strict=True):
-            wanted = term.lookup()(x)
+            wanted = term.compile_points()(x)
             assert close(points, None if math.isnan(wanted) else wanted), (term.feature, x, wanted)
 
 
@@ -194,7 +194,7 @@ def test_not_a_number_is_missing_or_refused(engine, manifest):
         (),
         SIGMOID,
         (Named("exp"),),
-        (Affine(0.0, 1.0, -0.5, 0.1), *SIGMOID, steps([0.1, 0.5], [0, 0.4, 1])),
+        (Affine(0.0, 1.0, -0.5, 0.1), *SIGMOID, step_function([0.1, 0.5], [0, 0.4, 1])),
     ],
     ids=["none", "sigmoid", "exp", "calibrated"],
 )

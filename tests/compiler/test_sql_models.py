@@ -19,7 +19,7 @@ from slipway.core.errors import BadInput
 from slipway.models.features import Feature, Target
 from slipway.models.scorecard import CurveTerm, LinearPredictor, Scorecard
 from slipway.models.signature import Signature
-from slipway.models.stages import Fill, Named, steps
+from slipway.models.stages import Fill, Named, step_function
 from slipway.training.packaging.signature_inference import infer_signature
 
 pytest_plugins = ["engines"]
@@ -77,8 +77,8 @@ def test_any_exported_model_gives_the_scorecards_answers(
         assert_same_in_sql(engine, model, records)
 
 
-JUMP = steps((0.5,), (0.0, 1.0))
-LINE = steps((), (1.0,))
+JUMP = step_function((0.5,), (0.0, 1.0))
+LINE = step_function((), (1.0,))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from conftest import IMPORTS, ROOT
 from small_problem import PROBLEM, parcels, write_tables
 
 from slipway.core.errors import SlipwayError
-from slipway.core.locking import locked
+from slipway.core.locking import lock_folder
 from slipway.data.dataset import MANIFEST, open_dataset
 from slipway.data.etl.run import run_etl
 
@@ -138,7 +138,7 @@ def test_etl_since_for_another_problem_is_refused(source, folder, changed, due):
 
 
 def test_etl_second_run_at_the_same_time_is_refused(source, folder):
-    with locked(folder), pytest.raises(SlipwayError, match=f"process {os.getpid()}"):
+    with lock_folder(folder), pytest.raises(SlipwayError, match=f"process {os.getpid()}"):
         run_etl(PROBLEM, source, folder)
     run_etl(PROBLEM, source, folder)
 

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 from versions import AGE, ALL, COST, PLACE, SLOPE, TABLE, run, squeezed, version, with_terms
 
-from slipway.core.text_tables import brief, decimals, signed
+from slipway.core.text_tables import decimal_places, format_signed, format_value
 from slipway.models.features import Target
 from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm
 from slipway.models.stages import Named, Pieces
@@ -186,7 +186,7 @@ def test_card_names_from_outside_cannot_move_the_cursor():
     ],
 )
 def test_brief_value_is_as_short_as_it_reads(value, text):
-    assert brief(value) == text
+    assert format_value(value) == text
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_brief_value_is_as_short_as_it_reads(value, text):
     ],
 )
 def test_points_have_digits_that_fit_the_largest(numbers, texts):
-    assert [signed(number, decimals(numbers)) for number in numbers] == texts
+    assert [format_signed(number, decimal_places(numbers)) for number in numbers] == texts

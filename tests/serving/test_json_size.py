@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.core.errors import SlipwayError, TooLarge
-from slipway.models.suggestions import Hints
+from slipway.models.suggestions import NameIndex
 from slipway.serving.json_size import require_places, require_values
 
 JSON = "application/json"
@@ -144,7 +144,7 @@ def test_predict_many_unknown_fields_lists_the_first(client, example):
     assert ["did you mean departures_in_hour?" in e["message"] for e in errors] == (
         [True] * 3 + [False] * 8
     )
-    assert errors[-1]["message"] == "the model has none of 1890 further fields"
+    assert errors[-1]["message"] == "1890 more fields are unknown"
 
 
 def test_predict_form_of_many_similar_names_is_fast(client):
@@ -181,11 +181,11 @@ NAMES = ("temperature", "precipitation_6h", "departure_hour", "day_of_week", "Ag
     ],
 )
 def test_hints_nearest_misspelt_name_returns_the_name(given, expected):
-    assert Hints(NAMES).nearest(given) == expected
-    many = Hints((*NAMES, *(f"zz_{i}" for i in range(1000))))
+    assert NameIndex(NAMES).nearest(given) == expected
+    many = NameIndex((*NAMES, *(f"zz_{i}" for i in range(1000))))
     assert many.nearest(given) == expected
 
 
 @given(name=st.text(max_size=200))
 def test_hints_nearest_any_text_returns_a_name_or_none(name):
-    assert Hints(NAMES).nearest(name) in (*NAMES, None)
+    assert NameIndex(NAMES).nearest(name) in (*NAMES, None)

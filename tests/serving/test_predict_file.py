@@ -14,7 +14,7 @@ from slipway.core.settings import Settings
 from slipway.serving.batch import csv_reader, csv_stream
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.batch.output_columns import text_cell
+from slipway.serving.batch.output_columns import escape_text_cell
 from slipway.serving.service import PredictionService
 
 ADDED = ("prediction", "probability", "warning", "error")
@@ -231,7 +231,7 @@ def test_predict_file_duplicate_or_reserved_column_returns_422(client, columns):
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n")
 def test_text_cell_formula_is_neutralized(first):
-    (cell,) = next(csv.reader([text_cell(f"{first}SUM(A1)")], strict=True))
+    (cell,) = next(csv.reader([escape_text_cell(f"{first}SUM(A1)")], strict=True))
     assert cell == f"'{first}SUM(A1)"
 
 
@@ -281,10 +281,10 @@ def test_block_scorers_any_cells_write_the_same_bytes(live, cells, data, line_en
 
 
 @relaxed
-@given(content=st.binary(max_size=300), quoted=st.lists(st.text(',"\n\r ab1', max_size=30)))
-@example(content=b'"', quoted=['"""\n', '"'])
-def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quoted):
-    for rows in (content, "\n".join(quoted).encode()):
+@given(content=st.binary(max_size=300), quote_cell=st.lists(st.text(',"\n\r ab1', max_size=30)))
+@example(content=b'"', quote_cell=['"""\n', '"'])
+def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quote_cell):
+    for rows in (content, "\n".join(quote_cell).encode()):
         answer = predict_csv(live, ",".join(columns).encode() + b"\n" + rows)
         assert answer.split("\n")[-2].startswith("# rows=")
 
@@ -296,8 +296,8 @@ def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quo
 )
 def test_predict_file_any_block_size_writes_the_same_bytes(live, cells, notes, block_bytes):
     header, row = write_csv([cells]).splitlines()
-    quoted = ['"' + note.replace('"', '""') + '"' for note in notes]
-    text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quoted)])
+    quote_cell = ['"' + note.replace('"', '""') + '"' for note in notes]
+    text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quote_cell)])
     whole = predict_csv(live, text)
     with pytest.MonkeyPatch.context() as patch:
         # The header must fit the first block.

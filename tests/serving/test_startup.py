@@ -153,7 +153,7 @@ def older(path):
 
 def wrong_library(place):
     place.promote(place.push(0.6, older, tree=True))
-    return {}, "made by scikit-learn 0.24.2"
+    return {}, "saved with scikit-learn 0.24.2"
 
 
 BROKEN = [missing, corrupt, truncated, unsigned, wrong_key, wrong_library]

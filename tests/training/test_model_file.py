@@ -206,7 +206,7 @@ def test_lambda_of_cloudpickle_is_rejected_without_a_setting(tmp_path):
     with pytest.raises(ModelError) as refused:
         open_model(tmp_path / "model.pkl", cloudpickle.dumps(model.fit(NUMBERS, Y)))
     assert "SLIPWAY_PICKLE_ALLOW" not in refused.value.message
-    assert "mymodule.py beside the model" in refused.value.message
+    assert "mymodule.py next to the model" in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from slipway.models.features import Feature
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.record_texts import field_text
 from slipway.models.signature import Signature
-from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, from_text
+from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, parse_text
 from slipway.reports.html.renderer import report_text
 from slipway.reports.model_card import card_text, describe_card
 from slipway.reports.model_diff import compare
@@ -171,7 +171,7 @@ def test_field_text_is_read_back_or_is_none(feature, values, missing):
             # Only what the list of missing texts takes away cannot be written.
             assert value is None or str(value) in missing or feature.kind == "category"
         else:
-            given = from_text(feature, text, missing)
+            given = parse_text(feature, text, missing)
             assert (given, str(given)) in ((value, str(value)), (value, str(given)))
             assert str(value) != "-0.0" or str(given) == "-0.0"
 

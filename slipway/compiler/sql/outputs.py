@@ -67,7 +67,7 @@ def _label(manifest: Manifest, decides: exp.Column) -> exp.Expr:
     """Choose one of two classes; without a threshold a tie gives the first of them."""
     target = manifest.signature.target
     first = target.classes[0] == target.positive
-    middle = 0.0 if _by_score(manifest) else Labels(target).middle
+    middle = 0.0 if _by_score(manifest) else Labels(target).tie_point
     threshold = number(middle if manifest.threshold is None else manifest.threshold)
     ties_lose = manifest.threshold is None and not first
     reached = decides > threshold if ties_lose else decides >= threshold

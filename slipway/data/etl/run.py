@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from slipway.core.errors import SlipwayError
 from slipway.core.files import write_atomic
-from slipway.core.locking import locked
+from slipway.core.locking import lock_folder
 from slipway.data.dataset import MANIFEST, Dataset, DatasetManifest, Part, open_dataset
 from slipway.data.etl.column_statistics import column_statistics, require_balance
 from slipway.data.etl.parquet_writer import content_sha256, write_parts
@@ -70,7 +70,7 @@ def run_etl(
     """
     started = time.perf_counter()
     try:
-        with locked(folder), open_source(url, problem, environ) as source:
+        with lock_folder(folder), open_source(url, problem, environ) as source:
             _remove_half_written(folder)
             begun = _kept(problem, folder, since)
             progress(f"running the query on {source.shown}")

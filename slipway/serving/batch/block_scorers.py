@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.models.features import Answer, Record
-from slipway.models.frames import grouped
+from slipway.models.frames import group_records
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
@@ -133,7 +133,7 @@ def _split_by_types(signature: Signature, records: list[Record]) -> tuple[list[i
     types = tuple(feature.column_type for feature in signature.features)
     same_types: list[int] = []
     others: list[int] = []
-    for positions, column_types in grouped(signature, records):
+    for positions, column_types in group_records(signature, records):
         (same_types if column_types == types else others).extend(positions)
     return sorted(same_types), sorted(others)
 
@@ -161,7 +161,7 @@ def choose_block_scorer(header: Header, model: Predictor) -> RowScorer:
         if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
             log_odds = scorecard.sums[0]
             if all(isinstance(term, SIMPLE_TERMS) for term in log_odds.terms):
-                labels, positive_from = label_cells(model), model.labels.least
+                labels, positive_from = label_cells(model), model.labels.positive_from
                 by_score = model.labels.threshold is None and scorecard.label_from == "scores"
                 scorer = ColumnScorer(
                     log_odds, signature, header, labels, positive_from, by_score=by_score

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from slipway.core.csv_cells import quoted
+from slipway.core.csv_cells import quote_cell
 
 COMMA, SEMICOLON, TAB = ",", ";", "\t"
 _EXPONENT = r"([eE][+-]?\d+)?"
@@ -45,7 +45,7 @@ class Dialect:
 
     def write_cell(self, text: str) -> str:
         """Return one cell, quoted if necessary."""
-        return quoted(text, self.separator)
+        return quote_cell(text, self.separator)
 
     def format_cells(self, added: str, numbers: slice) -> str:
         """Return added cells in this dialect.

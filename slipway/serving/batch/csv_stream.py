@@ -17,7 +17,7 @@ from typing import cast
 
 import msgspec
 
-from slipway.core.csv_cells import text_cell
+from slipway.core.csv_cells import escape_text_cell
 from slipway.core.errors import BadInput, FieldError, InputWarning
 from slipway.models.features import Record
 from slipway.serving.batch.block_scorers import RowScorer, choose_block_scorer
@@ -135,7 +135,7 @@ def _write_answer(
 ) -> Iterator[bytes]:
     """Yield the output block by block, and the counts if a version is given."""
     end = header.dialect.line_end
-    names = "".join(f",{text_cell(name)}" for name in added)
+    names = "".join(f",{escape_text_cell(name)}" for name in added)
     if not header.dialect.is_standard:
         names = header.dialect.format_cells(names, slice(0))
     yield f"{header.before}{header.text}{names}{end}".encode()

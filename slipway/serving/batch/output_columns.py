@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import isfinite, isnan
 from typing import Any
 
-from slipway.core.csv_cells import text_cell
+from slipway.core.csv_cells import escape_text_cell
 from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Target
 from slipway.models.predictor import Predictor
@@ -65,7 +65,7 @@ def answer_writer(model: Predictor) -> Callable[[Any], str | None]:
     if model.task == "regression":
         return lambda value: f",{value!r}" if isfinite(value) else None
     if model.target.measure == "label":
-        labels = [f",{text_cell(name)}" for name in model.labels.names]
+        labels = [f",{escape_text_cell(name)}" for name in model.labels.names]
         return lambda label_index: None if isnan(label_index) else labels[int(label_index)]
     if model.task == "multiclass":
         return _multiclass_writer(model)
@@ -76,8 +76,8 @@ def _binary_writer(model: Predictor) -> Callable[[float], str | None]:
     """Build the function that writes the label, and the positive probability or score."""
     (low, high), positive_from, label_index = (
         label_cells(model),
-        model.labels.least,
-        model.labels.place,
+        model.labels.positive_from,
+        model.labels.label_index,
     )
 
     def write(number: float) -> str | None:
@@ -92,7 +92,7 @@ def _binary_writer(model: Predictor) -> Callable[[float], str | None]:
 
 def _multiclass_writer(model: Predictor) -> Callable[[tuple[float, ...]], str | None]:
     """Build the function that writes the label, its probability and the numbers of all classes."""
-    labels, label_index = list(map(label_cell, model.target.classes)), model.labels.place
+    labels, label_index = list(map(label_cell, model.target.classes)), model.labels.label_index
     has_label_number = model.target.measure == "probability"
 
     def write(answer: tuple[float, ...]) -> str | None:
@@ -113,12 +113,12 @@ def label_cells(model: Predictor) -> tuple[str, str]:
 
 def label_cell(label: str) -> str:
     """Return a label between two commas."""
-    return f",{text_cell(label)},"
+    return f",{escape_text_cell(label)},"
 
 
 def warning_cells(warned: list[InputWarning]) -> str:
     """Return the cells after a prediction with warnings."""
-    return f",{text_cell(_join_notes(warned))},"
+    return f",{escape_text_cell(_join_notes(warned))},"
 
 
 @lru_cache(maxsize=1024)
@@ -127,7 +127,7 @@ def failure_cells(errors: tuple[FieldError, ...], n_added: int) -> str:
 
     The cache helps because many rows of a file have the same errors.
     """
-    return "," * n_added + text_cell(_join_notes(errors))
+    return "," * n_added + escape_text_cell(_join_notes(errors))
 
 
 def _join_notes(notes: Sequence[FieldError | InputWarning]) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 
 from slipway.models.features import Feature, Record
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS
+from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMERIC_KINDS
 from slipway.serving.batch.csv_header import Header
 from slipway.serving.batch.csv_reader import Block
 
@@ -54,8 +54,8 @@ def is_readable(signature: Signature) -> bool:
 
 def _column_type(feature: Feature) -> pl.DataType:
     """Return the type of a feature's column."""
-    if feature.kind in NUMBERS:
-        return pl.Int64() if feature.holds_integers else pl.Float64()
+    if feature.kind in NUMERIC_KINDS:
+        return pl.Int64() if feature.is_integer_column else pl.Float64()
     return _TYPES[feature.kind]
 
 
@@ -179,7 +179,7 @@ def _split_columns(block: Block, header: Header) -> pl.DataFrame:
 
 def read_typed(feature: Feature, text: pl.Expr) -> pl.Expr:
     """Return the values of a feature; null for missing or uncertain values."""
-    if feature.kind in NUMBERS:
+    if feature.kind in NUMERIC_KINDS:
         return read_number(feature, text)
     if feature.kind == "flag":
         known = {t: flag for t, flag in _FLAGS.items() if flag in (feature.known or (True, False))}
@@ -195,13 +195,13 @@ def read_typed(feature: Feature, text: pl.Expr) -> pl.Expr:
 def read_number(feature: Feature, text: pl.Expr) -> pl.Expr:
     """Return the numbers of a feature; null for missing or uncertain values."""
     value = text.cast(pl.Float64, strict=False)
-    low, high = feature.ordinary
+    low, high = feature.ordinary_range
     ordinary = value.is_finite()
     if low is not None:
         ordinary &= value >= low
     if high is not None:
         ordinary &= value <= high
-    if feature.holds_integers or feature.whole:
+    if feature.is_integer_column or feature.whole:
         ordinary &= (value == value.floor()) & (value.abs() <= LARGEST_INTEGER)
     if feature.categories:
         ordinary &= value.is_in(pl.Series(feature.categories, dtype=pl.Float64).implode())

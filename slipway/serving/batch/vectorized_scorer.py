@@ -152,9 +152,9 @@ def _(term: SlopeTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
 def _(term: StepTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
     # An interval of null points on each side of the range makes one search find both the points
     # and the values out of range.
-    whole = feature.holds_integers or feature.whole
+    whole = feature.is_integer_column or feature.whole
     largest = LARGEST_INTEGER if whole else sys.float_info.max
-    minimum, maximum = feature.ordinary
+    minimum, maximum = feature.ordinary_range
     low = -largest if minimum is None else max(minimum, -largest)
     high = largest if maximum is None else min(maximum, largest)
     inside = [edge for edge in term.edges if low < edge <= high]
@@ -173,5 +173,5 @@ def _(term: StepTerm, feature: Feature, text: pl.Expr) -> pl.Expr:
 
 def _is_ordinary(feature: Feature, number: float) -> bool:
     """Return whether a number causes no error or warning."""
-    low, high = feature.ordinary
+    low, high = feature.ordinary_range
     return (low is None or number >= low) and (high is None or number <= high)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from slipway.core.errors import ModelError, SlipwayError
-from slipway.core.processes import same_imports
+from slipway.core.processes import child_environment
 from slipway.core.settings import ServingEngine, Settings
-from slipway.models.compatibility import require_same_callers
+from slipway.models.compatibility import require_compatible
 from slipway.models.manifest import read_manifest
 from slipway.serving.rollout.version_cache import verified_copy
 
@@ -150,7 +150,7 @@ def _run(request: ProbeRequest) -> tuple[ProbeStatus, int]:
             "slipway.serving.rollout.version_probe",
             msgspec.json.encode(request).decode(),
         ],
-        env=same_imports(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
@@ -251,7 +251,7 @@ def check_version(request: ProbeRequest, path: Path, version: str) -> None:
     if request.present:
         existing = verified_copy(Path(request.folder), request.present)
         if existing is not None:
-            require_same_callers(read_manifest(existing), service.model.manifest)
+            require_compatible(read_manifest(existing), service.model.manifest)
 
 
 def _report(status: ProbeStatus) -> None:

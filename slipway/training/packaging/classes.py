@@ -11,10 +11,10 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier
 
-from slipway.core.csv_cells import text_cell
+from slipway.core.csv_cells import escape_text_cell
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Measure
-from slipway.models.responses import SEVERAL, class_values, last_step
+from slipway.models.responses import SEVERAL_TARGETS, class_values, final_estimator
 
 
 def class_names(model: Any) -> tuple[str, ...]:
@@ -25,8 +25,8 @@ def class_names(model: Any) -> tuple[str, ...]:
     SlipwayError
         The model predicts several targets at once, or two labels would read the same.
     """
-    if getattr(last_step(model), "multilabel_", False):
-        raise SlipwayError(SEVERAL)
+    if getattr(final_estimator(model), "multilabel_", False):
+        raise SlipwayError(SEVERAL_TARGETS)
     values = class_values(model)
     if not hasattr(model, "predict"):
         # Only of LocalOutlierFactor, in all of scikit-learn.
@@ -34,10 +34,12 @@ def class_names(model: Any) -> tuple[str, ...]:
     if not hasattr(model, "classes_") and not is_outlier_detector(model):
         raise SlipwayError(f"{_name(model)} has no classes_; fit it first")
     if isinstance(getattr(model, "classes_", None), list):
-        raise SlipwayError(SEVERAL)
+        raise SlipwayError(SEVERAL_TARGETS)
     names = tuple(map(str, values))
     _require_distinct(values, str, "as text, as JSON gives them")
-    _require_distinct(names, text_cell, "in a CSV file, where an apostrophe precedes a formula")
+    _require_distinct(
+        names, escape_text_cell, "in a CSV file, where an apostrophe precedes a formula"
+    )
     for name in names:
         if not name.isprintable() and _has_surrogate(name):
             raise SlipwayError(f"the class {name!r} is not valid Unicode; rename it before the fit")
@@ -57,7 +59,7 @@ def _require_distinct(values: Any, write: Callable[[Any], str], where: str) -> N
 
 
 def _name(model: Any) -> str:
-    return type(last_step(model)).__name__
+    return type(final_estimator(model)).__name__
 
 
 def _has_surrogate(name: str) -> bool:
@@ -71,13 +73,13 @@ def measure_of(model: Any) -> Measure:
     if not hasattr(model, "decision_function"):
         return "label"
     # One score for each pair of classes says little about any of them.
-    pairs = getattr(last_step(model), "decision_function_shape", "ovr") == "ovo"
+    pairs = getattr(final_estimator(model), "decision_function_shape", "ovr") == "ovo"
     return "label" if pairs and len(class_values(model)) > 2 else "decision"
 
 
 def label_from(model: Any) -> Literal["answers", "scores"]:
     """Return what the ``predict`` of a model goes by that has a rule in the compiler."""
-    last = last_step(model)
+    last = final_estimator(model)
     if isinstance(last, OneVsRestClassifier):
         by_score = all(hasattr(each, "decision_function") for each in last.estimators_)
     else:
@@ -87,7 +89,7 @@ def label_from(model: Any) -> Literal["answers", "scores"]:
 
 def has_own_border(model: Any) -> bool:
     """Whether a model moves the border between its classes, by a threshold of its own."""
-    return type(last_step(model)) in (FixedThresholdClassifier, TunedThresholdClassifierCV)
+    return type(final_estimator(model)) in (FixedThresholdClassifier, TunedThresholdClassifierCV)
 
 
 def why_not_served(model: Any) -> str:

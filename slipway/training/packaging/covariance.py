@@ -36,7 +36,7 @@ from slipway.compiler import NotAScorecard, raw_columns
 from slipway.compiler.columns import Column, DiscreteColumn, Intervals, Levels, NumericColumn
 from slipway.compiler.steps import apply_step
 from slipway.models.features import Record
-from slipway.models.frames import frame
+from slipway.models.frames import build_frame
 from slipway.models.intervals import ByCurve, ByInterval, ByLevel, Cells, Design, Uncertainty
 from slipway.models.signature import Signature
 
@@ -236,7 +236,7 @@ def _require_agreement(
     records: Sequence[Record],
 ) -> None:
     """Hold the served variances against the pipeline's own columns."""
-    Z = _rows_of_design(model, frame(signature, records)).toarray()
+    Z = _rows_of_design(model, build_frame(signature, records)).toarray()
     due = np.einsum("ij,jk,ik->i", Z, covariance, Z)
     served = np.array([uncertainty.variance(record) for record in records])
     worst = float(np.max(np.abs(served / due - 1.0), initial=0.0))

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from slipway.models.features import Answer, Feature, Record, Value
-from slipway.models.labels import Labels, plain
+from slipway.models.labels import Labels, without_label
 from slipway.models.manifest import GoldenRow
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.predictor import precision
+from slipway.models.predictor import prediction_tolerance
 from slipway.models.signature import Signature
-from slipway.models.validation import NUMBERS
+from slipway.models.validation import NUMERIC_KINDS
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.probes import has_answer, unseen_value
 
@@ -76,7 +76,7 @@ def golden_rows(
 
 def _alike(signature: Signature, one: Answer, other: Answer) -> bool:
     """Whether two answers are the same but for their last bits."""
-    tolerance = precision(signature)
+    tolerance = prediction_tolerance(signature)
     return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance))
 
 
@@ -84,7 +84,7 @@ def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRo
     """Write down a record, its answer and the label that ``predict`` returns for it."""
     target = signature.target
     label = Labels(target).name(answer) if target.classes else None
-    return GoldenRow(_carried(signature, record), plain(answer), label)
+    return GoldenRow(_carried(signature, record), without_label(answer), label)
 
 
 def _short(signature: Signature, record: Record) -> Record:
@@ -141,12 +141,12 @@ def _varied(feature: Feature, draw: random.Random) -> Value:
         return draw.choice(feature.categories)
     if feature.kind == "flag":
         return draw.random() < 0.5
-    if feature.kind not in NUMBERS:
+    if feature.kind not in NUMERIC_KINDS:
         return feature.example
     middle = float(feature.example or 0.0)
     low, high = feature.seen or (middle - abs(middle), middle + max(abs(middle), 1.0))
     number = draw.uniform(low, high)
-    return round(number) if feature.holds_integers else number
+    return round(number) if feature.is_integer_column else number
 
 
 def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
@@ -155,6 +155,6 @@ def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
     unseen: Value = ordinary
     if feature.categories and not feature.closed:
         unseen = "never seen" if feature.kind == "category" else unseen_value(feature)
-    low, high = feature.trained if feature.kind == "number" else (None, None)
-    ends = [e if e is None or not feature.holds_integers else int(e) for e in (high, low)]
+    low, high = feature.training_range if feature.kind == "number" else (None, None)
+    ends = [e if e is None or not feature.is_integer_column else int(e) for e in (high, low)]
     return ordinary if high is None else ends[0], gap, unseen, ordinary if low is None else ends[1]

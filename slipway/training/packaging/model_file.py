@@ -19,9 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.containers import unwrap
-from slipway.models.unpickling.pickles import PickleRejected, load_pickle, require_whole
+from slipway.models.unpickling.pickles import PickleRejected, load_pickle, require_complete
 from slipway.models.unpickling.skops_files import is_skops, load_skops
-from slipway.models.unpickling.survey import names_in
+from slipway.models.unpickling.survey import list_names
 from slipway.training.packaging.searches import answering_part
 from slipway.training.packaging.stamps import pickled_sklearn_version
 
@@ -119,15 +119,16 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
         return load_pickle(content, environ)
     except PickleRejected:
         if not any(
-            module.startswith("sklearn.model_selection._search") for module, _ in names_in(content)
+            module.startswith("sklearn.model_selection._search")
+            for module, _ in list_names(content)
         ):
             raise
-        search = load_pickle(content, environ, spare_unknown=True)
+        search = load_pickle(content, environ, replace_unknown=True)
         if not isinstance(search, BaseSearchCV):
             raise
         try:
             part = answering_part(search)
-            require_whole(part, environ)
+            require_complete(part, environ)
         except PickleRejected:
             pass
         else:

@@ -18,7 +18,7 @@ from slipway.compiler import (
 )
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Answer, Record
-from slipway.models.frames import frame
+from slipway.models.frames import build_frame
 from slipway.models.labels import Labels
 from slipway.models.manifest import Manifest
 from slipway.models.pipeline_engine import PipelineScorer
@@ -100,7 +100,7 @@ def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> i
     pairs = zip(ours, theirs, strict=True)
     return sum(
         not np.isnan([a, b]).any()
-        and labels.place(a) != labels.place(b)
+        and labels.label_index(a) != labels.label_index(b)
         and not _by_chance(labels, b)
         for a, b in pairs
     )
@@ -108,7 +108,7 @@ def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> i
 
 def _by_chance(labels: Labels, answer: Answer) -> bool:
     """Whether the last bit of a number decides the label."""
-    return labels.is_tied(answer) and labels.place(answer) == labels.implied(answer)
+    return labels.is_tied(answer) and labels.label_index(answer) == labels.implied_index(answer)
 
 
 def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
@@ -155,7 +155,7 @@ def _theirs(scorer: PipelineScorer, records: list[Record], refused: Any) -> list
 
 def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], theirs: Any) -> Any:
     """Return how large the numbers are that a model adds up: they share the last digits."""
-    if not signature.target.unbounded:
+    if not signature.target.is_unbounded:
         return 1.0
     sizes = [_sizes(total, records) for total in scorecard.sums]
     size = sizes[0] if len(sizes) == 1 else np.column_stack(sizes)
@@ -164,7 +164,7 @@ def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], th
 
 def _sizes(total: LinearPredictor, records: list[Record]) -> Any:
     """Return the sum of what a sum's terms add to each record, all of it taken as positive."""
-    lookups = [term.lookup() for term in total.terms]
+    lookups = [term.compile_points() for term in total.terms]
     added = [
         sum(abs(points(value)) for points, value in zip(lookups, record, strict=True))
         for record in records
@@ -177,7 +177,9 @@ def _difference(
 ) -> str:
     """Say by how much a scorecard differs from its model, and from which step on."""
     rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    step = differing_step(model, signature, frame(signature, [records[row] for row in rows[:100]]))
+    step = differing_step(
+        model, signature, build_frame(signature, [records[row] for row in rows[:100]])
+    )
     gap = np.abs(ours - theirs)[differs]
     if np.isnan(gap).any():
         return f"it and its scorecard refuse other rows ({len(rows)}), first after {step}"

@@ -49,7 +49,7 @@ class Probes:
         record = self._changed(self._records[0], i, change)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            line = PipelineScorer(self._model, self._signature).reason(record)
+            line = PipelineScorer(self._model, self._signature).failure_reason(record)
         return f"the pipeline raises: {line}" if line else "the pipeline has no prediction for it"
 
     def _changed(self, record: Record, i: int, change: Change) -> Record:

@@ -20,7 +20,7 @@ from slipway.compiler import NotAScorecard, answered_ranges
 from slipway.compiler.steps import InputUses
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature, Kind, Record, Target
-from slipway.models.frames import frame
+from slipway.models.frames import build_frame
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.signature import Signature
 from slipway.training.packaging.classes import class_names, measure_of, why_not_served
@@ -183,7 +183,7 @@ def _texts_where_numbers_fail(
 def _example_answered(model: Any, features: tuple[Feature, ...]) -> bool:
     """Whether the model answers the record of the examples."""
     signature = Signature(features, Target("target", "target"))
-    given: Any = frame(signature, [tuple(feature.example for feature in features)])
+    given: Any = build_frame(signature, [tuple(feature.example for feature in features)])
     try:
         predictions(model, given if model_names(model) else given.to_numpy())
     except Exception:  # a step of one's own can raise anything
@@ -241,7 +241,7 @@ def _require_one_value(model: Any, signature: Signature, record: Record) -> None
     """Reject a regressor of several targets."""
     if signature.target.classes:
         return
-    given: Any = frame(signature, [record])
+    given: Any = build_frame(signature, [record])
     try:
         values = predictions(model, given if model_names(model) else given.to_numpy())
     except Exception:  # the golden rows tell whether it answers at all

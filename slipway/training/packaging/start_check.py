@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from slipway.core.errors import SlipwayError
-from slipway.core.processes import same_imports
+from slipway.core.processes import child_environment
 from slipway.models.manifest import Manifest, write_manifest
 from slipway.models.unpickling.pickles import SETTING
 
@@ -58,7 +58,7 @@ def _start(path: Path, settings: dict[str, str]) -> str:
     """Start with a model version; return what is wrong, or nothing."""
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "slipway.serving.start_check", str(path)],
-        env=same_imports(settings),
+        env=child_environment(settings),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,

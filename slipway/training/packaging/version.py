@@ -20,7 +20,7 @@ from slipway.core.errors import SlipwayError
 from slipway.models.artifacts import covariance_path
 from slipway.models.intervals import Uncertainty
 from slipway.models.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
-from slipway.models.pipeline_engine import transform_output
+from slipway.models.pipeline_engine import output_context
 from slipway.models.signature import Signature
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.golden_rows import golden_rows
@@ -153,7 +153,7 @@ def _described(
     inferred = infer_signature(model, given, target_name=target, positive=positive)
     signature = inferred.signature
     if given is not None:
-        with transform_output(signature):
+        with output_context(signature):
             require_row_independence(model, few(given.given, MOST_COMPARED))
     if threshold is not None and positive != chosen:
         # The other class gets what does not reach the threshold, and not the tie.
@@ -188,7 +188,7 @@ def _check(model: Any, manifest: Manifest, given: InputRows) -> None:
     """Hold the answers to records against those to the rows themselves."""
     signature = manifest.signature
     records = to_records(given.frame[:MOST_COMPARED], signature)
-    with transform_output(signature):
+    with output_context(signature):
         check_rows(model, manifest, few(given.given, MOST_COMPARED), records)
 
 

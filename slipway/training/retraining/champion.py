@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from slipway.core.errors import ModelError
 from slipway.data.dataset import Dataset
 from slipway.data.problem import Problem
-from slipway.models.compatibility import require_same_callers
+from slipway.models.compatibility import require_compatible
 from slipway.models.features import Feature
 from slipway.models.manifest import Manifest, read_manifest
 from slipway.models.predictor import Predictor, load_predictor
@@ -86,7 +86,7 @@ def _refused(rule: str, why: str) -> Check:
 def _callers(manifest: Manifest, new: Manifest) -> Iterator[Check]:
     """Check whether the services would exchange the one for the other."""
     try:
-        require_same_callers(manifest, new)
+        require_compatible(manifest, new)
     except ModelError as error:
         yield _refused("callers need no change", error.message)
 

@@ -12,7 +12,7 @@ from slipway.models.promotion_record import (
     Check,
     Difference,
     Evidence,
-    MeasuredDifference,
+    HoldoutScores,
     ModelComparison,
 )
 from slipway.training.retraining.bootstrap import Floats, compare_first, group_sums, scores
@@ -51,7 +51,7 @@ def compare_models(
     Evidence
     """
     checks = [*checks, *_check_sample_size(problem, holdout), *_answered(holdout)]
-    scored: dict[str, MeasuredDifference] = {}
+    scored: dict[str, HoldoutScores] = {}
     compared: dict[str, ModelComparison] = {}
     asked = {name: p for name, p in holdout.answers.items() if not _count_invalid(p)}
     if len(holdout.y) and NEW in asked:
@@ -99,14 +99,14 @@ def _count_invalid(p: Floats) -> int:
 
 def _measured(
     holdout: Holdout, answers: dict[str, Floats], rules: PromotionRules
-) -> tuple[dict[str, MeasuredDifference], dict[str, ModelComparison]]:
+) -> tuple[dict[str, HoldoutScores], dict[str, ModelComparison]]:
     """Score each model, and compare the new one with the others."""
     # The first is the one that is compared with the others.
     names = sorted(answers, key=lambda name: name != NEW)
     sums = group_sums(holdout.y, np.stack([answers[name] for name in names]), holdout.groups)
     both = 0 < holdout.y.sum() < len(holdout.y)
     scored = {
-        name: MeasuredDifference(
+        name: HoldoutScores(
             loss, error, float(roc_auc_score(holdout.y, answers[name])) if both else None
         )
         for name, (loss, error) in zip(names, scores(sums.sum(axis=0)).tolist(), strict=True)

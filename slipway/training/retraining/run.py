@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from slipway.core.errors import SlipwayError
-from slipway.core.locking import locked
+from slipway.core.locking import lock_folder
 from slipway.data.dataset import Dataset, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
@@ -91,7 +91,7 @@ def retrain(
     """
     work = order.rows / WORK
     try:
-        with locked(work):
+        with lock_folder(work):
             # Whoever reads the verdict afterwards must not take the last run's for this one's.
             (work / FILE).unlink(missing_ok=True)
             # A registry that cannot be reached is told of before hours of work.

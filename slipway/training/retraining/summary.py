@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.core.text_tables import page, table, wrapped
+from slipway.core.text_tables import format_sections, format_table, wrap_text
 from slipway.models.promotion_record import Check, Evidence, Outcome, Promotion
 from slipway.training.retraining.non_inferiority import BASE, PRODUCTION
 from slipway.training.retraining.registry_state import RegistryState
@@ -56,10 +56,12 @@ def shown(promotion: Promotion) -> str:
         grouped = f", {evidence.groups:,} groups by {evidence.grouped_by}"
         by = grouped if evidence.grouped_by else ""
         sections[f"On {evidence.rows:,} rows held out{by}"] = _scores(evidence)
-        sections["Rules"] = table([("", "", "found", "asked for"), *map(_row, evidence.checks)])
-        sections["To know"] = [line for note in evidence.notes for line in wrapped("  ", note)]
-    sections["Verdict"] = wrapped("  ", summary(promotion))
-    return page(sections)
+        sections["Rules"] = format_table(
+            [("", "", "found", "asked for"), *map(_row, evidence.checks)]
+        )
+        sections["To know"] = [line for note in evidence.notes for line in wrap_text("  ", note)]
+    sections["Verdict"] = wrap_text("  ", summary(promotion))
+    return format_sections(sections)
 
 
 def _scores(evidence: Evidence) -> list[str]:
@@ -74,7 +76,7 @@ def _scores(evidence: Evidence) -> list[str]:
         )
         for name, its in evidence.scores.items()
     ]
-    return table([head, *rows]) if rows else []
+    return format_table([head, *rows]) if rows else []
 
 
 def _row(check: Check) -> tuple[str, str, str, str]:

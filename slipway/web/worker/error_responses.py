@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn.http.wsgi import default_environ
 
-from slipway.core.errors import SlipwayError, error_body
+from slipway.core.errors import SlipwayError, encode_error
 from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi, with_headers
 from slipway.web.worker.connection import Request
 from slipway.web.worker.response import Response
@@ -109,7 +109,7 @@ def _refuse(
     status: str,
     headers: list[tuple[str, str]],
 ) -> Iterable[bytes]:
-    body = error_body(error, environ[REQUEST_ID])
+    body = encode_error(error, environ[REQUEST_ID])
     start(
         status,
         [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers],
