@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Mapping
 
-from slipway.data.problem import Ask
+from slipway.data.problem import RunQuery
 from slipway.models.features import Feature, Target
 
 # What the encoder's handle_unknown="infrequent_if_exist" does.
@@ -166,7 +166,7 @@ TARGET = Target(
 )
 
 
-def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
+def labels(run_query: RunQuery) -> Mapping[str, Mapping[str, str]]:
     """Give names for people: airlines, airports, hours and days.
 
     Parameters
@@ -179,7 +179,7 @@ def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
     mapping of str to mapping of str to str
         By feature and category.
     """
-    airports: dict[str, str] = dict(ask("SELECT faa, name FROM airports"))
+    airports: dict[str, str] = dict(run_query("SELECT faa, name FROM airports"))
     periods = {
         f"{month:02}-{part}": f"{calendar.month_name[month]}, {part}"
         for month in range(1, 13)
@@ -188,7 +188,7 @@ def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
     hours = {str(hour): f"{hour:02}:00 to {hour:02}:59" for hour in range(24)}
     days = {str(i + 1): day for i, day in enumerate(calendar.day_name)}
     return {
-        "carrier": dict(ask("SELECT carrier, name FROM airlines")),
+        "carrier": dict(run_query("SELECT carrier, name FROM airlines")),
         "origin": airports,
         "dest": airports,
         "departure_period": periods,

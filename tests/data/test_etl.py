@@ -200,7 +200,7 @@ def test_etl_disk_full_leaves_the_last_rows(source, folder, tmp_path):
     with python(ONCE, folder, large, 4_096, stderr=subprocess.PIPE) as process:
         told = process.communicate()[1].decode()
     assert process.returncode == 1
-    assert re.match(r"the disk of \S+ is full[:;] make room", told)
+    assert re.match(r"the disk of \S+ is full[:;] free some space", told)
     assert open_dataset(folder).manifest == before
 
 

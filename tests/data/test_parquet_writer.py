@@ -11,7 +11,7 @@ from small_problem import PROBLEM, parcels
 
 from slipway.data.dataset import FOLD
 from slipway.data.etl import parquet_writer as parts
-from slipway.data.etl.parquet_writer import content_sha256, folds, write_parts
+from slipway.data.etl.parquet_writer import assign_folds, content_sha256, write_parts
 
 SCHEMA = ["number", "day", "depot", "weight", "stops", "late"]
 
@@ -79,9 +79,9 @@ def test_parts_same_rows_get_the_same_names(tmp_path):
 
 def test_folds_follow_from_the_key_alone():
     rows = table(5_000)
-    drawn = rows.with_columns(folds(PROBLEM, rows))
+    drawn = rows.with_columns(assign_folds(PROBLEM, rows))
     other = drawn.reverse().with_columns(weight=pl.lit(1.0))
-    assert folds(PROBLEM, other).to_list() == drawn[FOLD].reverse().to_list()
+    assert assign_folds(PROBLEM, other).to_list() == drawn[FOLD].reverse().to_list()
     shares = drawn[FOLD].value_counts(normalize=True)["proportion"].to_list()
     assert len(shares) == 10
     # Five standard deviations of a share of a tenth among 5,000.

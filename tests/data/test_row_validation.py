@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_problem import PROBLEM
 
 from slipway.core.errors import SlipwayError
-from slipway.data.etl.row_validation import REASONS, check, part_duplicates
+from slipway.data.etl.row_validation import REASONS, split_duplicates, validate_rows
 from slipway.models.signature import Signature
 
 SIGNATURE = Signature(PROBLEM.features, PROBLEM.target)
@@ -22,11 +22,11 @@ def one(**changed):
 
 
 def reasons(rows):
-    return check(PROBLEM, rows).bad[REASONS].to_list()
+    return validate_rows(PROBLEM, rows).bad[REASONS].to_list()
 
 
 def test_check_good_row_is_kept_in_stored_types():
-    checked = check(PROBLEM, one(stops=3.0, late=True))
+    checked = validate_rows(PROBLEM, one(stops=3.0, late=True))
     assert checked.good.rows() == [("north", 2.0, 3, 1, 1, "2026-01-01")]
     assert [str(each) for each in checked.good.dtypes] == [
         "String",
@@ -62,23 +62,23 @@ def test_check_bad_row_is_refused_with_all_reasons(changed, due):
 
 
 def test_check_text_that_spells_a_number_is_read():
-    assert check(PROBLEM, one(weight="2.5")).good["weight"].to_list() == [2.5]
+    assert validate_rows(PROBLEM, one(weight="2.5")).good["weight"].to_list() == [2.5]
 
 
 @pytest.mark.parametrize("gap", [None, math.nan])
 def test_check_gap_where_it_may_be_is_kept(gap):
-    assert check(PROBLEM, one(weight=gap)).good["weight"].to_list() == [None]
+    assert validate_rows(PROBLEM, one(weight=gap)).good["weight"].to_list() == [None]
 
 
 def test_check_row_without_target_is_counted():
     rows = pl.concat([one(), one(late=None), one(weight=50.0)], how="vertical_relaxed")
-    checked = check(PROBLEM, rows)
+    checked = validate_rows(PROBLEM, rows)
     assert (len(checked.good), len(checked.bad), checked.unlabelled) == (1, 1, 1)
 
 
 def test_check_absent_column_is_named():
     with pytest.raises(SlipwayError, match="no column weight, day"):
-        check(PROBLEM, one().drop("weight", "day"))
+        validate_rows(PROBLEM, one().drop("weight", "day"))
 
 
 VALUES = {
@@ -103,20 +103,20 @@ def test_check_refuses_what_the_signature_refuses(records):
         _, errors, _ = SIGNATURE.check({name: plain(value) for name, value in record.items()})
         if errors:
             due[number] = [f"{error.field}: {error.code}" for error in errors]
-    checked = check(PROBLEM, rows)
+    checked = validate_rows(PROBLEM, rows)
     assert dict(zip(checked.bad["number"], checked.bad[REASONS].to_list(), strict=True)) == due
     assert len(checked.good) + len(checked.bad) == len(records)
 
 
 def test_duplicates_equal_rows_leave_one():
     rows = pl.concat([one(), one(), one(number=2)])
-    kept, refused = part_duplicates(rows, ("number",))
+    kept, refused = split_duplicates(rows, ("number",))
     assert kept["number"].to_list() == [1, 2]
     assert refused["number"].to_list() == [1]
 
 
 def test_duplicates_rows_that_differ_are_all_refused():
     rows = pl.concat([one(), one(weight=3.0), one(number=2)])
-    kept, refused = part_duplicates(rows, ("number",))
+    kept, refused = split_duplicates(rows, ("number",))
     assert kept["number"].to_list() == [2]
     assert refused["number"].to_list() == [1, 1]

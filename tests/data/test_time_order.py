@@ -15,7 +15,7 @@ from small_problem import COLUMNS, DEPOTS, PROBLEM, parcels
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import open_dataset
 from slipway.data.etl.run import run_etl
-from slipway.data.etl.time_order import is_late
+from slipway.data.etl.time_order import in_test_period
 from slipway.training.frames import read_rows
 from slipway.training.splits import require_split
 
@@ -203,13 +203,16 @@ def test_moments_compare_as_moments_however_they_are_written(moments, split):
     for column in (texts, isos):
         for given_split in (split, split.isoformat(), str(split)):
             problem = replace(PROBLEM, time_split=given_split)
-            assert is_late(problem, column).to_list() == due
+            assert in_test_period(problem, column).to_list() == due
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-05:00"])
 def test_moment_on_the_edge_of_the_calendar_compares(text):
     problem = replace(PROBLEM, time_split=datetime.fromisoformat(text))
-    assert is_late(problem, pl.Series([text, "2026-01-01"])).to_list() == [True, text[0] == "0"]
+    assert in_test_period(problem, pl.Series([text, "2026-01-01"])).to_list() == [
+        True,
+        text[0] == "0",
+    ]
 
 
 def test_headers_in_capitals_are_the_columns_that_the_problem_names(tmp_path):

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, running
+from slipway.data.problem import Problem, field_errors
 from slipway.data.sources.engine import EngineSource, QueryEngine, Source
 from slipway.data.sources.source_url import SourceUrl, read_source_url
 from slipway.data.sources.tables import require_tables
@@ -69,7 +69,7 @@ def _own(problem: Problem) -> SourceUrl:
 
 def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
     """Return the files that a problem names for its tables."""
-    with running("read_tables"):
+    with field_errors("read_tables"):
         tables = {str(name): Path(file) for name, file in problem.read_tables(scratch).items()}
     for name, file in tables.items():
         if not file.is_file():
