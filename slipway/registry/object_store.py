@@ -57,7 +57,7 @@ class Objects:
     """
 
     def __init__(self, url: str) -> None:
-        self.shown = url
+        self.redacted = url
         self._bucket = _is_bucket(url)
         self._folder = Path(url)
         self._stores: dict[float, Any] = {}
@@ -95,7 +95,7 @@ class Objects:
                 content += piece
                 if len(content) > limit:
                     raise NotTrusted(
-                        f"{path} in {self.shown} has more than {limit:,} bytes, and was not read"
+                        f"{path} in {self.redacted} has more than {limit:,} bytes, and was not read"
                     )
         return bytes(content)
 
@@ -114,7 +114,7 @@ class Objects:
                 copy.write(piece)
         if written != size or digest.hexdigest() != sha256:
             raise NotTrusted(
-                f"{path} in {self.shown} is not what was pushed: it was changed or cut"
+                f"{path} in {self.redacted} is not what was pushed: it was changed or cut"
             )
 
     def put_new(self, path: str, content: bytes) -> bool:
@@ -155,7 +155,7 @@ class Objects:
                 listed += (Listed(meta["path"], meta["last_modified"]) for meta in page)
                 if len(listed) > MAX_LISTED:
                     raise RegistryError(
-                        f"{self.shown} has more than {MAX_LISTED:,} objects in {prefix}/; "
+                        f"{self.redacted} has more than {MAX_LISTED:,} objects in {prefix}/; "
                         "remove what does not belong there, or prune"
                     )
         return listed
@@ -176,7 +176,7 @@ class Objects:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RegistryError(f"{self.shown} cannot be made: {error.strerror}") from error
+            raise RegistryError(f"{self.redacted} cannot be made: {error.strerror}") from error
 
     def _store(self, size: int = 0) -> Any:
         """Give the store, with time enough for so many bytes."""
@@ -204,7 +204,7 @@ class Objects:
             ),
         }
         opened: Any = from_url
-        return opened(self.shown, client_options=options, retry_config=retry)
+        return opened(self.redacted, client_options=options, retry_config=retry)
 
     @contextmanager
     def _asking(self, path: str) -> Iterator[None]:
@@ -218,14 +218,14 @@ class Objects:
             raise
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
-                raise RegistryError(f"{self.shown} {_reason(str(error))}") from None
-            raise Unknown(f"there is no {path} in {self.shown}") from None
+                raise RegistryError(f"{self.redacted} {_reason(str(error))}") from None
+            raise Unknown(f"there is no {path} in {self.redacted}") from None
         # The chain is cut, because these errors have the whole request in them.
         except BaseError as error:
-            raise RegistryError(f"{self.shown} {_reason(str(error))}") from None
+            raise RegistryError(f"{self.redacted} {_reason(str(error))}") from None
         except (OSError, ValueError) as error:
             told = error.strerror if isinstance(error, OSError) else error
-            raise RegistryError(f"{self.shown}: {path}: {told}") from None
+            raise RegistryError(f"{self.redacted}: {path}: {told}") from None
 
     def _require_time(self) -> None:
         """Refuse to begin what would take too long, or for ever."""
@@ -235,7 +235,7 @@ class Objects:
         if self._bucket:
             _forked_from = os.getpid()
         if time.monotonic() > self._until:
-            raise RegistryError(f"{self.shown} is too slow: it was given {ALL:.0f} seconds")
+            raise RegistryError(f"{self.redacted} is too slow: it was given {ALL:.0f} seconds")
 
 
 def _is_bucket(url: str) -> bool:

@@ -116,8 +116,8 @@ class Registry:
         try:
             content = self._objects.get(version_path(version, STORED))
         except Unknown:
-            raise Unknown(f"there is no version {version} in {self._objects.shown}") from None
-        where = f"version {version} in {self._objects.shown}"
+            raise Unknown(f"there is no version {version} in {self._objects.redacted}") from None
+        where = f"version {version} in {self._objects.redacted}"
         stored = self._signer.verify(decode(content, StoredVersion, where), where)
         if stored.version != version:
             raise RegistryError(f"{where} says that it is another: {stored.version}")
@@ -143,7 +143,7 @@ class Registry:
             return self.stored(name).version
         move = self.alias(name[1:])
         if move is None:
-            raise Unknown(f"no version was ever {name[1:]} in {self._objects.shown}")
+            raise Unknown(f"no version was ever {name[1:]} in {self._objects.redacted}")
         return move.version
 
     def aliases(self) -> dict[str, str]:

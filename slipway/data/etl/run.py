@@ -71,7 +71,7 @@ def run_etl(
         with locked(folder), open_source(url, problem, environ) as source:
             _remove_half_written(folder)
             kept, watermark = _load_kept_parts(problem, folder, since)
-            progress(f"running the query on {source.shown}")
+            progress(f"running the query on {source.redacted}")
             manifest = _read_rows(problem, source, folder, kept, watermark, progress)
             seconds = round(time.perf_counter() - started, 1)
             manifest = msgspec.structs.replace(manifest, seconds=seconds)
@@ -160,7 +160,7 @@ def _require_complete(problem: Problem, source: Source, parts: list[Part]) -> No
             f"the query returned {read:,} rows for the {expected:,} of {table}; correct the query"
         )
     if not read:
-        raise SlipwayError(f"the table {table} of {source.shown} is empty")
+        raise SlipwayError(f"the table {table} of {source.redacted} is empty")
 
 
 def _require_few_rejected(problem: Problem, parts: list[Part], folder: Path) -> None:
@@ -183,7 +183,7 @@ def _build_manifest(problem: Problem, source: Source, parts: list[Part]) -> Data
     """Return the manifest of all parts, without statistics."""
     return DatasetManifest(
         problem=problem.name,
-        source=source.shown,
+        source=source.redacted,
         query_sha256=query_sha256(problem),
         data_sha256="",
         made=datetime.now(UTC).isoformat(timespec="seconds"),
