@@ -242,7 +242,7 @@ def test_verify_unsigned_version_is_refused_where_there_is_a_key(registry, monke
 def test_verify_registry_that_is_not_there_is_a_fault(tmp_path):
     nowhere = Settings(ROOT / "none.pkl", reference=Reference(str(tmp_path / "no"), "@production"))
     (line,) = verified(nowhere, status=1)
-    assert "no version was ever production" in line
+    assert "no alias production" in line
 
 
 def release(**environ):

@@ -169,7 +169,7 @@ def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tm
 
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         told_of = lambda: got(base, "/version")["shadow"]  # noqa: E731
-        until(lambda: "no version was ever candidate" in told_of()["problem"], 30)
+        until(lambda: "no alias candidate" in told_of()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
             with clients(base, 2) as told:
