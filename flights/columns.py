@@ -1,4 +1,4 @@
-"""The columns that the query makes, with their meaning and units."""
+"""The columns of the query, with descriptions and units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from slipway.data.problem import RunQuery
 from slipway.models.features import Feature, Target
 
-# What the encoder's handle_unknown="infrequent_if_exist" does.
+# Effects of the encoder's handle_unknown="infrequent_if_exist"; the texts are in model.json.
 RARE = "it counts as one of the rare ones, those with fewer than 100 flights"
 NONE_RARE = "since none is rare enough to stand for it, no category's points are added"
 
@@ -167,17 +167,17 @@ TARGET = Target(
 
 
 def labels(run_query: RunQuery) -> Mapping[str, Mapping[str, str]]:
-    """Give names for people: airlines, airports, hours and days.
+    """Return display names of airlines, airports, periods, hours and days.
 
     Parameters
     ----------
-    ask : callable
-        Gives the rows of a query on the raw tables.
+    run_query : callable
+        Takes a query on the raw tables and returns its rows.
 
     Returns
     -------
     mapping of str to mapping of str to str
-        By feature and category.
+        Display names by feature and category.
     """
     airports: dict[str, str] = dict(run_query("SELECT faa, name FROM airports"))
     periods = {

@@ -10,36 +10,37 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 CATEGORIES = ["carrier", "origin", "dest", "departure_period", "departure_hour", "day_of_week"]
 NUMBERS = ["distance", "departures_in_hour"]
-# These are missing in less than one flight in a hundred, and then nearly always together.
-NUMBERS_TO_FILL = ["temperature", "wind_speed", "visibility", "precipitation", "precipitation_6h"]
-NUMBERS_WITH_GAPS = ["wind_direction", "pressure_change_6h", "plane_year", "seats"]
+# Missing in less than 1 % of the flights, and then almost always together.
+RARELY_MISSING = ["temperature", "wind_speed", "visibility", "precipitation", "precipitation_6h"]
+OFTEN_MISSING = ["wind_direction", "pressure_change_6h", "plane_year", "seats"]
 
 
 def make_pipeline() -> Pipeline:
     """Build the unfitted pipeline.
 
-    Numbers are cut at their quantiles, so that a term may take any shape. A missing number
-    stands at the median; where gaps are common, it gets points of its own besides. (Points for
-    gaps that only come together would be large and cancel, and would distort the answer for
-    whoever leaves out but one.) Destinations, carriers and hours with
-    fewer than 100 flights share one column (Lexington has one flight, and a coefficient of
-    its own would be noise); the ridge penalty holds the rest. Newton's method finds the
-    optimum to the last digits, so that every machine gets the same coefficients.
+    Numbers are binned at their quantiles, so a term can have any shape. Missing numbers are
+    replaced by the median. If they are common, an indicator column is added. Features that are
+    only missing together get no indicators: their coefficients would be large and cancel, and
+    distort predictions for records that lack one of them.
+
+    Categories with fewer than 100 flights share one column; for example, Lexington has one flight.
+    The ridge penalty limits the other coefficients. Newton's method converges to the last digits,
+    so every machine gets the same coefficients.
 
     Returns
     -------
     Pipeline
     """
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=100)
-    with_gaps = FeatureUnion(
-        [("value", _filled_bins()), ("missing", MissingIndicator(features="all"))]
+    with_indicator = FeatureUnion(
+        [("value", _impute_and_bin()), ("missing", MissingIndicator(features="all"))]
     )
     columns = ColumnTransformer(
         [
             ("category", encoder, CATEGORIES),
-            ("number", _bins(), NUMBERS),
-            ("number_to_fill", _filled_bins(), NUMBERS_TO_FILL),
-            ("number_with_gaps", with_gaps, NUMBERS_WITH_GAPS),
+            ("number", _bin(), NUMBERS),
+            ("number_to_fill", _impute_and_bin(), RARELY_MISSING),
+            ("number_with_gaps", with_indicator, OFTEN_MISSING),
         ],
         sparse_threshold=1.0,
     )
@@ -47,13 +48,13 @@ def make_pipeline() -> Pipeline:
     return Pipeline([("columns", columns), ("regression", regression)])
 
 
-def _filled_bins() -> Pipeline:
-    """Put a missing number at the median, then cut."""
-    return Pipeline([("fill", SimpleImputer(strategy="median")), ("bins", _bins())])
+def _impute_and_bin() -> Pipeline:
+    """Replace missing numbers by the median, then bin."""
+    return Pipeline([("fill", SimpleImputer(strategy="median")), ("bins", _bin())])
 
 
-def _bins() -> KBinsDiscretizer:
-    """Cut at the quantiles, from all rows, so that no random sample decides the edges."""
+def _bin() -> KBinsDiscretizer:
+    """Bin at the quantiles of all rows, without random subsampling."""
     return KBinsDiscretizer(
         n_bins=40,
         encode="onehot",

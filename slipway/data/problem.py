@@ -106,7 +106,7 @@ class Problem:
     promotion : PromotionRules
         The rules by which a new model replaces the one in production.
     public_rows : bool
-        Whether examples may be real rows. Otherwise each example combines values of several
+        Whether examples can be real rows. Otherwise each example combines values of several
         rows.
     missing : tuple of str
         The texts that mean a missing value in text files and in requests. A text that
@@ -154,8 +154,8 @@ class Problem:
         """The distinct columns of the query that are neither a feature nor the target."""
         optional = (self.order_column, *self.key, self.group_column, self.watermark_column)
         named = dict.fromkeys(name for name in optional if name is not None)
-        taken = {feature.name for feature in self.features}
-        return tuple(name for name in named if name not in taken)
+        features = {feature.name for feature in self.features}
+        return tuple(name for name in named if name not in features)
 
 
 @contextmanager

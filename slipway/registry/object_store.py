@@ -218,7 +218,7 @@ class ObjectStore:
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
                 raise RegistryError(f"{self.redacted} {_reason(str(error))}") from None
-            raise Unknown(f"there is no {path} in {self.redacted}") from None
+            raise Unknown(f"no object {path} in {self.redacted}") from None
         # Drop the chained exception, which contains the whole request.
         except BaseError as error:
             raise RegistryError(f"{self.redacted} {_reason(str(error))}") from None

@@ -116,7 +116,7 @@ class Registry:
         try:
             content = self._store.get(version_path(version, VERSION_JSON))
         except Unknown:
-            raise Unknown(f"there is no version {version} in {self._store.redacted}") from None
+            raise Unknown(f"no version {version} in {self._store.redacted}") from None
         where = f"version {version} in {self._store.redacted}"
         stored = self._signer.verify(decode(content, StoredVersion, where), where)
         if stored.version != version:
@@ -201,7 +201,9 @@ class Registry:
         last = self.alias(alias)
         before = last.version if last else None
         if expected is not ... and expected != before:
-            raise Conflict(f"{alias} is {before or 'no version'}, not {expected or 'no version'}")
+            raise Conflict(
+                f"{alias} has {before or 'no version'}, expected {expected or 'no version'}"
+            )
         if last and before == version:
             return last
         when = datetime.now(UTC).isoformat(timespec="seconds")

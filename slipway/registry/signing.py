@@ -47,7 +47,7 @@ class Signer:
         return msgspec.structs.replace(entry, signature=self._signature(entry))
 
     def verify(self, entry: Entry, where: str) -> Entry:
-        """Return an entry if it is signed with this key, or if there is no key.
+        """Return an entry if it is signed with this key, or if no key is set.
 
         Raises
         ------

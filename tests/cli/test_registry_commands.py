@@ -191,7 +191,7 @@ def test_key_signs_and_is_asked_for(flask_model, monkeypatch, shipped):
     ("words", "says"),
     [
         (("promote", "../../secret"), "'../../secret' cannot be a version"),
-        (("promote", "absent"), "there is no version absent"),
+        (("promote", "absent"), "no version absent"),
         (("pull", "@absent"), "no alias absent"),
         (("push", "absent.pkl"), "cannot read absent.json"),
         (("list", "--registry", "ftp://host"), "a registry is a folder, or a URL of s3, gs, az"),

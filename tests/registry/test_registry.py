@@ -228,10 +228,10 @@ def test_alias_moved_twice_has_last_version(registry, tmp_path):
 
 def test_move_unexpected_version_raises_conflict(registry, tmp_path):
     one, two = push_some(registry, tmp_path, 2)
-    with pytest.raises(Conflict, match="production is no version, not 2026"):
+    with pytest.raises(Conflict, match="production has no version, expected 2026"):
         registry.move("production", one, who="me", expected=two)
     registry.move("production", one, who="me", expected=None)
-    with pytest.raises(Conflict, match=f"production is {one}, not no version"):
+    with pytest.raises(Conflict, match=f"production has {one}, expected no version"):
         registry.move("production", two, who="me", expected=None)
     registry.move("production", two, who="me", expected=one)
     assert len(registry.history("production")) == 2

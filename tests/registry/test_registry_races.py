@@ -76,7 +76,7 @@ def test_move_concurrent_processes_one_wins(address, tmp_path):
     assert won == [move.who]
     lost = [message for _, message in outcomes if message != 1]
     assert all(
-        re.search(rf"production (is|moved .* to) {move.version}", message) for message in lost
+        re.search(rf"production (has|moved .* to) {move.version}", message) for message in lost
     )
 
 

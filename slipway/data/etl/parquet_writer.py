@@ -71,7 +71,7 @@ def write_parts(problem: Problem, batches: Iterable[pl.DataFrame], folder: Path)
 def _split_at_watermarks(
     batches: Iterable[pl.DataFrame], problem: Problem
 ) -> Iterator[pl.DataFrame]:
-    """Split the stream where the watermark changes, or the key if there is no watermark.
+    """Split the stream where the watermark changes, or else where the key changes.
 
     Equal keys stay together, and a later run can begin at the start of any part.
     """

@@ -42,7 +42,7 @@ CREDENTIALS = {
     ),
 }
 SCHEME_ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
-# A whole file may take hours, but not a single read.
+# A whole file can take hours, but not a single read.
 TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "24h"}
 
 

@@ -43,9 +43,9 @@ def find_java_home(scratch: Path, environ: Mapping[str, str] = os.environ) -> Pa
     SlipwayError
         No suitable Java is installed.
     """
-    own = environ.get("JAVA_HOME")
+    home = environ.get("JAVA_HOME")
     java = (
-        str(Path(own) / "bin" / "java") if own else shutil.which("java", path=environ.get("PATH"))
+        str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH"))
     )
     if java is not None and _read_version(java) >= MIN_VERSION:
         return None
