@@ -154,13 +154,11 @@ class Registry:
 
     def alias(self, alias: str) -> Move | None:
         """Return the last entry in the journal of an alias, or None."""
-        validate_name(alias, "an alias")
         self._store.begin()
         return self._journal.last_entry(alias)
 
     def history(self, alias: str) -> list[Move]:
         """Return the journal of an alias, the oldest entry first."""
-        validate_name(alias, "an alias")
         self._store.begin()
         return self._journal.entries(alias)
 
@@ -217,9 +215,7 @@ class Registry:
             current = self.alias(move.alias)
             destination = f"to {current.version} by {current.who}" if current else "elsewhere"
             before = move.before or "no version"
-            raise Conflict(
-                f"{move.alias} moved meanwhile from {before} {destination}; check it and retry"
-            )
+            raise Conflict(f"{move.alias} moved meanwhile from {before} {destination}; retry")
         if self.find(move.version) is None:
             raise RegistryError(f"{move.version} was pruned meanwhile; move {move.alias} again")
         return move
@@ -300,5 +296,4 @@ class Registry:
         """
         old = self.versions()[max(keep, 0) :]
         self._store.begin()
-        objects = self._store.list("versions")
-        return prune(self._store, self._journal, old, objects)
+        return prune(self._store, self._journal, old, self._store.list("versions"))

@@ -102,9 +102,11 @@ def test_etl_incremental_runs_equal_single_run(folder, tmp_path, monkeypatch):
     for end in (200, 201, 450, 600):
         source = str(write_tables(tmp_path / "source", rows[:end]))
         manifest = run_etl(PROBLEM, source, folder, since="last" if end > 200 else None)
-    whole = run_etl(PROBLEM, source, tmp_path / "whole")
-    assert manifest.data_sha256 == whole.data_sha256
-    assert (manifest.rows_read, manifest.rows) == (whole.rows_read, whole.rows) == (600, 600)
+    single_run = run_etl(PROBLEM, source, tmp_path / "whole")
+    assert manifest.data_sha256 == single_run.data_sha256
+    assert (
+        (manifest.rows_read, manifest.rows) == (single_run.rows_read, single_run.rows) == (600, 600)
+    )
 
 
 def test_etl_since_watermark_reads_later_rows_again(folder, tmp_path, monkeypatch):
@@ -184,14 +186,14 @@ def test_etl_query_multiplying_rows_raises_error(source, folder, tmp_path):
 @pytest.mark.slow
 def test_etl_killed_run_keeps_complete_dataset(folder, tmp_path):
     sources = [write_tables(tmp_path / str(n), by_day(parcels(2_000, n))) for n in (1, 2)]
-    whole = {run_etl(PROBLEM, str(source), tmp_path / "once").data_sha256 for source in sources}
+    complete = {run_etl(PROBLEM, str(source), tmp_path / "once").data_sha256 for source in sources}
     draw = random.Random(0)
     for _ in range(4):
         with start_python(LOOP_CODE, folder, *sources, stdout=subprocess.PIPE) as process:
             process.stdout.readline()
             time.sleep(draw.uniform(0.0, 0.3))
             process.send_signal(signal.SIGKILL)
-        assert open_dataset(folder).manifest.data_sha256 in whole
+        assert open_dataset(folder).manifest.data_sha256 in complete
     run_etl(PROBLEM, str(sources[0]), folder)
     assert not list(folder.glob(".*.tmp"))
 
@@ -226,8 +228,8 @@ def test_etl_command_prints_row_counts(source, folder):
     result = flask("etl", "--source", source, "--rows", folder)
     assert result.returncode == 0, result.stderr
     assert f"600 rows read, 600 kept in {folder}" in result.stdout
-    again = flask("etl", "--rows", folder, "--since", "last", SLIPWAY_SOURCE=source)
-    assert again.returncode == 0, again.stderr
+    second = flask("etl", "--rows", folder, "--since", "last", SLIPWAY_SOURCE=source)
+    assert second.returncode == 0, second.stderr
     assert json.loads((folder / MANIFEST).read_bytes())["rows"] == 600
 
 

@@ -101,11 +101,11 @@ def test_watermark_any_type_incremental_runs_equal_single_run(tmp_path, kind, wr
     for end in (150, 151, 310, N_ROWS):
         url = write(tmp_path / "source", marks[:end])
         manifest = run_etl(problem, url, tmp_path / "rows", since="last" if end > 150 else None)
-    whole = run_etl(problem, url, tmp_path / "whole")
-    assert manifest.data_sha256 == whole.data_sha256
+    single_run = run_etl(problem, url, tmp_path / "whole")
+    assert manifest.data_sha256 == single_run.data_sha256
     assert (manifest.rows_read, manifest.rows) == (N_ROWS, N_ROWS)
     reread = run_etl(problem, url, tmp_path / "rows", since=str(marks[200]))
-    assert reread.data_sha256 == whole.data_sha256
+    assert reread.data_sha256 == single_run.data_sha256
     assert reread.parts[0] == manifest.parts[0]
 
 

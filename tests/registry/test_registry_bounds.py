@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from registries import push_some, version_name, write_version
 
+from slipway.cli import add_commands
 from slipway.registry import BadName, NotTrusted, RegistryError, object_store, open_registry
 from slipway.registry.records import MAX_ENTRY, MAX_FILES
 
@@ -127,8 +128,8 @@ def test_registry_foreign_folders_are_ignored(registry, tmp_path):
     assert registry.aliases() == {"production": version_name(1)}
 
 
-def test_flask_model_promote_to_an_alias_like_an_option_returns_1(app, registry, tmp_path):
+def test_flask_model_promote_alias_like_an_option_exits_with_1(app, registry, tmp_path):
     command = ["model", "promote", version_name(1), "--registry", str(tmp_path / "registry")]
-    result = app.test_cli_runner().invoke(args=[*command, "--alias=-x"])
+    result = add_commands(app).test_cli_runner().invoke(args=[*command, "--alias=-x"])
     assert result.exit_code == 1
     assert "'-x' cannot be an alias" in result.output

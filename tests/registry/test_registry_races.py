@@ -147,9 +147,9 @@ def test_prune_concurrent_moves_leave_aliases_with_complete_versions(address, tm
         if isinstance(result, RegistryError) and "pruned" in result.message
     ]
     for alias, version in registry.aliases().items():
-        whole = registry.find(version)
-        assert whole or removed, alias
-        if whole:
+        stored = registry.find(version)
+        assert stored or removed, alias
+        if stored:
             registry.fetch(version, tmp_path / alias)
 
 
