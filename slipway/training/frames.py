@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from slipway.data.dataset import FOLD, HELD_OUT, Dataset
-from slipway.data.etl.time_order import is_late
+from slipway.data.etl.time_order import in_test_period
 from slipway.data.problem import Problem
 from slipway.models.features import Feature
 
@@ -69,7 +69,7 @@ def read_rows(problem: Problem, stored: Dataset, most: int | None = None) -> Row
         X=_typed(table, problem.features),
         y=table.column(problem.target_column).to_pandas().astype("int64"),
         order=table.column(problem.order_column).to_pandas(),
-        late=is_late(problem, order).to_numpy(),
+        late=in_test_period(problem, order).to_numpy(),
         groups=table.column(problem.group_column).to_pandas() if problem.group_column else None,
         held_out=np.isin(table.column(FOLD).to_numpy(), HELD_OUT),
         every=every,

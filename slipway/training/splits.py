@@ -10,7 +10,7 @@ import polars as pl
 
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import HELD_OUT, N_FOLDS, Dataset
-from slipway.data.etl.time_order import is_late
+from slipway.data.etl.time_order import in_test_period
 from slipway.data.problem import Problem
 from slipway.training.frames import Rows
 
@@ -56,7 +56,7 @@ def require_split(problem: Problem, stored: Dataset) -> None:
     counts = np.zeros((2, 2), dtype=int)
     for batch in stored.batches([problem.order_column, problem.target_column]):
         rows = cast(pl.DataFrame, pl.from_arrow(batch))
-        late = is_late(problem, rows[problem.order_column]).to_numpy()
+        late = in_test_period(problem, rows[problem.order_column]).to_numpy()
         np.add.at(counts, (late.astype(int), rows[problem.target_column].to_numpy()), 1)
     for word, side in zip(("before", "from"), counts, strict=True):
         if not side.all():

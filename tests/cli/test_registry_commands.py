@@ -154,7 +154,8 @@ def test_verify_tells_what_was_changed_in_the_registry(flask_model, app, tmp_pat
     (tmp_path / "own" / "versions" / shipped / "model.pkl").write_bytes(b"x")
     told = flask_model("verify", shipped, "--registry", address, "--pickle", status=1)
     assert (
-        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} is not what was pushed" in told
+        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} was changed or truncated"
+        in told
     )
 
 
@@ -191,8 +192,8 @@ def test_key_signs_and_is_asked_for(flask_model, monkeypatch, shipped):
     ("words", "says"),
     [
         (("promote", "../../secret"), "'../../secret' cannot be a version"),
-        (("promote", "absent"), "there is no version absent"),
-        (("pull", "@absent"), "no version was ever absent"),
+        (("promote", "absent"), "no version absent"),
+        (("pull", "@absent"), "no alias absent"),
         (("push", "absent.pkl"), "cannot read absent.json"),
         (("list", "--registry", "ftp://host"), "a registry is a folder, or a URL of s3, gs, az"),
     ],

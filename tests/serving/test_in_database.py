@@ -193,7 +193,7 @@ def test_write_failed_query_keeps_the_previous_output(small, sqlite_file, files,
     out = tmp_path / "scored.parquet"
     out.write_bytes(b"before")
     with open_source(str(files), PROBLEM) as source, pytest.raises(SlipwayError):
-        writing.write(source, "SELECT error('half way')", str(out), replace=True)
+        writing.write_rows(source, "SELECT error('half way')", str(out), replace=True)
     assert out.read_bytes() == b"before"
     assert not list(tmp_path.glob(".*"))
     with sqlite3.connect(sqlite_file) as connection:
@@ -201,8 +201,8 @@ def test_write_failed_query_keeps_the_previous_output(small, sqlite_file, files,
             "CREATE TABLE scored AS SELECT 1 AS number, 2 AS probability, 3 AS label"
         )
     url = f"sqlite:///{sqlite_file}"
-    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="refused"):
-        writing.write(source, "SELECT nothing FROM nowhere", "table:scored", replace=True)
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="rejected"):
+        writing.write_rows(source, "SELECT nothing FROM nowhere", "table:scored", replace=True)
     assert sqlite_rows(sqlite_file) == [(1, 2, 3)]
 
 
@@ -257,7 +257,7 @@ def test_score_database_to_file_unifies_types_of_batches(tmp_path, monkeypatch):
     problem = replace(PROBLEM, tables=("parcels",))
     with open_source(f"sqlite:///{tmp_path / 'mixed.db'}", problem) as source:
         out = tmp_path / "out.parquet"
-        assert writing.write(source, "SELECT a FROM parcels", str(out), replace=False) == 4
+        assert writing.write_rows(source, "SELECT a FROM parcels", str(out), replace=False) == 4
     assert duckdb.sql(f"FROM '{out}'").fetchall() == [(None,), (1.0,), (2.0,), (2.5,)]
 
 
@@ -265,8 +265,8 @@ def test_score_database_to_file_failing_half_way_keeps_the_file_before(sqlite_fi
     out = tmp_path / "scored.csv"
     out.write_text("before")
     url = f"sqlite:///{sqlite_file}"
-    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="refused"):
-        writing.write(source, "SELECT nothing FROM nowhere", str(out), replace=True)
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="rejected"):
+        writing.write_rows(source, "SELECT nothing FROM nowhere", str(out), replace=True)
     assert out.read_text() == "before"
 
 

@@ -242,7 +242,7 @@ def test_verify_unsigned_version_with_key_is_rejected(registry, monkeypatch, tmp
 def test_verify_missing_registry_is_rejected(tmp_path):
     nowhere = Settings(ROOT / "none.pkl", reference=Reference(str(tmp_path / "no"), "@production"))
     (line,) = run_verify(nowhere, status=1)
-    assert "no version was ever production" in line
+    assert "no alias production" in line
 
 
 def release(**environ):

@@ -168,7 +168,7 @@ def test_service_shadow_counts_records_of_all_workers_and_follows_alias(tmp_path
 
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         shadow_view = lambda: got(base, "/version")["shadow"]  # noqa: E731
-        until(lambda: "no version was ever candidate" in shadow_view()["problem"], 30)
+        until(lambda: "no alias candidate" in shadow_view()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
             with clients(base, 2) as answers:

@@ -108,7 +108,7 @@ def place(template, tmp_path):
 
 def missing(place):
     shutil.rmtree(place.url)
-    return {}, "no version was ever production"
+    return {}, "no alias production"
 
 
 def pushed_file(place):
@@ -119,14 +119,14 @@ def corrupt(place):
     place.promote(place.b)
     file = pushed_file(place)
     file.write_bytes(b"\0" + file.read_bytes()[1:])
-    return {}, "is not what was pushed"
+    return {}, "was changed or truncated"
 
 
 def truncated(place):
     place.promote(place.b)
     file = pushed_file(place)
     file.write_bytes(file.read_bytes()[:100])
-    return {}, "is not what was pushed"
+    return {}, "was changed or truncated"
 
 
 def unsigned(place):

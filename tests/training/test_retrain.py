@@ -295,7 +295,7 @@ def test_production_from_another_query_is_compared_with_a_warning(begun):
 def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begun):
     shop, first = begun
     assert shop.verdict.exists()
-    with pytest.raises(SlipwayError, match="there is no file or folder"):
+    with pytest.raises(SlipwayError, match="no such file or folder"):
         shop.retrain(source=str(shop.folder / "nowhere"))
     assert not shop.verdict.exists()
     assert shop.aliases()["production"] == first.version

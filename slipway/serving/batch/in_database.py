@@ -20,7 +20,7 @@ from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem
 from slipway.data.sources import Source
 from slipway.data.sources.sql_translation import translate
-from slipway.data.sources.table_writer import native_rows, write
+from slipway.data.sources.table_writer import fetch_native_rows, write_rows
 from slipway.models.features import Feature, Value
 from slipway.models.manifest import Manifest
 from slipway.models.predictor import Predictor
@@ -95,14 +95,14 @@ def score(
     """
     keys = problem.key if table is None else _find_keys(manifest, problem, source, table)
     query = problem.query if table is None else f'SELECT * FROM "{table}"'  # noqa: S608
-    progress(f"comparing predictions of {source.shown} with those of the service")
+    progress(f"comparing predictions of {source.redacted} with those of the service")
     names = manifest.signature.names
     sample = scoring_sql(manifest, query, source.dialect, names, limit=SAMPLE_ROWS)
-    checked = _compare_sample(manifest, native_rows(source, sample))
-    progress(f"scoring the rows of {source.shown}")
+    checked = _compare_sample(manifest, fetch_native_rows(source, sample))
+    progress(f"scoring the rows of {source.redacted}")
     started = time.perf_counter()
     statement = scoring_sql(manifest, query, source.dialect, keys)
-    rows = write(source, statement, out, replace=replace)
+    rows = write_rows(source, statement, out, replace=replace)
     return ScoringResult(rows, checked, time.perf_counter() - started, out)
 
 
@@ -169,7 +169,7 @@ def _find_keys(manifest: Manifest, problem: Problem, source: Source, table: str)
     for batch in source.batches(f'SELECT * FROM "{table}" LIMIT 1'):  # noqa: S608
         columns |= {*batch.schema.names}
     if not columns:
-        raise SlipwayError(f"the table {table} of {source.shown} is empty")
+        raise SlipwayError(f"the table {table} of {source.redacted} is empty")
     if source.dialect != "postgres":
         # Column names of these engines ignore case, even in quotation marks.
         lower = {name.lower() for name in columns}

@@ -12,7 +12,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, running
+from slipway.data.problem import Problem, field_errors
 from slipway.training.engines.selection import Estimator
 from slipway.training.frames import Rows
 from slipway.training.packaging.golden_rows import SEED
@@ -48,7 +48,7 @@ def unfitted(problem: Problem, estimator: Estimator) -> Pipeline:
     """
     if estimator != "logistic":
         return xgboost(problem)
-    with running("pipeline"):
+    with field_errors("pipeline"):
         pipeline = problem.pipeline()
     if not hasattr(pipeline, "fit"):
         raise SlipwayError(f"the problem's pipeline must return a Pipeline, not {pipeline!r}")
