@@ -160,5 +160,5 @@ def test_product_of_features_is_refused():
 def test_gap_that_a_step_refuses_is_refused():
     plain = make_column_transformer((bins(), ["gaps"]))
     fitted = Pipeline([("bins", plain.fit(rows(50).dropna()))])
-    with pytest.raises(SlipwayError, match="refuses a missing gaps"):
+    with pytest.raises(SlipwayError, match="rejects missing values of gaps"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), {"gaps"})
