@@ -17,7 +17,7 @@ from slipway.core.settings import Settings
 from slipway.models.scorecard import CurveTerm, SlopeTerm
 from slipway.models.stages import Affine, Named, Pieces
 from slipway.reports import svg_charts as charts
-from slipway.reports.formatting import decimals, measured, signed
+from slipway.reports.formatting import decimals, signed, with_unit
 from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import (
     ColumnsScorer,
@@ -382,11 +382,11 @@ def test_model_page_says_what_answers_and_draws_the_terms(clients, name):
 
 def test_curve_that_ends_where_it_is_undefined_is_drawn_as_far_as_it_goes():
     root = CurveTerm("size", (Affine(), Named("sqrt")), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
-    x = charts.span(root, FEATURES[1], [-4.0, 4.0])
-    assert charts.reach(root, x)[1] == pytest.approx(math.sqrt(x.high))
+    x = charts.choose_x_axis(root, FEATURES[1], [-4.0, 4.0])
+    assert charts.find_range(root, x)[1] == pytest.approx(math.sqrt(x.high))
     plot = charts.term_plot(root, x, -1.0, 2.5)
     assert "nan" not in plot.lines["curve"]
-    assert float(plot.lines["curve"].split(",")[0]) >= x.place(0.0)
+    assert float(plot.lines["curve"].split(",")[0]) >= x.to_pixel(0.0)
     nowhere = charts.term_plot(root, charts.Axis(-4.0, -1.0, 0, 100), -1.0, 1.0)
     assert nowhere.lines["curve"] == ""
     straight = charts.term_plot(SlopeTerm("size", 1.0, 0.0, 0.0, 0.0), x, -5.0, 5.0)
@@ -406,8 +406,8 @@ def test_curve_that_ends_where_it_is_undefined_is_drawn_as_far_as_it_goes():
     ],
 )
 def test_measured_has_four_figures(value, text):
-    assert measured(value) == text
-    assert measured(value, "EUR") == f"{text} EUR"
+    assert with_unit(value) == text
+    assert with_unit(value, "EUR") == f"{text} EUR"
 
 
 def test_decimals_follow_the_largest_number():
