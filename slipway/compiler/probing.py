@@ -72,7 +72,9 @@ def _transform_cases(
     except Exception:
         # One rejected case makes the whole call fail, so try each column on its own.
         rejected = [REJECTED] * width
-        return [_bisect_cases(step, each, i, defaults, rejected) for i, each in enumerate(cases)]
+        return [
+            _bisect_cases(step, column, i, defaults, rejected) for i, column in enumerate(cases)
+        ]
 
 
 def _to_series(values: Sequence[Any]) -> pd.Series[Any]:

@@ -246,8 +246,8 @@ def _format_terms(card: Card) -> list[str]:
     digits = decimals(limit for term in card.terms for limit in (term.low, term.high))
     starts = (f"{signed(start, digits)} for {label}" for label, start in card.intercepts.items())
     lines = wrapped("  ", f"the score starts at {', '.join(starts)}")
-    shown = [term for term in card.terms[:_MAX_TERMS] if term.reach]
-    for term in shown:
+    selected = [term for term in card.terms[:_MAX_TERMS] if term.reach]
+    for term in selected:
         name = f"{term.feature} for {term.label}" if len(card.intercepts) > 1 else term.feature
         slope = "" if term.slope is None else f", slope {term.slope:+.3g}"
         limits = f"{signed(term.low, digits)} to {signed(term.high, digits)}{slope}"
@@ -255,17 +255,17 @@ def _format_terms(card: Card) -> list[str]:
             *wrapped("  ", f"{name}: {limits}"),
             *wrapped("    ", _format_points(term, digits)),
         ]
-    left = len(card.terms) - len(shown)
+    left = len(card.terms) - len(selected)
     return [*lines, f"  and {left} with less or no reach: see --json"] if left else lines
 
 
 def _format_points(term: TermSummary, digits: int) -> str:
     """Format the points of a term; of many values only the highest and lowest points."""
-    shown = [f"{shortened(entry.text)} {signed(entry.points, digits)}" for entry in term.places]
-    if len(shown) > _MAX_VALUES:
-        order = sorted(range(len(shown)), key=lambda i: -(term.places[i].points or 0.0))
-        shown = [*(shown[i] for i in order[:4]), "…", *(shown[i] for i in order[-4:])]
-    return "  ".join(text.replace(" ", "\N{NO-BREAK SPACE}") for text in shown)
+    texts = [f"{shortened(entry.text)} {signed(entry.points, digits)}" for entry in term.places]
+    if len(texts) > _MAX_VALUES:
+        order = sorted(range(len(texts)), key=lambda i: -(term.places[i].points or 0.0))
+        texts = [*(texts[i] for i in order[:4]), "…", *(texts[i] for i in order[-4:])]
+    return "  ".join(text.replace(" ", "\N{NO-BREAK SPACE}") for text in texts)
 
 
 def _format_metrics(evaluations: dict[str, Evaluation]) -> list[str]:

@@ -51,6 +51,34 @@ STAGES = {
     "finite": (Named("finite"),),
     **{name: (Named(name),) for name in NAMED},
 }
+ALL_FEATURES = [
+    feature("colour", "category", nullable=True, categories=("red", "blue")),
+    feature("shop", "category", closed=True, categories=("a", "b", "c")),
+    feature("size", "integer", nullable=True, categories=(1, 2, 30)),
+    feature("gate", "integer", closed=True, categories=(1, 2)),
+    feature("speed", minimum=-2, maximum=9, nullable=True),
+    feature("age", "integer", minimum=0),
+    feature("bent", nullable=True, maximum=50),
+    feature("mixed"),
+    feature("paid", "flag"),
+    feature("vip", "flag", nullable=True),
+]
+ALL_TERMS = (
+    TableTerm("colour", ("red", "blue"), (0.1, -0.25), missing=0.3, unseen=0.7),
+    TableTerm("shop", ("a", "b"), (0.5, -0.5), missing=0.0, unseen=0.2),
+    TableTerm("size", tuple(range(1, 41)), tuple(i / 9 for i in range(40)), 0.4, 0.9),
+    SlopeTerm("gate", 0.1, 1.0, 0.2, 0.0),
+    SlopeTerm("speed", 0.1, 1.5, 0.05, 0.6),
+    StepTerm("age", (10.0, 20.0), (0.1, 0.2, 0.3), 0.0),
+    CurveTerm("bent", (Named("log1p"),), SMOOTH, 0.8),
+    CurveSumTerm(
+        "mixed",
+        (CurveTerm("mixed", (), CUBIC, 0.0), CurveTerm("mixed", (Clip(0, 1),), LINE, 0.0)),
+        0.0,
+    ),
+    TableTerm("paid", (False, True), (-0.1, 0.1), 0.0, 0.0),
+    SlopeTerm("vip", 0.3, 0.5, 0.0, 0.15),
+)
 NUMBERS = [
     *(0.0, -0.0, 1.0, -1.0, 0.1, 0.3, 0.5, 2.0, 2.5, 24.0, 1e-9, -1e-9, 1e-17, 1e-300, 0.999999),
     *(1e-12, 0.074, 0.0751, 0.925, 0.9251, 709.0, 710.0, -709.0, -745.5, 1e6, -1e6, 1e99, None),
@@ -103,34 +131,6 @@ def test_model_sql_shipped_model_all_flights_match_scorecard(engine, manifest, r
 
 @pytest.mark.slow
 def test_model_sql_all_terms_any_value_match_api(engine, manifest):
-    features = [
-        feature("colour", "category", nullable=True, categories=("red", "blue")),
-        feature("shop", "category", closed=True, categories=("a", "b", "c")),
-        feature("size", "integer", nullable=True, categories=(1, 2, 30)),
-        feature("gate", "integer", closed=True, categories=(1, 2)),
-        feature("speed", minimum=-2, maximum=9, nullable=True),
-        feature("age", "integer", minimum=0),
-        feature("bent", nullable=True, maximum=50),
-        feature("mixed"),
-        feature("paid", "flag"),
-        feature("vip", "flag", nullable=True),
-    ]
-    terms = (
-        TableTerm("colour", ("red", "blue"), (0.1, -0.25), missing=0.3, unseen=0.7),
-        TableTerm("shop", ("a", "b"), (0.5, -0.5), missing=0.0, unseen=0.2),
-        TableTerm("size", tuple(range(1, 41)), tuple(i / 9 for i in range(40)), 0.4, 0.9),
-        SlopeTerm("gate", 0.1, 1.0, 0.2, 0.0),
-        SlopeTerm("speed", 0.1, 1.5, 0.05, 0.6),
-        StepTerm("age", (10.0, 20.0), (0.1, 0.2, 0.3), 0.0),
-        CurveTerm("bent", (Named("log1p"),), SMOOTH, 0.8),
-        CurveSumTerm(
-            "mixed",
-            (CurveTerm("mixed", (), CUBIC, 0.0), CurveTerm("mixed", (Clip(0, 1),), LINE, 0.0)),
-            0.0,
-        ),
-        TableTerm("paid", (False, True), (-0.1, 0.1), 0.0, 0.0),
-        SlopeTerm("vip", 0.3, 0.5, 0.0, 0.15),
-    )
     rng = random.Random(5)
     numbers = [None, -3.0, 0.0, 1.0, 2.0, 2.5, 10.0, 20.0, 30.0, 60.0, math.inf, -math.inf]
     pools = {
@@ -141,9 +141,9 @@ def test_model_sql_all_terms_any_value_match_api(engine, manifest):
     typical |= {"bent": 2.5, "mixed": 1.0, "paid": True, "vip": None}
     records = [
         typical | {one.name: rng.choice(pools.get(one.kind, numbers)) for one in sample}
-        for sample in (rng.sample(features, rng.randrange(3)) for _ in range(400))
+        for sample in (rng.sample(ALL_FEATURES, rng.randrange(3)) for _ in range(400))
     ]
-    model = variant(manifest, features, LinearPredictor(-0.5, terms))
+    model = variant(manifest, ALL_FEATURES, LinearPredictor(-0.5, ALL_TERMS))
     rejected = [due(model, record) is None for record in records]
     assert 100 < sum(rejected) < 300
     assert_matches_api(engine, model, records)
