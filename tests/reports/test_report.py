@@ -304,7 +304,7 @@ def test_report_without_scorecard_reports_reason(tmp_path):
     X, y = make_cases()
     model = one_hot(RandomForestClassifier(5, random_state=0)).fit(X[["kind"]], y > 5)
     page = render(slipway.save(model, path=tmp_path / "model.pkl"), tmp_path)
-    assert "the pickle: no rule for RandomForestClassifier" in page.text
+    assert "Engine pickle: no rule for RandomForestClassifier" in page.text
     assert "terms" not in ids(page)
     assert "The training is unknown, because the model was saved without rows." in page.text
 
