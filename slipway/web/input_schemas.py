@@ -17,7 +17,7 @@ from slipway.models.validation import (
     NUMERIC_KINDS,
     parse_text,
 )
-from slipway.reports.feature_texts import is_date, moment_text, remarks
+from slipway.reports.feature_texts import describe_datetime, is_date, remarks
 from slipway.reports.formatting import EMPTY_TEXT
 
 Schema = dict[str, Any]
@@ -217,7 +217,7 @@ def _described(feature: Feature) -> str:
     """Say what a feature means, its unit and range, its categories, and what a gap does."""
     parts = [feature.description]
     if feature.kind == "datetime":
-        parts.append(moment_text(feature))
+        parts.append(describe_datetime(feature))
     if feature.range_text:
         parts.append(feature.range_text)
     if feature.infinite:

@@ -17,7 +17,7 @@ from slipway.core.settings import Settings
 from slipway.models.scorecard import CurveTerm, SlopeTerm
 from slipway.models.stages import Affine, Named, Pieces
 from slipway.reports import svg_charts as charts
-from slipway.reports.formatting import decimals, measured, signed
+from slipway.reports.formatting import decimals, signed, with_unit
 from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import (
     FrameScorer,
@@ -384,11 +384,11 @@ def test_model_page_shows_engine_and_terms(clients, name):
 
 def test_term_plot_partly_undefined_curve_is_drawn_where_defined():
     root = CurveTerm("size", (Affine(), Named("sqrt")), Pieces((), (0.0,), ((0.0, 1.0),)), 0.0)
-    x = charts.span(root, FEATURES[1], [-4.0, 4.0])
-    assert charts.reach(root, x)[1] == pytest.approx(math.sqrt(x.high))
+    x = charts.choose_x_axis(root, FEATURES[1], [-4.0, 4.0])
+    assert charts.find_range(root, x)[1] == pytest.approx(math.sqrt(x.high))
     plot = charts.term_plot(root, x, -1.0, 2.5)
     assert "nan" not in plot.lines["curve"]
-    assert float(plot.lines["curve"].split(",")[0]) >= x.place(0.0)
+    assert float(plot.lines["curve"].split(",")[0]) >= x.to_pixel(0.0)
     nowhere = charts.term_plot(root, charts.Axis(-4.0, -1.0, 0, 100), -1.0, 1.0)
     assert nowhere.lines["curve"] == ""
     straight = charts.term_plot(SlopeTerm("size", 1.0, 0.0, 0.0, 0.0), x, -5.0, 5.0)
@@ -408,8 +408,8 @@ def test_term_plot_partly_undefined_curve_is_drawn_where_defined():
     ],
 )
 def test_measured_number_has_four_digits(value, text):
-    assert measured(value) == text
-    assert measured(value, "EUR") == f"{text} EUR"
+    assert with_unit(value) == text
+    assert with_unit(value, "EUR") == f"{text} EUR"
 
 
 def test_decimals_depend_on_the_largest_number():

@@ -129,7 +129,7 @@ def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better
     before = objects_of(anywhere.address)
     report = before[f"versions/{first.version}/report.html"].decode()
     assert '<h2 id="promotion">Promotion</h2>' in report
-    assert f"It may take over: {first.reason}." in report
+    assert f"The version can be promoted: {first.reason}." in report
     (move,) = anywhere.registry.history("production")
     assert (move.who, move.why[:8]) == ("a test", "passed: ")
     assert json.loads(anywhere.verdict.read_text())["version"] == first.version
@@ -160,7 +160,7 @@ def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(any
     assert "asked for is below 0.002" in worse.reason
     assert anywhere.aliases() == {"candidate": worse.version, "production": first.version}
     report = objects_of(anywhere.address)[f"versions/{worse.version}/report.html"].decode()
-    assert f"It stays candidate: {worse.reason}." in report
+    assert f"The version stays a candidate: {worse.reason}." in report
     assert anywhere.registry.alias("candidate").why.startswith("kept: log loss vs production")
 
     again = anywhere.retrain(WORSE)

@@ -153,12 +153,12 @@ def test_columns_that_overlap_get_codes_of_their_own(spark, tmp_path):
 def test_product_of_features_is_refused():
     both = make_column_transformer((PolynomialFeatures(2), ["Text", "full number"]))
     fitted = Pipeline([("products", both.fit(rows(50)))])
-    with pytest.raises(SlipwayError, match="products of two features; train it with"):
+    with pytest.raises(SlipwayError, match="multiplies two features; train it with"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), ())
 
 
 def test_gap_that_a_step_refuses_is_refused():
     plain = make_column_transformer((bins(), ["gaps"]))
     fitted = Pipeline([("bins", plain.fit(rows(50).dropna()))])
-    with pytest.raises(SlipwayError, match="refuses a missing gaps"):
+    with pytest.raises(SlipwayError, match="rejects missing values of gaps"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), {"gaps"})

@@ -189,7 +189,7 @@ def test_sample_file_is_read_back_with_the_golden_predictions(client, manifest):
 
 def test_file_page_names_missing_texts_and_ignored_columns(client):
     text = Page(client.get("/file")).text
-    for told in ("#N/A", "null", "They may be left out, or hold any value: customer ."):
+    for told in ("#N/A", "null", "Requests may omit them, or send any value: customer ."):
         assert told in text
     assert "An empty cell, and a cell with one of these texts, is a missing value" in text
     assert re.search(r"coupon – 3 known values: \(empty text\), NA, SPRING .* NaN", text)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from slipway.compiler.inversion import in_raw_numbers
+from slipway.compiler.inversion import move_edges_to_raw
 from slipway.models.features import Feature, Record, Value
 from slipway.models.scorecard import CurveSumTerm, CurveTerm, Scorecard, StepTerm, Term
 from slipway.models.signature import Signature
@@ -109,7 +109,7 @@ def _raw_edges(term: CurveTerm) -> list[float]:
     path = tuple(stage for stage in term.path if not _ends(stage))
     places = range(len(term.pieces.edges) + 1)
     for inside in (1.0, 0.0, -1.0) if term.pieces.edges else ():
-        left, edges, _ = in_raw_numbers(path, term.pieces.edges, places, inside)
+        left, edges, _ = move_edges_to_raw(path, term.pieces.edges, places, inside)
         if not left or _ends(left[0]):
             return [*ends, *edges]
     return ends

@@ -11,10 +11,10 @@ import pandas as pd
 
 from slipway.compiler import (
     NotAScorecard,
-    answered_ranges,
     centre,
     compile_model,
-    differing_step,
+    find_differing_step,
+    find_valid_ranges,
 )
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Answer, Record
@@ -113,7 +113,7 @@ def _by_chance(labels: Labels, answer: Answer) -> bool:
 
 def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
     """Return which records hold a number that overflows in the pipeline: the service rejects it."""
-    ranges = answered_ranges(model, signature)
+    ranges = find_valid_ranges(model, signature)
     found = np.zeros(len(records), dtype=bool)
     for i, name in enumerate(signature.names):
         if name in ranges:
@@ -177,7 +177,7 @@ def _difference(
 ) -> str:
     """Say by how much a scorecard differs from its model, and from which step on."""
     rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    step = differing_step(
+    step = find_differing_step(
         model, signature, build_frame(signature, [records[row] for row in rows[:100]])
     )
     gap = np.abs(ours - theirs)[differs]

@@ -16,7 +16,7 @@ import msgspec
 import sklearn
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
-from slipway.compiler import NotAScorecard, answered_ranges
+from slipway.compiler import NotAScorecard, find_valid_ranges
 from slipway.compiler.steps import InputUses
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature, Kind, Record, Target
@@ -101,7 +101,7 @@ def infer_signature(
 def _with_ranges(model: Any, signature: Signature) -> Signature:
     """Bound numbers where the pipeline raises beyond; a pickle that answers raises by itself."""
     try:
-        ranges = answered_ranges(model, signature)
+        ranges = find_valid_ranges(model, signature)
     except NotAScorecard:
         return signature
     features = tuple(

@@ -17,18 +17,18 @@ from sqlglot import exp
 
 from slipway.compiler import raw_columns
 from slipway.compiler.columns import (
-    REFUSED,
+    REJECTED,
     Column,
     DiscreteColumn,
     Intervals,
     Levels,
     NotAScorecard,
-    is_gap,
+    is_missing,
 )
 from slipway.compiler.sql.expressions import Columns, add, number
-from slipway.compiler.sql.terms import points
+from slipway.compiler.sql.terms import build_points
 from slipway.compiler.steps import apply_step
-from slipway.compiler.terms import add_up
+from slipway.compiler.terms import build_term
 from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem
 from slipway.models.features import Feature
@@ -137,7 +137,7 @@ def _cases(column: Column) -> set[int] | None:
     if not isinstance(column, DiscreteColumn):
         return None
     cells = [
-        0.0 if cell is REFUSED or is_gap(cell) else cell
+        0.0 if cell is REJECTED or is_missing(cell) else cell
         for cell in (*column.values, column.missing, column.unseen)
     ]
     return {i for i, cell in enumerate(cells) if cell} if {*cells} <= {0.0, 1.0} else None
@@ -172,7 +172,7 @@ class _Statement:
     def design(self, target: str) -> SparkDesign:
         """Write the statement, and say what its columns are."""
         groups, single = _coded(self._columns)
-        label = self._sql.take(exp.cast(_given(target), "double"), LABEL)
+        label = self._sql.add_input(exp.cast(_given(target), "double"), LABEL)
         codes = {f"code_{i}": self._code(group) for i, group in enumerate(groups)}
         numbers = {f"number_{i}": self._held([place], [1.0]) for i, place in enumerate(single)}
         answers = [
@@ -198,13 +198,13 @@ class _Statement:
         """Give what the weighed columns of one feature add up to, as the points of a term."""
         weighed = [(self._columns[place], w) for place, w in zip(places, weights, strict=True)]
         feature = self._features[weighed[0][0].feature]
-        term = add_up(feature, weighed)
-        return points(self._sql, feature, term, self._inputs[feature.name])
+        term = build_term(feature, weighed)
+        return build_points(self._sql, feature, term, self._inputs[feature.name])
 
     def _input(self, feature: Feature) -> exp.Column:
         """Bring a feature's column to a text or a double; a flag becomes 0 or 1."""
         to = "text" if feature.kind == "category" else "double"
-        return self._sql.take(exp.cast(_given(feature.name), to), "input")
+        return self._sql.add_input(exp.cast(_given(feature.name), to), "input")
 
 
 def _given(name: str) -> exp.Column:
