@@ -34,7 +34,7 @@ from slipway.training.evaluation.metrics import best_threshold, evaluate
 from slipway.training.frames import Rows, read_rows
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import NoInterval, find_uncertainty
-from slipway.training.packaging.version import describe, write_checked
+from slipway.training.packaging.version import build_manifest, write_checked
 from slipway.training.splits import FIT_FOLDS, Split, holdout_split, require_split, time_split
 
 Progress = Callable[[str], None]
@@ -205,7 +205,7 @@ def _described(
 ) -> Manifest:
     """Make the manifest of the model."""
     X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
-    return describe(
+    return build_manifest(
         pipeline,
         X,
         problem.signature(describe_features(problem, rows, split)),

@@ -34,7 +34,7 @@ from slipway.models.stages import sigmoid
 from slipway.serving.service import PredictionService
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import MIN_GROUPS, NoInterval, find_uncertainty
-from slipway.training.packaging.version import describe, write
+from slipway.training.packaging.version import build_manifest, write
 from slipway.web import create_app
 
 SIGNATURE = Signature(
@@ -347,7 +347,7 @@ def saved(tmp_path):
     """A model version with a covariance; its path."""
     pipeline, X, y = fitted("one-hot and bins")
     training = Training("", "", "", len(X), len(X), 0, {}, 0.0)
-    manifest = describe(
+    manifest = build_manifest(
         pipeline,
         X,
         SIGNATURE,

@@ -41,7 +41,7 @@ from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.service import PredictionService
-from slipway.training.packaging.probes import has_answer
+from slipway.training.packaging.probes import has_prediction
 from slipway.web import create_app
 
 FAR = far_out()
@@ -499,4 +499,4 @@ def test_labelled_answers_are_numbers_that_pickle_and_copy():
             assert other == answer
             assert other.place == 1
         assert type(plain(answer)) in (float, tuple)
-        assert has_answer(answer)
+        assert has_prediction(answer)

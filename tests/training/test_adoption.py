@@ -133,7 +133,7 @@ def test_model_add_rows_of_too_few_columns_are_refused(array, tmp_path, cancer):
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", array, *words)
     assert done.returncode == 1
-    assert done.stderr == "Error: the model takes 30 columns, and the file has 3\n"
+    assert done.stderr == "Error: the file has 3 columns; the model takes 30\n"
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_model_add_pickle_that_lacks_a_part_of_this_version_is_refused(tmp_path,
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
     done = flask("model", "add", tmp_path / "bare.pkl", "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    assert "is not whole in this scikit-learn" in done.stderr
+    assert "is incomplete in this scikit-learn version" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -33,7 +33,7 @@ from versions import run
 from slipway.core.errors import ModelError
 from slipway.models.predictor import load_predictor
 from slipway.models.unpickling.pickles import load_pickle
-from slipway.training.packaging.model_file import answering_part, find_model_file, open_model
+from slipway.training.packaging.model_file import find_model_file, get_predicting_part, open_model
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame({"plan": ["a", "b", "c"] * 20, "age": np.arange(60.0), "x": RANDOM.random(60)})
@@ -172,11 +172,11 @@ def test_search_is_reduced_to_its_best_estimator(tmp_path, name, writer):
     search = SEARCHES[name]().fit(NUMBERS, Y)
     opened = open_model(tmp_path / "model.pkl", WRITERS[writer](search))
     assert type(opened.model) is LogisticRegression
-    assert "only best_estimator_ is kept" in opened.notes[0]
+    assert "only best_estimator_ of the" in opened.notes[0]
     np.testing.assert_array_equal(
         opened.model.predict_proba(NUMBERS), search.predict_proba(NUMBERS)
     )
-    assert answering_part(search) is search.best_estimator_
+    assert get_predicting_part(search) is search.best_estimator_
 
 
 def test_search_whose_best_estimator_needs_own_code_is_rejected(tmp_path):
@@ -224,7 +224,7 @@ def test_folder_of_mlflow_is_found_and_another_is_rejected(tmp_path):
     with pytest.raises(ModelError, match="is a folder without"):
         find_model_file(tmp_path)
     (tmp_path / "MLmodel").write_text("flavors:\n")
-    with pytest.raises(ModelError, match="MLflow's folder of another kind"):
+    with pytest.raises(ModelError, match="an MLflow folder of another flavor"):
         find_model_file(tmp_path)
     (tmp_path / "model.pkl").write_bytes(b"")
     assert find_model_file(tmp_path) == tmp_path / "model.pkl"

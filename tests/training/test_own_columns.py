@@ -108,7 +108,7 @@ def test_model_add_accuracy_no_better_than_the_base_rate_warns(tmp_path, numbers
     wrong = model_add(on_array, tmp_path, *words, data=swapped)
     right = model_add(on_array, tmp_path, "--features", "age,spend", *words[2:], data=swapped)
     assert wrong.exit_code == right.exit_code == 0
-    warning = "check that the columns and the target are the right ones"
+    warning = "check the columns and the target"
     assert warning in wrong.output
     assert warning not in right.output
 

@@ -258,7 +258,7 @@ def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
     [
         (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename it"),
         (lambda X, y: (X, np.column_stack([y, y])), "one target"),
-        (lambda X, y: (X.assign(late=pd.Timedelta("1h")), y), "JSON cannot carry"),
+        (lambda X, y: (X.assign(late=pd.Timedelta("1h")), y), "JSON cannot represent"),
         (lambda X, y: (X.assign(odd=np.resize(np.array([1, "a"], object), len(X))), y), "several"),
     ],
 )
@@ -330,7 +330,7 @@ def test_save_labels_that_do_not_follow_from_probabilities_are_kept(tmp_path):
     model[-1].predict = lambda rows: np.full(len(rows), True)
     manifest = describe_model(model, X, y).manifest
     assert {row.label for row in manifest.golden} == {"True"}
-    assert manifest.reason.startswith("its scorecard gives other labels than its predict on ")
+    assert manifest.reason.startswith("its scorecard and its predict return different labels for ")
 
 
 def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
