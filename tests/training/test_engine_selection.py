@@ -10,8 +10,8 @@ from slipway.data.dataset import Dataset, DatasetManifest
 from slipway.training.engines.selection import (
     available_memory,
     choose_engine,
+    format_size,
     parse_size,
-    size_text,
 )
 
 GIB = 2**30
@@ -40,13 +40,13 @@ def test_size_that_is_none_is_refused(text):
 @given(st.integers(1, 2**45))
 def test_size_written_and_read_is_about_the_same(size):
     # Three digits are written, and what is read is cut to whole bytes.
-    assert abs(parse_size(size_text(size)) - size) <= 0.005 * size + 1
+    assert abs(parse_size(format_size(size)) - size) <= 0.005 * size + 1
 
 
 def test_engine_rows_that_fit_are_fitted_in_memory(tmp_path):
     choice = choose_engine(None, of_rows(tmp_path, 300_000), 17, 4 * GIB)
     assert choice.engine == "memory"
-    assert choice.most_rows >= 300_000
+    assert choice.max_rows >= 300_000
     assert "300,000 rows need about" in choice.reason
     assert "there is 4 GiB" in choice.reason
 
@@ -54,13 +54,13 @@ def test_engine_rows_that_fit_are_fitted_in_memory(tmp_path):
 def test_engine_rows_that_do_not_fit_are_fitted_in_chunks(tmp_path):
     choice = choose_engine(None, of_rows(tmp_path, 50_000_000), 17, GIB)
     assert choice.engine == "chunks"
-    assert choice.most_rows < 50_000_000
+    assert choice.max_rows < 50_000_000
 
 
 def test_engine_asked_for_is_taken(tmp_path):
     choice = choose_engine("spark", of_rows(tmp_path, 1_000), 17, GIB)
     assert choice.engine == "spark"
-    assert choice.reason.startswith("asked for")
+    assert choice.reason.startswith("requested")
 
 
 def test_engine_with_too_little_memory_is_refused(tmp_path):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.training.evaluation.metrics import (
-    best_threshold,
     calibration_bins,
+    find_best_threshold,
     precision_recall_points,
     roc_points,
     score_probabilities,
@@ -73,4 +73,4 @@ def test_slice_table_compares_each_value_and_leaves_out_small_ones():
 
 def test_best_threshold_parts_the_classes():
     y, p = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.617, 0.9])
-    assert best_threshold(y, p) == 0.61
+    assert find_best_threshold(y, p) == 0.61

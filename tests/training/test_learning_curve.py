@@ -12,12 +12,12 @@ from slipway.models.manifest import LearningPoint, Training
 from slipway.training.engines.memory import fit
 from slipway.training.evaluation import learning_curve as learning
 from slipway.training.evaluation.learning_curve import (
-    draw,
+    choose_sizes,
+    count_fits,
+    draw_sample,
     learning_curve,
-    n_fits,
-    recommend,
+    recommend_size,
     row_losses,
-    sizes,
 )
 from slipway.training.evaluation.metrics import score_probabilities
 from slipway.training.frames import Rows
@@ -62,30 +62,30 @@ def curve(rows):
     ],
 )
 def test_sizes_about_double_up_to_all_rows(n_rows, due):
-    assert sizes(n_rows) == due
+    assert choose_sizes(n_rows) == due
 
 
 def test_sizes_of_very_many_rows_are_few():
-    assert len(sizes(100_000_000)) == 19
+    assert len(choose_sizes(100_000_000)) == 19
 
 
 def test_n_fits_of_large_samples_are_fewer():
-    assert [n_fits(size, 1000, 5) for size in (100, 250, 500, 999, 1000)] == [5, 4, 2, 2, 1]
-    assert n_fits(500, 1000, 1) == 1
+    assert [count_fits(size, 1000, 5) for size in (100, 250, 500, 999, 1000)] == [5, 4, 2, 2, 1]
+    assert count_fits(500, 1000, 1) == 1
 
 
 def test_draw_smaller_sample_is_part_of_the_larger(rows):
     places = halves(rows).fit
-    small, large = (set(draw(places, rows.y, size, seed=3)) for size in (300, 700))
+    small, large = (set(draw_sample(places, rows.y, size, seed=3)) for size in (300, 700))
     assert len(small) == 300
     assert small < large < set(places)
-    assert small != set(draw(places, rows.y, 300, seed=4))
+    assert small != set(draw_sample(places, rows.y, 300, seed=4))
 
 
 def test_draw_keeps_the_share_of_each_class():
     y = pd.Series([1] * 30 + [0] * 970)
     for size in (100, 333, 1000):
-        sample = draw(np.arange(1000), y, size, seed=0)
+        sample = draw_sample(np.arange(1000), y, size, seed=0)
         assert y.to_numpy()[sample].sum() == pytest.approx(0.03 * size, abs=1)
 
 
@@ -100,7 +100,7 @@ def test_row_losses_mean_is_the_log_loss():
 def test_recommend_smallest_size_within_the_tolerance(tolerance, due):
     losses = {100: 0.7, 200: 0.55, 400: 0.51, 800: 0.5, 1600: 0.505}
     points = tuple(LearningPoint(size, 1, 0.5, loss) for size, loss in losses.items())
-    assert recommend(points, tolerance) == due
+    assert recommend_size(points, tolerance) == due
 
 
 def test_learning_curve_has_a_point_for_each_size(curve):
@@ -127,7 +127,11 @@ def test_learning_curve_tolerance_is_the_standard_error_of_the_best(rows, curve)
     losses = [
         row_losses(
             rows.y.to_numpy()[split.test],
-            fit(PROBLEM, rows, Split("", draw(split.fit, rows.y, best.rows, seed), split.test))
+            fit(
+                PROBLEM,
+                rows,
+                Split("", draw_sample(split.fit, rows.y, best.rows, seed), split.test),
+            )
             .predict_proba(rows.X.iloc[split.test])[:, 1]
             .astype(float),
         )
@@ -135,7 +139,7 @@ def test_learning_curve_tolerance_is_the_standard_error_of_the_best(rows, curve)
     ]
     each = np.mean(losses, axis=0)
     assert curve.tolerance == pytest.approx(each.std(ddof=1) / len(each) ** 0.5)
-    assert curve.recommended == recommend(curve.points, curve.tolerance)
+    assert curve.recommended == recommend_size(curve.points, curve.tolerance)
     assert f"one standard error, {curve.tolerance:.4f}, of the best" in curve.rule
     assert f"{best.log_loss:.4f} with {best.rows:,} rows (Breiman" in curve.rule
 
@@ -184,7 +188,7 @@ def test_learning_curve_nothing_can_be_fitted_is_refused(rows):
 
 
 def test_learning_curve_tests_on_a_part_of_very_many_rows(rows, monkeypatch):
-    monkeypatch.setattr(learning, "MOST_TESTED", 250)
+    monkeypatch.setattr(learning, "MAX_TEST_ROWS", 250)
     curve = curve_of(rows, seeds=1)
     assert curve.rows_test == 250
     assert curve == curve_of(rows, seeds=1)

@@ -79,7 +79,7 @@ class Shop:
 
         order = RetrainingOptions(
             **{"rows": self.folder / "rows", "registry": self.registry, "who": "a test"},
-            **{"plan": TrainingOptions(), "source": self.source(n_rows)} | how,
+            **{"training": TrainingOptions(), "source": self.source(n_rows)} | how,
         )
         return retrain(problem or self.problem, order, progress)
 
@@ -123,7 +123,9 @@ def failed(promotion):
 def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better_one(anywhere):
     first = anywhere.retrain()
     assert (first.outcome, first.status, first.production) == ("promoted", 0, None)
-    assert first.reason.startswith("nothing was in production, and it is better than the base rate")
+    assert first.reason.startswith(
+        "production was empty, and the model is better than the base rate"
+    )
     assert anywhere.aliases() == {"candidate": first.version, "production": first.version}
     before = objects_of(anywhere.address)
     report = before[f"versions/{first.version}/report.html"].decode()
@@ -135,7 +137,7 @@ def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better
 
     again = anywhere.retrain()
     assert (again.outcome, again.status) == ("nothing new", 0)
-    assert again.reason == "it is the very model that is in production"
+    assert again.reason == "identical to the version in production"
     assert objects_of(anywhere.address) == before
 
     more = anywhere.retrain(n_rows=5_000)
@@ -164,11 +166,11 @@ def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(any
 
     again = anywhere.retrain(WORSE)
     assert (again.outcome, again.status) == ("nothing new", 0)
-    assert again.reason.startswith("candidate is this very model, judged on this very evidence")
+    assert again.reason.startswith("candidate is the same model with the same evidence")
     assert anywhere.versions() == {first.version, worse.version}
 
     anywhere.registry.move("production", worse.version, who="ada", why="I know better")
-    assert anywhere.retrain(WORSE).reason == "it is the very model that is in production"
+    assert anywhere.retrain(WORSE).reason == "identical to the version in production"
     better = anywhere.retrain()
     assert (better.outcome, better.production) == ("promoted", worse.version), better.reason
     assert better.evidence.compared["production"].log_loss.high < 0
@@ -214,7 +216,7 @@ def test_model_without_an_answer_for_a_row_stays_candidate():
     for model in ("new", "production"):
         answers = {"new": p, "production": p.copy()} | {model: np.where(p > 0.899, np.nan, p)}
         evidence = compare_models(SMALL, Holdout(y, np.arange(4_000), answers), 0.5)
-        assert f"no answer, {model}" in [c.rule for c in evidence.checks if not c.passed]
+        assert f"without prediction, {model}" in [c.rule for c in evidence.checks if not c.passed]
         assert model not in evidence.scores
 
 
@@ -246,12 +248,12 @@ def test_other_promoter_meanwhile_wins_and_the_next_run_judges_against_theirs(an
     worse = anywhere.retrain(WORSE)
 
     def promote_another(stage):
-        if stage.startswith("trying it"):
+        if stage.startswith("checking the version"):
             open_registry(anywhere.address, {}).move("production", worse.version, who="ada")
 
     told = anywhere.retrain(n_rows=5_000, on_stage=promote_another)
     assert (told.outcome, told.status) == ("kept", 3)
-    assert told.reason.startswith("somebody else moved production meanwhile, run again")
+    assert told.reason.startswith("production moved during the run; run again")
     assert anywhere.aliases() == {"candidate": told.version, "production": worse.version}
     last = anywhere.retrain(n_rows=5_000)
     assert (last.outcome, last.production) == ("promoted", worse.version)
@@ -263,7 +265,7 @@ def test_model_that_was_rolled_back_does_not_come_back_by_itself(begun):
     shop.registry.rollback(who="ada", why="callers complained")
     told = shop.retrain(n_rows=5_000)
     assert (told.outcome, told.status) == ("kept", 3)
-    assert told.reason.startswith("ada took this very model out of production: callers complained")
+    assert told.reason.startswith("ada removed this model from production: callers complained")
     assert shop.retrain(n_rows=5_000).outcome == "nothing new"
     assert shop.aliases()["production"] == first.version
     assert shop.retrain(n_rows=5_500).outcome == "promoted"
@@ -277,8 +279,8 @@ def test_production_whose_features_are_gone_stays_and_the_reason_says_so(begun):
     other = dataclasses.replace(WORSE, features=features, query=query)
     told = shop.retrain(other)
     assert (told.outcome, told.status) == ("kept", 3)
-    assert failed(told) == ["production can be asked", "callers need no change"]
-    assert "it takes weight, which the rows do not have any more" in told.reason
+    assert failed(told) == ["production can predict these rows", "clients need no change"]
+    assert "the rows no longer have its features weight" in told.reason
     assert set(told.evidence.scores) == {"new", "base rate"}
     assert shop.aliases() == {"candidate": told.version, "production": first.version}
 
@@ -333,8 +335,8 @@ def told(self, alias, *words, **how):
     at(f"after {alias}")
 
 Registry.move = told
-order = Order(Path(rows), open_registry(registry, {}), "a process", Plan(), source)
-print(retrain(SMALL, order, at).outcome)
+options = RetrainingOptions(Path(rows), open_registry(registry, {}), "a process", TrainingOptions(), source)
+print(retrain(SMALL, options, at).outcome)
 """
 
 
@@ -410,16 +412,16 @@ def flask_retrain(tmp_path, monkeypatch):
 def test_command_ends_with_0_for_promoted_3_for_kept_1_for_undecided(flask_retrain, tmp_path):
     done = flask_retrain("strict", "min_rows=100_000", "--dry-run")
     assert done.exit_code == 3, done.output
-    assert "would stay candidate: rows held out: 413, asked for is 100,000 or more" in done.output
+    assert "would stay candidate: held out rows: 413 (required: 100,000 or more)" in done.output
     done = flask_retrain("fair", "", "--who", "ada")
     assert done.exit_code == 0, done.output
-    assert "On 413 rows held out, 242 groups by day" in done.output
-    assert "promoted: nothing was in production" in " ".join(done.output.split())
+    assert "On 413 held out rows, 242 groups by day" in done.output
+    assert "promoted: production was empty" in " ".join(done.output.split())
     done = flask_retrain("fair", "", "--source", tmp_path / "nowhere")
     assert (done.exit_code, done.output.count("Error: ")) == (1, 1)
     assert "Traceback" not in done.output
     done = flask_retrain("fair", "")
     assert done.exit_code == 0
-    assert "nothing new: it is the very model that is in production" in done.output
+    assert "nothing new: identical to the version in production" in done.output
     (move,) = open_registry(str(tmp_path / "registry"), {}).history("production")
     assert move.who == "ada"

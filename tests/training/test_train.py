@@ -127,9 +127,9 @@ def test_train_xgboost_is_served_by_its_pickle(train, kept):
 @pytest.mark.parametrize(
     ("words", "due"),
     [
-        (["--memory", "64MiB"], "64 MiB of memory is too little; give"),
-        (["--estimator", "xgboost", "--engine", "chunks"], "fitted in memory only"),
-        (["--memory", "plenty"], "write for instance 1GiB"),
+        (["--memory", "64MiB"], "64 MiB of memory is too little; set"),
+        (["--estimator", "xgboost", "--engine", "chunks"], "xgboost requires the memory engine"),
+        (["--memory", "plenty"], "write for example 1GiB"),
         (["--engine", "spark"], "Spark"),
     ],
 )

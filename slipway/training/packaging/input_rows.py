@@ -32,7 +32,7 @@ class InputRows:
     """
 
     frame: pd.DataFrame
-    given: Any
+    original: Any
     input: Input
 
 

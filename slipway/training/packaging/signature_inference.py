@@ -88,9 +88,7 @@ def infer_signature(
     signature = Signature(features, target, "" if X is None else X.input, fitted_columns)
     if X is None:
         signature = _input_without_rows(model, signature)
-        notes.append(
-            "ranges, descriptions and units: give rows with --data, or edit model.json"
-        )
+        notes.append("ranges, descriptions and units: give rows with --data, or edit model.json")
     records = _choose_ordinary(signature, X)
     signature = _set_transform_output(model, signature, records)
     _require_one_value(model, signature, records[0])

@@ -152,17 +152,17 @@ def _describe(
 ) -> DescribedModel:
     """Build the manifest of a fitted model, without handling its errors."""
     started = time.perf_counter()
-    given = None if X is None else read_input_rows(model, X)
-    rows = None if given is None else given.frame
+    samples = None if X is None else read_input_rows(model, X)
+    rows = None if samples is None else samples.frame
     labels = None if y is None else to_target_column(y)
     target = "target" if labels is None else str(labels.name or "target")
     threshold, learned_positive = read_learned_threshold(model)
     positive = positive or learned_positive
-    inferred = infer_signature(model, given, target_name=target, positive=positive)
+    inferred = infer_signature(model, samples, target_name=target, positive=positive)
     signature = inferred.signature
-    if given is not None:
+    if samples is not None:
         with transform_output(signature):
-            require_row_independence(model, first_rows(given.given, MAX_COMPARED_ROWS))
+            require_row_independence(model, first_rows(samples.original, MAX_COMPARED_ROWS))
     if threshold is not None and positive != learned_positive:
         # For the other class the threshold is 1 - t, and ties do not reach it.
         threshold = math.nextafter(1.0 - threshold, 2.0)
@@ -177,10 +177,10 @@ def _describe(
         evaluations={},
         training=_training_record(rows, source, time.perf_counter() - started),
     )
-    if given is not None:
-        records = to_records(given.frame[:MAX_COMPARED_ROWS], signature)
+    if samples is not None:
+        records = to_records(samples.frame[:MAX_COMPARED_ROWS], signature)
         with transform_output(signature):
-            check_rows(model, manifest, first_rows(given.given, MAX_COMPARED_ROWS), records)
+            check_rows(model, manifest, first_rows(samples.original, MAX_COMPARED_ROWS), records)
     return DescribedModel(manifest, inferred.notes)
 
 
