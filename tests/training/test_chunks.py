@@ -41,7 +41,7 @@ from slipway.training.engines.chunked import optimizers as combine
 from slipway.training.engines.chunked import value_counts as counts
 from slipway.training.engines.chunked.fit import fit_chunks
 from slipway.training.engines.chunked.memory_budget import find_memory_budget, resident_bytes
-from slipway.training.engines.chunked.progress import time_text
+from slipway.training.engines.chunked.progress import format_duration
 from slipway.training.frames import Rows
 from slipway.training.splits import FIT_FOLDS
 
@@ -200,7 +200,7 @@ def test_chunks_without_a_penalty_give_the_answers_of_a_fit_in_memory(tmp_path: 
 def test_chunks_that_a_column_parts_without_a_penalty_are_refused(tmp_path: Path) -> None:
     X, _ = draw(500, 1)
     y = (X.fragile).astype(int).to_numpy()
-    with pytest.raises(SlipwayError, match="give it a penalty"):
+    with pytest.raises(SlipwayError, match="use a penalty"):
         chunked(problem_of(LogisticRegression(C=np.inf)), store(tmp_path, X, y))
 
 
@@ -210,7 +210,7 @@ def test_chunks_with_a_hessian_too_large_for_memory_use_its_diagonal(
     X, y = draw(2000, 2)
     fit = np.arange(len(y)) % 10 < 8
     problem = problem_of(LogisticRegression(C=0.1, solver="newton-cholesky", tol=1e-12))
-    monkeypatch.setattr(combine.Fit, "_curve", lambda self, loss: loss.diagonal)
+    monkeypatch.setattr(combine.LogisticFit, "_choose_hessian", lambda self, loss: loss.diagonal)
     found = chunked(problem, store(tmp_path, X, y))
     require_close(found, in_memory(problem, X[fit], y[fit]))
 
@@ -300,15 +300,15 @@ def centred(X: Any) -> Any:
         (
             LogisticRegression(),
             ColumnTransformer([("c", FunctionTransformer(centred), ["size"])]),
-            "one by one",
+            "combines several values",
         ),
         (
             LogisticRegression(),
             ColumnTransformer([("c", StandardScaler(), ["weight"])]),
-            "leaves gaps",
+            "missing or infinite values",
         ),
-        (LogisticRegression(), ColumnTransformer([("c", "passthrough", ["kind"])]), "no numbers"),
-        (LogisticRegression(), ColumnTransformer([("c", "drop", ["kind"])]), "no column"),
+        (LogisticRegression(), ColumnTransformer([("c", "passthrough", ["kind"])]), "not numeric"),
+        (LogisticRegression(), ColumnTransformer([("c", "drop", ["kind"])]), "no columns"),
     ],
 )
 def test_chunks_pipeline_that_cannot_be_fitted_so_is_refused(
@@ -345,7 +345,7 @@ def test_chunks_without_rows_of_the_folds_are_refused(tmp_path: Path) -> None:
 def test_chunks_gap_in_a_feature_that_has_none_is_refused(tmp_path: Path) -> None:
     X, y = draw(300, 3)
     grade = X.grade.astype("Int64").mask(X.grade == 1)
-    with pytest.raises(SlipwayError, match=r"grade is no integer.*never missing"):
+    with pytest.raises(SlipwayError, match=r"grade is not of kind integer.*does not allow missing"):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X.assign(grade=grade), y))
 
 
@@ -355,12 +355,14 @@ def test_chunks_feature_with_too_many_values_is_refused_by_name(
     X, y = draw(5000, 3)
     X["size"] = np.random.default_rng(0).normal(size=5000)
     monkeypatch.setattr(counts, "VALUE_BYTES", GIB)
-    with pytest.raises(SlipwayError, match=r"size has [0-9,]+ distinct values.*round it"):
+    with pytest.raises(
+        SlipwayError, match=r"size has at least [0-9,]+ distinct values.*round the values"
+    ):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X, y))
 
 
 def test_room_too_little_memory_is_refused_with_the_least() -> None:
-    with pytest.raises(SlipwayError, match="give --memory 396MiB or more"):
+    with pytest.raises(SlipwayError, match="set --memory 396MiB or more"):
         find_memory_budget(350 * 2**20, 20, used=300 * 2**20)
 
 
@@ -370,7 +372,7 @@ def test_room_is_never_more_than_the_memory(left: int, n_columns: int) -> None:
     try:
         found = find_memory_budget(used + left, n_columns, used=used)
     except SlipwayError:
-        assert left < room.LEAST_BYTES
+        assert left < room.MIN_BYTES
         return
     assert found.counts + found.free < left
     assert 2_048 <= found.batch_rows <= room.BATCH_ROWS
@@ -385,4 +387,4 @@ def test_resident_bytes_are_those_of_a_python_with_numpy() -> None:
     ("seconds", "due"), [(0.2, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
 )
 def test_time_is_written_for_people(seconds: float, due: str) -> None:
-    assert time_text(seconds) == due
+    assert format_duration(seconds) == due

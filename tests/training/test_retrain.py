@@ -158,7 +158,7 @@ def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(any
     worse = anywhere.retrain(WORSE)
     assert (worse.outcome, worse.status) == ("kept", 3)
     assert failed(worse) == ["log loss vs production"]
-    assert "asked for is below 0.002" in worse.reason
+    assert "(required: below 0.002)" in worse.reason
     assert anywhere.aliases() == {"candidate": worse.version, "production": first.version}
     report = objects_of(anywhere.address)[f"versions/{worse.version}/report.html"].decode()
     assert f"It stays candidate: {worse.reason}." in report
@@ -335,7 +335,8 @@ def told(self, alias, *words, **how):
     at(f"after {alias}")
 
 Registry.move = told
-options = RetrainingOptions(Path(rows), open_registry(registry, {}), "a process", TrainingOptions(), source)
+opened = open_registry(registry, {})
+options = RetrainingOptions(Path(rows), opened, "a process", TrainingOptions(), source)
 print(retrain(SMALL, options, at).outcome)
 """
 

@@ -49,7 +49,7 @@ def on_cluster(spark_cluster, stored, tmp_path_factory):
 
     def progress(text):
         said.append(text)
-        if "finds their coefficients" in text:
+        if "fitting the coefficients" in text:
             # The third may start late, and the job does not wait for it.
             wait_for(lambda: executors(SparkContext._active_spark_context) == WORKERS + 1)
             killer.start()

@@ -153,7 +153,7 @@ def test_columns_that_overlap_get_codes_of_their_own(spark, tmp_path):
 def test_product_of_features_is_refused():
     both = make_column_transformer((PolynomialFeatures(2), ["Text", "full number"]))
     fitted = Pipeline([("products", both.fit(rows(50)))])
-    with pytest.raises(SlipwayError, match="products of two features; train it with"):
+    with pytest.raises(SlipwayError, match="products of two features; use --engine memory"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), ())
 
 

@@ -37,12 +37,12 @@ from slipway.models.features import Feature
 from slipway.training.engines.chunked import value_counts as counting
 from slipway.training.engines.chunked.quantiles import (
     METHODS,
+    count_rows_for,
+    make_rows_with_quantiles,
     quantiles,
-    rows_for,
-    rows_with_quantiles,
 )
 from slipway.training.engines.chunked.transformers import assemble, fit_transformers
-from slipway.training.engines.chunked.value_counts import Counts, Tally
+from slipway.training.engines.chunked.value_counts import Counts, ValueCounter
 
 FEATURES = (
     Feature("colour", "category", "", "red"),
@@ -308,7 +308,7 @@ def test_quantiles_of_counts_are_numpys_to_the_last_digit(
     levels = np.true_divide(percentages, 100)
     found = quantiles(values, times, levels, method)
     np.testing.assert_array_equal(found, due)
-    rows = rows_with_quantiles(levels, found, rows_for(levels))
+    rows = make_rows_with_quantiles(levels, found, count_rows_for(levels))
     np.testing.assert_array_equal(np.percentile(rows, percentages, method=method), due)
 
 
@@ -320,7 +320,7 @@ def test_quantiles_of_counts_are_numpys_to_the_last_digit(
     )
 )
 def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) -> None:
-    tally = Tally("town")
+    tally = ValueCounter("town")
     for batch in batches:
         tally.add(pa.array(batch, pa.string()))
     counts = tally.counts()
@@ -332,9 +332,9 @@ def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) ->
 
 
 def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "PENDING", 10)
+    monkeypatch.setattr(counting, "MAX_PENDING", 10)
     rng = np.random.default_rng(0)
-    tally, rows = Tally("weight"), rng.integers(0, 50, 1000) / 4 - 3
+    tally, rows = ValueCounter("weight"), rng.integers(0, 50, 1000) / 4 - 3
     for batch in np.split(rows, 20):
         tally.add(pa.array(batch))
     values, counts = np.unique(rows, return_counts=True)
@@ -344,7 +344,7 @@ def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPa
 
 
 def test_tally_of_nan_and_minus_zero_knows_one_gap_and_one_zero() -> None:
-    tally = Tally("height")
+    tally = ValueCounter("height")
     tally.add(pa.array([0.0, -0.0, float("nan"), None, 2.0]))
     counts = tally.counts()
     assert counts.values.tolist() == [0.0, 2.0]
@@ -363,7 +363,7 @@ def own_function(X: Any) -> Any:
         (PowerTransformer(), ["weight"], "PowerTransformer cannot be fitted in chunks"),
         (KBinsDiscretizer(subsample=50), ["weight"], "subsample=None"),
         (KBinsDiscretizer(strategy="kmeans", subsample=None), ["weight"], "kmeans"),
-        (SimpleImputer(strategy=np.max), GAPS, "strategy of one's own"),
+        (SimpleImputer(strategy=np.max), GAPS, "custom strategies are not supported"),
         (
             make_pipeline(MinMaxScaler((1, 2)), FunctionTransformer(own_function), MinMaxScaler()),
             DENSE,
