@@ -30,7 +30,7 @@ class Rows:
     groups : Series of shape (n_rows,), optional
     held_out : ndarray of bool of shape (n_rows,)
         Whether a row is held out for the test.
-    every : int
+    stride : int
         The rows are every ``stride``-th stored row; 1 for all rows.
     labels : dict of str to dict
         Display names, by feature and category.
@@ -55,7 +55,7 @@ def read_rows(problem: Problem, dataset: Dataset, max_rows: int | None = None) -
     ----------
     problem : Problem
     stored : Dataset
-    most : int, optional
+    max_rows : int, optional
         The largest number of rows to read. With more stored rows, every second, third, ... is read.
 
     Returns

@@ -34,7 +34,8 @@ from slipway.training.evaluation.metrics import evaluate, find_best_threshold
 from slipway.training.frames import Rows, read_rows
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import NoInterval, find_uncertainty
-from slipway.training.packaging.version import build_manifest, write_checked
+from slipway.training.packaging.manifest_builder import build_manifest
+from slipway.training.packaging.version import write_checked
 from slipway.training.splits import FIT_FOLDS, Split, holdout_split, require_split, time_split
 
 Progress = Callable[[str], None]
@@ -107,7 +108,9 @@ def train(
     split = holdout_split(rows)
     pipeline = fitted or fit_in_memory(problem, rows, split, options, choice, progress)
     evaluations = _evaluate_splits(problem, rows, split, pipeline, options.estimator, progress)
-    curve = _compute_learning_curve(problem, rows, split, options, progress)
+    curve = None
+    if options.learning_curve:
+        curve = learning_curve(problem, rows, split, progress, estimator=options.estimator)
     progress("compiling the scorecard and checking it on every row")
     training = _describe_training(problem, dataset, options, choice, curve)
     manifest = _make_manifest(problem, rows, split, pipeline, evaluations, training)
@@ -124,22 +127,13 @@ def train(
     return manifest
 
 
-def _compute_learning_curve(
-    problem: Problem, rows: Rows, split: Split, options: TrainingOptions, progress: Progress
-) -> LearningCurve | None:
-    """Compute the learning curve if the options ask for it."""
-    if not options.learning_curve:
-        return None
-    return learning_curve(problem, rows, split, progress, estimator=options.estimator)
-
-
 def _choose_engine(
     options: TrainingOptions, dataset: Dataset, n_features: int, memory: int
 ) -> EngineChoice:
     """Choose the engine; XGBoost requires the memory engine."""
     choice = choose_engine(options.engine, dataset, n_features, memory)
     if options.estimator == "xgboost" and choice.engine != "memory":
-        fix = "give more --memory, or fit the logistic regression"
+        fix = "raise --memory, or fit the logistic regression"
         raise SlipwayError(f"xgboost requires the memory engine, but {choice.reason}; {fix}")
     return choice
 

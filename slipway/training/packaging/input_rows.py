@@ -25,7 +25,7 @@ class InputRows:
     ----------
     frame : DataFrame of shape (n_rows, n_columns)
         One column for each input column of the model, in the model's order.
-    given : object
+    original : object
         The rows in the form that the model's ``predict`` accepts.
     input : str
         The kind of that form; see ``Signature``.

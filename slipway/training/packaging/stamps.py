@@ -24,7 +24,7 @@ def get_estimator_name(model: Any) -> str:
     return type(model.steps[-1][1] if isinstance(model, Pipeline) else model).__name__
 
 
-def find_library_versions(model: Any) -> dict[str, str]:
+def find_libraries(model: Any) -> dict[str, str]:
     """Return the versions of the libraries that the model needs."""
     parts = [model, *model.get_params(deep=True).values()]
     modules = {type(part).__module__.partition(".")[0] for part in parts if hasattr(part, "fit")}

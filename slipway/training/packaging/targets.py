@@ -39,7 +39,7 @@ def infer_target(model: Any, name: str, positive: str | None) -> Target:
     return Target(name, meaning, classes, positive, measure=measure)
 
 
-def read_learned_threshold(model: Any) -> tuple[float | None, str | None]:
+def read_threshold(model: Any) -> tuple[float | None, str | None]:
     """Return the threshold that a model has learned, and the class that it applies to."""
     last = model
     while isinstance(last, Pipeline) or hasattr(last, "best_estimator_"):

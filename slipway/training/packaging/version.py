@@ -19,27 +19,23 @@ import pandas as pd
 from slipway.core.errors import SlipwayError
 from slipway.models.artifacts import covariance_path
 from slipway.models.intervals import Uncertainty
-from slipway.models.manifest import Covariance, Evaluation, Manifest, Training, write_manifest
+from slipway.models.manifest import (
+    Covariance,
+    Manifest,
+    Training,
+    write_manifest,
+)
 from slipway.models.pipeline_engine import transform_output
-from slipway.models.signature import Signature
 from slipway.training.packaging.columns import to_records
-from slipway.training.packaging.golden_rows import choose_golden_rows
 from slipway.training.packaging.input_rows import first_rows, read_input_rows
-from slipway.training.packaging.parity import MAX_COMPARED_ROWS, check_rows, compile_checked
+from slipway.training.packaging.manifest_builder import build_manifest
+from slipway.training.packaging.parity import MAX_COMPARED_ROWS, check_rows
 from slipway.training.packaging.row_independence import require_row_independence
 from slipway.training.packaging.searches import get_predicting_part
 from slipway.training.packaging.signature_inference import infer_signature
-from slipway.training.packaging.stamps import (
-    find_library_versions,
-    get_estimator_name,
-    with_version,
-)
+from slipway.training.packaging.stamps import with_version
 from slipway.training.packaging.start_check import require_start
-from slipway.training.packaging.targets import (
-    compute_base_rate,
-    read_learned_threshold,
-    to_target_column,
-)
+from slipway.training.packaging.targets import compute_base_rate, read_threshold, to_target_column
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ def _describe(
     rows = None if samples is None else samples.frame
     labels = None if y is None else to_target_column(y)
     target = "target" if labels is None else str(labels.name or "target")
-    threshold, learned_positive = read_learned_threshold(model)
+    threshold, learned_positive = read_threshold(model)
     positive = positive or learned_positive
     inferred = infer_signature(model, samples, target_name=target, positive=positive)
     signature = inferred.signature
@@ -208,78 +204,6 @@ def _hash_rows(rows: pd.DataFrame) -> bytes:
         # Cells such as lists are not hashable.
         hashed = pd.util.hash_pandas_object(rows.map(repr))
     return hashed.to_numpy().tobytes()
-
-
-def build_manifest(
-    model: Any,
-    X: pd.DataFrame | None,
-    signature: Signature,
-    *,
-    name: str,
-    title: str,
-    threshold: float | None,
-    base_rate: float | None,
-    evaluations: dict[str, Evaluation],
-    training: Training,
-    held_out: pd.DataFrame | None = None,
-    public_rows: bool = False,
-) -> Manifest:
-    """Build the manifest of a fitted model; ``write`` fills in hash and version.
-
-    Parameters
-    ----------
-    model : estimator
-    X : DataFrame of shape (n_samples, n_features), optional
-        The training rows.
-    signature : Signature
-    name, title : str
-    threshold, base_rate : float, optional
-    evaluations : dict of str to Evaluation
-    training : Training
-    held_out : DataFrame, optional
-        Held out rows. Scorecard and pipeline must agree on them as well. The golden rows come
-        from them, or from the training rows if there are none.
-    public_rows : bool
-        Show rows unchanged.
-
-    Returns
-    -------
-    Manifest
-        Without a scorecard if it differs from the model on any of these rows.
-    """
-    golden_source = X if held_out is None else held_out
-    golden = choose_golden_rows(signature, model, golden_source, public=public_rows)
-    if not golden:
-        message = "the model rejects every generated record"
-        raise SlipwayError(f"{message}; give its training rows with --data or as X")
-    records = [tuple(row.record[name] for name in signature.names) for row in golden]
-    for rows in (X, held_out):
-        records += [] if rows is None else to_records(rows, signature)
-    floats = _decimals_to_floats(X, signature)
-    scorecard, reason = compile_checked(model, signature, floats, records, labels=threshold is None)
-    return Manifest(
-        name=name,
-        title=title,
-        version="",
-        created="",
-        sha256="",
-        estimator=get_estimator_name(model),
-        signature=signature,
-        scorecard=scorecard,
-        reason=reason,
-        threshold=threshold,
-        base_rate=base_rate,
-        evaluations=evaluations,
-        golden=golden,
-        training=training,
-        libraries=find_library_versions(model),
-    )
-
-
-def _decimals_to_floats(X: pd.DataFrame | None, signature: Signature) -> pd.DataFrame | None:
-    """Convert decimals to floats, as in records."""
-    decimals = {f.name: float for f in signature.features if f.dtype == "decimal"}
-    return X if X is None or not decimals else X.astype(decimals)
 
 
 def write(

@@ -7,16 +7,18 @@ coefficients are those of a fit in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from contextlib import closing
 from typing import Literal
 
+import pyarrow as pa
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import Dataset
 from slipway.data.problem import Problem
 from slipway.training.engines.chunked.coded_rows import (
+    CodeArray,
     RowEncoder,
     encode_rows,
     open_scratch,
@@ -88,34 +90,39 @@ def fit_chunks(
     penalty = find_penalty(pipeline, classes)
     sample = Sample(design, budget.sample_rows, sum(classes))
     with closing(open_scratch(design, sum(classes))) as coded:
-        coder = RowEncoder(design, counts, problem.target_column)
-        progress_log = ProgressLog(progress, "writing codes", dataset.manifest.rows)
-        # Successive rows are similar, so each part takes rows from everywhere.
-        shuffle = combine == "average"
-        written = encode_rows(
+        encoded = encode_rows(
             dataset,
-            coder,
+            RowEncoder(design, counts, problem.target_column),
             folds,
             rows=budget.batch_rows,
-            progress_log=progress_log,
+            progress_log=ProgressLog(progress, "writing codes", dataset.manifest.rows),
             coded_rows=coded,
-            shuffle=shuffle,
+            # Successive rows are similar, so each part takes rows from everywhere.
+            shuffle=combine == "average",
         )
-        for i, (batch, used, rows) in enumerate(written):
-            sample.add(rows)
-            if not i:
-                checked = batch.filter(used)[:CHECKED_ROWS]
-                cells = rows[:CHECKED_ROWS, :-1] + design.starts
-                require_same_rows(
-                    design, transformers, to_typed_frame(checked, problem.features), cells
-                )
+        _draw_sample(encoded, sample, transformers, problem)
         fit = LogisticFit(coded, sample, penalty, budget, progress)
-        beta, n_iter = (
-            fit.fit_by_average(part_rows) if combine == "average" else fit.fit_in_passes()
-        )
+        result = fit.fit_by_average(part_rows) if combine == "average" else fit.fit_in_passes()
+    beta, n_iter = result
     return assemble(
         pipeline, transformers, beta[1:], float(beta[0]), n_iter=n_iter, names=design.names
     )
+
+
+def _draw_sample(
+    encoded: Iterable[tuple[pa.RecordBatch, pa.Array, CodeArray]],
+    sample: Sample,
+    transformers: Pipeline,
+    problem: Problem,
+) -> None:
+    """Draw the sample from encoded batches, and check the design on the first of them."""
+    design = sample.design
+    for i, (batch, used, rows) in enumerate(encoded):
+        sample.add(rows)
+        if not i:
+            checked = to_typed_frame(batch.filter(used)[:CHECKED_ROWS], problem.features)
+            cells = rows[:CHECKED_ROWS, :-1] + design.starts
+            require_same_rows(design, transformers, checked, cells)
 
 
 def _count_values(
