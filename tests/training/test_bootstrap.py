@@ -32,7 +32,7 @@ def answered(draw):
 
 
 @given(answered())
-def test_scores_of_all_sums_are_those_of_scikit_learn(given_rows):
+def test_scores_from_sums_equal_scikit_learn(given_rows):
     y, answers, groups = given_rows
     found = scores_from_sums(sum_by_group(y, answers, groups).sum(axis=0))
     for p, (loss, error) in zip(answers, found, strict=True):
@@ -41,7 +41,7 @@ def test_scores_of_all_sums_are_those_of_scikit_learn(given_rows):
 
 
 @given(answered())
-def test_sums_of_each_group_are_those_of_its_rows_alone(given_rows):
+def test_sum_by_group_equals_the_sums_of_each_group_alone(given_rows):
     y, answers, groups = given_rows
     sums = sum_by_group(y, answers, groups)
     for group in range(groups.max() + 1):
@@ -51,7 +51,7 @@ def test_sums_of_each_group_are_those_of_its_rows_alone(given_rows):
 
 
 @given(answered(), st.integers(0, 2**32))
-def test_resample_is_the_rows_of_the_drawn_groups_put_together(given_rows, seed):
+def test_resample_groups_equals_the_rows_of_the_drawn_groups(given_rows, seed):
     y, answers, groups = given_rows
     n = groups.max() + 1
     drawn = np.random.default_rng(seed).integers(0, n, n)
@@ -64,7 +64,7 @@ def test_resample_is_the_rows_of_the_drawn_groups_put_together(given_rows, seed)
 
 
 @given(answered())
-def test_model_against_itself_differs_by_nothing(given_rows):
+def test_compare_first_same_model_has_no_difference(given_rows):
     y, answers, groups = given_rows
     sums = sum_by_group(y, answers[[0, 0]], groups)
     (compared,) = compare_first(sums, PromotionRules(resamples=20))
@@ -73,7 +73,7 @@ def test_model_against_itself_differs_by_nothing(given_rows):
 
 
 @given(answered(), st.integers(0, 2**32))
-def test_same_seed_gives_the_same_interval_whatever_stands_beside(given_rows, seed):
+def test_compare_first_same_seed_gives_the_same_interval(given_rows, seed):
     y, answers, groups = given_rows
     rules = PromotionRules(resamples=20, seed=seed)
     two = compare_first(sum_by_group(y, answers, groups), rules)
@@ -83,7 +83,7 @@ def test_same_seed_gives_the_same_interval_whatever_stands_beside(given_rows, se
     assert three[0].log_loss.high == pytest.approx(two[0].log_loss.high, rel=1e-9, abs=1e-9)
 
 
-def test_clearly_worse_model_is_worse_for_sure_and_the_better_one_better():
+def test_compare_first_clear_difference_has_a_one_sided_interval():
     draw = np.random.default_rng(1)
     p = draw.uniform(0.05, 0.95, 4_000)
     y = (draw.random(4_000) < p).astype(float)
@@ -107,7 +107,7 @@ def drawn_rows(draw, n_groups, n_rows):
     return y, answers, np.repeat(np.arange(n_groups), n_rows)
 
 
-def test_upper_end_lies_above_the_truth_as_often_as_it_says_and_single_rows_do_not():
+def test_upper_end_covers_the_truth_with_groups_but_not_with_single_rows():
     draw = np.random.default_rng(2013)
     y, answers, groups = drawn_rows(draw, 100_000, 20)
     one, other = scores_from_sums(sum_by_group(y, answers, groups).sum(axis=0))[:, 0]

@@ -144,7 +144,7 @@ def few_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     st.sampled_from([60, 1000, 10**6]),
     st.sampled_from([0.01, 1.0, 100.0]),
 )
-def test_chunks_of_small_tables_give_the_coefficients_of_a_fit_in_memory(
+def test_chunks_small_tables_equal_a_fit_in_memory(
     n: int, seed: int, sample: int, c: float
 ) -> None:
     X, y = draw(n, seed)
@@ -175,7 +175,7 @@ def test_chunks_of_small_tables_give_the_coefficients_of_a_fit_in_memory(
     ids=["balanced", "weighed, no intercept", "liblinear", "lbfgs", "sag"],
 )
 @pytest.mark.usefixtures("few_in_memory")
-def test_chunks_options_of_the_regression_are_honoured(
+def test_chunks_options_of_the_regression_are_applied(
     regression: LogisticRegression, tmp_path: Path
 ) -> None:
     X, y = draw(2500, 5)
@@ -188,7 +188,7 @@ def test_chunks_options_of_the_regression_are_honoured(
 
 
 @pytest.mark.usefixtures("few_in_memory")
-def test_chunks_without_a_penalty_give_the_answers_of_a_fit_in_memory(tmp_path: Path) -> None:
+def test_chunks_without_a_penalty_predict_as_a_fit_in_memory(tmp_path: Path) -> None:
     X, y = draw(3000, 8)
     fit = np.arange(len(y)) % 10 < 8
     problem = problem_of(LogisticRegression(C=np.inf, tol=1e-9, max_iter=100_000))
@@ -197,14 +197,14 @@ def test_chunks_without_a_penalty_give_the_answers_of_a_fit_in_memory(tmp_path: 
     np.testing.assert_allclose(found.predict_proba(X), due.predict_proba(X), rtol=0, atol=1e-4)
 
 
-def test_chunks_that_a_column_parts_without_a_penalty_are_refused(tmp_path: Path) -> None:
+def test_chunks_separable_classes_without_a_penalty_raise(tmp_path: Path) -> None:
     X, _ = draw(500, 1)
     y = (X.fragile).astype(int).to_numpy()
     with pytest.raises(SlipwayError, match="use a penalty"):
         chunked(problem_of(LogisticRegression(C=np.inf)), store(tmp_path, X, y))
 
 
-def test_chunks_with_a_hessian_too_large_for_memory_use_its_diagonal(
+def test_chunks_hessian_too_large_for_memory_uses_its_diagonal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = draw(2000, 2)
@@ -246,7 +246,7 @@ def test_chunks_average_is_near_the_passes_but_not_the_same(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [20_000, 300_000])
-def test_chunks_of_all_flights_give_the_coefficients_of_a_fit_in_memory(
+def test_chunks_all_flights_equal_a_fit_in_memory(
     sample: int, stored: Dataset, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", sample)
@@ -260,7 +260,7 @@ def test_chunks_of_all_flights_give_the_coefficients_of_a_fit_in_memory(
 
 
 @pytest.mark.slow
-def test_chunks_of_all_flights_on_average_are_a_little_worse(stored: Dataset, rows: Rows) -> None:
+def test_chunks_average_of_all_flights_is_slightly_worse(stored: Dataset, rows: Rows) -> None:
     problem = load_problem("flights")
     held, y = rows.X[rows.held_out], rows.y[rows.held_out]
     passes = log_loss(y, chunked(problem, stored).predict_proba(held))
@@ -269,7 +269,7 @@ def test_chunks_of_all_flights_on_average_are_a_little_worse(stored: Dataset, ro
     assert 1e-6 < worse < 0.001
 
 
-def test_chunks_progress_tells_rows_pace_and_what_is_left(
+def test_chunks_progress_reports_rows_speed_and_remaining_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", 100)
@@ -311,7 +311,7 @@ def centred(X: Any) -> Any:
         (LogisticRegression(), ColumnTransformer([("c", "drop", ["kind"])]), "no columns"),
     ],
 )
-def test_chunks_pipeline_that_cannot_be_fitted_so_is_refused(
+def test_chunks_unsupported_pipeline_raises(
     regression: Any, step: Any, said: str, tmp_path: Path
 ) -> None:
     X, y = draw(300, 3)
@@ -327,29 +327,27 @@ def test_chunks_pipeline_that_cannot_be_fitted_so_is_refused(
         (lambda y: np.where(y == 1, np.nan, 0.0), "0 or 1 in every row"),
     ],
 )
-def test_chunks_target_without_two_classes_is_refused(
-    target: Any, said: str, tmp_path: Path
-) -> None:
+def test_chunks_target_without_two_classes_raises(target: Any, said: str, tmp_path: Path) -> None:
     X, y = draw(300, 3)
     with pytest.raises(SlipwayError, match=said):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X, target(y)))
 
 
-def test_chunks_without_rows_of_the_folds_are_refused(tmp_path: Path) -> None:
+def test_chunks_without_rows_in_the_folds_raise(tmp_path: Path) -> None:
     X, y = draw(300, 3)
     stored = store(tmp_path, X, y, np.full(300, 9))
     with pytest.raises(SlipwayError, match="only one class in 0 rows"):
         chunked(problem_of(LogisticRegression()), stored)
 
 
-def test_chunks_gap_in_a_feature_that_has_none_is_refused(tmp_path: Path) -> None:
+def test_chunks_missing_value_not_in_the_signature_raises(tmp_path: Path) -> None:
     X, y = draw(300, 3)
     grade = X.grade.astype("Int64").mask(X.grade == 1)
     with pytest.raises(SlipwayError, match=r"grade is not of kind integer.*does not allow missing"):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X.assign(grade=grade), y))
 
 
-def test_chunks_feature_with_too_many_values_is_refused_by_name(
+def test_chunks_too_many_distinct_values_raise_with_the_feature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = draw(5000, 3)
@@ -361,13 +359,13 @@ def test_chunks_feature_with_too_many_values_is_refused_by_name(
         chunked(problem_of(LogisticRegression()), store(tmp_path, X, y))
 
 
-def test_room_too_little_memory_is_refused_with_the_least() -> None:
+def test_memory_budget_too_little_memory_raises_with_the_minimum() -> None:
     with pytest.raises(SlipwayError, match="set --memory 396MiB or more"):
         find_memory_budget(350 * 2**20, 20, used=300 * 2**20)
 
 
 @given(st.integers(0, 2**36), st.integers(1, 1000))
-def test_room_is_never_more_than_the_memory(left: int, n_columns: int) -> None:
+def test_memory_budget_never_exceeds_the_memory(left: int, n_columns: int) -> None:
     used = 300 * 2**20
     try:
         found = find_memory_budget(used + left, n_columns, used=used)
@@ -379,12 +377,12 @@ def test_room_is_never_more_than_the_memory(left: int, n_columns: int) -> None:
     assert found.sample_rows > 0
 
 
-def test_resident_bytes_are_those_of_a_python_with_numpy() -> None:
+def test_resident_bytes_match_a_python_with_numpy() -> None:
     assert 50 * 2**20 < resident_bytes() < 20 * GIB
 
 
 @pytest.mark.parametrize(
     ("seconds", "due"), [(0.2, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
 )
-def test_time_is_written_for_people(seconds: float, due: str) -> None:
+def test_format_duration_uses_readable_units(seconds: float, due: str) -> None:
     assert format_duration(seconds) == due

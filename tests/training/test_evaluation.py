@@ -27,7 +27,7 @@ def split(rows):
     return np.array(y), np.array(p)
 
 
-def test_scores_perfect_model_scores_perfectly():
+def test_scores_perfect_model_is_perfect():
     scores = score_probabilities([0, 0, 1, 1], np.array([0.0, 0.0, 1.0, 1.0]))
     assert (scores.roc_auc, scores.pr_auc, scores.brier) == (1.0, 1.0, 0.0)
     assert scores.calibration_error == 0.0
@@ -40,7 +40,7 @@ def test_scores_calibration_error_is_the_mean_distance():
 
 
 @given(pairs)
-def test_calibration_bins_hold_every_row_once(rows):
+def test_calibration_bins_count_every_row_once(rows):
     y, p = split(rows)
     bins = calibration_bins(y, p)
     assert sum(b.rows for b in bins) == len(p)
@@ -49,7 +49,7 @@ def test_calibration_bins_hold_every_row_once(rows):
 
 
 @given(pairs)
-def test_curves_stay_in_the_unit_square_and_rise(rows):
+def test_curves_stay_in_the_unit_square_and_increase(rows):
     y, p = split(rows)
     roc = roc_points(y, p)
     assert roc[-1] == (1.0, 1.0)
@@ -59,7 +59,7 @@ def test_curves_stay_in_the_unit_square_and_rise(rows):
         assert 0 <= height <= 1
 
 
-def test_slice_table_compares_each_value_and_leaves_out_small_ones():
+def test_slices_compare_each_value_and_omit_small_ones():
     X = pd.DataFrame({"day": [1] * 150 + [2] * 120 + [3] * 5})
     y = pd.Series([0, 1] * 75 + [1] * 120 + [0] * 5)
     slices = slice_table(X, y, np.full(275, 0.5), ("day",))
@@ -71,6 +71,6 @@ def test_slice_table_compares_each_value_and_leaves_out_small_ones():
     assert slices[1].roc_auc is None
 
 
-def test_best_threshold_parts_the_classes():
+def test_best_threshold_separates_the_classes():
     y, p = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.617, 0.9])
     assert find_best_threshold(y, p) == 0.61

@@ -171,7 +171,7 @@ def assert_served(client, model, X, engine):
 
 
 @pytest.mark.parametrize("name", SCORECARD)
-def test_linear_model_of_the_gallery_is_served_by_its_scorecard(tmp_path, name):
+def test_gallery_linear_model_is_served_by_its_scorecard(tmp_path, name):
     model, X, y = fitted(name, SCORECARD[name])
     slipway.save(model, X, y, tmp_path / "model.pkl", name=name)
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
@@ -182,7 +182,7 @@ def test_linear_model_of_the_gallery_is_served_by_its_scorecard(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", PICKLE)
-def test_other_model_of_the_gallery_is_served_by_its_pickle(tmp_path, name):
+def test_gallery_other_model_is_served_by_its_pickle(tmp_path, name):
     model, X, y = fitted(name, PICKLE[name])
     manifest = slipway.save(model, X, y, tmp_path / "model.pkl", name=name)
     assert manifest.reason
@@ -194,7 +194,7 @@ def test_other_model_of_the_gallery_is_served_by_its_pickle(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_pickle_with_threads_of_its_own_survives_the_fork(tmp_path):
+def test_pickle_with_openmp_threads_survives_a_fork(tmp_path):
     """OpenMP's threads do not outlive a fork, and Gunicorn forks after the golden rows."""
     model, X, y = fitted("cancer, XGBoost", PICKLE["cancer, XGBoost"])
     slipway.save(model, X, y, tmp_path / "model.pkl")

@@ -193,7 +193,7 @@ def ask_all(served, rows, texts):
 
 @law
 @given(cases())
-def test_service_gives_what_the_pipeline_gives_or_an_error_where_it_raises(case):
+def test_service_predicts_as_the_pipeline_or_rejects_what_it_raises_for(case):
     model, X, y, rows, read = case
     if fitted(model, X, y) is None:
         return

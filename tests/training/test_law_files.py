@@ -179,7 +179,7 @@ def as_the_file_has_it(given: Habits, X: pd.DataFrame) -> pd.DataFrame:
     )
 )
 @given(habits)
-def test_file_of_training_is_answered_as_the_notebook_answers_it(given):
+def test_training_file_is_predicted_as_in_the_notebook(given):
     text = file_text(given, raw_frame(given))
     read = read_back(given, text)
     labels = read.pop("left")
@@ -206,7 +206,7 @@ def test_file_of_training_is_answered_as_the_notebook_answers_it(given):
             assert equal(row_outcome(row), right), (row, right)
 
 
-def test_dummies_before_the_fit_need_the_file_of_dummies(tmp_path):
+def test_dummies_before_the_fit_require_the_file_of_dummies(tmp_path):
     text = file_text(CALM, raw_frame(CALM))
     # Names of columns may not hold a quote.
     read = pd.read_csv(io.StringIO(text)).replace({"plan": {'q"x': "plus"}})
@@ -227,7 +227,7 @@ CALM = Habits(
 
 
 @pytest.mark.parametrize("labels", [["young", "old"], None])
-def test_bands_of_cut_in_a_file_are_as_the_notebook_has_them(tmp_path, labels):
+def test_cut_intervals_in_a_file_are_predicted_as_in_the_notebook(tmp_path, labels):
     text = file_text(CALM, raw_frame(CALM))
     read = pd.read_csv(io.StringIO(text))
     band = pd.cut(read["age"], [0, 45, 90], labels=labels).astype(str)

@@ -46,7 +46,7 @@ def file_of(X, y, *order, **written):
     [(("left", "age", "spend"), "left"), (("age", "left", "spend"), "left")],
     ids=["first", "between"],
 )
-def test_model_add_array_model_with_named_target_takes_the_other_columns(
+def test_model_add_array_model_with_target_uses_the_other_columns(
     tmp_path, numbers, on_array, order, target
 ):
     X, y = numbers
@@ -62,9 +62,7 @@ def test_model_add_array_model_with_named_target_takes_the_other_columns(
     [("id", "age", "spend"), ("id", "age", "spend", "left")],
     ids=["no target", "an id too many"],
 )
-def test_model_add_array_model_with_columns_to_choose_from_is_refused(
-    tmp_path, numbers, on_array, order
-):
+def test_model_add_array_model_with_ambiguous_columns_fails(tmp_path, numbers, on_array, order):
     X, y = numbers
     said = refusal(on_array, tmp_path, data=file_of(X, y, *order))
     assert "--features" in said
@@ -72,7 +70,7 @@ def test_model_add_array_model_with_columns_to_choose_from_is_refused(
 
 
 @pytest.mark.parametrize("order", [("left", "age", "spend"), ("age", "spend", "left")])
-def test_model_add_array_model_with_target_unnamed_never_makes_it_a_feature(
+def test_model_add_array_model_without_target_never_uses_it_as_a_feature(
     tmp_path, numbers, on_array, order
 ):
     X, y = numbers
@@ -83,14 +81,14 @@ def test_model_add_array_model_with_target_unnamed_never_makes_it_a_feature(
         assert "--target" in done.output
 
 
-def test_model_add_array_model_with_features_named_takes_those(tmp_path, numbers, on_array):
+def test_model_add_array_model_with_features_uses_them(tmp_path, numbers, on_array):
     X, y = numbers
     words = ("--features", "age,spend", "--target", "left", "--drop", "id")
     served = added(on_array, tmp_path, file_of(X, y, "id", "left", "spend", "age"), *words)
     hold(served, X.head(12), due=own(on_array, X.head(12).to_numpy()))
 
 
-def test_model_add_index_column_of_to_csv_is_said_and_no_feature(tmp_path, numbers, on_array):
+def test_model_add_index_column_of_to_csv_is_dropped_with_a_note(tmp_path, numbers, on_array):
     X, y = numbers
     done = model_add(on_array, tmp_path, data=file_of(X, y, "age", "spend", "left", index=True))
     assert "Unnamed: 0" in done.output
@@ -138,7 +136,7 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
     ],
     ids=["column twice", "column missing", "capitals", "header only", "empty"],
 )
-def test_model_add_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, says):
+def test_model_add_unsuitable_file_fails_with_one_line(tmp_path, change, says):
     X, y = customers()
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[["age", "spend"]], y)
     text = X[["age", "spend"]].assign(left=y).to_csv(index=False)
@@ -168,7 +166,7 @@ def reading(estimator, **named):
     [LogisticRegression(), RandomForestClassifier(5, random_state=0)],
     ids=["scorecard", "pickle"],
 )
-def test_unused_columns_are_neither_required_nor_checked_nor_published(tmp_path, estimator):
+def test_unused_columns_are_not_required_checked_or_published(tmp_path, estimator):
     X, y = wide_rows()
     model = reading(estimator).fit(X, y)
     served = saved(model, X, y, tmp_path)
@@ -184,7 +182,7 @@ def test_unused_columns_are_neither_required_nor_checked_nor_published(tmp_path,
     assert "unknown" in served.client.post("/predict", json=record | {"nobody": 1}).text.lower()
 
 
-def test_unused_columns_by_file_and_sql_are_ignored(tmp_path):
+def test_unused_columns_in_files_and_sql_are_ignored(tmp_path):
     X, y = customers()
     X = X.assign(name=[f"n{i}" for i in range(len(X))])
     model = reading(LogisticRegression()).fit(X, y)
@@ -196,7 +194,7 @@ def test_unused_columns_by_file_and_sql_are_ignored(tmp_path):
     hold(again, X.head(5), asked=X.head(5)[["plan", "age", "spend"]])
 
 
-def test_unused_columns_without_rows_are_left_out_as_well(tmp_path):
+def test_unused_columns_without_rows_are_omitted(tmp_path):
     X, y = wide_rows()
     model = reading(LogisticRegression()).fit(X, y)
     served = added(model, tmp_path, None)

@@ -33,7 +33,7 @@ def mixed(estimator):
 
 @both
 @pytest.mark.parametrize("made", [pl.from_pandas, pa.Table.from_pandas, pd.DataFrame])
-def test_frame_of_any_library_is_taken(tmp_path, estimator, made):
+def test_frame_of_any_library_is_accepted(tmp_path, estimator, made):
     X, y = customers()
     given = made(X)
     try:
@@ -62,7 +62,7 @@ ARRAYS = {
 @both
 @pytest.mark.parametrize("fitted", ["array", "frame"])
 @pytest.mark.parametrize("given", ARRAYS)
-def test_rows_without_names_are_taken_as_scikit_learn_does(tmp_path, estimator, fitted, given):
+def test_rows_without_names_are_accepted_as_in_scikit_learn(tmp_path, estimator, fitted, given):
     X, y = numbers()
     model = make_pipeline(StandardScaler(with_mean=False), estimator)
     rows = ARRAYS[given](X)
@@ -79,14 +79,14 @@ def test_rows_without_names_are_taken_as_scikit_learn_does(tmp_path, estimator, 
 
 
 @both
-def test_array_model_with_a_frame_given_takes_its_names(tmp_path, estimator):
+def test_array_model_with_a_frame_uses_its_names(tmp_path, estimator):
     X, y = numbers()
     model = make_pipeline(StandardScaler(), estimator).fit(X.to_numpy(), y)
     served = saved(model, X, y, tmp_path)
     hold(served, X.head(8), due=own(model, X.head(8).to_numpy()))
 
 
-def test_frame_with_numbers_for_names_is_taken(tmp_path):
+def test_frame_with_numeric_names_is_accepted(tmp_path):
     X, y = numbers()
     X.columns = range(2)
     for estimator in ESTIMATORS:
@@ -128,7 +128,7 @@ def test_first_step_that_reads_dates_gets_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "no rows"])
-def test_dicts_are_one_feature_a_key(tmp_path, rows):
+def test_dicts_have_one_feature_for_each_key(tmp_path, rows):
     X, y = customers()
     dicts = [{k: v for k, v in each.items() if v != "basic"} for each in X.to_dict("records")]
     model = make_pipeline(DictVectorizer(), LogisticRegression(max_iter=3000)).fit(dicts, y)
@@ -141,7 +141,7 @@ def test_dicts_are_one_feature_a_key(tmp_path, rows):
 
 
 @pytest.mark.parametrize("shape", ["column", "array", "frame", "list", "polars", "text"])
-def test_target_of_any_shape_is_taken(tmp_path, shape):
+def test_target_of_any_shape_is_accepted(tmp_path, shape):
     X, y = numbers()
     targets = {
         "column": y.to_frame(),

@@ -28,7 +28,7 @@ NEW = ["I am angry, the box came broken and late", "", "größer 😀\n\ttwo lin
 
 @pytest.mark.parametrize("rows", ["series", "list", "file", "none"])
 @pytest.mark.parametrize("vectorizer", [TfidfVectorizer(), HashingVectorizer(n_features=64)])
-def test_texts_alone_are_one_feature_that_takes_any_text(tmp_path, tickets, rows, vectorizer):
+def test_texts_alone_are_one_feature_that_accepts_any_text(tmp_path, tickets, rows, vectorizer):
     text, y = tickets
     model = make_pipeline(vectorizer, LogisticRegression()).fit(text, y)
     if rows in ("series", "list"):
@@ -53,7 +53,7 @@ def test_texts_alone_are_one_feature_that_takes_any_text(tmp_path, tickets, rows
     assert "<textarea" in served.client.get("/").text
 
 
-def test_text_column_beside_others_takes_any_text(tmp_path, tickets):
+def test_text_column_beside_others_accepts_any_text(tmp_path, tickets):
     text, y = tickets
     X = pd.DataFrame({"text": text, "length": text.str.len()})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["length"]))
@@ -69,7 +69,7 @@ def test_text_column_beside_others_takes_any_text(tmp_path, tickets):
     assert "ticket 7" not in served.client.get("/metadata").text
 
 
-def test_text_of_many_characters_is_answered_up_to_the_limit(tmp_path, tickets):
+def test_long_text_is_predicted_up_to_the_limit(tmp_path, tickets):
     text, y = tickets
     X = pd.DataFrame({"text": [f"{'word ' * 60}{each}" for each in text], "n": range(len(text))})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["n"]))
@@ -83,7 +83,7 @@ def test_text_of_many_characters_is_answered_up_to_the_limit(tmp_path, tickets):
 
 
 @pytest.mark.parametrize("length", [300, 5_000])
-def test_category_of_many_characters_is_a_category(tmp_path, length):
+def test_long_category_is_a_category(tmp_path, length):
     X, y = customers()
     X["plan"] = X["plan"].map(lambda plan: plan + "x" * length)
     columns = make_column_transformer((OneHotEncoder(), ["plan"]), remainder="passthrough")
@@ -109,7 +109,7 @@ def by_month(X, y):
 DAYS = pd.date_range("2025-01-01", periods=240, freq="D")
 
 
-def test_dates_as_texts_take_days_that_training_did_not_have(tmp_path):
+def test_dates_as_texts_accept_days_not_in_training(tmp_path):
     X, y = dated(DAYS.strftime("%Y-%m-%d"))
     model = by_month(X, y)
     served = saved(model, X, y, tmp_path)
@@ -148,21 +148,21 @@ def test_dates_and_times_keep_their_type_and_zone(tmp_path, moments, own_step):
     assert isinstance(served.one(record), str)
 
 
-def test_date_that_is_missing_is_as_the_pipeline_has_it(tmp_path):
+def test_missing_date_equals_the_pipeline(tmp_path):
     X, y = dated(DAYS)
     X.loc[::9, "day"] = pd.NaT
     served = saved(by_month(X, y), X, y, tmp_path)
     hold(served, X.head(12))
 
 
-def test_dates_of_a_file_that_the_notebook_parsed_are_dates(tmp_path):
+def test_dates_parsed_in_the_notebook_are_dates_in_a_file(tmp_path):
     X, y = dated(DAYS)
     model = by_month(X, y)
     served = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
     hold(served, X.head(12))
 
 
-def test_texts_that_a_function_reads_are_no_categories(tmp_path):
+def test_texts_read_by_a_function_are_not_categories(tmp_path):
     X, y = customers()
     X["spend"] = X["spend"].map(lambda value: f"EUR {value}")
     step = make_pipeline(FunctionTransformer(euros), StandardScaler())
@@ -175,7 +175,7 @@ def test_texts_that_a_function_reads_are_no_categories(tmp_path):
     assert served.feature("spend")["kind"] == "text"
 
 
-def test_text_column_with_texts_that_files_hold_for_missing_is_saved(tmp_path):
+def test_text_column_with_texts_for_missing_values_is_saved(tmp_path):
     X, y = customers()
     X["note"] = np.resize(["", "NA", "good day", "bad night", "null"], len(X))
     columns = make_column_transformer(

@@ -120,7 +120,7 @@ def failed(promotion):
     return [check.rule for check in promotion.evidence.checks if not check.passed]
 
 
-def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better_one(anywhere):
+def test_retrain_first_model_is_promoted_then_unchanged_then_improved(anywhere):
     first = anywhere.retrain()
     assert (first.outcome, first.status, first.production) == ("promoted", 0, None)
     assert first.reason.startswith(
@@ -153,7 +153,7 @@ def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better
     assert new.calibration_error == pytest.approx(evaluated.calibration_error)
 
 
-def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(anywhere):
+def test_retrain_worse_model_stays_candidate_until_promoted_by_hand(anywhere):
     first = anywhere.retrain()
     worse = anywhere.retrain(WORSE)
     assert (worse.outcome, worse.status) == ("kept", 3)
@@ -176,7 +176,7 @@ def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(any
     assert better.evidence.compared["production"].log_loss.high < 0
 
 
-def test_other_thresholds_judge_the_same_model_anew(begun):
+def test_retrain_other_thresholds_compare_the_same_model_again(begun):
     shop, _ = begun
     kept = shop.retrain(WORSE)
     wide = dataclasses.replace(RULES, log_loss_margin=1.0, calibration_margin=1.0)
@@ -199,7 +199,7 @@ def test_other_thresholds_judge_the_same_model_anew(begun):
         ({"log_loss_margin": 0.0, "level": 0.5}, None),
     ],
 )
-def test_each_threshold_alone_keeps_a_model(rules, rule):
+def test_compare_models_each_threshold_alone_fails_a_model(rules, rule):
     draw = np.random.default_rng(5)
     p = draw.uniform(0.05, 0.95, 20_000)
     y = (draw.random(20_000) < p).astype(float)
@@ -210,7 +210,7 @@ def test_each_threshold_alone_keeps_a_model(rules, rule):
     assert [check.rule for check in evidence.checks if not check.passed] == [rule] * bool(rule)
 
 
-def test_model_without_an_answer_for_a_row_stays_candidate():
+def test_compare_models_missing_prediction_fails_the_model():
     p = np.linspace(0.1, 0.9, 4_000)
     y = (np.random.default_rng(5).random(4_000) < p).astype(float)
     for model in ("new", "production"):
@@ -220,7 +220,7 @@ def test_model_without_an_answer_for_a_row_stays_candidate():
         assert model not in evidence.scores
 
 
-def test_first_model_no_better_than_the_base_rate_stays_candidate(shop):
+def test_retrain_first_model_not_better_than_the_base_rate_stays_candidate(shop):
     rows = [[*row[:5], row[0] % 2] for row in parcels(2_000)]
     source = write_tables(shop.folder / "luck", sorted(rows, key=lambda row: (row[1], row[0])))
     told = shop.retrain(source=str(source))
@@ -228,14 +228,14 @@ def test_first_model_no_better_than_the_base_rate_stays_candidate(shop):
     assert shop.aliases() == {"candidate": told.version}
 
 
-def test_dry_run_says_what_would_be_and_touches_nothing(shop):
+def test_dry_run_reports_the_outcome_and_changes_nothing(shop):
     told = shop.retrain(dry_run=True)
     assert (told.outcome, told.dry_run) == ("promoted", True)
     assert objects_of(shop.address) == {}
     assert json.loads(shop.verdict.read_text())["dry_run"] is True
 
 
-def test_dry_run_of_a_worse_model_ends_with_3_and_touches_nothing(begun):
+def test_dry_run_worse_model_exits_with_3_and_changes_nothing(begun):
     shop, first = begun
     before = objects_of(shop.address)
     told = shop.retrain(WORSE, dry_run=True)
@@ -243,7 +243,7 @@ def test_dry_run_of_a_worse_model_ends_with_3_and_touches_nothing(begun):
     assert objects_of(shop.address) == before
 
 
-def test_other_promoter_meanwhile_wins_and_the_next_run_judges_against_theirs(anywhere):
+def test_retrain_concurrent_promotion_wins_and_the_next_run_compares_with_it(anywhere):
     anywhere.retrain()
     worse = anywhere.retrain(WORSE)
 
@@ -259,7 +259,7 @@ def test_other_promoter_meanwhile_wins_and_the_next_run_judges_against_theirs(an
     assert (last.outcome, last.production) == ("promoted", worse.version)
 
 
-def test_model_that_was_rolled_back_does_not_come_back_by_itself(begun):
+def test_retrain_rolled_back_model_is_not_promoted_again(begun):
     shop, first = begun
     second = shop.retrain(n_rows=5_000)
     shop.registry.rollback(who="ada", why="callers complained")
@@ -272,7 +272,7 @@ def test_model_that_was_rolled_back_does_not_come_back_by_itself(begun):
     assert second.version in shop.versions()
 
 
-def test_production_whose_features_are_gone_stays_and_the_reason_says_so(begun):
+def test_retrain_production_with_removed_features_stays_with_the_reason(begun):
     shop, first = begun
     features = tuple(each for each in SMALL.features if each.name != "weight")
     query = QUERY.replace("    p.weight,\n", "")
@@ -285,7 +285,7 @@ def test_production_whose_features_are_gone_stays_and_the_reason_says_so(begun):
     assert shop.aliases() == {"candidate": told.version, "production": first.version}
 
 
-def test_production_from_another_query_is_compared_with_a_warning(begun):
+def test_retrain_production_from_another_query_is_compared_with_a_note(begun):
     shop, _ = begun
     told = shop.retrain(dataclasses.replace(SMALL, query=QUERY + "\n"), n_rows=5_000)
     assert told.outcome == "promoted"
@@ -293,7 +293,7 @@ def test_production_from_another_query_is_compared_with_a_warning(begun):
     assert note.startswith("production may have been fitted on some of these rows")
 
 
-def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begun):
+def test_retrain_error_keeps_production_and_removes_the_earlier_verdict(begun):
     shop, first = begun
     assert shop.verdict.exists()
     with pytest.raises(SlipwayError, match="there is no file or folder"):
@@ -302,7 +302,7 @@ def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begu
     assert shop.aliases()["production"] == first.version
 
 
-def test_folder_that_cannot_be_written_is_told_in_a_line(shop):
+def test_retrain_unwritable_folder_raises_one_line(shop):
     shop.folder.joinpath("rows").write_text("a file is in the way")
     with pytest.raises(SlipwayError, match=r"broken off, at .*rows/retrain"):
         shop.retrain()
@@ -360,7 +360,7 @@ def process(shop, when=""):
         ("after production", 1),
     ],
 )
-def test_run_that_is_killed_is_finished_by_the_next(shop, when, versions):
+def test_retrain_killed_run_is_completed_by_the_next(shop, when, versions):
     with process(shop, when) as killed:
         said, _ = killed.communicate(timeout=300)
     assert killed.returncode == -signal.SIGKILL
@@ -375,7 +375,7 @@ def test_run_that_is_killed_is_finished_by_the_next(shop, when, versions):
 
 
 @pytest.mark.slow
-def test_second_run_at_the_same_time_is_refused_by_name_and_the_first_ends_well(shop):
+def test_retrain_concurrent_run_is_rejected_and_the_first_completes(shop):
     with process(shop, "wait") as first:
         for line in first.stdout:
             if line.startswith("evaluating"):
@@ -410,7 +410,7 @@ def flask_retrain(tmp_path, monkeypatch):
     return typed
 
 
-def test_command_ends_with_0_for_promoted_3_for_kept_1_for_undecided(flask_retrain, tmp_path):
+def test_retrain_command_exits_with_0_promoted_3_kept_1_failed(flask_retrain, tmp_path):
     done = flask_retrain("strict", "min_rows=100_000", "--dry-run")
     assert done.exit_code == 3, done.output
     assert "would stay candidate: held out rows: 413 (required: 100,000 or more)" in done.output

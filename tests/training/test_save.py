@@ -53,7 +53,7 @@ def serve(path, **settings):
     [(LogisticRegression(), "scorecard"), (RandomForestClassifier(10, random_state=0), "pickle")],
     ids=["logistic", "forest"],
 )
-def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
+def test_save_custom_model_is_served_with_the_pipelines_predictions(
     tmp_path, tumours, estimator, engine
 ):
     X, y = tumours
@@ -77,7 +77,7 @@ def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
     assert "mean radius" in client.get("/apispec_1.json").text
 
 
-def test_save_shows_no_row_of_the_training_to_anybody(tmp_path, tumours):
+def test_save_golden_rows_do_not_reveal_training_rows(tmp_path, tumours):
     X, y = tumours
     slipway.save(LogisticRegression(max_iter=5000).fit(X, y), X, y, tmp_path / "model.pkl")
     client = serve(tmp_path / "model.pkl")
@@ -93,7 +93,7 @@ def test_save_shows_no_row_of_the_training_to_anybody(tmp_path, tumours):
     assert answer["probability"] == pytest.approx(told["golden"]["answer"], abs=1e-12)
 
 
-def test_save_infers_kinds_gaps_and_categories(tmp_path):
+def test_save_infers_kinds_missing_values_and_categories(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), ["sex", "class", "alone"])
@@ -119,7 +119,7 @@ def test_save_infers_kinds_gaps_and_categories(tmp_path):
     assert rows[2].endswith(f",True,{answer.json['probability']!r},,")
 
 
-def test_save_two_huge_values_are_refused_and_never_nan(tmp_path):
+def test_save_two_huge_values_are_rejected_and_never_nan(tmp_path):
     X, y = people()
     X = X.assign(other=X["class"] * 1.0, age=X["age"].fillna(3))
     numbers = make_column_transformer((StandardScaler(), ["age", "other"]))
@@ -137,7 +137,7 @@ def test_save_two_huge_values_are_refused_and_never_nan(tmp_path):
         assert 0 <= answer.json["probability"] <= 1
 
 
-def test_save_rows_of_the_training_give_ranges_and_what_lies_beyond_is_warned_of(tmp_path):
+def test_save_training_rows_define_ranges_and_values_beyond_warn(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]), (OneHotEncoder(), ["sex"])
@@ -162,7 +162,7 @@ def test_save_rows_of_the_training_give_ranges_and_what_lies_beyond_is_warned_of
     assert "unknown category" in rows[2]
 
 
-def test_save_positive_class_may_be_the_first(tmp_path, tumours):
+def test_save_positive_class_can_be_the_first(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl", positive="benign")
@@ -181,7 +181,7 @@ def test_save_positive_class_may_be_the_first(tmp_path, tumours):
         (make_pipeline(StandardScaler(), LogisticRegression()), "'maybe' is not one of two"),
     ],
 )
-def test_save_model_that_cannot_be_served_says_what_to_do(tmp_path, tumours, model, says):
+def test_save_unsupported_model_raises_with_advice(tmp_path, tumours, model, says):
     X, y = tumours
     positive = "maybe" if "maybe" in says else None
     with pytest.raises(SlipwayError, match=says):
@@ -189,14 +189,14 @@ def test_save_model_that_cannot_be_served_says_what_to_do(tmp_path, tumours, mod
     assert not list(tmp_path.iterdir())
 
 
-def test_save_rows_without_a_column_of_the_model_are_refused(tmp_path, tumours):
+def test_save_rows_without_a_column_of_the_model_raise(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     with pytest.raises(SlipwayError, match="mean area"):
         slipway.save(pipeline, X.drop(columns="mean area"), y, tmp_path / "model.pkl")
 
 
-def test_save_without_rows_asks_the_model_what_it_takes(tmp_path):
+def test_save_without_rows_probes_the_model(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
@@ -214,7 +214,7 @@ def test_save_without_rows_asks_the_model_what_it_takes(tmp_path):
     assert features["age"].example == pytest.approx(X["age"].mean(), rel=1e-5)
 
 
-def test_save_rows_of_a_plain_array_are_named_by_their_place(tmp_path, tumours):
+def test_save_plain_array_columns_are_named_by_position(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X.to_numpy(), y)
     manifest = slipway.save(pipeline, X.to_numpy(), y, tmp_path / "model.pkl")
@@ -239,7 +239,7 @@ def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["boolean", object])
-def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
+def test_save_flags_with_missing_values_reach_the_pipeline_as_in_training(tmp_path, kind):
     X, y = people()
     X["alone"] = X["alone"].astype(kind)
     X.loc[3:30, "alone"] = pd.NA if kind == "boolean" else None
@@ -262,14 +262,14 @@ def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
         (lambda X, y: (X.assign(odd=np.resize(np.array([1, "a"], object), len(X))), y), "several"),
     ],
 )
-def test_save_rows_that_cannot_be_served_say_why(tmp_path, change, says):
+def test_save_unsupported_rows_raise_with_the_reason(tmp_path, change, says):
     X, y = people()
     X, y = change(X[["age", "class"]].fillna(1), y.astype(float))
     with pytest.raises(SlipwayError, match=says):
         slipway.save(DummyRegressor().fit(X, y), X, y, tmp_path / "model.pkl")
 
 
-def test_save_function_without_a_name_is_refused(tmp_path):
+def test_save_function_without_a_name_raises(tmp_path):
     X, y = people()
     double = FunctionTransformer(lambda column: column * 2)
     model = make_pipeline(double, Ridge()).fit(X[["class"]], y)
@@ -280,7 +280,7 @@ def test_save_function_without_a_name_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "values", [[0.5, 1.5, 2.5], [True, False], [1, 2, 3]], ids=["floats", "flags", "integers"]
 )
-def test_save_categories_that_are_no_texts_are_encoded_as_in_training(tmp_path, values):
+def test_save_categories_other_than_texts_are_encoded_as_in_training(tmp_path, values):
     X, y = people()
     X = pd.DataFrame({"c": pd.Categorical(np.resize(values, len(X))), "other": X["class"]})
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]))
@@ -322,7 +322,7 @@ def test_save_threshold_inside_a_search_and_a_pipeline_is_kept(tmp_path, tumours
     assert [a["label"] for a in answers] == list(searched.predict(X))
 
 
-def test_save_labels_that_do_not_follow_from_probabilities_are_kept(tmp_path):
+def test_save_labels_independent_of_probabilities_are_kept(tmp_path):
     draw = np.random.default_rng(0)
     X = pd.DataFrame({"a": draw.normal(size=60), "b": draw.normal(size=60)})
     y = X["a"] + draw.normal(size=60) > 0
@@ -333,7 +333,7 @@ def test_save_labels_that_do_not_follow_from_probabilities_are_kept(tmp_path):
     assert manifest.reason.startswith("its scorecard and its predict return different labels for ")
 
 
-def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
+def test_save_numbers_rejected_by_the_pipeline_are_rejected(tmp_path):
     X = pd.DataFrame({"c": np.resize([0.5, 1.5, 2.5], 60)})
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(X, X["c"] == 0.5)
     manifest = slipway.save(model, X, X["c"] == 0.5, tmp_path / "model.pkl")
@@ -345,7 +345,7 @@ def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
     assert [error["code"] for error in answers.json[1]["errors"]] == ["unknown_category"]
 
 
-def test_save_of_steps_with_polars_output_starts_after_a_fork(tmp_path):
+def test_save_steps_with_polars_output_start_after_a_fork(tmp_path):
     draw = np.random.default_rng(0)
     X = pd.DataFrame({"a": draw.normal(size=80), "b": draw.normal(size=80)})
     columns = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["b"]))
@@ -362,7 +362,7 @@ def test_save_of_steps_with_polars_output_starts_after_a_fork(tmp_path):
     assert answer["probability"] == model.predict_proba(pd.DataFrame([{"a": 0.5, "b": 0.1}]))[0, 1]
 
 
-def test_save_identifiers_of_64_bits_without_sign_are_exact(tmp_path):
+def test_save_unsigned_64_bit_identifiers_are_exact(tmp_path):
     draw = np.random.default_rng(0)
     ids = draw.integers(2**63, 2**64 - 1, 80, dtype="uint64")
     X = pd.DataFrame({"id": ids, "a": draw.normal(size=80)})

@@ -62,7 +62,7 @@ def parameters(path):
     return np.append(regression.intercept_, regression.coef_)
 
 
-def test_train_writes_the_version_and_tells_of_it(in_memory):
+def test_train_writes_and_reports_the_version(in_memory):
     done, path = in_memory
     names = {"model.pkl", "model.json", "model.covariance", "report.html"}
     assert {file.name for file in path.parent.iterdir()} == names
@@ -79,7 +79,7 @@ def test_train_writes_the_version_and_tells_of_it(in_memory):
     assert manifest.evaluations["holdout"].rows_test == training.rows_test
 
 
-def test_train_again_gives_the_same_hash(in_memory, train):
+def test_train_twice_writes_the_same_hash(in_memory, train):
     first = read_manifest(in_memory[1])
     _, path = train("--learning-curve", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="7")
     again = read_manifest(path)
@@ -91,7 +91,7 @@ def test_train_again_gives_the_same_hash(in_memory, train):
     assert again.training.learning_curve == first.training.learning_curve
 
 
-def test_train_in_chunks_gives_what_memory_gives(in_memory, train):
+def test_train_in_chunks_equals_memory(in_memory, train):
     done, path = train("--engine", "chunks", "--memory", "1GiB")
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(parameters(path), parameters(in_memory[1]), rtol=0, atol=1e-6)
@@ -133,7 +133,7 @@ def test_train_xgboost_is_served_by_its_pickle(train, kept):
         (["--engine", "spark"], "Spark"),
     ],
 )
-def test_train_that_cannot_be_says_why_and_writes_nothing(train, words, due):
+def test_train_invalid_options_fail_with_the_reason_and_write_nothing(train, words, due):
     done, path = train(*words, SLIPWAY_SPARK="spark://127.0.0.1:9")
     assert done.returncode != 0
     assert due in done.stderr
@@ -141,14 +141,14 @@ def test_train_that_cannot_be_says_why_and_writes_nothing(train, words, due):
     assert not list(path.parent.iterdir())
 
 
-def test_train_without_rows_says_what_writes_them(train, tmp_path):
+def test_train_without_rows_names_the_etl_command(train, tmp_path):
     done, _ = train(rows=tmp_path)
     assert done.returncode == 1
     assert "there are no rows in" in done.stderr
     assert "`flask etl` writes them" in done.stderr
 
 
-def test_train_model_of_its_rows_is_served(in_memory, tmp_path):
+def test_train_model_is_served(in_memory, tmp_path):
     code = "import json, sys; from app import app; c = app.test_client(); " + (
         "print(json.dumps(c.post('/predict', json=json.loads(sys.argv[1])).get_json()))"
     )

@@ -118,21 +118,21 @@ def in_memory(stored, rows):
     return fit(load_problem("flights"), rows, split)
 
 
-def test_cluster_flights_have_the_coefficients_of_scikit_learn(on_cluster, in_memory):
+def test_cluster_flights_equal_scikit_learn_in_coefficients(on_cluster, in_memory):
     ours, theirs = on_cluster.pipeline[-1], in_memory[-1]
     assert ours.coef_.shape == theirs.coef_.shape
     assert np.abs(ours.coef_ - theirs.coef_).max() < 1e-7
     assert np.abs(ours.intercept_ - theirs.intercept_).max() < 1e-7
 
 
-def test_cluster_flights_have_its_probabilities_and_auc(on_cluster, in_memory, rows):
+def test_cluster_flights_equal_scikit_learn_in_probabilities_and_auc(on_cluster, in_memory, rows):
     X, y = rows.X[rows.held_out], rows.y[rows.held_out]
     ours, theirs = (m.predict_proba(X)[:, 1] for m in (on_cluster.pipeline, in_memory))
     assert np.abs(ours - theirs).max() < 1e-9
     assert roc_auc_score(y, ours) == pytest.approx(roc_auc_score(y, theirs), abs=1e-9)
 
 
-def test_cluster_worker_killed_in_the_fit_the_job_goes_on(on_cluster):
+def test_cluster_worker_killed_during_the_fit_does_not_stop_the_job(on_cluster):
     assert (on_cluster.executors_before, on_cluster.executors_after) == (3, 2)
     assert "L-BFGS" in on_cluster.said[2], "the fit went on after the kill"
     assert "Newton's step" in on_cluster.said[-1]

@@ -106,7 +106,7 @@ def coded():
     )
 
 
-def test_coded_columns_are_the_same_cells_on_edges_and_unseen(spark, tmp_path):
+def test_coded_columns_equal_scikit_learn_on_edges_and_unseen(spark, tmp_path):
     X = rows(600)
     steps = Pipeline([("columns", coded().fit(X))])
     other = edged(steps[0].named_transformers_["kbinsdiscretizer"], rows(300, seed=1))
@@ -134,7 +134,7 @@ def numeric():
     )
 
 
-def test_numeric_columns_are_the_same_numbers(spark, tmp_path):
+def test_numeric_columns_equal_scikit_learn(spark, tmp_path):
     X = rows(600)
     steps = Pipeline([("columns", numeric().fit(X))])
     design, ours, due = compared(spark, tmp_path, steps, rows(300, seed=1))
@@ -142,7 +142,7 @@ def test_numeric_columns_are_the_same_numbers(spark, tmp_path):
     assert ours == pytest.approx(due, rel=1e-10, abs=1e-12)
 
 
-def test_columns_that_overlap_get_codes_of_their_own(spark, tmp_path):
+def test_overlapping_columns_have_separate_codes(spark, tmp_path):
     X = rows(400)
     twice = make_column_transformer((OneHotEncoder(), ["Text"]), (OneHotEncoder(), ["Text"]))
     design, ours, due = compared(spark, tmp_path, Pipeline([("twice", twice.fit(X))]), X)
@@ -150,14 +150,14 @@ def test_columns_that_overlap_get_codes_of_their_own(spark, tmp_path):
     assert (ours == due).all()
 
 
-def test_product_of_features_is_refused():
+def test_product_of_features_raises():
     both = make_column_transformer((PolynomialFeatures(2), ["Text", "full number"]))
     fitted = Pipeline([("products", both.fit(rows(50)))])
     with pytest.raises(SlipwayError, match="products of two features; use --engine memory"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), ())
 
 
-def test_gap_that_a_step_refuses_is_refused():
+def test_missing_value_that_a_step_rejects_raises():
     plain = make_column_transformer((bins(), ["gaps"]))
     fitted = Pipeline([("bins", plain.fit(rows(50).dropna()))])
     with pytest.raises(SlipwayError, match="refuses a missing gaps"):

@@ -158,7 +158,7 @@ def by_target():
         (make_pipeline(StandardScaler(), Ridge()), "'ridge'.*--engine memory"),
     ],
 )
-def test_pipeline_with_another_objective_is_refused_by_name(fitted, tmp_path, pipeline, says):
+def test_pipeline_with_another_objective_raises_with_the_step(fitted, tmp_path, pipeline, says):
     X, y = drawn(20)
     with pytest.raises(SlipwayError, match=says):
         fitted(problem_of(pipeline), store(tmp_path, X, y))
@@ -171,7 +171,7 @@ def test_pipeline_with_another_objective_is_refused_by_name(fitted, tmp_path, pi
         (by_target(), "TargetEncoder.*--engine memory"),
     ],
 )
-def test_pipeline_with_a_step_that_counts_do_not_tell_is_refused_by_name(
+def test_pipeline_with_a_step_not_fitted_from_counts_raises_with_the_step(
     fitted, tmp_path, pipeline, says
 ):
     X, y = drawn(200)
@@ -179,19 +179,19 @@ def test_pipeline_with_a_step_that_counts_do_not_tell_is_refused_by_name(
         fitted(problem_of(pipeline), store(tmp_path, X, y))
 
 
-def test_rows_of_one_class_are_refused(fitted, tmp_path):
+def test_rows_of_one_class_raise(fitted, tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="two classes"):
         fitted(problem_of(everything()), store(tmp_path, X, 0 * y))
 
 
-def test_rows_none_at_all_are_refused(fitted, tmp_path):
+def test_no_rows_raise(fitted, tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="two classes"):
         fitted(problem_of(everything()), store(tmp_path, X, y, folds=np.full(50, 9)), folds=[1])
 
 
-def test_rows_that_spark_cannot_read_are_said_without_a_trace(fitted, tmp_path):
+def test_rows_that_spark_cannot_read_raise_without_a_stack_trace(fitted, tmp_path):
     X, y = drawn(50)
     stored = store(tmp_path, X, y)
     stored.files[1].write_bytes(b"no Parquet")
@@ -200,7 +200,7 @@ def test_rows_that_spark_cannot_read_are_said_without_a_trace(fitted, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-def test_connect_server_is_refused(tmp_path):
+def test_spark_connect_server_raises(tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="spark://host:port"):
         fit_spark(

@@ -225,7 +225,7 @@ EXACT = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(EXACT, st.integers(12, 400), st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 1.0]))
-def test_transformers_fitted_on_counts_are_those_fitted_on_rows(
+def test_transformers_fitted_on_counts_equal_those_fitted_on_rows(
     chosen: tuple[Any, list[str]], n: int, seed: int, threshold: float
 ) -> None:
     part, columns = chosen
@@ -260,7 +260,7 @@ def test_transformers_fitted_on_counts_are_those_fitted_on_rows(
     st.integers(12, 400),
     st.integers(0, 10**6),
 )
-def test_sums_over_counts_are_those_over_rows_but_for_rounding(
+def test_sums_over_counts_equal_sums_over_rows_up_to_rounding(
     chosen: tuple[Any, list[str]], n: int, seed: int
 ) -> None:
     part, columns = chosen
@@ -272,7 +272,7 @@ def test_sums_over_counts_are_those_over_rows_but_for_rounding(
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(20, 300), st.integers(0, 10**6))
-def test_mixed_columns_with_pandas_output_are_the_same(n: int, seed: int) -> None:
+def test_mixed_columns_with_pandas_output_are_equal(n: int, seed: int) -> None:
     X = draw_rows(n, seed)
     columns = ColumnTransformer(
         [
@@ -298,7 +298,7 @@ def test_mixed_columns_with_pandas_output_are_the_same(n: int, seed: int) -> Non
     st.sampled_from(METHODS),
     st.integers(1, 60),
 )
-def test_quantiles_of_counts_are_numpys_to_the_last_digit(
+def test_quantiles_of_counts_equal_numpy_exactly(
     pairs: list[tuple[int, int]], method: Any, n_levels: int
 ) -> None:
     values = np.array([value / 7 for value, _ in pairs])
@@ -319,7 +319,7 @@ def test_quantiles_of_counts_are_numpys_to_the_last_digit(
         max_size=8,
     )
 )
-def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) -> None:
+def test_value_counter_batches_sum_to_their_rows(batches: list[list[str | None]]) -> None:
     tally = ValueCounter("town")
     for batch in batches:
         tally.add(pa.array(batch, pa.string()))
@@ -331,7 +331,7 @@ def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) ->
     assert counts.counts.tolist() == [rows.count(value) for value in counts.values]
 
 
-def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_counter_many_numbers_are_merged_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "MAX_PENDING", 10)
     rng = np.random.default_rng(0)
     tally, rows = ValueCounter("weight"), rng.integers(0, 50, 1000) / 4 - 3
@@ -343,7 +343,7 @@ def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(tally.counts().counts, counts)
 
 
-def test_tally_of_nan_and_minus_zero_knows_one_gap_and_one_zero() -> None:
+def test_value_counter_nan_is_missing_and_minus_zero_is_zero() -> None:
     tally = ValueCounter("height")
     tally.add(pa.array([0.0, -0.0, float("nan"), None, 2.0]))
     counts = tally.counts()
@@ -372,7 +372,7 @@ def own_function(X: Any) -> Any:
         (StandardScaler(), ["colour"], "StandardScaler"),
     ],
 )
-def test_step_that_counts_do_not_tell_is_refused_by_name(
+def test_step_not_fitted_from_counts_raises_with_its_name(
     part: Any, columns: list[str], said: str
 ) -> None:
     whole = Pipeline(
@@ -386,7 +386,7 @@ def test_step_that_counts_do_not_tell_is_refused_by_name(
 
 
 @pytest.mark.parametrize("output", ["default", "pandas"])
-def test_assembled_pipeline_is_like_a_fitted_one(output: str) -> None:
+def test_assembled_pipeline_equals_a_fitted_one(output: str) -> None:
     X = draw_rows(200, 3)
     y = (X.weight > 70).astype(int)
     columns = ColumnTransformer([("part", OneHotEncoder(sparse_output=False), TEXTS)])
