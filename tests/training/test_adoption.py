@@ -205,7 +205,7 @@ def test_model_add_file_that_is_not_csv_fails(bare, tmp_path):
 def test_bare_pickle_is_served_and_logs_unknown_facts(bare, cancer, caplog):
     client = create_app(ROOT, Settings(model=bare)).test_client()
     assert "bare.pkl has no manifest beside it" in caplog.text
-    assert "not known from the pickle: ranges" in caplog.text
+    assert "not inferred from the pickle: ranges" in caplog.text
     metadata = client.get("/metadata").json
     assert metadata["engine"] == "scorecard"
     assert metadata["version"].endswith(metadata["version"][-8:])

@@ -48,7 +48,7 @@ def test_engine_rows_that_fit_use_memory(tmp_path):
     assert choice.engine == "memory"
     assert choice.max_rows >= 300_000
     assert "300,000 rows need about" in choice.reason
-    assert "there is 4 GiB" in choice.reason
+    assert "4 GiB is available" in choice.reason
 
 
 def test_engine_rows_that_do_not_fit_use_chunks(tmp_path):

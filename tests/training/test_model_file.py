@@ -182,7 +182,7 @@ def test_search_is_reduced_to_its_best_estimator(tmp_path, name, writer):
 def test_search_with_custom_code_in_its_best_estimator_is_rejected(tmp_path):
     model = make_pipeline(FunctionTransformer(doubled), StandardScaler())
     search = GridSearchCV(make_pipeline(model, LogisticRegression()), {}).fit(NUMBERS, Y)
-    with pytest.raises(ModelError, match=r"test_modelfile\.doubled"):
+    with pytest.raises(ModelError, match=r"test_model_file\.doubled"):
         open_model(tmp_path / "model.pkl", pickle.dumps(search))
 
 
@@ -253,7 +253,7 @@ def test_skops_file_uses_the_same_allowlist(tmp_path):
     opened = open_model(tmp_path / "model.skops", skops.dumps(model))
     np.testing.assert_array_equal(opened.model.predict_proba(X), model.predict_proba(X))
     own = make_pipeline(FunctionTransformer(own_score), LogisticRegression())
-    with pytest.raises(ModelError, match=r"not on the list: test_modelfile\.own_score"):
+    with pytest.raises(ModelError, match=r"not on the list: test_model_file\.own_score"):
         open_model(tmp_path / "model.skops", skops.dumps(own))
 
 

@@ -160,7 +160,7 @@ def _compute_root(hessian: Floats) -> Floats:
     try:
         factor = cholesky(scaled, lower=True)
     except (LinAlgError, ValueError) as error:
-        raise NoInterval("the rows do not determine all parameters") from error
+        raise NoInterval("the rows cannot tell the parameters apart") from error
     reciprocal, _ = dpocon(factor, np.abs(scaled).sum(axis=0).max(), uplo="L")
     if reciprocal < MIN_RECIPROCAL_CONDITION:
         raise NoInterval(f"the Hessian is nearly singular: 1/condition is {reciprocal:.0e}")
