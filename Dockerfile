@@ -1,34 +1,34 @@
-# docs/image.md says how it is built and run. To have the same base tomorrow, give it with its
-# digest: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
+# docs/image.md explains how to build and run the image. To pin the base, pass its digest:
+# --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-# A compiler for gunicorn_h1c, of which no wheel is published.
+# A compiler for gunicorn_h1c, which is published only as source.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-# requirements.txt makes the image that opens pickles and trains.
+# Pass requirements.txt for an image that reads pickles and trains.
 ARG REQUIREMENTS=requirements-web.txt
 WORKDIR /app
 COPY ${REQUIREMENTS} /build/
-# No --mount, which the builders of some platforms do not know, Heroku's among them.
+# No --mount, because some builders do not support it, for instance Heroku's.
 RUN python3 -m venv /opt/slipway \
     && /opt/slipway/bin/pip install --no-cache-dir --no-compile --require-hashes -r /build/${REQUIREMENTS} \
     && /opt/slipway/bin/pip uninstall --yes pip setuptools
-# Flasgger's own copies of Swagger UI are old, and no page of ours asks for them; the tests of
-# libraries are a ninth of the image that trains.
+# Remove Flasgger's own copies of Swagger UI, which are old and unused, and the tests of libraries,
+# which are a ninth of the image that trains.
 RUN rm -r /opt/slipway/lib/python*/site-packages/flasgger/ui[23]/static \
     && find /opt/slipway/lib -type d -name tests -prune -exec rm -r {} +
 COPY . .
-# Byte code is made here, because the service may not write it. It goes by its content, so that
-# a builder that sets all dates alike does not spoil it.
+# Compile bytecode here, because the service may not write it. Python checks it by content, so that
+# it stays valid if a builder changes file dates.
 RUN rm requirements*.txt \
     && chmod -R a+rX . \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/slipway/lib /app
 
 FROM ${BASE}
-# Any user may write to the cache: some platforms choose the user themselves.
+# Any user may write to the cache, because some platforms choose the user.
 RUN groupadd --gid 10001 slipway \
     && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /nonexistent slipway \
     && install --directory --mode 1777 /var/cache/slipway
@@ -42,8 +42,8 @@ USER 10001
 EXPOSE ${PORT}
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["python", "-c", \
     "import os, urllib.request as r; e = os.environ; r.urlopen('http://127.0.0.1:' + e['PORT'] + e.get('SCRIPT_NAME', '') + '/readyz', timeout=4)"]
-# What the Procfile says: Gunicorn takes the address from PORT, and four workers or
-# WEB_CONCURRENCY from gunicorn.conf.py. It is process 1 itself, so that it gets SIGTERM.
+# As in the Procfile: Gunicorn reads the address from PORT, and the number of workers from
+# WEB_CONCURRENCY or gunicorn.conf.py (four). It is process 1, so that it receives SIGTERM.
 CMD ["gunicorn", "app:app"]
 ARG GIT_SHA=
 LABEL org.opencontainers.image.title="Slipway" \

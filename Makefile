@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format train bench image lock system clean
+.PHONY: help run test fuzz check format train bench docs image lock system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -46,6 +46,9 @@ train: $(VENV)/run ## train the model again: writes model.pkl and model.json
 bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make system)
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/dev ## build the documentation site into build/docs/site
+	$(BIN)/python docs/build_site.py
+
 image: ## build the container image slipway (docs/image.md)
 	$(BUILDER) --build-arg GIT_SHA=$(GIT_SHA) $(IMAGE_ARGUMENTS) --tag slipway .
 
@@ -53,7 +56,7 @@ lock: $(VENV)/dev ## pin the requirements again
 	$(LOCK) --upgrade --extra train --output-file requirements.txt
 	$(LOCK) --constraint requirements.txt --output-file requirements-web.txt
 	$(LOCK) --constraint requirements.txt --extra train --extra spark --extra dev --extra bench \
-		--output-file requirements-dev.txt
+		--extra docs 		--output-file requirements-dev.txt
 
 system: ## install what needs a system package: a C compiler, Chromium, buildah and servers for tests, wrk for bench
 	apt-get update -qq

@@ -259,18 +259,25 @@ def main() -> None:
         (HERE / "growth.svg").write_text(plot(found), encoding="utf-8")
 
 
-HEAD = """# Fitting the flights pipeline on more and more rows
+HEAD = """# Training time and memory by number of rows
 
-`python -m benchmarks.growth --write`. The rows are flights drawn with replacement, four fifths of
-them fitted on. Each cell is one fit in a fresh process, from Parquet files to the fitted
-pipeline: the time without the imports, and the peak of resident memory with them.
+Choose a training engine with these figures. To measure them again, run:
+
+```
+python -m benchmarks.growth --write
+```
+
+Each cell is one fit of the flights pipeline in a new process, from Parquet files to the fitted
+pipeline. The time excludes imports; the memory is the peak of resident memory. The rows are
+flights drawn with replacement, of which four fifths are fitted on.
 """
 TAIL = """
-`memory` is the pipeline's own `fit`. `chunks` was given 1 GiB, and finds the same coefficients to
-1e-6 by passes over all rows. `spark` is a Spark on the same two cores with its start, which takes
-some ten seconds; its peak is that of Python alone, Java takes one to two GiB beside it. More than
-two million rows in memory, and one in Spark, were not tried. Measured on two cores that had other
-work to do besides; the times are good for their proportions.
+- `memory` is the pipeline's own `fit`. More than two million rows were not tried.
+- `chunks` was limited to 1 GiB. It finds the same coefficients to 1e-6 in passes over all rows.
+- `spark` runs on the same two cores. Its time includes the start, about ten seconds. Its memory is
+  that of Python only; Java uses one to two GiB more. More than one million rows were not tried.
+
+Other work shared the two cores, so use the times as proportions.
 
 ![Time and memory against rows](growth.svg)
 """

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # Run Slipway on one machine: containers by Docker, and nginx in front of them.
 #
-#   deploy/box.sh deploy IMAGE       pull an image and let it serve
-#   deploy/box.sh rollback [IMAGE]   let the one before serve again, or any that is still here
-#   deploy/box.sh revoke IMAGE       roll back, if it is still this one that serves
-#   deploy/box.sh status             what serves, what is beside it, what a rollback goes to
-#   deploy/box.sh logs [WORD...]     the log of what serves; words go to `docker logs`
+#   deploy/box.sh deploy IMAGE       pull an image and serve it
+#   deploy/box.sh rollback [IMAGE]   serve the previous image again, or the given one
+#   deploy/box.sh revoke IMAGE       roll back, if this image still serves
+#   deploy/box.sh status             print the serving container, the others and the rollback target
+#   deploy/box.sh logs [WORD...]     print the log of the serving container; words go to `docker logs`
 #
-# The new container starts beside the old one. It serves only when it is ready and has passed the
-# smoke test by itself and through nginx; the old one is stopped when its last answer is out. A new
-# container that fails on the way is removed, and nobody outside has met it. The state is a folder:
+# The new container starts beside the old one. It serves when it is ready and has passed the smoke
+# test directly and through nginx. The old one is stopped when its last response is sent. A new
+# container that fails is removed, and the old one serves again. The state is a folder:
 #
-#   live-8001 or live-8002   which of the two ports serves; nginx looks at it (nginx/slipway.conf)
-#   deployed                 the images that served, a line each, the present one last
+#   live-8001 or live-8002   names the serving port; read by nginx (nginx/slipway.conf)
+#   deployed                 the images that served, one a line, the present one last
 #
-# No root is needed: membership in the group docker, a state folder of one's own, and an env file
-# that can be read. All that is set here can be set in /etc/slipway/box, or in the environment.
+# The user needs membership in the group docker, a writable state folder and a readable env file,
+# but not root. Set the settings below in /etc/slipway/box, or in the environment.
 set -euo pipefail
 
 # shellcheck source=/dev/null
@@ -23,16 +23,16 @@ if [[ -r ${SLIPWAY_BOX:=/etc/slipway/box} ]]; then source "$SLIPWAY_BOX"; fi
 STATE=${SLIPWAY_BOX_STATE:-/var/lib/slipway}
 ENV_FILE=${SLIPWAY_BOX_ENV:-/etc/slipway/env}
 MEMORY=${SLIPWAY_BOX_MEMORY:-512m}
-# The two containers, nginx's door to each of them, and its door to what serves.
+# Ports: the two containers, nginx in front of each of them, nginx in front of the serving one.
 read -r -a PORTS <<<"${SLIPWAY_BOX_PORTS:-8001 8002}"
 read -r -a DOORS <<<"${SLIPWAY_BOX_DOORS:-8011 8012}"
 FRONT=${SLIPWAY_BOX_FRONT:-8000}
-# Seconds: for a container to be ready, for the answers that the old one is at, for another deploy.
+# Seconds for a container to be ready, for the old one's last responses, for another deployment.
 READY=${SLIPWAY_BOX_READY:-60}
 DRAIN=${SLIPWAY_BOX_DRAIN:-30}
 LOCK=${SLIPWAY_BOX_LOCK:-900}
 SMOKE=${SLIPWAY_BOX_SMOKE:-$(dirname "${BASH_SOURCE[0]}")/../slipway/monitoring/smoke.py}
-# Besides the one that serves.
+# Number of images to keep besides the serving one.
 KEEP=2
 TITLE=org.opencontainers.image.title=Slipway
 
@@ -50,7 +50,7 @@ live_port() {
     done
 }
 
-# Let one deploy after the other work; the kernel lets go of the lock however this ends.
+# Run one deployment at a time. The kernel releases the lock however this script ends.
 lock() {
     mkdir -p "$STATE"
     exec 9>>"$STATE/lock"
@@ -61,7 +61,7 @@ lock() {
 
 pull() {
     docker pull --quiet "$1" && return
-    # On a machine with a role of its own the registry of AWS can be asked for a password.
+    # On a machine with its own role, AWS's registry returns a password.
     if [[ $1 =~ ^([0-9]+\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com)/ ]] && command -v aws >/dev/null; then
         aws ecr get-login-password --region "${BASH_REMATCH[2]}" |
             docker login --username AWS --password-stdin "${BASH_REMATCH[1]}" && docker pull --quiet "$1"
@@ -75,8 +75,8 @@ start() {
     local revision
     revision=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$3")
     docker rm --force --volumes "slipway-$1" >/dev/null 2>&1 || true
-    # /tmp is a volume and no tmpfs, because uploaded files may be larger than the memory. The cache
-    # holds the last good model. The proxy is whoever reaches the port, which loopback alone does.
+    # /tmp is a volume, not a tmpfs, because uploaded files may be larger than the memory. The cache
+    # holds the last good model. All proxies are trusted, because only loopback reaches the port.
     docker run --detach --name "slipway-$1" --publish "127.0.0.1:$1:8000" \
         --env-file "$ENV_FILE" --env PORT=8000 --env FORWARDED_ALLOW_IPS='*' \
         --env "SLIPWAY_REVISION=$revision" --label "slipway.image=$2" --label "slipway.revision=$revision" \
@@ -85,7 +85,7 @@ start() {
         --restart unless-stopped --log-opt max-size=10m --log-opt max-file=5 "$3" >/dev/null
 }
 
-# Wait until a container says that it is ready, as long as it has not ended meanwhile.
+# Wait until a container is ready, or has exited.
 ready() {
     local deadline=$((SECONDS + READY)) state
     until curl --silent --fail --max-time 5 --output /dev/null "http://127.0.0.1:$1$PREFIX/readyz"; do
@@ -102,18 +102,18 @@ smoke() {
     say "asked at port $1: ${found##*$'\n'}"
 }
 
-# One rename, so that there is no moment without a container that serves.
+# Switch with one rename, so that a container serves at any moment.
 switch() {
     if [[ -e $STATE/live-$1 ]]; then mv "$STATE/live-$1" "$STATE/live-$2"; else : >"$STATE/live-$2"; fi
 }
 
-# Whether it is this port that the proxy asks, and no other.
+# Check that the proxy forwards to this port.
 serves() {
     curl --silent --max-time 5 --output /dev/null --dump-header - "http://127.0.0.1:$FRONT$PREFIX/livez" |
         tr -d '\r' | grep --quiet --ignore-case --line-regexp "x-slipway-container: 127.0.0.1:$1"
 }
 
-# Wait until nginx has no connection to a container; it closes those that are idle after 4 seconds.
+# Wait until nginx has no connection to a container. nginx closes idle ones after 4 seconds.
 drain() {
     local deadline=$((SECONDS + DRAIN)) port
     printf -v port '%04X' "$1"
@@ -122,7 +122,7 @@ drain() {
     done
 }
 
-# Whatever ends this script before the new container has proven itself brings the old state back.
+# Restore the old state if this script ends before the new container has passed all checks.
 undo() {
     local status=$?
     trap - EXIT
@@ -159,19 +159,19 @@ let_serve() {
     serves "$NEW" || { say "nginx does not ask slipway-$NEW"; exit 1; }
     smoke "$FRONT" || exit 1
     say "slipway-$NEW serves"
-    # From here on it stays, whatever ends this script.
+    # From here on the new container stays, however this script ends.
     SERVES=slipway-$NEW NEW=''
     trap 'say "ended early, but $SERVES serves all the same" >&2; exit 1' INT TERM HUP
     note "$1" "$2" "$3"
     if [[ -n $OLD ]]; then
         drain "$OLD"
-        # It stays, stopped, for its log, until its port is needed.
+        # Keep the stopped container for its log, until its port is needed.
         docker stop -t 30 "slipway-$OLD" >/dev/null || true
     fi
 }
 
-# note IMAGE ID HOW: it is the one that serves. A rollback forgets what was deployed after it, and
-# all that is known where it is older than that, so that one after another never goes forth.
+# note IMAGE ID HOW: record the serving image. A rollback removes the images deployed after it; if it
+# is older than all recorded ones, it removes all. Repeated rollbacks thus only go back.
 note() {
     touch "$STATE/deployed"
     awk -v id="$2" -v how="$3" '
@@ -182,7 +182,7 @@ note() {
     mv "$STATE/deployed.new" "$STATE/deployed"
 }
 
-# Remove our images but those that a rollback needs, and but what any container is made of.
+# Remove Slipway's images, except those that a rollback or a container needs.
 prune() {
     local id
     for id in $(docker images --no-trunc --quiet --filter "label=$TITLE" | sort -u); do
@@ -212,7 +212,7 @@ rollback() {
     let_serve "$image" "$id" rollback
 }
 
-# Whoever rolled back meanwhile by hand has chosen what serves.
+# Do not undo a manual rollback.
 revoke() {
     if [[ $(tail -n 1 "$STATE/deployed") != *" $1" ]]; then say "$1 serves no more; nothing to do"; return; fi
     rollback

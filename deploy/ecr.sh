@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The registry of images: ECR, by the AWS command line.
+# Use the image registry ECR with the AWS command line.
 #
-#   deploy/ecr.sh login        let docker push and pull
+#   deploy/ecr.sh login        log docker in
 #   deploy/ecr.sh image SHA    print the full name of a commit's image
-#   deploy/ecr.sh pushed SHA   print yes or no: whether it is there
-#   deploy/ecr.sh scan SHA     wait for ECR's own scan of it; fail if it found anything critical
+#   deploy/ecr.sh pushed SHA   print yes if the image is in the registry, otherwise no
+#   deploy/ecr.sh scan SHA     wait for ECR's scan of the image; fail on a critical finding
 #
-# From the environment: AWS_REGION, AWS_ECR_LOGIN_URI (of the registry, without the repository's
-# name), ECR_REPOSITORY_NAME.
+# Environment: AWS_REGION, AWS_ECR_LOGIN_URI (the registry, without the repository's name),
+# ECR_REPOSITORY_NAME.
 set -euo pipefail
 
 SCAN_SECONDS=${ECR_SCAN_SECONDS:-600}
@@ -25,7 +25,7 @@ main() {
     esac
 }
 
-# The password is in no argument, and so in no list of processes.
+# Pass the password over standard input, so that no process list shows it.
 login() {
     ecr get-login-password | docker login --username AWS --password-stdin "$AWS_ECR_LOGIN_URI"
 }
@@ -41,8 +41,8 @@ pushed() {
     if [[ $found == 0 ]]; then echo no; else echo yes; fi
 }
 
-# ECR scans at a push, if the repository is set so. Its own waiter knows neither an image that it
-# has not begun with, nor the status ACTIVE of enhanced scanning.
+# ECR scans at a push, if the repository is configured so. AWS's own waiter supports neither an image
+# whose scan has not started, nor the status ACTIVE of enhanced scanning.
 scan() {
     local until=$((SECONDS + SCAN_SECONDS)) status=
     while true; do
@@ -50,7 +50,7 @@ scan() {
         case "$status" in
         COMPLETE | ACTIVE) break ;;
         IN_PROGRESS | PENDING | *ScanNotFoundException*) ;;
-        # ECR has no time for the question just now.
+        # Retry when ECR throttles the request.
         *Throttling* | *ServiceUnavailable* | *ServerException*) ;;
         *) fail "the image cannot be scanned: $status" ;;
         esac
@@ -82,7 +82,7 @@ ecr() {
 check_environment() {
     local name
     for name in AWS_REGION AWS_ECR_LOGIN_URI ECR_REPOSITORY_NAME; do
-        [[ -n ${!name:-} ]] || fail "$name is not set: see docs/github.md"
+        [[ -n ${!name:-} ]] || fail "$name is not set: see docs/github-deploy.md"
     done
     [[ $AWS_ECR_LOGIN_URI != */* ]] ||
         fail "AWS_ECR_LOGIN_URI is the registry alone, as 123456789012.dkr.ecr.eu-central-1.amazonaws.com, without https:// and the repository's name"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Deploys the commit that is checked out to Heroku, holds what comes of it to a test from outside,
-# and goes back where that fails:
+# Deploy the checked-out commit to Heroku, check the release from outside, and roll back if the check
+# fails:
 #
-#   deploy/heroku.sh                 push, wait, smoke; roll back if it is wrong
-#   deploy/heroku.sh rollback [vN]   go back to release N, by default to the code before
+#   deploy/heroku.sh                 push, wait, run the smoke test; roll back if it fails
+#   deploy/heroku.sh rollback [vN]   roll back to release N, by default to the previous code
 #
-# From the environment: HEROKU_API_KEY, HEROKU_APP_NAME, HEROKU_EMAIL. A plain `git push` needs no
-# tool of Heroku's. docs/deploy-heroku.md tells the rest.
+# Environment: HEROKU_API_KEY, HEROKU_APP_NAME, HEROKU_EMAIL. The script does not need Heroku's CLI.
+# docs/heroku-automate.md explains it.
 set -euo pipefail
-# With -x the key would be in the log.
+# With -x, the log would contain the key.
 set +x
 
 GIT_URL=${HEROKU_GIT_URL:-https://git.heroku.com}
@@ -46,8 +46,8 @@ deploy() {
         fail "release $(name "$after") failed, ${good:+$(name "$good") goes on serving, }see above, or: heroku releases:output"
     elif ! { booted "$after" && smoke "$url"; }; then
         say "release $(name "$after") is wrong"
-        [ -n "$good" ] || fail "and there is none to go back to"
-        # Whoever rolled back meanwhile by hand has chosen what serves.
+        [ -n "$good" ] || fail "no earlier release exists to roll back to"
+        # Do not undo a manual rollback.
         now=$(releases newest) || refused
         [ "$(name "$now")" = "$(name "$after")" ] || fail "release $(name "$now") was made meanwhile, and is left alone"
         go_back "$good" "$url"
@@ -60,12 +60,12 @@ rollback() {
     local url target
     url=$(address) || refused
     target=$(releases "$1") || refused
-    [ -n "$target" ] || fail "there is no release to go back to: $1"
+    [ -n "$target" ] || fail "cannot roll back: no such release: $1"
     go_back "$target" "$url"
     say "the code of $(name "$target") serves again"
 }
 
-# Makes a release of an earlier one: its code, and its config vars.
+# Make a release with the code and the config vars of an earlier one.
 go_back() {
     local made
     say "going back to $(name "$1")"
@@ -74,7 +74,7 @@ go_back() {
         fail "going back to $(name "$1") failed: heroku releases, heroku logs"
 }
 
-# The key is handed over by a helper that git asks, so that it is in no command, file or log.
+# Pass the key with a credential helper, so that it is in no command line, file or log.
 push() {
     # shellcheck disable=SC2016
     local helper='!f() { test "$1" = get && printf "username=%s\npassword=%s\n" "$HEROKU_EMAIL" "$HEROKU_API_KEY"; }; f'
@@ -83,7 +83,7 @@ push() {
         push "$GIT_URL/$HEROKU_APP_NAME.git" HEAD:refs/heads/main
 }
 
-# A push ends well even if the release command has failed, which is told here alone.
+# A push exits with 0 even if the release command fails, so read the release's status.
 released() {
     local until=$((SECONDS + RELEASE_SECONDS)) now
     while [ "$SECONDS" -lt "$until" ]; do
@@ -97,7 +97,7 @@ released() {
     fail "release $(name "$1") is not ready after $RELEASE_SECONDS s"
 }
 
-# The dynos of the release before may still answer for a while.
+# The dynos of the previous release may still serve for a while.
 booted() {
     local until=$((SECONDS + BOOT_SECONDS)) state=none
     while [ "$SECONDS" -lt "$until" ]; do
@@ -108,7 +108,7 @@ booted() {
         esac
         sleep "$PAUSE"
     done
-    [ "$state" != none ] || fail "there is no web dyno: heroku ps:scale web=1"
+    [ "$state" != none ] || fail "no web dyno is running: heroku ps:scale web=1"
     say "the web dynos of $(name "$1") are $state: heroku logs"
     return 1
 }
@@ -121,7 +121,7 @@ address() {
     api --retry 3 "$APP" | answer url
 }
 
-# Prints name, status and id of a release (newest, serving, earlier or vN), or nothing.
+# Print name, status and id of a release (newest, serving, earlier or vN), or nothing.
 releases() {
     api --retry 3 --header "Range: version ..; order=desc,max=200" "$APP/releases" |
         answer release "$1"
@@ -152,9 +152,9 @@ check_environment() {
     for name in HEROKU_API_KEY HEROKU_APP_NAME HEROKU_EMAIL; do
         [ -n "${!name:-}" ] || fail "$name is not set"
     done
-    [[ $HEROKU_API_KEY =~ ^[A-Za-z0-9_-]+$ ]] || fail "HEROKU_API_KEY is no key of Heroku's"
-    [[ $HEROKU_APP_NAME =~ ^[a-z][a-z0-9-]+$ ]] || fail "HEROKU_APP_NAME is no name of an app"
-    [[ $HEROKU_EMAIL =~ ^[^[:space:]]+@[^[:space:]]+$ ]] || fail "HEROKU_EMAIL is no address"
+    [[ $HEROKU_API_KEY =~ ^[A-Za-z0-9_-]+$ ]] || fail "HEROKU_API_KEY is not a valid key"
+    [[ $HEROKU_APP_NAME =~ ^[a-z][a-z0-9-]+$ ]] || fail "HEROKU_APP_NAME is not a valid app name"
+    [[ $HEROKU_EMAIL =~ ^[^[:space:]]+@[^[:space:]]+$ ]] || fail "HEROKU_EMAIL is not a valid address"
     export HEROKU_API_KEY HEROKU_EMAIL
 }
 

@@ -1,6 +1,6 @@
-"""Read what Heroku's Platform API answers, for ``deploy/heroku.sh``.
+"""Read responses of Heroku's Platform API for ``deploy/heroku.sh``.
 
-Standard input is the answer; what is printed is one line for the shell, or none.
+Standard input is the response. Standard output is one line for the shell, or empty.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Release = dict[str, Any]
 
 
 def main(what: str, *words: str) -> str:
-    """Give the line for an answer that was asked for."""
+    """Return the line for one kind of response."""
     try:
         answer = json.load(sys.stdin)
     except json.JSONDecodeError:
-        # Whoever asked has said why there is none.
+        # curl has already printed the error.
         raise SystemExit(1) from None
     return READERS[what](answer, *words)
 
 
 def release(releases: Sequence[Release], which: str) -> str:
-    """Give name, status and id of a release: ``newest``, ``serving``, ``earlier`` or ``v12``."""
+    """Return name, status and id of a release: ``newest``, ``serving``, ``earlier`` or ``v12``."""
     found = sorted(releases, key=lambda each: int(each["version"]), reverse=True)
     if which.startswith("v"):
         found = [each for each in found if f"v{each['version']}" == which]
@@ -35,14 +35,14 @@ def release(releases: Sequence[Release], which: str) -> str:
 
 
 def made(each: Release) -> str:
-    """Give name, status and id of one release."""
+    """Return name, status and id of one release."""
     return f"v{each['version']} {each['status']} {each['id']}"
 
 
 def dynos(answer: Sequence[dict[str, Any]], name: str) -> str:
-    """Tell the state of the web dynos of a release: up, crashed, starting or none."""
+    """Return the state of the web dynos of a release: up, crashed, starting or none."""
     web = [each for each in answer if each["type"] == "web"]
-    # Eco dynos sleep when nobody asks; the next request wakes them.
+    # Eco dynos sleep without requests; the next request wakes them.
     states = {"up" if each["state"] == "idle" else each["state"] for each in web}
     if not web:
         return "none"
@@ -53,17 +53,17 @@ def dynos(answer: Sequence[dict[str, Any]], name: str) -> str:
 
 
 def url(app: dict[str, Any]) -> str:
-    """Give the address of an app."""
+    """Return the address of an app."""
     return str(app["web_url"])
 
 
 def _good(ordered: Sequence[Release]) -> list[Release]:
-    """Keep the releases that served; the first of them does. An app's first has no code."""
+    """Return the releases that served, the serving one first. An app's first has no code."""
     return [each for each in ordered if each["status"] == "succeeded" and _code(each)]
 
 
 def _earlier(ordered: Sequence[Release]) -> list[Release]:
-    """Keep what served other code before what serves now; a second time goes further back."""
+    """Return earlier releases with other code; after a rollback, those before its target."""
     served = _good(ordered)
     if not served:
         return []
@@ -74,7 +74,7 @@ def _earlier(ordered: Sequence[Release]) -> list[Release]:
 
 
 def _code(each: Release) -> str:
-    """Name what a release runs; a change of config vars leaves it as it was."""
+    """Return the id of a release's code, which a change of config vars does not change."""
     slug = (each.get("slug") or {}).get("id")
     return slug or ",".join(sorted(made["id"] for made in each.get("artifacts") or ()))
 

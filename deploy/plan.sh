@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Say what a push to main deploys, as the repository's variables and secrets are set, and what is
-# missing for it: to the summary of the workflow's run, or to the terminal. It ends with 1 only where
-# a deployment is wanted and cannot work, so that a fork with nothing set stays green.
+# Print what a push to main deploys with the present variables and secrets, and which are missing. The
+# table goes to the terminal and to the summary of the workflow's run. The script exits with 1 only if
+# a deployment is configured but cannot work, so that a fork without variables stays green.
 set -euo pipefail
 
 main() {
@@ -21,7 +21,7 @@ main() {
     fi
     summary
     if [[ ${DEPLOY_TO_AWS:-} == true && -n $missing ]]; then
-        echo "::error::DEPLOY_TO_AWS is true, but this is missing: $missing. docs/github.md says where each is found."
+        echo "::error::DEPLOY_TO_AWS is true, but this is missing: $missing. docs/github-deploy.md lists where to find each."
         exit 1
     fi
 }
@@ -32,7 +32,7 @@ for_aws() {
         if [[ -z ${!name:-} ]]; then missing+=("$name"); fi
     done
     if [[ -z ${AWS_ROLE_ARN:-} && ${AWS_KEYS:-} != true ]]; then missing+=("AWS_ROLE_ARN"); fi
-    # AWS is asked to run the deployment on the machine by a role of its own, never by keys.
+    # A separate role lets AWS run the deployment on the machine; keys cannot.
     if [[ -n ${BOX_ID:-} && -z ${AWS_DEPLOY_ROLE_ARN:-} ]]; then missing+=("AWS_DEPLOY_ROLE_ARN"); fi
     printf -v told '%s, ' "${missing[@]}"
     echo "${told%, }"

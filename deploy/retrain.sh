@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `flask retrain` for a scheduler that knows only green and red. A model that is kept as candidate,
-# because it is not better, is a warning and no failure of the night.
+# Run `flask retrain` for a scheduler that knows only success and failure. A model that stays candidate
+# is a warning, not a failure.
 set -uo pipefail
 
 KEPT=3

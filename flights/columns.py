@@ -1,4 +1,4 @@
-"""The columns that the query makes, with their meaning and units."""
+"""The columns of the query, with their meaning and units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from slipway.data.problem import Ask
 from slipway.models.features import Feature, Target
 
-# What the encoder's handle_unknown="infrequent_if_exist" does.
+# How the encoder treats an unseen category with handle_unknown="infrequent_if_exist".
 RARE = "it counts as one of the rare ones, those with fewer than 100 flights"
 NONE_RARE = "since none is rare enough to stand for it, no category's points are added"
 
@@ -167,17 +167,17 @@ TARGET = Target(
 
 
 def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
-    """Give names for people: airlines, airports, hours and days.
+    """Return the display names of airlines, airports, hours and days.
 
     Parameters
     ----------
     ask : callable
-        Gives the rows of a query on the raw tables.
+        Returns the rows of a query on the raw tables.
 
     Returns
     -------
     mapping of str to mapping of str to str
-        By feature and category.
+        The names by feature and category.
     """
     airports: dict[str, str] = dict(ask("SELECT faa, name FROM airports"))
     periods = {

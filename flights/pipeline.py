@@ -10,21 +10,23 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 CATEGORIES = ["carrier", "origin", "dest", "departure_period", "departure_hour", "day_of_week"]
 NUMBERS = ["distance", "departures_in_hour"]
-# These are missing in less than one flight in a hundred, and then nearly always together.
+# Missing in less than one flight in a hundred, and then nearly always together.
 NUMBERS_TO_FILL = ["temperature", "wind_speed", "visibility", "precipitation", "precipitation_6h"]
 NUMBERS_WITH_GAPS = ["wind_direction", "pressure_change_6h", "plane_year", "seats"]
 
 
 def make_pipeline() -> Pipeline:
-    """Build the unfitted pipeline.
+    """Return the unfitted pipeline.
 
-    Numbers are cut at their quantiles, so that a term may take any shape. A missing number
-    stands at the median; where gaps are common, it gets points of its own besides. (Points for
-    gaps that only come together would be large and cancel, and would distort the answer for
-    whoever leaves out but one.) Destinations, carriers and hours with
-    fewer than 100 flights share one column (Lexington has one flight, and a coefficient of
-    its own would be noise); the ridge penalty holds the rest. Newton's method finds the
-    optimum to the last digits, so that every machine gets the same coefficients.
+    Numbers are cut at their quantiles, so that a term can have any shape. A missing number
+    becomes the median. Features with many missing values also get an indicator column. The
+    other weather values are missing together. Indicators for them would get large coefficients
+    that cancel each other, and would distort the prediction if only one value is missing.
+
+    Destinations, carriers and hours with fewer than 100 flights share one column: a coefficient
+    for the single flight to Lexington would be noise. The ridge penalty limits the other
+    coefficients. Newton's method finds the optimum to the last digits, so that every machine
+    computes the same coefficients.
 
     Returns
     -------
@@ -48,12 +50,12 @@ def make_pipeline() -> Pipeline:
 
 
 def _filled_bins() -> Pipeline:
-    """Put a missing number at the median, then cut."""
+    """Return a pipeline that replaces a missing number by the median, then cuts."""
     return Pipeline([("fill", SimpleImputer(strategy="median")), ("bins", _bins())])
 
 
 def _bins() -> KBinsDiscretizer:
-    """Cut at the quantiles, from all rows, so that no random sample decides the edges."""
+    """Return a binner at the quantiles of all rows, so that the edges are not random."""
     return KBinsDiscretizer(
         n_bins=40,
         encode="onehot",

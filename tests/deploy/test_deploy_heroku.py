@@ -170,7 +170,7 @@ def test_deploy_that_is_wrong_leaves_a_release_that_was_made_meanwhile_alone(pro
     good = project.heroku.releases[-1]["id"]
     project.commit("change", Procfile=UNVERIFIED)
     # It is of the checkout alone, and not committed.
-    (project.folder / "slipway" / "smoke.py").write_text(MEANWHILE)
+    (project.folder / "slipway" / "monitoring" / "smoke.py").write_text(MEANWHILE)
     said = project.deploy(status=1, BACK_TO=good)
     assert "heroku: release v4 was made meanwhile, and is left alone" in said
     until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
@@ -185,9 +185,9 @@ def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
         project.deploy()
     assert "heroku: the code of v3 serves again" in project.deploy("rollback")
     assert "heroku: the code of v2 serves again" in project.deploy("rollback")
-    assert "there is no release to go back to" in project.deploy("rollback", status=1)
+    assert "cannot roll back: no such release" in project.deploy("rollback", status=1)
     assert "heroku: the code of v4 serves again" in project.deploy("rollback", "v4")
-    assert "there is no release to go back to: v99" in project.deploy("rollback", "v99", status=1)
+    assert "cannot roll back: no such release: v99" in project.deploy("rollback", "v99", status=1)
     assert project.releases()[4:] == [("Rollback", "succeeded")] * 3
 
 
@@ -195,15 +195,15 @@ def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
     ("words", "environ", "says"),
     [
         ([], {"HEROKU_API_KEY": ""}, "HEROKU_API_KEY is not set"),
-        ([], {"HEROKU_API_KEY": 'a"b'}, "HEROKU_API_KEY is no key"),
+        ([], {"HEROKU_API_KEY": 'a"b'}, "HEROKU_API_KEY is not a valid key"),
         ([], {"HEROKU_API_KEY": "HRKU-another"}, "are HEROKU_API_KEY and HEROKU_APP_NAME right?"),
         ([], {"HEROKU_APP_NAME": "another-app"}, "are HEROKU_API_KEY and HEROKU_APP_NAME right?"),
-        ([], {"HEROKU_APP_NAME": "../evil"}, "HEROKU_APP_NAME is no name"),
-        ([], {"HEROKU_EMAIL": "nobody"}, "HEROKU_EMAIL is no address"),
+        ([], {"HEROKU_APP_NAME": "../evil"}, "HEROKU_APP_NAME is not a valid app name"),
+        ([], {"HEROKU_EMAIL": "nobody"}, "HEROKU_EMAIL is not a valid address"),
         ([], {"HEROKU_EMAIL": "eve@example.com"}, "the push was refused"),
         (["roll"], {}, "usage: "),
         (["rollback", "v"], {}, "usage: "),
-        (["rollback", "v1; id"], {}, "there is no release to go back to"),
+        (["rollback", "v1; id"], {}, "cannot roll back: no such release"),
     ],
 )
 def test_deploy_without_what_it_needs_says_so_and_changes_nothing(project, words, environ, says):

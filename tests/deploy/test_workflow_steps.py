@@ -87,7 +87,7 @@ def ecr(*words, **environ):
 
 # What a push deploys
 
-PLAN = step_named("main", "plan", "Say what")
+PLAN = step_named("main", "plan", "Print what")
 UNSET = dict.fromkeys(PLAN["env"], "")
 ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway"}
 BOX = {"BOX_ID": "i-0a", "AWS_DEPLOY_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway-deploy"}
@@ -229,14 +229,14 @@ BOTH = [("deployment", "aws", ""), ("deployment-by-aws", "aws-without-runner", "
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
 def test_deployment_step_hands_over_the_image_of_the_commit(checkout, aws, job, _, box):
-    step = step_named("main", job, "Let the new image serve")
+    step = step_named("main", job, "Deploy the new image")
     assert run_step(step, checkout, GITHUB_SHA=SHA).returncode == 0
     assert asked(checkout) == [f"{box}deploy {IMAGE}"]
 
 
 @pytest.mark.parametrize(("_", "job", "box"), BOTH)
 def test_rollback_step_goes_to_the_commit_or_to_the_one_before(checkout, aws, _, job, box):
-    step = step_named("rollback", job, "Let an earlier image serve")
+    step = step_named("rollback", job, "Deploy an earlier image")
     assert run_step(step, checkout, TO=SHA).returncode == 0
     assert run_step(step, checkout, TO="").returncode == 0
     words = [f"rollback {IMAGE}", "status", "rollback", "status"]
@@ -246,7 +246,7 @@ def test_rollback_step_goes_to_the_commit_or_to_the_one_before(checkout, aws, _,
 @pytest.mark.parametrize("to", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"])
 @pytest.mark.parametrize("job", ["aws", "aws-without-runner"])
 def test_rollback_step_takes_nothing_but_a_commit(checkout, aws, job, to):
-    step = step_named("rollback", job, "Let an earlier image serve")
+    step = step_named("rollback", job, "Deploy an earlier image")
     assert run_step(step, checkout, TO=to).returncode == 1
     assert asked(checkout) == []
     assert not (checkout / "hole").exists()
@@ -278,13 +278,13 @@ def test_smoke_step_passes_the_commit_that_serves_and_no_other():
 
 @pytest.mark.parametrize(("to", "words"), [("v41", "rollback v41"), ("", "rollback")])
 def test_heroku_rollback_step_takes_a_release(checkout, to, words):
-    step = step_named("rollback", "heroku", "Let an earlier release serve")
+    step = step_named("rollback", "heroku", "Deploy an earlier release")
     assert run_step(step, checkout, TO=to).returncode == 0
     assert asked(checkout) == [words]
 
 
 def test_heroku_rollback_step_takes_nothing_else(checkout):
-    step = step_named("rollback", "heroku", "Let an earlier release serve")
+    step = step_named("rollback", "heroku", "Deploy an earlier release")
     done = run_step(step, checkout, TO="v41; id")
     assert (done.returncode, asked(checkout)) == (1, [])
     assert "written as v41" in done.stdout
@@ -304,7 +304,7 @@ def test_retrain_step_kept_as_candidate_is_a_warning(checkout, ends, status):
 
 def test_retrain_without_registry_says_so_and_is_green(tmp_path):
     summary = tmp_path / "summary"
-    step = step_named("retrain", "unconfigured", "Say so")
+    step = step_named("retrain", "unconfigured", "Print the reason")
     done = run_step(step, tmp_path, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 0
-    assert "SLIPWAY_REGISTRY names no registry" in summary.read_text()
+    assert "SLIPWAY_REGISTRY is not set" in summary.read_text()

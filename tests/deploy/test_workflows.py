@@ -8,11 +8,13 @@ from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from doc_pages import read_pages
 from workflows import JOBS, PATHS, STEPS, WORKFLOWS, triggers
 
 BIN = Path(sys.executable).parent
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in PATHS}
 TEXT = "\n".join(TEXTS.values())
+PAGE = read_pages("github", "github-deploy", "github-runs")
 ON_MAIN = "github.ref == 'refs/heads/main'"
 SELF_HOSTED = {("main", "deployment"), ("rollback", "aws")}
 # Of the seeds, and the one that signs what a registry holds.
@@ -205,11 +207,10 @@ def test_aws_takes_the_role_by_default_and_keys_only_without_one():
         assert all(value.startswith("${{ vars.AWS_ROLE_ARN == '' && ") for value in keys), place
 
 
-def test_secrets_have_the_names_of_the_page_and_all_is_told_there():
+def test_page_names_every_secret_and_variable():
     assert set(re.findall(r"secrets\.(\w+)", TEXT)) == SECRETS
-    page = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
     named = SECRETS | set(re.findall(r"vars\.(\w+)", TEXT))
-    assert not [name for name in named if f"`{name}`" not in page]
+    assert not [name for name in named if f"`{name}`" not in PAGE]
 
 
 # What is named is there
@@ -230,7 +231,7 @@ def test_scripts_of_steps_are_there_and_can_be_run():
     assert {f"deploy/{name}.sh" for name in names} | {".ci/run"} == scripts
     for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script
-    for script in set(re.findall(r"slipway/\w+\.py", runs)):
+    for script in set(re.findall(r"slipway/[\w/]+\.py", runs)):
         assert (ROOT / script).is_file()
 
 
@@ -262,32 +263,27 @@ def test_dependabot_looks_at_actions_pins_and_base_image():
 # The page
 
 
-def test_page_names_jobs_and_links_that_there_are():
-    page = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
+def test_page_names_every_job_and_workflow():
     jobs = {job["name"].partition(",")[0] for (name, _), job in JOBS.items() if name == "main"}
-    assert set(re.findall(r"^\| ([A-Z][^|`]+) \| (?:GitHub|your machine)", page, re.M)) == jobs
+    assert set(re.findall(r"^\| ([A-Z][^|`]+) \| (?:GitHub|your machine)", PAGE, re.M)) == jobs
     for name in WORKFLOWS.values():
-        assert f"*{name['name']}*" in page
-    links = re.findall(r"\]\((?!http|#)([^)#]+)", page)
-    assert not [link for link in links if not (ROOT / "docs" / link).exists()]
+        assert f"*{name['name']}*" in PAGE
 
 
-def test_page_shows_both_forms_of_who_github_says_it_is():
-    page = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
+def test_page_shows_both_forms_of_the_subject():
     stack = (ROOT / "deploy" / "aws" / "stack.yaml").read_text(encoding="utf-8")
     for where in ("ref:refs/heads/main", "environment:production"):
-        assert f"\nrepo:OWNER/slipway:{where}\n" in page
-        assert f"\nrepo:OWNER@123456/slipway@456789:{where}\n" in page
+        assert f"\nrepo:OWNER/slipway:{where}\n" in PAGE
+        assert f"\nrepo:OWNER@123456/slipway@456789:{where}\n" in PAGE
         assert f"repo:${{Whose}}:{where}" in stack
 
 
-def test_page_commands_are_ones_that_there_are():
-    page = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+def test_page_make_targets_and_pin_files_exist():
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     targets = [line.removeprefix("make ") for line in lines if line.startswith("make ")]
     assert targets == ["check", "test"]
     for target in targets:
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
-    for name in re.findall(r"-r (\S+)", page):
+    for name in re.findall(r"-r (\S+)", PAGE):
         assert (ROOT / name).is_file()

@@ -1,17 +1,13 @@
-"""docs/operate.md names only what there is."""
+"""The pages on operating and rolling back: commands, scripts and paths on them exist."""
 
 import re
 import subprocess
 
 import click
 from conftest import ROOT
+from doc_pages import read_pages
 
-PAGE = (ROOT / "docs" / "operate.md").read_text()
-
-
-def test_links_lead_somewhere():
-    for link in re.findall(r"\]\((?!http)([^)#]+)", PAGE):
-        assert (ROOT / "docs" / link).exists(), link
+PAGE = read_pages("operate", "rollback")
 
 
 def test_flask_commands_exist(app):

@@ -1,6 +1,6 @@
-"""Every classifier and regressor of scikit-learn, saved: ``docs/estimators.md`` is made of it.
+"""Save every classifier and regressor of scikit-learn, and write ``docs/estimators.md``.
 
-``python tests/helpers/estimators_page.py`` writes the page again.
+Run ``PYTHONPATH=. python tests/helpers/estimators_page.py`` to update the page.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from slipway.models.manifest import Manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "estimators.md"
 CLASSES = dict(all_estimators("classifier")) | dict(all_estimators("regressor"))
-# What an estimator is made of, where it is made of others.
+# The inner estimators of an estimator that needs some.
 INNER: dict[str, dict[str, Any]] = {
     "StackingClassifier": {"estimators": [("a", LogisticRegression()), ("b", LinearSVC())]},
     "VotingClassifier": {"estimators": [("a", LogisticRegression())]},
     "StackingRegressor": {"estimators": [("a", Ridge())]},
     "VotingRegressor": {"estimators": [("a", Ridge())]},
 }
-# What makes a fit short, or possible at all.
+# Parameters that make a fit short, or possible at all.
 SMALL = {"n_estimators": 3, "max_iter": 200, "random_state": 0, "cv": 2, "n_quantiles": 10}
 FITTING: dict[str, dict[str, Any]] = {
     "RadiusNeighborsClassifier": {"radius": 1e3},
@@ -50,13 +50,22 @@ FITTING: dict[str, dict[str, Any]] = {
 }
 INTRODUCTION = """# scikit-learn's estimators
 
-Which estimators `slipway.save` and `flask model add` accept, tried with scikit-learn {version}.
-Each is fitted on a small frame, saved, loaded, and compared with its own predictions by JSON,
-array, form and CSV.
-`python tests/helpers/estimators_page.py` writes this page, and a test fails when it is out of date.
+This page lists the estimators that `slipway.save` and `flask model add` accept, tested with
+scikit-learn {version}. To add one of your own models, run:
 
-Of {count} classifiers and regressors, {scorecards} become a scorecard here, {pickles} are served
-from their pickle, and {refused} are rejected.
+```sh
+flask model add fitted.pkl --data train.csv --output model.churn.pkl
+```
+
+Of {count} classifiers and regressors, {scorecards} become a scorecard in this test, {pickles} are
+served from their pickle, and {refused} are rejected. A scorecard is faster and explains its
+predictions; the API is the same. In a pipeline, the engine also depends on
+[the other steps](compiler.md#supported-steps).
+
+The test fits each estimator on a small frame, saves and loads it, and compares its predictions by
+JSON, array, form and CSV with its own. To update this page, run
+`PYTHONPATH=. python tests/helpers/estimators_page.py`; a
+test fails if the page is out of date.
 
 ## Rejected
 
@@ -73,7 +82,7 @@ from their pickle, and {refused} are rejected.
 
 
 class Fitted(NamedTuple):
-    """An estimator that was fitted, and its rows."""
+    """A fitted estimator and its rows."""
 
     model: Any
     X: pd.DataFrame
@@ -81,7 +90,7 @@ class Fitted(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What came of saving an estimator: a manifest, or the reason against it."""
+    """The result of saving an estimator: a manifest, or the reason for its rejection."""
 
     manifest: Manifest | None
     reason: str
@@ -133,7 +142,7 @@ def tried(name: str, folder: Path) -> Tried:
 
 
 def page(results: dict[str, Tried]) -> str:
-    """Write the page."""
+    """Return the text of the page."""
     manifests = {name: each.manifest for name, each in results.items() if each.manifest}
     reasons = {name: each.reason for name, each in results.items() if not each.manifest}
     scorecards = sum(each.scorecard is not None for each in manifests.values())
@@ -149,7 +158,7 @@ def page(results: dict[str, Tried]) -> str:
 
 
 def _served(manifest: Manifest) -> str:
-    """Say what answers, and with what."""
+    """Return the engine and the kind of prediction, as cells of the table."""
     engine = "pickle" if manifest.scorecard is None else "scorecard"
     target = manifest.signature.target
     if target.task == "regression":

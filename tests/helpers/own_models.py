@@ -25,6 +25,7 @@ from flask.testing import FlaskClient
 from sklearn.base import is_classifier
 
 import slipway
+from slipway.cli import add_commands
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import Manifest, write_manifest
@@ -194,7 +195,9 @@ def model_add(model: Any, folder: Path, *words: object, data: str | bytes | None
         (folder / "rows.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
         command += ["--data", folder / "rows.csv"]
     with started_here():
-        runner = create_app(ROOT, Settings(model=ROOT / "model.pkl")).test_cli_runner()
+        runner = add_commands(
+            create_app(ROOT, Settings(model=ROOT / "model.pkl"))
+        ).test_cli_runner()
         return runner.invoke(args=list(map(str, command)))
 
 

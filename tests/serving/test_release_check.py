@@ -14,6 +14,7 @@ from conftest import ROOT
 from registries import KEY, OTHER_KEY
 from versions import run, squeezed
 
+from slipway.cli import add_commands
 from slipway.core.settings import Reference, Settings
 from slipway.models.artifacts import manifest_path
 from slipway.models.manifest import read_manifest, write_manifest
@@ -44,7 +45,7 @@ def shipped(tmp_path):
 
 def verified(settings, *options, status=0):
     """Run the command; its lines, of which a fault has but one."""
-    done = run(create_app(ROOT, settings), "verify", *options)
+    done = run(add_commands(create_app(ROOT, settings)), "verify", *options)
     lines = squeezed(done.output)
     assert done.exit_code == status, done.output
     assert status == 0 or len(lines) == 1, done.output

@@ -26,4 +26,6 @@ def test_page_of_estimators_matches_the_results_of_save(results, tmp_path):
         if name not in results:
             results[name] = tried(name, tmp_path)
     ordered = {name: results[name] for name in sorted(CLASSES)}
-    assert PAGE.read_text() == page(ordered), "run python tests/helpers/estimators_page.py"
+    assert PAGE.read_text() == page(ordered), (
+        "run PYTHONPATH=. python tests/helpers/estimators_page.py"
+    )

@@ -34,6 +34,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from slipway.cli import add_commands
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.web import create_app
@@ -196,7 +197,7 @@ def test_mlflow_folder_is_accepted(tmp_path, fitted):
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    pickled_model: model.pkl\n")
     (folder / "model.pkl").write_bytes(cloudpickle.dumps(fitted))
-    runner = create_app(ROOT, Settings(model=ROOT / "model.pkl")).test_cli_runner()
+    runner = add_commands(create_app(ROOT, Settings(model=ROOT / "model.pkl"))).test_cli_runner()
     command = ["model", "add", str(folder), "--output", str(tmp_path / "added.pkl")]
     with started_here():
         done = runner.invoke(args=command)

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_problem import PROBLEM, QUERY, parcels, write_tables
 
+from slipway.cli import add_commands
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.data.problem import Problem, PromotionRules
@@ -403,7 +404,7 @@ def flask_retrain(tmp_path, monkeypatch):
             f"rules = PromotionRules({rules})\n"
             "PROBLEM = dataclasses.replace(small_problem.PROBLEM, promotion=rules)\n"
         )
-        app = create_app(ROOT, Settings(model=ROOT / "model.pkl", problem=name))
+        app = add_commands(create_app(ROOT, Settings(model=ROOT / "model.pkl", problem=name)))
         words = ("retrain", "--rows", tmp_path / "rows", *words)
         return app.test_cli_runner().invoke(args=[*map(str, words)])
 
