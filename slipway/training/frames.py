@@ -54,7 +54,7 @@ def read_rows(problem: Problem, dataset: Dataset, max_rows: int | None = None) -
     Parameters
     ----------
     problem : Problem
-    stored : Dataset
+    dataset : Dataset
     max_rows : int, optional
         The largest number of rows to read. With more stored rows, every second, third, ... is read.
 

@@ -1,4 +1,4 @@
-"""A pickle alone: taken in by `flask model add`, or served as it is."""
+"""A pickle without a manifest: added by `flask model add`, or served directly."""
 
 import os
 import pickle
@@ -34,7 +34,7 @@ def cancer():
 
 @pytest.fixture
 def bare(tmp_path, cancer):
-    """A folder with nothing but a fitted model's pickle, as a notebook leaves it."""
+    """The pickle of a fitted model in an otherwise empty folder."""
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer.data, cancer.target)
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
     return tmp_path / "bare.pkl"
@@ -82,17 +82,17 @@ def test_model_add_uncompilable_model_reports_why_the_pickle_serves(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"not a pickle", "a text file, not a pickle file"),
         (pickle.dumps({"a": 1}), "holds an object of type dict, not a fitted estimator"),
     ],
 )
-def test_model_add_file_without_a_model_fails_with_one_line(tmp_path, content, says):
+def test_model_add_file_without_a_model_fails_with_one_line(tmp_path, content, message):
     (tmp_path / "bad.pkl").write_bytes(content)
     done = flask("model", "add", tmp_path / "bad.pkl", "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "model.pkl").exists()
 
@@ -112,7 +112,7 @@ def test_model_add_codes_that_look_like_numbers_stay_texts(tmp_path):
 
 @pytest.fixture
 def array(tmp_path, cancer):
-    """The pickle of a model that was fitted on an array, and knows no names."""
+    """The pickle of a model that was fitted on an array without names."""
     model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
     (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
     return tmp_path / "array.pkl"
@@ -138,7 +138,7 @@ def test_model_add_too_few_columns_fails(array, tmp_path, cancer):
 
 @pytest.fixture
 def older(bare):
-    """A pickle that says of itself that an older scikit-learn made it."""
+    """A pickle that names an older scikit-learn version."""
     here, there = sklearn.__version__.encode(), b"1.5.2"
     assert len(here) == len(there)
     content = bare.read_bytes()
@@ -150,8 +150,10 @@ def older(bare):
 def test_model_add_pickle_of_another_version_fails(older, tmp_path):
     done = flask("model", "add", older, "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    due = f"bare.pkl was made by scikit-learn 1.5.2, here is {sklearn.__version__}: fit it again"
-    assert done.stderr == f"Error: {due} in this environment\n"
+    expected = (
+        f"bare.pkl was made by scikit-learn 1.5.2, here is {sklearn.__version__}: fit it again"
+    )
+    assert done.stderr == f"Error: {expected} in this environment\n"
     with pytest.raises(ModelError, match=r"made by scikit-learn 1\.5\.2"):
         load_model(older, "scorecard")
 
@@ -178,8 +180,10 @@ def test_features_named_like_output_columns_are_served(tmp_path, cancer):
     names = ["prediction", "probability", "error", "error_"]
     X = cancer.data.iloc[:, :4].set_axis(names, axis=1)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, cancer.target)
-    told = save(model, X, cancer.target, tmp_path / "model.pkl")
-    assert repr(told) == f"<Manifest of model {told.version}: 4 features, engine: scorecard>"
+    manifest = save(model, X, cancer.target, tmp_path / "model.pkl")
+    assert (
+        repr(manifest) == f"<Manifest of model {manifest.version}: 4 features, engine: scorecard>"
+    )
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
     content = X[:1].to_csv(index=False)
     answer = client.post("/predict_file?counts=true", data=content, content_type="text/csv").text
@@ -211,9 +215,9 @@ def test_bare_pickle_is_served_and_logs_unknown_facts(bare, cancer, caplog):
     assert metadata["version"].endswith(metadata["version"][-8:])
     row = cancer.data.iloc[3]
     answer = client.post("/predict", json=row.to_dict())
-    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.iloc[[3]])[0, 1]
+    expected = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.iloc[[3]])[0, 1]
     assert answer.status_code == 200
-    assert answer.json["probability"] == pytest.approx(due, abs=1e-12)
+    assert answer.json["probability"] == pytest.approx(expected, abs=1e-12)
     for page in ("/", "/model", "/apidocs/", "/file"):
         assert client.get(page).status_code == 200
 
@@ -229,7 +233,7 @@ def test_bare_regressor_is_served_as_a_regressor(tmp_path):
 
 @pytest.fixture
 def other_version(tmp_path):
-    """The shipped model, said to be of another scikit-learn."""
+    """The shipped model with another scikit-learn version in its manifest."""
     for name in ("model.pkl", "model.json"):
         shutil.copy(ROOT / name, tmp_path / name)
     manifest = read_manifest(tmp_path / "model.pkl")
@@ -266,9 +270,9 @@ def test_pickle_engine_uses_one_thread(tmp_path):
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from threadpoolctl import threadpool_info\n"
         f"load_model(Path({str(tmp_path / 'forest.pkl')!r}), 'scorecard')\n"
-        # OpenMP counts for each thread anew, and Gunicorn's requests have threads of their own.
+        # OpenMP has a limit for each thread, and Gunicorn handles requests in other threads.
         "info = ThreadPoolExecutor(1).submit(threadpool_info).result()\n"
-        "print(max(each['num_threads'] for each in info))"
+        "print(max(pool['num_threads'] for pool in info))"
     )
     environ = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     command = (sys.executable, "-c", code)
@@ -283,6 +287,6 @@ def test_record_rejected_by_the_pipeline_does_not_affect_others(bare, cancer):
     records = [tuple(row) for row in cancer.data.head(20).to_numpy().tolist()]
     records[7] = (float("inf"), *records[7][1:])
     answers = np.array(model.score(records))
-    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.head(20))[:, 1]
+    expected = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.head(20))[:, 1]
     assert np.flatnonzero(np.isnan(answers)).tolist() == [7]
-    np.testing.assert_allclose(np.delete(answers, 7), np.delete(due, 7), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(np.delete(answers, 7), np.delete(expected, 7), rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The paired bootstrap: its sums are those of the rows, its intervals hold what they promise."""
+"""The paired bootstrap: sums over rows, and coverage of the intervals."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ PROBABILITIES = st.floats(0.0, 1.0, allow_subnormal=False)
 
 @st.composite
 def answered(draw):
-    """What happened to some rows, what two models said, and the rows' groups."""
+    """Draw outcomes of some rows, the predictions of two models, and groups."""
     n = draw(st.integers(2, 60))
     y = draw(arrays(float, n, elements=st.sampled_from([0.0, 1.0])))
-    # Both classes, because scikit-learn's own scores ask for them.
+    # scikit-learn's scores need both classes.
     y[:2] = 0.0, 1.0
     answers = draw(arrays(float, (2, n), elements=PROBABILITIES))
     names = draw(arrays(np.int64, n, elements=st.integers(0, 6)))
@@ -34,8 +34,8 @@ def answered(draw):
 @given(answered())
 def test_scores_from_sums_equal_scikit_learn(given_rows):
     y, answers, groups = given_rows
-    found = scores_from_sums(sum_by_group(y, answers, groups).sum(axis=0))
-    for p, (loss, error) in zip(answers, found, strict=True):
+    result = scores_from_sums(sum_by_group(y, answers, groups).sum(axis=0))
+    for p, (loss, error) in zip(answers, result, strict=True):
         assert loss == pytest.approx(log_loss(y, p), rel=1e-9, abs=1e-12)
         assert error == pytest.approx(score_probabilities(y, p).calibration_error, abs=1e-12)
 
@@ -99,7 +99,7 @@ def test_compare_first_clear_difference_has_a_one_sided_interval():
 
 
 def drawn_rows(draw, n_groups, n_rows):
-    """Rows whose groups share something, and two models, of which one follows a share of it."""
+    """Draw rows with a common effect for each group, and two models; one follows part of it."""
     shared = np.repeat(draw.normal(0.0, 1.0, n_groups), n_rows)
     known = draw.normal(0.0, 1.0, n_groups * n_rows)
     y = (draw.random(len(known)) < 1 / (1 + np.exp(-known - shared))).astype(float)
@@ -120,6 +120,6 @@ def test_upper_end_covers_the_truth_with_groups_but_not_with_single_rows():
             (compared,) = compare_first(sum_by_group(y, answers, its), rules)
             above[i] += compared.log_loss.high > truth
     by_group, by_row = above / times
-    # 95 %; percentile intervals of 60 groups have a little less, and 400 draws vary by 1 %.
+    # Nominally 95 %; percentile intervals of 60 groups cover less, and 400 draws vary by 1 %.
     assert 0.91 <= by_group <= 0.98
     assert by_row < 0.85

@@ -1,4 +1,4 @@
-"""A fit in chunks in a process of its own: its memory, its scratch file, a full disk."""
+"""A fit in chunks in a separate process: memory, scratch file, full disk."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_chunks_full_disk_raises_with_advice(stored: Dataset, tmp_path: Path) ->
 def test_chunks_terminated_process_leaves_no_scratch_file(
     ended_by: signal.Signals, stored: Dataset, tmp_path: Path
 ) -> None:
-    # One fit is over in a second, which is sooner than a busy machine may come to end it.
+    # A fit takes a second, too little for a busy machine to terminate it in time.
     with subprocess.Popen(
         command(stored.folder, 1024 * MIB, times=100),
         stdout=subprocess.PIPE,
@@ -108,7 +108,7 @@ def test_chunks_terminated_process_leaves_no_scratch_file(
         for line in process.stdout:
             if line.startswith("fitting on"):
                 break
-        # By then all rows are in the file, which has no name even so.
+        # At this point, all rows are in the file, which has no name.
         assert not list(tmp_path.iterdir())
         time.sleep(0.2)
         process.send_signal(ended_by)

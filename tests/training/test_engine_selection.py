@@ -1,4 +1,4 @@
-"""Which engine fits a model, by the rows there are and the memory there is."""
+"""Choose the training engine by rows and memory."""
 
 import msgspec
 import pytest
@@ -18,17 +18,17 @@ GIB = 2**30
 
 
 def of_rows(folder, rows):
-    """Rows of which only the count is known."""
-    told = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
-    return Dataset(folder, DatasetManifest(**told | {"rows": rows}))
+    """Create a dataset of which only the number of rows is known."""
+    message = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
+    return Dataset(folder, DatasetManifest(**message | {"rows": rows}))
 
 
 @pytest.mark.parametrize(
-    ("text", "due"),
+    ("text", "expected"),
     [("1GiB", GIB), ("512M", 512 * 2**20), ("1.5 gb", 3 * GIB // 2), ("2000000", 2_000_000)],
 )
-def test_parse_size_returns_bytes(text, due):
-    assert parse_size(text) == due
+def test_parse_size_returns_bytes(text, expected):
+    assert parse_size(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GiB", "1 PiB", "GiB"])
@@ -39,7 +39,7 @@ def test_parse_size_invalid_text_raises(text):
 
 @given(st.integers(1, 2**45))
 def test_parse_size_formatted_size_is_nearly_equal(size):
-    # Three digits are written, and what is read is cut to whole bytes.
+    # The text has three digits, and reading truncates to whole bytes.
     assert abs(parse_size(format_size(size)) - size) <= 0.005 * size + 1
 
 
@@ -69,7 +69,7 @@ def test_engine_too_little_memory_raises(tmp_path):
 
 
 def machine(root, limit):
-    """A machine with 8 GiB free, and a container's limit."""
+    """Create the files of a machine with 8 GiB free and a container's limit."""
     for file, text in {
         "proc/meminfo": f"MemTotal: 16777216 kB\nMemAvailable: {8 * 2**20} kB\n",
         "sys/fs/cgroup/memory.max": f"{limit}\n",
@@ -80,9 +80,9 @@ def machine(root, limit):
     return root
 
 
-@pytest.mark.parametrize(("limit", "due"), [("max", 8 * GIB), (3 * GIB, 2 * GIB)])
-def test_available_memory_in_a_container_is_its_limit(tmp_path, limit, due):
-    assert available_memory(machine(tmp_path, limit)) == due
+@pytest.mark.parametrize(("limit", "expected"), [("max", 8 * GIB), (3 * GIB, 2 * GIB)])
+def test_available_memory_in_a_container_is_its_limit(tmp_path, limit, expected):
+    assert available_memory(machine(tmp_path, limit)) == expected
 
 
 def test_available_memory_of_this_machine_is_positive():

@@ -1,4 +1,4 @@
-"""The scores of a model, against hand-made cases."""
+"""The scores of a model in manual examples."""
 
 from itertools import pairwise
 

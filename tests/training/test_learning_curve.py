@@ -1,4 +1,4 @@
-"""The learning curve: samples, scores, and the size that is recommended."""
+"""The learning curve: samples, scores and the recommended size."""
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from slipway.training.splits import Split
 
 
 def made_rows(n_rows, y=None, every=1):
-    """Parcels in memory; every fifth is held out."""
+    """Build parcels in memory, with every fifth held out."""
     table = pd.DataFrame(parcels(n_rows), columns=["number", "day", "d", "weight", "stops", "y"])
     X = table[["weight", "stops"]].assign(depot=table["d"].map({1: "north", 2: "south", 3: "west"}))
     labels = table["y"] if y is None else pd.Series(y)
@@ -52,7 +52,7 @@ def curve(rows):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "due"),
+    ("n_rows", "expected"),
     [
         (100, [100]),
         (300, [300]),
@@ -61,8 +61,8 @@ def curve(rows):
         (5_000, [300, 610, 1200, 2500, 5000]),
     ],
 )
-def test_choose_sizes_doubles_up_to_all_rows(n_rows, due):
-    assert choose_sizes(n_rows) == due
+def test_choose_sizes_doubles_up_to_all_rows(n_rows, expected):
+    assert choose_sizes(n_rows) == expected
 
 
 def test_choose_sizes_many_rows_have_few_sizes():
@@ -95,12 +95,12 @@ def test_row_losses_mean_is_the_log_loss():
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "due"), [(0.0, 800), (0.011, 400), (0.049, 400), (0.051, 200)]
+    ("tolerance", "expected"), [(0.0, 800), (0.011, 400), (0.049, 400), (0.051, 200)]
 )
-def test_recommend_size_returns_the_smallest_within_the_tolerance(tolerance, due):
+def test_recommend_size_returns_the_smallest_within_the_tolerance(tolerance, expected):
     losses = {100: 0.7, 200: 0.55, 400: 0.51, 800: 0.5, 1600: 0.505}
     points = tuple(LearningPoint(size, 1, 0.5, loss) for size, loss in losses.items())
-    assert recommend_size(points, tolerance) == due
+    assert recommend_size(points, tolerance) == expected
 
 
 def test_learning_curve_has_a_point_for_each_size(curve):
@@ -137,8 +137,8 @@ def test_learning_curve_tolerance_is_the_standard_error_of_the_best(rows, curve)
         )
         for seed in range(best.fits)
     ]
-    each = np.mean(losses, axis=0)
-    assert curve.tolerance == pytest.approx(each.std(ddof=1) / len(each) ** 0.5)
+    by_row = np.mean(losses, axis=0)
+    assert curve.tolerance == pytest.approx(by_row.std(ddof=1) / len(by_row) ** 0.5)
     assert curve.recommended == recommend_size(curve.points, curve.tolerance)
     assert f"one standard error, {curve.tolerance:.4f}, of the best" in curve.rule
     assert f"{best.log_loss:.4f} with {best.rows:,} rows (Breiman" in curve.rule
@@ -149,7 +149,7 @@ def test_learning_curve_is_reproducible(rows, curve):
 
 
 def test_learning_curve_uses_the_given_tolerance(rows):
-    wide, narrow = (curve_of(rows, seeds=1, tolerance=each) for each in (1.0, 0.0))
+    wide, narrow = (curve_of(rows, seeds=1, tolerance=value) for value in (1.0, 0.0))
     assert wide.recommended == 300
     assert narrow.recommended == min(narrow.points, key=lambda point: point.log_loss).rows
     assert "within 1 of the best" in wide.rule

@@ -1,4 +1,4 @@
-"""Files of fitted models: by pickle, joblib and skops, compressed, and what is none."""
+"""Files of fitted models: pickle, joblib, skops, compressed files and other objects."""
 
 import builtins
 import bz2
@@ -99,8 +99,8 @@ def test_joblib_arrays_keep_order_and_values():
         np.array(["2020"], dtype="M8[D]"),
     ]
     opened = load_pickle(dumped(arrays), {})
-    for due, array in zip(arrays, opened, strict=True):
-        np.testing.assert_array_equal(array, due)
+    for expected, array in zip(arrays, opened, strict=True):
+        np.testing.assert_array_equal(array, expected)
     assert opened[0].flags.f_contiguous
 
 
@@ -140,11 +140,11 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("says", OTHERS)
-def test_file_without_a_model_is_rejected_with_its_content(tmp_path, says):
+@pytest.mark.parametrize("message", OTHERS)
+def test_file_without_a_model_is_rejected_with_its_content(tmp_path, message):
     with pytest.raises(ModelError) as refused:
-        open_model(tmp_path / "model.pkl", OTHERS[says])
-    assert says in refused.value.message
+        open_model(tmp_path / "model.pkl", OTHERS[message])
+    assert message in refused.value.message
 
 
 def doubled(values):
@@ -280,7 +280,7 @@ ROWS = [
 
 
 def fits(estimator):
-    """Fit an estimator on each kind of rows that it takes."""
+    """Fit an estimator on each kind of rows that it accepts."""
     for rows, labels in ROWS:
         try:
             yield estimator.fit(rows, labels)

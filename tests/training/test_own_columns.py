@@ -1,4 +1,4 @@
-"""Own models: which columns of a file are features, and which of them the model reads."""
+"""Custom models: the columns of a file that are features, and those that the model reads."""
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,8 @@ def test_model_add_array_model_with_target_uses_the_other_columns(
 ):
     X, y = numbers
     served = added(on_array, tmp_path, file_of(X, y, *order), "--target", target)
-    due = own(on_array, X.head(12).to_numpy())
-    hold(served, X.head(12), due=due)
+    expected = own(on_array, X.head(12).to_numpy())
+    hold(served, X.head(12), due=expected)
     file = X.head(12).assign(left=y)[list(order)]
     assert len(served.csv(file.to_csv(index=False))) == 12
 
@@ -64,9 +64,9 @@ def test_model_add_array_model_with_target_uses_the_other_columns(
 )
 def test_model_add_array_model_with_ambiguous_columns_fails(tmp_path, numbers, on_array, order):
     X, y = numbers
-    said = refusal(on_array, tmp_path, data=file_of(X, y, *order))
-    assert "--features" in said
-    assert all(name in said for name in order)
+    message = refusal(on_array, tmp_path, data=file_of(X, y, *order))
+    assert "--features" in message
+    assert all(name in message for name in order)
 
 
 @pytest.mark.parametrize("order", [("left", "age", "spend"), ("age", "spend", "left")])
@@ -103,11 +103,11 @@ def test_model_add_accuracy_no_better_than_the_base_rate_warns(tmp_path, numbers
     X, y = numbers
     swapped = X.assign(left=y)[["spend", "age", "left"]].to_csv(index=False)
     words = ("--features", "spend,age", "--target", "left")
-    wrong = model_add(on_array, tmp_path, *words, data=swapped)
+    failing = model_add(on_array, tmp_path, *words, data=swapped)
     right = model_add(on_array, tmp_path, "--features", "age,spend", *words[2:], data=swapped)
-    assert wrong.exit_code == right.exit_code == 0
+    assert failing.exit_code == right.exit_code == 0
     warning = "check the columns and the target"
-    assert warning in wrong.output
+    assert warning in failing.output
     assert warning not in right.output
 
 
@@ -126,7 +126,7 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "reason"),
     [
         (lambda text: text.replace("left", "age", 1), "age"),
         (lambda text: text.replace("age", "years", 1), "age"),
@@ -136,13 +136,13 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
     ],
     ids=["column twice", "column missing", "capitals", "header only", "empty"],
 )
-def test_model_add_unsuitable_file_fails_with_one_line(tmp_path, change, says):
+def test_model_add_unsuitable_file_fails_with_one_line(tmp_path, change, reason):
     X, y = customers()
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[["age", "spend"]], y)
     text = X[["age", "spend"]].assign(left=y).to_csv(index=False)
-    said = refusal(model, tmp_path, data=change(text))
-    assert says in said
-    assert said.count("\n") <= 3
+    message = refusal(model, tmp_path, data=change(text))
+    assert reason in message
+    assert message.count("\n") <= 3
 
 
 def wide_rows():

@@ -1,4 +1,4 @@
-"""Own models: what a feature may hold is what the pipeline answers, not what training held."""
+"""Custom models: a feature accepts what the pipeline predicts, not only training values."""
 
 import numpy as np
 import pandas as pd
@@ -47,8 +47,8 @@ def test_fraction_in_an_integer_column_is_predicted(tmp_path, estimator, rows):
     answer = served.client.post(
         "/predict", json={"plan": "max", "age": 40.5, "spend": 3, "visits": 1}
     )
-    told = [each["code"] for each in answer.json.get("warnings", [])]
-    assert ("not_whole" in told) == (rows != "no rows")
+    message = [warning["code"] for warning in answer.json.get("warnings", [])]
+    assert ("not_whole" in message) == (rows != "no rows")
 
 
 @both
@@ -63,8 +63,8 @@ def test_integers_of_an_encoder_follow_the_encoder(tmp_path, estimator):
     hold(served, odd)
     strict = make_column_transformer((OneHotEncoder(), ["visits"]), remainder="drop")
     model = make_pipeline(strict, estimator).fit(X, y)
-    due = hold(saved(model, X, y, tmp_path), odd)
-    assert [isinstance(each, str) for each in due] == [False, True, True, True]
+    expected = hold(saved(model, X, y, tmp_path), odd)
+    assert [isinstance(outcome, str) for outcome in expected] == [False, True, True, True]
 
 
 STEPS = {

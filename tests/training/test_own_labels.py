@@ -1,4 +1,4 @@
-"""Own models: the label is the one that ``predict`` gives."""
+"""Custom models: the label equals that of ``predict``."""
 
 import numpy as np
 import pandas as pd
@@ -104,8 +104,8 @@ def test_positive_class_option_negates_the_scores(tmp_path):
         answer = served.client.post("/predict", json={"age": 40, "spend": 20.5}).json
         row = pd.DataFrame({"age": [40], "spend": [20.5]})
         column = model.classes_.tolist().index("stays")
-        due = model.predict_proba(row)[0, column]
-        assert answer["probability"] == pytest.approx(due, abs=1e-12)
+        expected = model.predict_proba(row)[0, column]
+        assert answer["probability"] == pytest.approx(expected, abs=1e-12)
         assert answer["label"] == model.predict(row)[0]
 
 
@@ -141,8 +141,8 @@ def test_classes_of_every_type_are_returned_as_texts(tmp_path, labels):
 def test_single_class_is_predicted_or_rejected_with_one_sentence(tmp_path):
     X, _ = numbers()
     model = RandomForestClassifier(2, random_state=0).fit(X, ["only"] * len(X))
-    told = attempt(lambda: saved(model, X, ["only"] * len(X), tmp_path))
-    if isinstance(told, str):
-        assert "class" in told
+    message = attempt(lambda: saved(model, X, ["only"] * len(X), tmp_path))
+    if isinstance(message, str):
+        assert "class" in message
     else:
-        hold(told, X.head(3))
+        hold(message, X.head(3))

@@ -1,4 +1,4 @@
-"""Own models: the missing value and the empty text, in training, JSON, forms and files."""
+"""Custom models: missing values and empty texts in training, JSON, forms and files."""
 
 import io
 
@@ -95,11 +95,11 @@ def test_missing_value_not_in_training_is_predicted_with_a_warning(tmp_path, est
     gaps.loc[0, "plan"] = np.nan
     gaps.loc[1, "age"] = gaps.loc[2, "spend"] = np.nan
     served = saved(model, X, y, tmp_path) if rows == "rows" else added(model, tmp_path, None)
-    due = hold(served, gaps)
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, gaps)
+    assert not any(isinstance(outcome, str) for outcome in expected)
     answer = served.client.post("/predict", json={"plan": "max", "age": None, "spend": 2.5}).json
-    told = [each["field"] for each in answer.get("warnings", []) if each["code"] == "missing_value"]
-    assert told == ["age"] * (rows == "rows")
+    message = [w["field"] for w in answer.get("warnings", []) if w["code"] == "missing_value"]
+    assert message == ["age"] * (rows == "rows")
 
 
 def test_missing_value_of_boosting_without_missing_in_training_is_predicted(tmp_path):
@@ -181,8 +181,8 @@ def test_flag_with_missing_values_of_read_csv_keeps_them(tmp_path, estimator, st
     )
     model = make_pipeline(columns, estimator).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "Int64", "Float64", "string"])
@@ -190,13 +190,13 @@ def test_flag_with_missing_values_of_read_csv_keeps_them(tmp_path, estimator, st
 def test_nullable_pandas_column_equals_the_pipeline(tmp_path, dtype, gaps):
     X, y = customers()
     draw = np.random.default_rng(3)
-    made = {
+    result = {
         "boolean": draw.choice([True, False], len(X)),
         "Int64": draw.integers(0, 5, len(X)),
         "Float64": draw.normal(size=len(X)),
         "string": draw.choice(["a", "b"], len(X)),
     }
-    column = pd.Series(made[dtype], dtype=dtype)
+    column = pd.Series(result[dtype], dtype=dtype)
     X = X[["spend"]].assign(c=column.mask(draw.random(len(X)) < 0.2) if gaps else column)
     numeric = make_pipeline(SimpleImputer(), StandardScaler())
     step = OneHotEncoder(handle_unknown="ignore") if dtype == "string" else numeric
@@ -205,8 +205,8 @@ def test_nullable_pandas_column_equals_the_pipeline(tmp_path, dtype, gaps):
         X["c"] = X["c"].astype(object).where(X["c"].notna(), np.nan)
     columns = make_column_transformer((step, ["c"]), remainder="passthrough")
     model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(X, y)
-    due = hold(saved(model, X, y, tmp_path), X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(saved(model, X, y, tmp_path), X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
 
 
 def test_number_that_becomes_missing_is_predicted_as_by_the_pipeline(tmp_path):
@@ -215,8 +215,8 @@ def test_number_that_becomes_missing_is_predicted_as_by_the_pipeline(tmp_path):
     steps = (FunctionTransformer(np.log1p), SimpleImputer(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]}))
-    assert not isinstance(due[2], str)
+    expected = hold(served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]}))
+    assert not isinstance(expected[2], str)
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y)
     hold(saved(model, X, y, tmp_path), pd.DataFrame({"num": [0.5, np.nan]}))
 

@@ -1,4 +1,4 @@
-"""Own models: of other packages, and as files of other kinds."""
+"""Custom models of other packages and in other file formats."""
 
 import gzip
 import io
@@ -99,8 +99,8 @@ def test_boosting_of_categories_is_served(tmp_path, name):
     )
     model = BOOSTERS[name]().fit(X, y ^ (sizes == "M"))
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     gap = X.head(2).copy()
     gap.loc[0, "plan"] = np.nan
     hold(served, gap)
@@ -118,9 +118,9 @@ def test_boosting_regressor_is_served(tmp_path, package):
 
 
 def joblib_bytes(model, **named):
-    made = io.BytesIO()
-    joblib.dump(model, made, **named)
-    return made.getvalue()
+    result = io.BytesIO()
+    joblib.dump(model, result, **named)
+    return result.getvalue()
 
 
 FILES = {
@@ -146,15 +146,16 @@ def test_file_of_another_format_is_accepted(tmp_path, fitted, name):
 @pytest.mark.parametrize("name", FILES)
 def test_truncated_file_of_another_format_is_reported_as_such(tmp_path, fitted, name):
     content = FILES[name](fitted)
-    said = refusal(content[: len(content) * 2 // 3], tmp_path)
-    assert said.count("\n") == 1
+    message = refusal(content[: len(content) * 2 // 3], tmp_path)
+    assert message.count("\n") == 1
     assert any(
-        word in said for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
+        word in message
+        for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
     )
 
 
 class _Around:
-    """A class of one's own around a model."""
+    """A custom class around a model."""
 
     def __init__(self, model):
         self.model = model
@@ -178,9 +179,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_file_without_a_model_is_rejected_with_the_reason(tmp_path, fitted, name):
     make, words = BAD[name]
-    said = refusal(make(fitted), tmp_path)
-    assert said.count("\n") == 1
-    assert all(word.lower() in said.lower() for word in words)
+    message = refusal(make(fitted), tmp_path)
+    assert message.count("\n") == 1
+    assert all(word.lower() in message.lower() for word in words)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
@@ -209,9 +210,9 @@ def test_lambda_is_rejected_without_advice_to_allow_arbitrary_code(tmp_path):
     X, y = numbers()
     steps = (FunctionTransformer(lambda X: X * 2), StandardScaler(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
-    said = refusal(cloudpickle.dumps(model), tmp_path)
-    assert "module" in said
-    advice = said.partition("SLIPWAY_PICKLE_ALLOW=")[2]
+    message = refusal(cloudpickle.dumps(model), tmp_path)
+    assert "module" in message
+    advice = message.partition("SLIPWAY_PICKLE_ALLOW=")[2]
     for word in ("cloudpickle", "_make_function", "builtins", "functools"):
         assert word not in advice
     with pytest.raises(SlipwayError, match="module"):
@@ -219,8 +220,8 @@ def test_lambda_is_rejected_without_advice_to_allow_arbitrary_code(tmp_path):
 
 
 def test_custom_wrapper_class_is_rejected_by_name(tmp_path, fitted):
-    said = refusal(pickle.dumps(_Around(fitted)), tmp_path)
-    assert "_Around" in said
+    message = refusal(pickle.dumps(_Around(fitted)), tmp_path)
+    assert "_Around" in message
     with pytest.raises(SlipwayError, match="_Around"):
         saved(_Around(fitted), *customers(), tmp_path)
     assert own(fitted, customers()[0].head(1))

@@ -1,4 +1,4 @@
-"""Own models: steps and settings of scikit-learn, each saved, loaded and compared."""
+"""Custom models: steps and settings of scikit-learn, each saved, loaded and compared."""
 
 import tempfile
 from pathlib import Path
@@ -153,10 +153,10 @@ def test_transform_output_of_the_notebook_is_kept(tmp_path, output, last):
         )
         model = make_pipeline(first, second, last)
         model.fit(X, y)
-        due = own(model, X.head(8))
+        expected = own(model, X.head(8))
         served = saved(model, X, y, tmp_path)
     assert sklearn.get_config()["transform_output"] == "default"
-    hold(served, X.head(8), due=due)
+    hold(served, X.head(8), due=expected)
 
 
 def test_memory_of_a_pipeline_is_not_needed_to_predict(tmp_path):
@@ -271,5 +271,5 @@ def test_step_that_depends_on_other_rows_is_rejected_by_name(tmp_path, name):
     assert "functiontransformer" in refused.value.message.lower()
     assert not (tmp_path / "model.pkl").exists()
     text = X[columns].assign(left=y).to_csv(index=False)
-    said = refusal(model, tmp_path, "--target", "left", data=text)
-    assert "functiontransformer" in said.lower()
+    message = refusal(model, tmp_path, "--target", "left", data=text)
+    assert "functiontransformer" in message.lower()

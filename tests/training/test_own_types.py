@@ -1,4 +1,4 @@
-"""Own models: the types of columns, kept from the fit to the answer."""
+"""Custom models: the types of columns, preserved from the fit to the prediction."""
 
 from decimal import Decimal
 
@@ -46,7 +46,7 @@ def forest():
 
 
 def unseen(X, column, value):
-    """Return one row with a category that the training column did not have."""
+    """Return one row with a category that is not in training."""
     row = X.head(1).copy()
     categories = [*X[column].cat.categories, value]
     ordered = X[column].cat.ordered
@@ -69,8 +69,8 @@ def test_ordered_categories_keep_their_order(tmp_path, name):
     X, y = sized()
     model = ORDERED[name].fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(20))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(20))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     hold(served, unseen(X, "size", "XL"), asked=X.head(1).assign(size="XL"))
     assert served.feature("size")["categories"] == SIZES
 
@@ -237,8 +237,8 @@ def test_decimals_of_a_database_equal_the_pipeline(tmp_path):
     for estimator in (LogisticRegression(), forest()):
         model = make_pipeline(columns, estimator).fit(X, y)
         served = saved(model, X, y, tmp_path)
-        due = hold(served, X.head(8))
-        assert not any(isinstance(each, str) for each in due)
+        expected = hold(served, X.head(8))
+        assert not any(isinstance(outcome, str) for outcome in expected)
 
 
 def test_infinities_of_boosting_are_predicted(tmp_path):
@@ -248,8 +248,8 @@ def test_infinities_of_boosting_are_predicted(tmp_path):
     X.loc[::50, "ratio"] = -np.inf
     model = HistGradientBoostingClassifier(max_iter=5).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.iloc[:3].assign(ratio=[np.inf, -np.inf, np.nan]))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.iloc[:3].assign(ratio=[np.inf, -np.inf, np.nan]))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     record = {"age": 40, "spend": 2.5, "ratio": "Infinity"}
     right = own_answer(model, pd.DataFrame([record | {"ratio": np.inf}]))
     assert served.one(record) == right

@@ -1,4 +1,4 @@
-"""Wrappers around a pipeline, texts that stand for missing values elsewhere, and dates as texts."""
+"""Wrappers around a pipeline, texts for missing values in other files, and dates as texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WRAPPERS = {
 def test_wrapped_pipeline_keeps_categories_and_unread_columns(tmp_path, wrapper):
     X, y = countries()
     served = saved(WRAPPERS[wrapper]().fit(X, y), X, y, tmp_path)
-    features = {each["name"]: each for each in served.metadata["signature"]["features"]}
+    features = {f["name"]: f for f in served.metadata["signature"]["features"]}
     assert features["country"]["kind"] == "category"
     assert set(features) == {"country", "size"}
     hold(served, X.head(12), exact=False)

@@ -1,4 +1,4 @@
-"""slipway.save: a fitted pipeline of one's own, served with no code changed."""
+"""``slipway.save``: serve a custom fitted pipeline without code changes."""
 
 import json
 import urllib.request
@@ -66,8 +66,8 @@ def test_save_custom_model_is_served_with_the_pipelines_predictions(
     assert manifest.signature.target.classes == ("benign", "malignant")
     records = X.head(50).to_dict("records")
     answers = client.post("/predict", json=records).json
-    due = pipeline.predict_proba(X.head(50))[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X.head(50))[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
     explained = client.post("/predict?explain=1", json=records[0])
     assert explained.status_code == (200 if engine == "scorecard" else 422)
     if engine == "pickle":
@@ -84,13 +84,13 @@ def test_save_golden_rows_do_not_reveal_training_rows(tmp_path, tumours):
     training = set(map(tuple, X.to_numpy().tolist()))
     lines = client.get("/sample.csv").text.splitlines()[1:]
     shown = [tuple(map(float, line.split(","))) for line in lines]
-    told = client.get("/metadata").json
+    metadata = client.get("/metadata").json
     assert len(shown) > 20
-    assert not training & {*shown, tuple(told["golden"]["record"].values())}
-    examples = {each["name"]: each["example"] for each in told["signature"]["features"]}
-    assert told["golden"]["record"] == examples
+    assert not training & {*shown, tuple(metadata["golden"]["record"].values())}
+    examples = {f["name"]: f["example"] for f in metadata["signature"]["features"]}
+    assert metadata["golden"]["record"] == examples
     (answer,) = client.post("/predict", json=[examples]).json
-    assert answer["probability"] == pytest.approx(told["golden"]["answer"], abs=1e-12)
+    assert answer["probability"] == pytest.approx(metadata["golden"]["answer"], abs=1e-12)
 
 
 def test_save_infers_kinds_missing_values_and_categories(tmp_path):
@@ -102,7 +102,7 @@ def test_save_infers_kinds_missing_values_and_categories(tmp_path):
     manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl")
     features = {feature.name: feature for feature in manifest.signature.features}
     kinds = {name: feature.kind for name, feature in features.items()}
-    # The pipeline drops the age unread, and its encoder answers fractions and gaps as unknown.
+    # The pipeline drops the age, and its encoder treats fractions and missing values as unknown.
     assert kinds == {"sex": "category", "class": "number", "alone": "flag"}
     assert manifest.signature.ignored == {"age"}
     assert features["sex"].categories == ("female", "male")
@@ -169,22 +169,22 @@ def test_save_positive_class_can_be_the_first(tmp_path, tumours):
     assert manifest.signature.target.positive == "benign"
     assert manifest.base_rate == pytest.approx((y == "benign").mean())
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = pipeline.predict_proba(X)[:, list(pipeline.classes_).index("benign")]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, list(pipeline.classes_).index("benign")]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
     assert [a["label"] for a in answers] == list(pipeline.predict(X))
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (KMeans(2, n_init=1), "KMeans is a clusterer"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "'maybe' is not one of two"),
     ],
 )
-def test_save_unsupported_model_raises_with_advice(tmp_path, tumours, model, says):
+def test_save_unsupported_model_raises_with_advice(tmp_path, tumours, model, message):
     X, y = tumours
-    positive = "maybe" if "maybe" in says else None
-    with pytest.raises(SlipwayError, match=says):
+    positive = "maybe" if "maybe" in message else None
+    with pytest.raises(SlipwayError, match=message):
         slipway.save(model.fit(X, y), X, y, tmp_path / "model.pkl", positive=positive)
     assert not list(tmp_path.iterdir())
 
@@ -221,8 +221,10 @@ def test_save_plain_array_columns_are_named_by_position(tmp_path, tumours):
     assert manifest.signature.names[:2] == ("x0", "x1")
     client = serve(tmp_path / "model.pkl", engine="pickle")
     record = dict(zip(manifest.signature.names, X.iloc[0].tolist(), strict=True))
-    due = pipeline.predict_proba(X.head(1).to_numpy())[0, 1]
-    assert client.post("/predict", json=record).json["probability"] == pytest.approx(due, abs=1e-12)
+    expected = pipeline.predict_proba(X.head(1).to_numpy())[0, 1]
+    assert client.post("/predict", json=record).json["probability"] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
@@ -234,8 +236,8 @@ def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
     assert client.get("/metadata").json["engine"] == "pickle"
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = client.post("/predict", json=records).json
-    due = trees.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = trees.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["boolean", object])
@@ -249,12 +251,12 @@ def test_save_flags_with_missing_values_reach_the_pipeline_as_in_training(tmp_pa
     client = serve(tmp_path / "model.pkl")
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = client.post("/predict", json=records).json
-    due = pipeline.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename it"),
         (lambda X, y: (X, np.column_stack([y, y])), "one target"),
@@ -262,10 +264,10 @@ def test_save_flags_with_missing_values_reach_the_pipeline_as_in_training(tmp_pa
         (lambda X, y: (X.assign(odd=np.resize(np.array([1, "a"], object), len(X))), y), "several"),
     ],
 )
-def test_save_unsupported_rows_raise_with_the_reason(tmp_path, change, says):
+def test_save_unsupported_rows_raise_with_the_reason(tmp_path, change, message):
     X, y = people()
     X, y = change(X[["age", "class"]].fillna(1), y.astype(float))
-    with pytest.raises(SlipwayError, match=says):
+    with pytest.raises(SlipwayError, match=message):
         slipway.save(DummyRegressor().fit(X, y), X, y, tmp_path / "model.pkl")
 
 
@@ -288,12 +290,12 @@ def test_save_categories_other_than_texts_are_encoded_as_in_training(tmp_path, v
     slipway.save(pipeline, X, y, tmp_path / "model.pkl")
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = serve(tmp_path / "model.pkl").post("/predict", json=records).json
-    due = pipeline.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 def of_category(X):
-    """A function that only pandas' own categories get through."""
+    """Require pandas categories."""
     kept = [X[name].cat.codes if X[name].dtype == "category" else X[name] * 0 for name in X]
     return np.column_stack(kept)
 
@@ -304,8 +306,8 @@ def test_save_categories_of_numbers_reach_the_pipeline_as_such(tmp_path, monkeyp
     model = make_pipeline(FunctionTransformer(of_category), Ridge()).fit(X, X["c"].astype(float))
     slipway.save(model, X, X["c"].astype(float), tmp_path / "model.pkl")
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = model.predict(X)
-    np.testing.assert_allclose([a["value"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = model.predict(X)
+    np.testing.assert_allclose([a["value"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 def test_save_threshold_inside_a_search_and_a_pipeline_is_kept(tmp_path, tumours):
@@ -370,5 +372,5 @@ def test_save_unsigned_64_bit_identifiers_are_exact(tmp_path):
     manifest = slipway.save(model, X, X["a"] > 0, tmp_path / "model.pkl")
     assert manifest.signature.by_name["id"].dtype == "uint64"
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = model.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = model.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Counts tell a transformer all that it learns from rows."""
+"""Transformers fitted on counts equal those fitted on rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ TEXTS, ALL_TEXTS = ["colour"], ["colour", "town"]
 
 
 def draw_rows(n: int, seed: int) -> pd.DataFrame:
-    """Draw rows with gaps, ties, rare levels and a number that is nearly constant."""
+    """Draw rows with missing values, ties, rare levels and a nearly constant number."""
     rng = np.random.default_rng(seed)
     rank = np.minimum(rng.geometric(0.3, n), 9)
     weight = np.round(rng.normal(70, 12, n), int(rng.integers(0, 4)))
@@ -72,18 +72,18 @@ def draw_rows(n: int, seed: int) -> pd.DataFrame:
 
 
 def count_frame(X: pd.DataFrame) -> dict[str, Counts]:
-    """Count in pandas' way, which is another."""
-    found = {}
+    """Count values with pandas, independently of the tested code."""
+    result = {}
     for name in X:
         counts = X[name].value_counts().sort_index()
-        found[str(name)] = Counts(
+        result[str(name)] = Counts(
             counts.index.to_numpy(), counts.to_numpy().astype(np.int64), int(X[name].isna().sum())
         )
-    return found
+    return result
 
 
 def fit_both(part: Any, columns: Any, X: pd.DataFrame, **options: Any) -> tuple[Any, Any]:
-    """Fit a pipeline's transformers by its own fit, and from counts."""
+    """Fit a pipeline's transformers with its own fit and from counts."""
     chosen = ColumnTransformer([("part", part, columns)], **options)
     whole = Pipeline([("columns", chosen), ("regression", LogisticRegression())])
     with warnings.catch_warnings():
@@ -93,7 +93,7 @@ def fit_both(part: Any, columns: Any, X: pd.DataFrame, **options: Any) -> tuple[
 
 
 def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
-    """Hold learned attributes against each other, all the way down."""
+    """Compare learned attributes recursively."""
     assert type(ordinary) is type(counted), path
     if isinstance(ordinary, BaseEstimator):
         assert set(vars(ordinary)) == set(vars(counted)), path
@@ -109,7 +109,7 @@ def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
         np.testing.assert_allclose(ordinary.t, counted.t, rtol=1e-12, err_msg=path)
     elif isinstance(ordinary, np.ndarray | float | np.number):
         assert np.asarray(ordinary).dtype == np.asarray(counted).dtype, path
-        # The variance of a constant column is what the order of adding leaves of it.
+        # The variance of a constant column is rounding that depends on the order of addition.
         scale = np.max(np.abs(ordinary), initial=0.0, where=np.isfinite(ordinary))
         rounding = 1e-15 * max(1.0, float(scale))
         np.testing.assert_allclose(ordinary, counted, rtol=1e-12, atol=rounding, err_msg=path)
@@ -123,11 +123,11 @@ def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
 def require_same_rows(ordinary: Any, counted: Any, X: pd.DataFrame, *, exact: bool = True) -> None:
     one, other = ordinary.transform(X), counted.transform(X)
     assert type(one) is type(other)
-    one, other = (each.toarray() if sparse.issparse(each) else each for each in (one, other))
+    one, other = (array.toarray() if sparse.issparse(array) else array for array in (one, other))
     if isinstance(one, pd.DataFrame):
         pd.testing.assert_frame_equal(one, other)
     elif exact:
-        # A quantile or a sum may end on another last digit, because it is added in another order.
+        # The order of addition changes the rounding of a quantile or a sum.
         digit = 4 * np.finfo(float).eps
         size = np.nanmax(np.abs(one), initial=0.0) if one.dtype.kind == "f" else 0.0
         np.testing.assert_allclose(one, other, rtol=digit, atol=digit * size)
@@ -234,7 +234,7 @@ def test_transformers_fitted_on_counts_equal_those_fitted_on_rows(
     try:
         ordinary, counted = fit_both(part, columns, X, **options)
     except (ValueError, ZeroDivisionError):
-        # What scikit-learn refuses of these rows is refused from counts too.
+        # Rows that scikit-learn rejects are rejected from counts as well.
         chosen_step = ColumnTransformer([("part", part, columns)])
         whole = Pipeline([("columns", chosen_step), ("regression", LogisticRegression())])
         with pytest.raises(SlipwayError):
@@ -304,12 +304,12 @@ def test_quantiles_of_counts_equal_numpy_exactly(
     values = np.array([value / 7 for value, _ in pairs])
     times = np.array([n for _, n in pairs])
     percentages = np.linspace(0, 100, n_levels + 1)
-    due = np.percentile(np.repeat(values, times), percentages, method=method)
+    expected = np.percentile(np.repeat(values, times), percentages, method=method)
     levels = np.true_divide(percentages, 100)
-    found = quantiles(values, times, levels, method)
-    np.testing.assert_array_equal(found, due)
-    rows = make_rows_with_quantiles(levels, found, count_rows_for(levels))
-    np.testing.assert_array_equal(np.percentile(rows, percentages, method=method), due)
+    result = quantiles(values, times, levels, method)
+    np.testing.assert_array_equal(result, expected)
+    rows = make_rows_with_quantiles(levels, result, count_rows_for(levels))
+    np.testing.assert_array_equal(np.percentile(rows, percentages, method=method), expected)
 
 
 @given(
@@ -358,7 +358,7 @@ def own_function(X: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("part", "columns", "said"),
+    ("part", "columns", "message"),
     [
         (PowerTransformer(), ["weight"], "PowerTransformer cannot be fitted in chunks"),
         (KBinsDiscretizer(subsample=50), ["weight"], "subsample=None"),
@@ -373,7 +373,7 @@ def own_function(X: Any) -> Any:
     ],
 )
 def test_step_not_fitted_from_counts_raises_with_its_name(
-    part: Any, columns: list[str], said: str
+    part: Any, columns: list[str], message: str
 ) -> None:
     whole = Pipeline(
         [
@@ -381,7 +381,7 @@ def test_step_not_fitted_from_counts_raises_with_its_name(
             ("regression", LogisticRegression()),
         ]
     )
-    with pytest.raises(SlipwayError, match=said):
+    with pytest.raises(SlipwayError, match=message):
         fit_transformers(whole, count_frame(draw_rows(100, 0)), FEATURES)
 
 
@@ -396,7 +396,7 @@ def test_assembled_pipeline_equals_a_fitted_one(output: str) -> None:
     transformers = fit_transformers(whole, count_frame(X), FEATURES)
     fitted = whole.fit(X, y)
     regression = fitted[-1]
-    made = assemble(
+    built = assemble(
         whole,
         transformers,
         regression.coef_[0],
@@ -404,5 +404,5 @@ def test_assembled_pipeline_equals_a_fitted_one(output: str) -> None:
         n_iter=int(regression.n_iter_[0]),
         names=transformers.get_feature_names_out() if output == "pandas" else None,
     )
-    require_same(fitted, made)
-    np.testing.assert_array_equal(made.predict_proba(X), fitted.predict_proba(X))
+    require_same(fitted, built)
+    np.testing.assert_array_equal(built.predict_proba(X), fitted.predict_proba(X))

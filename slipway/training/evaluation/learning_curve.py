@@ -8,8 +8,8 @@ The one-standard-error rule recommends a size (Breiman, Friedman, Olshen and Sto
 Classification and Regression Trees, 1984, section 3.4.3): the simplest candidate whose loss is
 within one standard error of the smallest loss. Simple means few rows here. The standard error
 is that of a mean loss over test rows. It needs only one fit, which matters because there is only
-one sample of all rows. The spread between samples of one size is recorded and drawn, but the
-rule does not use it: samples of half the rows overlap too much to be independent.
+one sample of all rows. The rule does not use the spread between samples of one size, which is only
+recorded and drawn. Samples of half the rows overlap too much to be independent.
 
 The rule treats test rows as independent. Flights of a day are not, and grouping by day makes the
 standard error about 2.7 times as large. The rule uses the smaller one, which errs towards more

@@ -12,9 +12,9 @@ prior (Laplace's approximation: Bishop, Pattern Recognition and Machine Learning
 Nychka 1988; Marra and Wood, Scandinavian Journal of Statistics 39, 2012). The variance alone is
 too small if the ridge is strong.
 
-Grouped rows: ``Sigma = H^-1 (m/(m-1) sum_g s_g s_g' + P) H^-1``, where ``s_g`` is the sum of
-``z (y - p)`` over a group and m the number of groups (Liang and Zeger, Biometrika 73, 1986; the
-factor is from Cameron and Miller, Journal of Human Resources 50, 2015). Slipway adds a floor:
+Grouped rows: ``Sigma = H^-1 (m/(m-1) sum_g s_g s_g' + P) H^-1``. ``s_g`` is the sum of
+``z (y - p)`` over a group, and m the number of groups (Liang and Zeger, Biometrika 73, 1986). The
+factor is from Cameron and Miller, Journal of Human Resources 50, 2015. Slipway adds a floor:
 no direction has less variance than with independent rows.
 """
 

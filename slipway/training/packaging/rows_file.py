@@ -220,7 +220,7 @@ def _describe_ambiguity(
 
 
 def _warn_if_implausible(model: Any, X: pd.DataFrame, y: pd.Series[Any]) -> list[str]:
-    """Return a warning if a model is no better than a guess, which suggests wrong columns."""
+    """Return a warning if a model is not better than a guess, a sign of wrong columns."""
     known = y.notna()
     try:
         features = X[known] if get_feature_names(model) else X[known].to_numpy()

@@ -36,9 +36,9 @@ def compare_models(
     """Score the models on the held out rows and check the promotion rules.
 
     The new model is not inferior if the upper end of the one-sided interval of
-    ``score(new) - score(production)`` lies below the margin (FDA: Non-Inferiority Clinical
-    Trials to Establish Effectiveness, Guidance for Industry, 2016; Piaggio et al., JAMA 308
-    (2012) 2594-2604). It must also be better than the base rate.
+    ``score(new) - score(production)`` lies below the margin. It must also be better than the base
+    rate. Sources: FDA, Non-Inferiority Clinical Trials to Establish Effectiveness, Guidance for
+    Industry, 2016; Piaggio et al., JAMA 308 (2012) 2594-2604.
 
     Parameters
     ----------

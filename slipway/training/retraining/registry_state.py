@@ -24,9 +24,9 @@ class RegistryState:
     Attributes
     ----------
     production, candidate : StoredVersion, optional
-    last : Move, optional
+    candidate_move : Move, optional
         The last move of ``candidate``, whose reason has the verdict on its version.
-    withdrawn : Move, optional
+    withdrawal : Move, optional
         The rollback that removed this model from production.
     """
 

@@ -169,7 +169,7 @@ def encode_rows(
 
     Parameters
     ----------
-    stored : Dataset
+    dataset : Dataset
     coder : Coder
     folds : container of int
     rows : int

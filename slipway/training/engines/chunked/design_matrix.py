@@ -161,8 +161,8 @@ def _find_distinct_rows(block: Block, frequencies: Ints, width: int) -> _Distinc
 def _compute_leverage(matrix: sparse.csr_matrix, frequencies: Floats) -> Floats:
     """Compute the leverage of distinct rows among the columns of their feature.
 
-    It is ``m' (M' diag(frequencies) M)^+ m``. A row's leverage in the whole design, without the
-    columns that are in more than one feature's span, is no more than the sum over the features.
+    The leverage is ``m' (M' diag(frequencies) M)^+ m``. The sum over the features bounds a row's
+    leverage in the whole design, without columns in the span of several features.
     """
     if matrix.shape[1] > MAX_EXACT_COLUMNS:
         bound: Floats = 1.0 / frequencies

@@ -36,7 +36,7 @@ def quantiles(
     ----------
     values : ndarray of shape (n_distinct,)
         The distinct values in any order, without missing ones.
-    times : ndarray of shape (n_distinct,)
+    frequencies : ndarray of shape (n_distinct,)
     levels : ndarray of shape (n_levels,)
         Between 0 and 1.
     method : str

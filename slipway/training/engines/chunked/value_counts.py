@@ -145,7 +145,7 @@ def count_values(
 
     Parameters
     ----------
-    stored : Dataset
+    dataset : Dataset
     features : sequence of Feature
     target : str
         The column of the target.

@@ -54,14 +54,15 @@ def fit_spark(
 ) -> Pipeline:
     """Fit a problem's pipeline on a Spark cluster, with scikit-learn's result.
 
-    On the 262,000 flights of eight folds, with 437 columns and C = 1, the coefficients are
-    within 1e-10 of those of scikit-learn's ``newton-cholesky``, the probabilities within 1e-12.
+    On the 262,000 flights of eight folds, with 437 columns and C = 1, the result is close to that
+    of scikit-learn's ``newton-cholesky``. Coefficients differ by less than 1e-10, probabilities by
+    less than 1e-12.
 
     Parameters
     ----------
     problem : Problem
         A problem whose pipeline ends in a ``LogisticRegression`` with a ridge penalty.
-    stored : Dataset
+    dataset : Dataset
         The rows, in files that every worker can read under the same path.
     master : str
         The URL of the master, for example ``local[*]`` or ``spark://host:7077``.
