@@ -11,10 +11,10 @@ passes at a tolerance of 1e-12. The distance grows with the rows.
 
 A step of Newton's method is a weighted least squares (McCullagh and Nelder, Generalized Linear
 Models, 1989, section 2.5). With the log-odds ``e`` and ``p = sigmoid(e)``, the weights are
-``p (1 - p)`` and the working response is ``e + (y - p) / (p (1 - p))``. Spark's ``LinearRegression``
-solves it by normal equations, whose matrix is summed on the cluster. After 34 iterations of
-L-BFGS, four such steps reach scikit-learn's Newton. The difference is 6e-11 in the coefficients and
-8e-13 in the probabilities (262,000 flights, 437 columns, C = 1).
+``p (1 - p)`` and the working response is ``e + (y - p) / (p (1 - p))``. Spark's
+``LinearRegression`` solves it by normal equations, whose matrix is summed on the cluster. After 34
+iterations of L-BFGS, four such steps reach scikit-learn's Newton. The difference is 6e-11 in the
+coefficients and 8e-13 in the probabilities (262,000 flights, 437 columns, C = 1).
 """
 
 from __future__ import annotations
