@@ -77,7 +77,7 @@ def fit_step(step: Any, columns: Columns, path: tuple[str, ...]) -> Any:
         return fit_weighted(step, columns)
     except NotFromCounts as error:
         message = f"{name}: {type(step).__name__} cannot be fitted in chunks: {error}"
-        raise SlipwayError(f"{message}; or use --engine memory") from error
+        raise SlipwayError(f"{message}; use --engine memory") from error
     except (ValueError, TypeError) as error:
         raise SlipwayError(f"{name}: {type(step).__name__}: {error}") from error
 
