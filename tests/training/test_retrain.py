@@ -191,7 +191,7 @@ def test_retrain_other_thresholds_compare_the_same_model_again(begun):
     ("rules", "rule"),
     [
         ({}, None),
-        ({"min_rows": 20_001}, "rows held out"),
+        ({"min_rows": 20_001}, "held out rows"),
         ({"min_groups": 1_001}, "groups by day"),
         ({"log_loss_margin": -1.0}, "log loss vs production"),
         ({"calibration_margin": -1.0}, "calibration error vs production"),
