@@ -54,7 +54,7 @@ def retrain(
     # Training needs scikit-learn, which the other commands do not.
     from slipway.training.retraining.run import RetrainingOptions
     from slipway.training.retraining.run import retrain as run
-    from slipway.training.retraining.summary import shown
+    from slipway.training.retraining.summary import format_promotion
     from slipway.training.train import TrainingOptions
 
     settings: Settings = current_app.extensions["slipway_settings"]
@@ -71,10 +71,10 @@ def retrain(
             rows=rows or Path("data") / problem.name,
             registry=registry_at(url),
             who=mover(who),
-            plan=plan,
+            training=plan,
             allow_version_skew=settings.allow_version_skew,
             **wanted,
         )
         promotion = run(problem, order, Stages())
-    click.echo("\n" + shown(promotion), nl=False)
+    click.echo("\n" + format_promotion(promotion), nl=False)
     context.exit(promotion.status)

@@ -160,7 +160,7 @@ def _(step: KBinsDiscretizer) -> list[OutputColumn]:
         bins = np.eye(len(edges) + 1).tolist()
         if step.encode == "ordinal":
             bins = [list(range(len(edges) + 1))]
-        columns += [OutputColumn(i, (steps(edges, points),)) for points in bins]
+        columns += [OutputColumn(i, (step_function(edges, points),)) for points in bins]
     return columns
 
 

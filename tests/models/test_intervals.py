@@ -34,7 +34,8 @@ from slipway.models.stages import sigmoid
 from slipway.serving.service import PredictionService
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import MIN_GROUPS, NoInterval, find_uncertainty
-from slipway.training.packaging.version import describe, write
+from slipway.training.packaging.manifest_builder import build_manifest
+from slipway.training.packaging.version import write
 from slipway.web import create_app
 
 SIGNATURE = Signature(
@@ -352,7 +353,7 @@ def saved(tmp_path):
     """Return the path of a model version with a covariance."""
     pipeline, X, y = fitted("one-hot and bins")
     training = Training("", "", "", len(X), len(X), 0, {}, 0.0)
-    manifest = describe(
+    manifest = build_manifest(
         pipeline,
         X,
         SIGNATURE,

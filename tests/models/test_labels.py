@@ -41,7 +41,7 @@ from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.service import PredictionService
-from slipway.training.packaging.probes import has_answer
+from slipway.training.packaging.probes import has_prediction
 from slipway.web import create_app
 
 FAR = far_out()
@@ -501,4 +501,4 @@ def test_labelled_predictions_can_be_pickled_and_copied():
             assert other == answer
             assert other.label_index == 1
         assert type(without_label(answer)) in (float, tuple)
-        assert has_answer(answer)
+        assert has_prediction(answer)
