@@ -154,7 +154,8 @@ def test_verify_tells_what_was_changed_in_the_registry(flask_model, app, tmp_pat
     (tmp_path / "own" / "versions" / shipped / "model.pkl").write_bytes(b"x")
     told = flask_model("verify", shipped, "--registry", address, "--pickle", status=1)
     assert (
-        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} was changed or truncated" in told
+        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} was changed or truncated"
+        in told
     )
 
 
