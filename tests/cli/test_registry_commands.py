@@ -102,7 +102,7 @@ def test_promote_is_refused_where_the_alias_is_not_what_is_expected(flask_model,
     flask_model("push", variant(tmp_path, 1), "--alias", "production")
     flask_model("push")
     told = flask_model("promote", shipped, "--from", "another", status=1)
-    assert told == f"Error: production is {version_name(1)}, not another\n"
+    assert told == f"Error: production has {version_name(1)}, expected another\n"
     flask_model("promote", shipped, "--from", version_name(1))
 
 
@@ -142,7 +142,7 @@ def write_again(path):
 
 
 def test_rollback_refuses_what_cannot_be(flask_model, tmp_path, shipped):
-    assert "nothing that production could go back to" in flask_model("rollback", status=1)
+    assert "production has no earlier version" in flask_model("rollback", status=1)
     flask_model("push", "--alias", "production")
     assert "was never production" in flask_model("rollback", "--to", version_name(1), status=1)
 
