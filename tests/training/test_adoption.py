@@ -248,7 +248,7 @@ def test_pickle_of_another_version_is_refused_with_the_fix(other_version):
 def test_pickle_of_another_version_may_answer_when_it_is_allowed_and_right(other_version, caplog):
     model = load_model(other_version, "pickle", allow_version_skew=True)
     assert model.replay() is None
-    assert "saved with scikit-learn 1.2.0" in caplog.text
+    assert "made by scikit-learn 1.2.0" in caplog.text
 
 
 def test_pickle_of_another_version_that_answers_otherwise_is_refused(other_version):
