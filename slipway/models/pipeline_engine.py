@@ -34,7 +34,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     Raises
     ------
     ModelError
-        The pickle was saved with other library versions, which may behave differently, or
+        The pickle was made by other library versions, which may behave differently, or
         ``load_pickle`` rejects it.
     """
     limit_threads()
@@ -44,7 +44,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
         installed = _installed_version(library)
         if installed == saved:
             continue
-        message = f"the pickle was saved with {library} {saved}, installed is {installed}"
+        message = f"the pickle was made by {library} {saved}, installed is {installed}"
         fix = f"pip install {library}=={saved}, or train again"
         if not allow_version_skew or installed == "none":
             raise ModelError(f"{message}: {fix}")

@@ -250,7 +250,7 @@ def test_pickle_of_another_version_is_rejected_with_the_fix(other_version):
 def test_pickle_of_another_version_allowed_and_correct_is_served(other_version, caplog):
     model = load_model(other_version, "pickle", allow_version_skew=True)
     assert model.replay() is None
-    assert "saved with scikit-learn 1.2.0" in caplog.text
+    assert "made by scikit-learn 1.2.0" in caplog.text
 
 
 def test_pickle_of_another_version_with_other_predictions_is_rejected(other_version):
