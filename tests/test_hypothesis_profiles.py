@@ -1,4 +1,4 @@
-"""The examples that Hypothesis draws: the same on every machine, in every order of the tests."""
+"""Hypothesis draws the same examples on every machine and in any order of tests."""
 
 import subprocess
 import sys
@@ -30,14 +30,14 @@ def drawn(tmp_path):
     def run(*words, **environ):
         command = [sys.executable, script, *words]
         paths = {"PYTHONPATH": IMPORTS}
-        done = subprocess.run(command, env=paths | environ, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
+        process = subprocess.run(command, env=paths | environ, capture_output=True, check=False)
+        assert process.returncode == 0, process.stderr.decode()
+        return process.stdout
 
     return run
 
 
-def test_fixed_profile_other_modules_imported_draws_the_same_examples(drawn):
+def test_fixed_profile_other_imports_draws_the_same_examples(drawn):
     first = drawn("fixed")
     assert first.count(b"\n") == 100
     other = drawn(

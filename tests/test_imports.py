@@ -1,4 +1,4 @@
-"""The layers of the package: who may import whom, and what a process loads."""
+"""The layers of the package: allowed imports, and the modules that a process loads."""
 
 import ast
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-# A package imports itself and those on lower floors. Packages on one floor do not know each other.
-FLOORS = (
+# A package imports itself and lower layers. Packages of one layer do not import each other.
+LAYERS = (
     {"core"},
     {"models"},
     {"compiler", "data", "reports", "registry"},
@@ -22,7 +22,7 @@ FLOORS = (
     {"web"},
     {"cli"},
 )
-FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
+LAYER = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 # The files of a project are no modules of the package.
 FILES = sorted(
     path for path in (ROOT / "slipway").rglob("*.py") if "project_template" not in path.parts
@@ -48,7 +48,7 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def imported_names(path: Path) -> Iterator[str]:
-    """Every import, wherever it stands: at the top, in a function, or for the types alone."""
+    """Yield all imports: at the top, in functions, and for type checking."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,45 +62,45 @@ IMPORTS = {name: {*imported_names(path)} for name, path in MODULES.items()}
 
 
 def modules_after(code: str, *arguments: str) -> set[str]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(json.loads(done.stdout))
+    return set(json.loads(process.stdout))
 
 
-def test_every_package_has_a_floor():
+def test_packages_all_have_a_layer():
     packages = {
         path.name for path in (ROOT / "slipway").iterdir() if (path / "__init__.py").exists()
     }
-    assert packages == set(FLOOR)
+    assert packages == set(LAYER)
     assert {path.name for path in (ROOT / "slipway").glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_module_imports_only_its_own_package_and_lower_floors(name):
+def test_module_imports_only_its_package_and_lower_layers(name):
     package = name.split(".")[1] if "." in name else None
     for other in IMPORTS[name]:
         if package is None or not other.startswith("slipway."):
             continue
-        theirs = other.split(".")[1]
-        assert theirs == package or FLOOR[theirs] < FLOOR[package], f"{name} imports {other}"
+        imported = other.split(".")[1]
+        assert imported == package or LAYER[imported] < LAYER[package], f"{name} imports {other}"
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    own = {
+def test_modules_have_no_import_cycles():
+    imports = {
         name: {o for o in others if o in MODULES and o != name} for name, others in IMPORTS.items()
     }
-    own["slipway"] = set()
-    order = [*TopologicalSorter(own).static_order()]
+    imports["slipway"] = set()
+    order = [*TopologicalSorter(imports).static_order()]
     assert set(order) == set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_module_knows_no_flights_and_only_the_web_and_commands_know_flask(name):
+def test_module_does_not_import_flights_and_only_web_and_cli_import_flask(name):
     packages = {other.split(".")[0] for other in IMPORTS[name]}
     assert "flights" not in packages
     if not name.startswith(("slipway.web", "slipway.cli", "slipway.reports")):
@@ -115,7 +115,7 @@ def test_web_process_single_prediction_imports_no_training_library(example):
     assert not loaded & (TRAINING | {"polars", "flights"})
 
 
-def test_package_import_does_no_work():
+def test_package_import_loads_only_the_version():
     code = "import sys, json, slipway; print(json.dumps(sorted(sys.modules)))"
     loaded = modules_after(code)
     assert {name for name in loaded if name.startswith("slipway")} == {
@@ -126,7 +126,7 @@ def test_package_import_does_no_work():
     assert not loaded & {"flask", "msgspec", "sklearn"}
 
 
-def test_public_names_of_the_package_load_on_first_use():
+def test_public_names_load_on_first_use():
     code = (
         "import sys, json, slipway; assert callable(slipway.Feature); "
         "assert 'sklearn' not in sys.modules; "
@@ -137,7 +137,7 @@ def test_public_names_of_the_package_load_on_first_use():
 
 
 def test_models_import_neither_numpy_nor_scikit_learn():
-    # These parts of the unpickler make arrays and frames; they load with the first one.
+    # The unpickler imports these modules with the first array or frame.
     lazy = {"arrays", "compiled", "frames", "generators", "joblib_arrays"}
     names = [name for name in MODULES if name.startswith("slipway.models.")]
     eager = [n for n in names if n.removeprefix("slipway.models.unpickling.") not in lazy]

@@ -1,4 +1,4 @@
-"""The packages as a library."""
+"""The package as a library."""
 
 import shutil
 import subprocess
@@ -10,14 +10,14 @@ from conftest import ROOT
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_code_and_what_it_reads(tmp_path):
+def test_wheel_contains_code_and_package_data(tmp_path):
     command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), "."]
     copy = tmp_path / "source"
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("slipway", "flights"):
-        # Other tests write byte code meanwhile, by way of files that are gone a moment later.
+        # Other tests write byte code at the same time, through temporary files.
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     subprocess.run([sys.executable, *command], cwd=copy, check=True)

@@ -27,7 +27,7 @@ from slipway.cli.options import (
     why_option,
 )
 from slipway.core.errors import SlipwayError
-from slipway.core.text_tables import page, table
+from slipway.core.text_tables import format_sections, format_table
 
 if TYPE_CHECKING:
     from slipway.registry import Move, Registry, StoredVersion
@@ -70,9 +70,11 @@ def list_(url: str | None, as_json: bool) -> None:
     title = f"Versions in {registry_url(url)}"
     head = ("version", "rows", "of", "ROC AUC", "log loss", "kB", "is")
     lines = (
-        table([head, *(_row(version, aliases) for version in versions)]) if versions else ["none"]
+        format_table([head, *(_row(version, aliases) for version in versions)])
+        if versions
+        else ["none"]
     )
-    click.echo(page({title: lines}), nl=False)
+    click.echo(format_sections({title: lines}), nl=False)
 
 
 @model.command()
@@ -149,8 +151,10 @@ def history(url: str | None, alias: str, as_json: bool) -> None:
         click.echo(json_text(msgspec.to_builtins(moves)))
         return
     head = ("", "when", "to", "from", "by", "why")
-    lines = table([head, *map(_entry, moves)]) if moves else ["it never pointed to a version"]
-    click.echo(page({f"{alias} in {registry_url(url)}": lines}), nl=False)
+    lines = (
+        format_table([head, *map(_entry, moves)]) if moves else ["it never pointed to a version"]
+    )
+    click.echo(format_sections({f"{alias} in {registry_url(url)}": lines}), nl=False)
 
 
 @model.command()
@@ -204,7 +208,7 @@ def _verify_served(pickle: bool) -> None:
     with one_line_errors():
         checks = verify_served(settings(), need_pickle=pickle)
     served = settings().reference or settings().model.name
-    click.echo(page({f"{served} is right": table(checks)}), nl=False)
+    click.echo(format_sections({f"{served} is right": format_table(checks)}), nl=False)
 
 
 @model.command()

@@ -16,7 +16,7 @@ import click
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import read_reference
 from slipway.models.artifacts import manifest_path
-from slipway.models.compatibility import require_same_callers
+from slipway.models.compatibility import require_compatible
 from slipway.models.manifest import Manifest, read_manifest
 from slipway.registry import Registry, open_registry
 from slipway.serving.rollout.version_cache import VersionCache
@@ -128,7 +128,7 @@ def _reload(reloaded: ReloadedModel, served: Manifest) -> tuple[Manifest, bool]:
         return served, True
     click.echo(f"reloaded: {new.version}")
     try:
-        require_same_callers(served, new)
+        require_compatible(served, new)
     except SlipwayError:
         click.echo("the features or the target have changed: the service restarts")
         return new, False

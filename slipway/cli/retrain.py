@@ -59,7 +59,7 @@ def retrain(
     from slipway.data.problem_loading import load_problem
     from slipway.training.retraining.run import RetrainingOptions
     from slipway.training.retraining.run import retrain as run
-    from slipway.training.retraining.summary import shown
+    from slipway.training.retraining.summary import format_promotion
     from slipway.training.train import TrainingOptions
 
     plan = TrainingOptions(
@@ -75,10 +75,10 @@ def retrain(
             rows=rows or Path("data") / problem.name,
             registry=registry_at(url),
             who=mover(who),
-            plan=plan,
+            training=plan,
             allow_version_skew=settings().allow_version_skew,
             **options,
         )
         promotion = run(problem, order, Stages())
-    click.echo("\n" + shown(promotion), nl=False)
+    click.echo("\n" + format_promotion(promotion), nl=False)
     context.exit(promotion.status)

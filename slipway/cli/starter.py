@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from slipway.core.errors import SlipwayError
-from slipway.core.processes import same_imports
+from slipway.core.processes import child_environment
 
 NOTEBOOK = Path(__file__).with_name("starter.ipynb")
 
@@ -34,7 +34,7 @@ def write_starter(folder: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own notebook
         [sys.executable, "-c", code],
         cwd=notebooks,
-        env=same_imports(),
+        env=child_environment(),
         capture_output=True,
         text=True,
         check=False,

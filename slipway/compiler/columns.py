@@ -1,7 +1,8 @@
-"""One column on its way through a pipeline, as a function of one raw feature.
+"""A column at one step of a pipeline, as a function of one raw feature.
 
-It is a ``NumericColumn`` as long as it follows a number along a curve, and a ``DiscreteColumn`` as
-soon as it has a few possible values. Any transformer can then be called with each of them.
+A column is a ``NumericColumn`` while it follows a number along a curve. It becomes a
+``DiscreteColumn`` when it can have only a few values, and then a transformer can be called with
+each of them.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ from slipway.models.stages import Pieces, Stage
 
 
 class NotAScorecard(Exception):
-    """The pipeline is not a sum of one-feature terms, or has a step without a rule."""
+    """The pipeline is not a sum of one-feature terms, or a step has no rule."""
 
 
-class _Refused:
-    """The pipeline raises for such an input."""
+class _Rejected:
+    """Marker of an input for which the pipeline raises."""
 
     def __repr__(self) -> str:
-        return "REFUSED"
+        return "REJECTED"
 
 
-REFUSED: Final = _Refused()
+REJECTED: Final = _Rejected()
 
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A curve over a raw number, or a raw feature itself, be it a text or a number.
+    """A curve over a raw number, or a raw feature: a text or a number.
 
     Attributes
     ----------
     feature : str
     path : tuple of Stage
-        What the number has gone through; nothing of it while it is raw.
+        The stages applied to the number so far. Empty for a raw feature.
     missing : object
-        What stands here for a missing input: the gap itself, until a step fills it.
+        The value for a missing input. This is the missing value itself until a step fills it.
     """
 
     feature: str
@@ -49,14 +50,14 @@ class NumericColumn:
 
 @dataclass(frozen=True)
 class Levels:
-    """Known values of a raw feature; any other is unseen."""
+    """Known values of a raw feature. All other values are unseen."""
 
     levels: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of a number that has gone through a path; an edge belongs to the one above."""
+    """Intervals of a number at the end of a path. An edge belongs to the interval above it."""
 
     path: tuple[Stage, ...]
     edges: tuple[float, ...]
@@ -64,37 +65,37 @@ class Intervals:
 
 @dataclass(frozen=True)
 class DiscreteColumn:
-    """One of a few values.
+    """A column with few possible values.
 
     Attributes
     ----------
     feature : str
     domain : Levels or Intervals
     values : tuple
-        By level, or by interval.
+        One value per level, or per interval.
     missing, unseen : object
-        For a missing input, and for a value that is none of the levels; ``REFUSED`` where a
-        step raises for it.
+        The value for a missing input, and for an input that is not one of the levels;
+        ``REJECTED`` where a step raises for that input.
     """
 
     feature: str
     domain: Levels | Intervals
     values: tuple[Any, ...]
     missing: Any
-    unseen: Any = REFUSED
+    unseen: Any = REJECTED
 
 
 Column = NumericColumn | DiscreteColumn
 
 
-def is_gap(value: Any) -> bool:
-    """Whether a value still is the missing one, which no step has filled."""
+def is_missing(value: Any) -> bool:
+    """Return whether a value is a missing value that no step has filled."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def is_unanswered(value: Any) -> bool:
-    """Return whether an estimator raises for a value: a refused one, a gap or an infinity."""
-    if value is REFUSED or is_gap(value):
+def is_invalid(value: Any) -> bool:
+    """Return whether an estimator raises for a value: rejected, missing or infinite."""
+    if value is REJECTED or is_missing(value):
         return True
     return not isinstance(value, int | float) or not math.isfinite(value)
 
@@ -102,10 +103,10 @@ def is_unanswered(value: Any) -> bool:
 def extend(
     feature: str, path: tuple[Stage, ...], stages: tuple[Stage, ...], missing: Any
 ) -> Column:
-    """Extend a path by stages; a column that ends in steps has only a few values from there."""
+    """Append stages to a path. A column whose last stage is a step function becomes discrete."""
     path = (*path, *stages)
     last = path[-1] if stages else None
     if not isinstance(last, Pieces) or last.degree:
         return NumericColumn(feature, path, missing)
-    points = tuple(each[0] for each in last.coefficients)
+    points = tuple(polynomial[0] for polynomial in last.coefficients)
     return DiscreteColumn(feature, Intervals(path[:-1], last.edges), points, missing)

@@ -1,6 +1,6 @@
-"""The rules of estimators: which sums of columns they take, and through which link.
+"""Rules for estimators: the weighted sums of columns that they compute, and their link.
 
-A rule gives the decision of each class, or the value, as an intercept and a weight a column.
+A rule returns the decision of each class, or the value, as an intercept and a weight per column.
 """
 
 from __future__ import annotations
@@ -58,90 +58,90 @@ from sklearn.svm import LinearSVC
 
 from slipway.compiler.columns import Column, NotAScorecard
 from slipway.compiler.steps import InputUses, apply_step
-from slipway.compiler.terms import Weighed
+from slipway.compiler.terms import WeightedColumn
 from slipway.models.stages import SIGMOID, Affine, Name, Named, Pieces, Stage
 
 
 @dataclass(frozen=True)
-class Weights:
-    """One sum of columns, and what its score goes through."""
+class WeightedSum:
+    """A weighted sum of columns, and the link applied to its score."""
 
     intercept: float
-    weighed: tuple[Weighed, ...]
+    columns: tuple[WeightedColumn, ...]
     link: tuple[Stage, ...] = ()
 
-    def times(self, by: float, plus: float = 0.0) -> Weights:
-        """Multiply the score, then add a constant to it."""
-        weighed = tuple((column, weight * by) for column, weight in self.weighed)
-        return Weights(self.intercept * by + plus, weighed, self.link)
+    def scale(self, factor: float, offset: float = 0.0) -> WeightedSum:
+        """Multiply the score by a number, then add a constant."""
+        columns = tuple((column, weight * factor) for column, weight in self.columns)
+        return WeightedSum(self.intercept * factor + offset, columns, self.link)
 
 
 @dataclass(frozen=True)
-class Read:
-    """What an estimator adds up: one sum, or one a class."""
+class Sums:
+    """The weighted sums of an estimator: a single one, or one per class."""
 
-    sums: tuple[Weights, ...]
+    sums: tuple[WeightedSum, ...]
     softmax: bool = False
     zeros: bool = False
 
-    def linked(self, link: tuple[Stage, ...]) -> Read:
-        """Give each sum a link."""
-        return replace(self, sums=tuple(replace(each, link=link) for each in self.sums))
+    def with_link(self, link: tuple[Stage, ...]) -> Sums:
+        """Return the sums with the same link for each."""
+        return replace(self, sums=tuple(replace(total, link=link) for total in self.sums))
 
 
-def read(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    """Read a fitted estimator, or a pipeline that ends in one.
+def read_estimator(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    """Convert a fitted estimator, or a pipeline that ends in one, to weighted sums.
 
     Raises
     ------
     NotAScorecard
-        It has no rule, or is no sum of its columns.
+        The estimator has no rule, or is not a sum of its columns.
     """
-    if type(estimator) not in _read.registry:
+    if type(estimator) not in _convert.registry:
         raise NotAScorecard(f"no rule for {type(estimator).__name__} as the estimator")
-    return _read(estimator, columns, readings)
+    return _convert(estimator, columns, uses)
 
 
 @singledispatch
-def _read(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
+def _convert(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
     raise NotImplementedError(type(estimator).__name__)
 
 
-@_read.register
-def _(estimator: Pipeline, columns: list[Column], readings: InputUses) -> Read:
+@_convert.register
+def _(estimator: Pipeline, columns: list[Column], uses: InputUses) -> Sums:
     for _, step in estimator.steps[:-1]:
-        columns = apply_step(step, columns, readings)
-    return read(estimator.steps[-1][1], columns, readings)
+        columns = apply_step(step, columns, uses)
+    return read_estimator(estimator.steps[-1][1], columns, uses)
 
 
-@_read.register(LogisticRegression)
-@_read.register(LogisticRegressionCV)
-def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    weighed = _weighed(estimator, columns)
-    return weighed.linked(SIGMOID) if len(weighed.sums) == 1 else replace(weighed, softmax=True)
+@_convert.register(LogisticRegression)
+@_convert.register(LogisticRegressionCV)
+def _(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    result = _weigh(estimator, columns)
+    return result.with_link(SIGMOID) if len(result.sums) == 1 else replace(result, softmax=True)
 
 
-@_read.register
-def _(estimator: SGDClassifier, columns: list[Column], readings: InputUses) -> Read:
+@_convert.register
+def _(estimator: SGDClassifier, columns: list[Column], uses: InputUses) -> Sums:
     if estimator.loss == "modified_huber":
         raise NotAScorecard(f"no rule for SGDClassifier(loss={estimator.loss!r})")
-    weighed = _weighed(estimator, columns)
-    return weighed.linked(SIGMOID) if estimator.loss == "log_loss" else weighed
+    result = _weigh(estimator, columns)
+    return result.with_link(SIGMOID) if estimator.loss == "log_loss" else result
 
 
-def _value(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    """Read a regression whose value, or a classifier whose score, is the sum itself."""
-    return _weighed(estimator, columns)
+def _convert_unlinked(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    """Convert a regressor whose value, or a classifier whose score, is the sum itself."""
+    return _weigh(estimator, columns)
 
 
-for _scored in (
+for _classifier in (
     LinearSVC,
     PassiveAggressiveClassifier,
     Perceptron,
     RidgeClassifier,
     RidgeClassifierCV,
 ):
-    _read.register(_scored, _value)
+    _convert.register(_classifier, _convert_unlinked)
 
 
 for _regressor in (
@@ -166,57 +166,57 @@ for _regressor in (
     SGDRegressor,
     TheilSenRegressor,
 ):
-    _read.register(_regressor, _value)
+    _convert.register(_regressor, _convert_unlinked)
 
 
-@_read.register(PoissonRegressor)
-@_read.register(GammaRegressor)
-def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    return _weighed(estimator, columns).linked((Named("exp"),))
+@_convert.register(PoissonRegressor)
+@_convert.register(GammaRegressor)
+def _(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    return _weigh(estimator, columns).with_link((Named("exp"),))
 
 
-@_read.register
-def _(estimator: TweedieRegressor, columns: list[Column], readings: InputUses) -> Read:
+@_convert.register
+def _(estimator: TweedieRegressor, columns: list[Column], uses: InputUses) -> Sums:
     log = estimator.link == "log" or (estimator.link == "auto" and estimator.power > 0)
-    return _weighed(estimator, columns).linked((Named("exp"),) if log else ())
+    return _weigh(estimator, columns).with_link((Named("exp"),) if log else ())
 
 
-@_read.register
-def _(estimator: OneVsRestClassifier, columns: list[Column], readings: InputUses) -> Read:
+@_convert.register
+def _(estimator: OneVsRestClassifier, columns: list[Column], uses: InputUses) -> Sums:
     if estimator.multilabel_:
-        raise NotAScorecard("no rule for several labels at once")
-    parts = [read(each, columns, readings) for each in estimator.estimators_]
+        raise NotAScorecard("no rule for multilabel classification")
+    parts = [read_estimator(binary, columns, uses) for binary in estimator.estimators_]
     if any(len(part.sums) > 1 for part in parts):
-        raise NotAScorecard("no rule for a OneVsRestClassifier of anything but two classes")
-    return Read(tuple(part.sums[0] for part in parts), zeros=len(parts) > 1)
+        raise NotAScorecard("OneVsRestClassifier is supported only with binary classifiers")
+    return Sums(tuple(part.sums[0] for part in parts), zeros=len(parts) > 1)
 
 
-@_read.register
-def _(estimator: CalibratedClassifierCV, columns: list[Column], readings: InputUses) -> Read:
+@_convert.register
+def _(estimator: CalibratedClassifierCV, columns: list[Column], uses: InputUses) -> Sums:
     members = estimator.calibrated_classifiers_
     if len(members) > 1:
         raise NotAScorecard(
-            f"CalibratedClassifierCV averages {len(members)} models, which is no sum; "
-            "with ensemble=False it keeps one"
+            f"CalibratedClassifierCV averages {len(members)} models, which is not a sum; "
+            "set ensemble=False to keep one model"
         )
-    inner = read(members[0].estimator, columns, readings)
+    inner = read_estimator(members[0].estimator, columns, uses)
     if estimator.method not in _CALIBRATIONS or len(inner.sums) != len(members[0].calibrators):
         raise NotAScorecard(f"no rule for CalibratedClassifierCV(method={estimator.method!r})")
     if not hasattr(members[0].estimator, "decision_function"):
-        raise NotAScorecard("no rule for the calibration of probabilities")
-    calibrated = _CALIBRATIONS[estimator.method]
+        raise NotAScorecard("CalibratedClassifierCV needs an estimator with decision_function")
+    calibrate = _CALIBRATIONS[estimator.method]
     pairs = zip(inner.sums, members[0].calibrators, strict=True)
-    return Read(tuple(calibrated(each, calibrator) for each, calibrator in pairs))
+    return Sums(tuple(calibrate(decision, calibrator) for decision, calibrator in pairs))
 
 
-def _sigmoid(decision: Weights, calibrator: Any) -> Weights:
-    """Platt (1999): the decision's own slope and offset become part of the sum."""
-    by, plus = -float(calibrator.a_), -float(calibrator.b_)
-    return replace(decision.times(by, plus), link=SIGMOID)
+def _apply_platt_scaling(decision: WeightedSum, calibrator: Any) -> WeightedSum:
+    """Apply Platt scaling (Platt 1999): fold its slope and offset into the sum."""
+    factor, offset = -float(calibrator.a_), -float(calibrator.b_)
+    return replace(decision.scale(factor, offset), link=SIGMOID)
 
 
-def _isotonic(decision: Weights, calibrator: Any) -> Weights:
-    """Interpolate between the thresholds, and stay level beyond them."""
+def _apply_isotonic(decision: WeightedSum, calibrator: Any) -> WeightedSum:
+    """Interpolate linearly between the thresholds, and stay constant beyond them."""
     x, y = calibrator.X_thresholds_.tolist(), calibrator.y_thresholds_.tolist()
     slopes = (np.diff(y) / np.diff(x)).tolist()
     between = tuple(zip(y, slopes, strict=False))
@@ -224,40 +224,41 @@ def _isotonic(decision: Weights, calibrator: Any) -> Weights:
     return replace(decision, link=(pieces,))
 
 
-_CALIBRATIONS = {"sigmoid": _sigmoid, "isotonic": _isotonic}
+_CALIBRATIONS = {"sigmoid": _apply_platt_scaling, "isotonic": _apply_isotonic}
 
 
-@_read.register(FixedThresholdClassifier)
-@_read.register(TunedThresholdClassifierCV)
-def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    return read(estimator.estimator_, columns, readings)
+@_convert.register(FixedThresholdClassifier)
+@_convert.register(TunedThresholdClassifierCV)
+def _(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    return read_estimator(estimator.estimator_, columns, uses)
 
 
-@_read.register
-def _(estimator: FrozenEstimator, columns: list[Column], readings: InputUses) -> Read:
-    return read(estimator.estimator, columns, readings)
+@_convert.register
+def _(estimator: FrozenEstimator, columns: list[Column], uses: InputUses) -> Sums:
+    return read_estimator(estimator.estimator, columns, uses)
 
 
-@_read.register(GridSearchCV)
-@_read.register(RandomizedSearchCV)
-def _(estimator: Any, columns: list[Column], readings: InputUses) -> Read:
-    return read(estimator.best_estimator_, columns, readings)
+@_convert.register(GridSearchCV)
+@_convert.register(RandomizedSearchCV)
+def _(estimator: Any, columns: list[Column], uses: InputUses) -> Sums:
+    return read_estimator(estimator.best_estimator_, columns, uses)
 
 
-@_read.register
-def _(estimator: TransformedTargetRegressor, columns: list[Column], readings: InputUses) -> Read:
-    inner = read(estimator.regressor_, columns, readings)
-    back = _back(estimator.transformer_)
-    total = inner.sums[0]
-    if isinstance(back, Affine) and not total.link:
-        # Folded into the sum, so that contributions are in the target's unit.
-        by = back.times / back.divide
-        return Read((total.times(by, back.plus - back.subtract * by),))
-    return Read((replace(total, link=(*total.link, *((back,) if back else ()))),))
+@_convert.register
+def _(estimator: TransformedTargetRegressor, columns: list[Column], uses: InputUses) -> Sums:
+    inner = read_estimator(estimator.regressor_, columns, uses)
+    inverse = _invert_target_transformer(estimator.transformer_)
+    weighted_sum = inner.sums[0]
+    if isinstance(inverse, Affine) and not weighted_sum.link:
+        # Fold the inverse into the sum: contributions are then in the unit of the target.
+        factor = inverse.times / inverse.divide
+        return Sums((weighted_sum.scale(factor, inverse.plus - inverse.subtract * factor),))
+    link = (*weighted_sum.link, inverse) if inverse else weighted_sum.link
+    return Sums((replace(weighted_sum, link=link),))
 
 
-def _back(transformer: Any) -> Stage | None:
-    """Give the way back from a transformed target."""
+def _invert_target_transformer(transformer: Any) -> Stage | None:
+    """Return the inverse of a target transformer as a stage; None for the identity."""
     if type(transformer) is StandardScaler and transformer.scale_ is not None:
         mean = 0.0 if transformer.mean_ is None else float(transformer.mean_[0])
         return Affine(times=float(transformer.scale_[0]), plus=mean)
@@ -269,7 +270,7 @@ def _back(transformer: Any) -> Stage | None:
         name = _INVERSES.get(transformer.inverse_func)
         if name and not transformer.inv_kw_args:
             return Named(name)
-    raise NotAScorecard(f"no rule for the target's {type(transformer).__name__}")
+    raise NotAScorecard(f"no rule for {type(transformer).__name__} as the target transformer")
 
 
 _INVERSES: dict[Any, Name] = {
@@ -282,15 +283,16 @@ _INVERSES: dict[Any, Name] = {
 }
 
 
-def _weighed(estimator: Any, columns: list[Column]) -> Read:
-    """Weigh the columns with the coefficients."""
-    weights = np.atleast_2d(estimator.coef_)
-    intercepts = np.broadcast_to(np.ravel(estimator.intercept_), len(weights))
-    if hasattr(estimator, "predict") and not hasattr(estimator, "classes_") and len(weights) > 1:
-        raise NotAScorecard("no rule for several targets at once")
-    return Read(
+def _weigh(estimator: Any, columns: list[Column]) -> Sums:
+    """Multiply the columns by the coefficients."""
+    coefficients = np.atleast_2d(estimator.coef_)
+    intercepts = np.broadcast_to(np.ravel(estimator.intercept_), len(coefficients))
+    is_regressor = hasattr(estimator, "predict") and not hasattr(estimator, "classes_")
+    if is_regressor and len(coefficients) > 1:
+        raise NotAScorecard("no rule for multi-output regression")
+    return Sums(
         tuple(
-            Weights(intercept, tuple(zip(columns, row, strict=True)))
-            for intercept, row in zip(intercepts.tolist(), weights.tolist(), strict=True)
+            WeightedSum(intercept, tuple(zip(columns, row, strict=True)))
+            for intercept, row in zip(intercepts.tolist(), coefficients.tolist(), strict=True)
         )
     )

@@ -1,4 +1,4 @@
-"""Stages over whole arrays, by scikit-learn's own functions, and a search over floats."""
+"""Evaluate stages on arrays with scikit-learn's own functions, and search among floats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = sys.float_info.max
 
 
 def evaluate(stages: Sequence[Stage], x: Floats) -> Floats:
-    """Lead numbers through stages.
+    """Apply stages to numbers, one after the other.
 
     Parameters
     ----------
@@ -27,15 +27,15 @@ def evaluate(stages: Sequence[Stage], x: Floats) -> Floats:
     Returns
     -------
     ndarray
-        As ``slipway.models.stages.through`` gives them, to the last bit of numpy's own functions.
+        Equal to ``slipway.models.stages.through`` to the last bit of numpy's own functions.
     """
     with np.errstate(all="ignore"):
         for stage in stages:
-            x = _evaluated(stage, x)
+            x = _evaluate_stage(stage, x)
     return x
 
 
-def _evaluated(stage: Stage, x: Floats) -> Floats:
+def _evaluate_stage(stage: Stage, x: Floats) -> Floats:
     if isinstance(stage, Affine):
         return (x - stage.subtract) / stage.divide * stage.times + stage.plus
     if isinstance(stage, Clip):
@@ -43,19 +43,21 @@ def _evaluated(stage: Stage, x: Floats) -> Floats:
     if isinstance(stage, Fill):
         return np.where(np.isnan(x), stage.value, np.where(np.isinf(x), np.nan, x))
     if isinstance(stage, Named):
-        found: Floats = _FUNCTIONS[stage.name](x, *stage.parameters)
-        return found
-    return _polynomials(stage, x)
+        result: Floats = _FUNCTIONS[stage.name](x, *stage.parameters)
+        return result
+    return _evaluate_pieces(stage, x)
 
 
-def _polynomials(stage: Pieces, x: Floats) -> Floats:
-    at = np.searchsorted(np.array(stage.edges), x, side="right")
-    along = x - np.array(stage.origins)[at]
+def _evaluate_pieces(stage: Pieces, x: Floats) -> Floats:
+    interval = np.searchsorted(np.array(stage.edges), x, side="right")
+    distance = x - np.array(stage.origins)[interval]
     total = np.zeros_like(x)
     width = stage.degree + 1
-    padded = np.array([(*each, *(0.0,) * (width - len(each))) for each in stage.coefficients])
-    for place in reversed(range(width)):
-        total = total * along + padded[at, place]
+    padded = np.array(
+        [(*polynomial, *(0.0,) * (width - len(polynomial))) for polynomial in stage.coefficients]
+    )
+    for power in reversed(range(width)):
+        total = total * distance + padded[interval, power]
     return np.where(np.isfinite(x), total, np.nan)
 
 
@@ -82,45 +84,45 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def first_true(
-    holds: Callable[[Floats], NDArray[np.bool_]], low: Floats | float, high: Floats | float
+def find_first_true(
+    condition: Callable[[Floats], NDArray[np.bool_]], low: Floats | float, high: Floats | float
 ) -> Floats:
-    """Find the first float, by halves, for which a condition holds.
+    """Find the first float for which a condition holds, by bisection.
 
     Parameters
     ----------
-    holds : callable
-        From an array of numbers to flags; false up to some number, and true from there on.
+    condition : callable
+        Maps an array of numbers to booleans: False up to some number, True from there on.
     low, high : ndarray or float
-        Where the search begins and ends. The condition holds at ``high``.
+        The ends of the search. The condition must hold at ``high``.
 
     Returns
     -------
     ndarray
     """
-    least, most = (_place(np.atleast_1d(np.asarray(end, float))) for end in (low, high))
-    least, most = (each.copy() for each in np.broadcast_arrays(least, most))
+    lower, upper = (_to_ordinal(np.atleast_1d(np.asarray(end, float))) for end in (low, high))
+    lower, upper = (bound.copy() for bound in np.broadcast_arrays(lower, upper))
     for _ in range(65):
-        # The sum of two places does not fit 64 bits.
-        middle = (least >> 1) + (most >> 1) + (least & most & 1)
-        found = holds(_number(middle))
-        most = np.where(found, middle, most)
-        least = np.where(found, least, np.minimum(middle + 1, most))
-    return _number(most)
+        # The sum of two ordinals does not fit 64 bits.
+        middle = (lower >> 1) + (upper >> 1) + (lower & upper & 1)
+        holds = condition(_from_ordinal(middle))
+        upper = np.where(holds, middle, upper)
+        lower = np.where(holds, lower, np.minimum(middle + 1, upper))
+    return _from_ordinal(upper)
 
 
-def _place(x: Floats) -> NDArray[np.int64]:
-    """Return the place of floats in their order; neighbours differ by 1."""
+def _to_ordinal(x: Floats) -> NDArray[np.int64]:
+    """Map floats to integers in the same order. Neighbouring floats differ by 1."""
     bits = x.view(np.int64)
     return np.where(bits < 0, np.iinfo(np.int64).min - bits, bits)
 
 
-def _number(place: NDArray[np.int64]) -> Floats:
-    """Return the floats of places."""
-    bits = np.where(place < 0, np.iinfo(np.int64).min - place, place)
+def _from_ordinal(ordinal: NDArray[np.int64]) -> Floats:
+    """Map the integers of ``_to_ordinal`` back to floats."""
+    bits = np.where(ordinal < 0, np.iinfo(np.int64).min - ordinal, ordinal)
     return np.ascontiguousarray(bits).view(np.float64)
 
 
-def moved(x: Floats, by: int) -> Floats:
-    """Return the floats some places further on."""
-    return _number(_place(np.asarray(x, float)) + by)
+def shift_floats(x: Floats, count: int) -> Floats:
+    """Return the floats a number of neighbours away."""
+    return _from_ordinal(_to_ordinal(np.asarray(x, float)) + count)

@@ -1,7 +1,7 @@
-"""Edges behind a monotone function, as edges of the raw number.
+"""Convert edges after a monotone function to edges of the raw number.
 
-A bin behind a logarithm begins at some raw number. Compared there, a number on the edge falls to
-the side that scikit-learn's own function gives, in Python and in SQL alike.
+The edge of a bin after a logarithm corresponds to one raw number. The comparison with that raw
+number puts a value on the edge into the same bin as scikit-learn, in Python and in SQL.
 """
 
 from __future__ import annotations
@@ -11,87 +11,87 @@ from typing import Any
 
 import numpy as np
 
-from slipway.compiler.floats import LARGEST, Floats, evaluate, first_true, moved
+from slipway.compiler.floats import LARGEST, Floats, evaluate, find_first_true, shift_floats
 from slipway.models.stages import Affine, Clip, Named, Stage
 
 _RISING = {"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sigmoid"}
 _RISING |= {"box-cox", "yeo-johnson", "normal-quantile", "within", "finite", "known"}
-# How many neighbours of an edge must lie on the side that the search found.
+# Number of floats on each side of an edge that must agree with the search.
 _NEIGHBOURS = 16
 
-Cut = tuple[tuple[Stage, ...], tuple[float, ...], list[Any]]
+MovedEdges = tuple[tuple[Stage, ...], tuple[float, ...], list[Any]]
 
 
-def without_marks(path: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Leave out the marks of steps that raise for infinity, where the end of the path finds it."""
+def drop_marks(path: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Drop the marks of steps that raise for infinity, where the end of the path finds it."""
     kept: list[Stage] = []
-    found = True
+    is_checked = True
     for stage in reversed(path):
         if stage in (Named("finite"), Named("known")):
-            if found:
+            if is_checked:
                 continue
-            found = True
+            is_checked = True
         elif isinstance(stage, Clip | Named):
-            found = False
+            is_checked = False
         elif not isinstance(stage, Affine):
-            found = True
+            is_checked = True
         kept.append(stage)
     return tuple(reversed(kept))
 
 
-def in_raw_numbers(
+def move_edges_to_raw(
     path: tuple[Stage, ...], edges: tuple[float, ...], values: Sequence[Any], inside: float
-) -> Cut:
-    """Move edges to the front of a path.
+) -> MovedEdges:
+    """Move edges from the end of a path to its start.
 
     Parameters
     ----------
     path : tuple of Stage
     edges : tuple of float
-        Of what comes out of the path.
+        Edges of the output of the path.
     values : sequence
-        By interval; one more than there are edges.
+        One value per interval: one more than there are edges.
     inside : float
         A raw number for which the path is defined.
 
     Returns
     -------
     path, edges, values
-        What remains of the path, and the same intervals behind it; all as given where the path
-        is not monotone.
+        The rest of the path, and the same intervals after it. The arguments are returned
+        unchanged if the path is not monotone.
     """
-    direction = _direction(path)
+    direction = _find_direction(path)
     if not path or not direction or not np.isfinite(evaluate(path, np.array([inside])))[0]:
         return path, edges, list(values)
-    low, high = defined(lambda x: np.isfinite(evaluate(path, x)), inside)
-    cut = _cut(path, edges, direction, low, high)
-    if cut is None:
+    low, high = find_defined_range(lambda x: np.isfinite(evaluate(path, x)), inside)
+    starts = _find_interval_starts(path, edges, direction, low, high)
+    if starts is None:
         return path, edges, list(values)
-    kept = [(edge, i) for edge, i in cut if edge <= high]
+    kept = [(edge, i) for edge, i in starts if edge <= high]
     merged = dict(kept)
     ordered = list(values) if direction > 0 else list(values)[::-1]
-    found = [ordered[0], *(ordered[i] for i in merged.values())]
+    moved_values = [ordered[0], *(ordered[i] for i in merged.values())]
     within = () if (low, high) == (-LARGEST, LARGEST) else (Named("within", (low, high)),)
     if all(isinstance(stage, Affine) for stage in path):
-        # Only an overflow ends the path of a scaler, and the signature ends before it.
+        # A path of scalers ends only where it overflows, which the signature already excludes.
         within = ()
-    return within, tuple(merged), found
+    return within, tuple(merged), moved_values
 
 
-def defined(holds: Callable[[Floats], Any], inside: float) -> tuple[float, float]:
+def find_defined_range(condition: Callable[[Floats], Any], inside: float) -> tuple[float, float]:
     """Return the ends of the range around a number in which a condition holds."""
     ends = []
     for sign in (-1.0, 1.0):
-        if holds(np.array([sign * LARGEST]))[0]:
+        if condition(np.array([sign * LARGEST]))[0]:
             ends.append(sign * LARGEST)
             continue
-        beyond = first_true(lambda x, s=sign: ~holds(s * x), sign * inside, LARGEST)  # type: ignore[misc]
-        ends.append(sign * float(moved(beyond, -1)[0]))
+        beyond = find_first_true(lambda x, s=sign: ~condition(s * x), sign * inside, LARGEST)  # type: ignore[misc]
+        ends.append(sign * float(shift_floats(beyond, -1)[0]))
     return ends[0], ends[1]
 
 
-def _direction(path: Sequence[Stage]) -> int:
-    """Return 1 for a rising path, -1 for a falling one, and 0 for any other."""
+def _find_direction(path: Sequence[Stage]) -> int:
+    """Return 1 for a rising path, -1 for a falling path, and 0 for other paths."""
     direction = 1
     for stage in path:
         if isinstance(stage, Affine):
@@ -105,25 +105,29 @@ def _direction(path: Sequence[Stage]) -> int:
     return direction
 
 
-def _cut(
+def _find_interval_starts(
     path: tuple[Stage, ...], edges: tuple[float, ...], direction: int, low: float, high: float
 ) -> list[tuple[float, int]] | None:
-    """Find the first raw number of each interval but the first, beside the interval's place."""
+    """Find the first raw number of each interval, except the lowest.
+
+    Returns pairs of that number and the position of the interval; None where the path is not
+    monotone near an edge.
+    """
     if not edges:
         return []
     ordered = np.array(edges if direction > 0 else edges[::-1])
 
     def reached(x: Floats) -> Any:
-        found = evaluate(path, np.minimum(x, high))
-        beyond = found >= ordered if direction > 0 else found < ordered
+        output = evaluate(path, np.minimum(x, high))
+        beyond = output >= ordered if direction > 0 else output < ordered
         return beyond | (x > high)
 
     end = np.nextafter(high, np.inf)
     end = LARGEST if np.isinf(end) else end
-    first = first_true(reached, low, end)
-    for by in range(-_NEIGHBOURS, _NEIGHBOURS):
-        near = np.clip(moved(first, by), low, high)
-        if (reached(near) != (near >= first)).any():
+    first = find_first_true(reached, low, end)
+    for offset in range(-_NEIGHBOURS, _NEIGHBOURS):
+        neighbours = np.clip(shift_floats(first, offset), low, high)
+        if (reached(neighbours) != (neighbours >= first)).any():
             return None
-    # At the largest float of all the condition may not hold; then the interval is never reached.
+    # If the condition fails at the largest float, no number reaches the interval.
     return [(float(x), i) for i, x in enumerate(first, start=1) if reached(first)[i - 1]]

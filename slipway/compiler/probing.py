@@ -1,16 +1,16 @@
-"""Ask a fitted transformer for its output: one column varies, the others hold a usual value."""
+"""Call a fitted transformer on the cases of one column, with typical values in the others."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from slipway.compiler.columns import REFUSED, Column, DiscreteColumn, is_gap
+from slipway.compiler.columns import REJECTED, Column, DiscreteColumn, is_missing
 
 UNSEEN_TEXT = "\x00 no category is called this"
 
@@ -28,134 +28,144 @@ def probe(
     ----------
     step : transformer
     columns : sequence of Column
-        All columns that the step takes.
+        All input columns of the step.
     cases : sequence of sequence
-        The values of each column. ``REFUSED`` stays refused, whatever the step makes of it.
+        The values of each column. ``REJECTED`` is never passed to the step and stays ``REJECTED``.
     width : int
         The number of output columns.
 
     Returns
     -------
     list of list of list
-        By column and case, the output columns: all ``REFUSED`` where the step raises.
+        The output columns by input column and case; all ``REJECTED`` where the step raises.
     """
-    others = [usual(step, i, column) for i, column in enumerate(columns)]
-    asked = [_typed([case for case in each if case is not REFUSED]) for each in cases]
-    known = [[value for value in values if not is_gap(value)] for values in asked]
-    found = [iter(rows) for rows in _rows(step, map(_part, asked, known), others, width)]
-    gaps = [[value for value in values if is_gap(value)] for values in asked]
-    empty = [iter(rows) for rows in _rows(step, map(_part, asked, gaps), others, width)]
-    refused = [REFUSED] * width
+    defaults = [choose_typical_value(step, i, column) for i, column in enumerate(columns)]
+    accepted = [_to_series([case for case in column if case is not REJECTED]) for column in cases]
+    present, missing = (
+        _transform_cases(step, [_select(v, missing=flag) for v in accepted], defaults, width)
+        for flag in (False, True)
+    )
+    outputs = [(iter(present[i]), iter(missing[i])) for i in range(len(cases))]
+    rejected = [REJECTED] * width
     return [
-        [refused if c is REFUSED else next(empty[i] if is_gap(c) else found[i]) for c in each]
-        for i, each in enumerate(cases)
+        [rejected if case is REJECTED else next(rows[is_missing(case)]) for case in column]
+        for column, rows in zip(cases, outputs, strict=True)
     ]
 
 
-def _part(column: pd.Series[Any], values: list[Any]) -> pd.Series[Any]:
-    """Return some of a column's values, in its type: beside texts a gap is an object."""
+def _select(column: pd.Series[Any], *, missing: bool) -> pd.Series[Any]:
+    """Return the missing or the other values. Next to texts, a missing value is an object."""
+    values = [value for value in column if is_missing(value) == missing]
     if column.dtype == object or not values:
         return pd.Series(values, dtype=column.dtype)
-    return _typed(values)
+    return _to_series(values)
 
 
-def _rows(step: Any, asked: Iterable[pd.Series[Any]], others: list[Any], width: int) -> list[Rows]:
+def _transform_cases(
+    step: Any, cases: Sequence[pd.Series[Any]], defaults: list[Any], width: int
+) -> list[Rows]:
     """Transform the cases of all columns, by column."""
-    asked = list(asked)
     try:
-        # A row depends on nothing but itself, so that all columns can vary in one call.
-        together = _transformed(step, list(zip(asked, others, strict=True)))
-        return [together[: len(each)] for each in asked]
+        # Rows are independent, so one call can vary all columns.
+        together = _transform(step, list(zip(cases, defaults, strict=True)))
+        return [together[: len(values)] for values in cases]
     except Exception:
-        # One case spoils the others; whatever a step raises, it has no output for that case.
-        refused = [REFUSED] * width
-        return [_varied(step, each, i, others, refused) for i, each in enumerate(asked)]
+        # One rejected case makes the whole call fail, so try each column on its own.
+        rejected = [REJECTED] * width
+        return [
+            _bisect_cases(step, column, i, defaults, rejected) for i, column in enumerate(cases)
+        ]
 
 
-def _typed(values: Sequence[Any]) -> pd.Series[Any]:
-    """Return values as a column; beside texts a number and a gap are objects."""
+def _to_series(values: Sequence[Any]) -> pd.Series[Any]:
+    """Return values as a series. Next to texts, a number or a missing value is an object."""
     plain = all(isinstance(value, int | float) for value in values)
     return pd.Series(list(values), dtype=(None if values else float) if plain else object)
 
 
-def _varied(
-    step: Any, values: pd.Series[Any], position: int, others: list[Any], refused: list[Any]
+def _bisect_cases(
+    step: Any, values: pd.Series[Any], position: int, defaults: list[Any], rejected: list[Any]
 ) -> Rows:
-    """Transform the cases of one column, by halves where some of them are refused."""
+    """Transform the cases of one column; bisect them if the step rejects some."""
     if values.empty:
         return []
-    parts: list[Part] = [(_typed([]), other) for other in others]
+    parts: list[Part] = [(_to_series([]), default) for default in defaults]
     parts[position] = (values, None)
     try:
-        return _transformed(step, parts)
+        return _transform(step, parts)
     except Exception:
         if len(values) == 1:
-            return [refused]
+            return [rejected]
     half = len(values) // 2
     first, second = values[:half], values[half:].reset_index(drop=True)
     return [
-        *_varied(step, first, position, others, refused),
-        *_varied(step, second, position, others, refused),
+        *_bisect_cases(step, first, position, defaults, rejected),
+        *_bisect_cases(step, second, position, defaults, rejected),
     ]
 
 
-def _transformed(step: Any, parts: Sequence[Part]) -> Rows:
-    """Transform columns, each of some values and, after them, the same one again and again."""
+def _transform(step: Any, parts: Sequence[Part]) -> Rows:
+    """Transform columns, each padded at its end with one repeated value."""
     length = max(len(values) for values, _ in parts)
     if not length:
         return []
     names = getattr(step, "feature_names_in_", range(len(parts)))
     cells = {
-        name: _filled(values, other, length)
-        for name, (values, other) in zip(names, parts, strict=True)
+        name: _pad(values, default, length)
+        for name, (values, default) in zip(names, parts, strict=True)
     }
     X: Any = pd.DataFrame(cells)
     with warnings.catch_warnings():
-        # The unseen value is unseen on purpose.
+        # Warnings about the unseen value are expected.
         warnings.simplefilter("ignore")
-        answered = step.transform(X if hasattr(step, "feature_names_in_") else X.to_numpy())
-    if hasattr(answered, "toarray"):
-        answered = answered.toarray()
-    rows: Rows = np.asarray(answered).tolist()
+        output = step.transform(X if hasattr(step, "feature_names_in_") else X.to_numpy())
+    if hasattr(output, "toarray"):
+        output = output.toarray()
+    rows: Rows = np.asarray(output).tolist()
     return rows
 
 
-def _filled(values: pd.Series[Any], other: Any, length: int) -> pd.Series[Any]:
-    """Lengthen a column to the length of the others."""
+def _pad(values: pd.Series[Any], default: Any, length: int) -> pd.Series[Any]:
+    """Pad a column to the length of the others."""
     if len(values) == length:
         return values
-    added = _typed([other] * (length - len(values)))
+    padding = _to_series([default] * (length - len(values)))
     if values.empty:
-        return added
-    column: pd.Series[Any] = pd.Series([*values, *added], dtype=_common(values, added))
+        return padding
+    column: pd.Series[Any] = pd.Series(
+        [*values, *padding], dtype=_find_common_dtype(values, padding)
+    )
     return column
 
 
-def _common(values: pd.Series[Any], added: pd.Series[Any]) -> Any:
-    """Return the type of two columns in one; only numbers of two types stay numbers."""
-    if values.dtype == added.dtype:
+def _find_common_dtype(values: pd.Series[Any], padding: pd.Series[Any]) -> Any:
+    """Return the common dtype of two columns. Only two numeric types have a numeric one."""
+    if values.dtype == padding.dtype:
         return values.dtype
-    kinds = {values.dtype.kind, added.dtype.kind}
+    kinds = {values.dtype.kind, padding.dtype.kind}
     return float if kinds <= {"i", "f"} else object
 
 
-def usual(step: Any, i: int, column: Column) -> Any:
-    """Return a value that a step takes in a column, from what it has learned of its training."""
+def choose_typical_value(step: Any, i: int, column: Column) -> Any:
+    """Return a value that a step accepts in a column, from what it learned in training."""
     if isinstance(column, DiscreteColumn):
         cases = (*column.values, column.missing, column.unseen)
-        return next((case for case in cases if case is not REFUSED and not is_gap(case)), None)
-    for ends in (_ends(step, i), *((_learned(step, name, i),) * 2 for name in _MIDDLES)):
-        if ends is not None and not any(is_gap(end) for end in ends):
-            low, high = ends
+        return next((case for case in cases if case is not REJECTED and not is_missing(case)), None)
+    for limits in (
+        _find_training_range(step, i),
+        *((_read_attribute(step, name, i),) * 2 for name in _CENTER_ATTRIBUTES),
+    ):
+        if limits is not None and not any(is_missing(limit) for limit in limits):
+            low, high = limits
             return low if isinstance(low, str) else low + (high - low) / 2
     return column.missing if isinstance(column.missing, str) else 1.0
 
 
-_MIDDLES = ("mean_", "center_", "statistics_")
+_CENTER_ATTRIBUTES = ("mean_", "center_", "statistics_")
 
 
-def _ends(step: Any, i: int) -> tuple[Any, Any] | None:
-    """Return the range of a column in training, where a transformer kept it."""
+def _find_training_range(step: Any, i: int) -> tuple[Any, Any] | None:
+    """Return the training range of a column, if the transformer stores it."""
     if hasattr(step, "bsplines_"):
         spline = step.bsplines_[i]
         return float(spline.t[spline.k]), float(spline.t[-spline.k - 1])
@@ -168,17 +178,17 @@ def _ends(step: Any, i: int) -> tuple[Any, Any] | None:
     return None
 
 
-def _learned(step: Any, name: str, i: int) -> Any:
-    """Return one learned value of a column as Python's own."""
+def _read_attribute(step: Any, name: str, i: int) -> Any:
+    """Return one learned value of a column as a Python object."""
     learned = getattr(step, name, None)
     value = None if learned is None else learned[i]
     return value.item() if isinstance(value, np.generic) else value
 
 
-def unseen(levels: tuple[Any, ...]) -> Any:
+def choose_unseen_value(levels: tuple[Any, ...]) -> Any:
     """Return a value that is not among the levels."""
     if any(isinstance(level, bool) for level in levels):
-        return next((flag for flag in (True, False) if flag not in levels), REFUSED)
+        return next((flag for flag in (True, False) if flag not in levels), REJECTED)
     if not levels or any(isinstance(level, str) for level in levels):
         return UNSEEN_TEXT
     if all(isinstance(level, int) and abs(level) < 2**53 for level in levels):

@@ -11,23 +11,21 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from slipway.compiler.columns import (
-    REFUSED,
+    REJECTED,
     Column,
     DiscreteColumn,
     Levels,
     NotAScorecard,
     NumericColumn,
     extend,
-    is_gap,
+    is_missing,
 )
-from slipway.compiler.probing import UNSEEN_TEXT, probe, unseen, usual
-from slipway.compiler.transformers import KEEP, OutputColumn, known_levels, output_columns
+from slipway.compiler.probing import choose_typical_value, choose_unseen_value, probe
+from slipway.compiler.transformers import KEEP_NAN, OutputColumn, list_levels, output_columns
 from slipway.models.stages import Affine, Fill, Named, Stage
 
-__all__ = ["UNSEEN_TEXT", "InputUse", "InputUses", "apply_step"]
-
-# The functions whose result can be NaN where the number itself is not.
-_PARTIAL = {"log", "log1p", "log2", "log10", "sqrt"}
+# Functions that can return NaN for a number that is not NaN.
+_NAN_FUNCTIONS = {"log", "log1p", "log2", "log10", "sqrt"}
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,16 @@ class InputUse:
 InputUses = list[InputUse]
 
 
-def apply_step(step: Any, columns: list[Column], readings: InputUses) -> list[Column]:
-    """Give the columns that a fitted step makes of the columns it is given.
+def apply_step(step: Any, columns: list[Column], uses: InputUses) -> list[Column]:
+    """Return the columns that a fitted step makes of its input columns.
 
     Parameters
     ----------
     step : transformer
-        Fitted; a subclass of a known transformer is not known.
+        Fitted. A subclass of a known transformer counts as unknown.
     columns : list of Column
-    readings : list of InputUse
-        Whatever reads a raw feature is added here, also where a step is not known.
+    uses : list of InputUse
+        Every use of a raw feature is appended here, including uses by unknown steps.
 
     Returns
     -------
@@ -65,14 +63,14 @@ def apply_step(step: Any, columns: list[Column], readings: InputUses) -> list[Co
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return columns
     if type(step) in _compose.registry:
-        return _compose(step, columns, readings)
+        return _compose(step, columns, uses)
     for position, column in enumerate(columns):
         if isinstance(column, NumericColumn) and not column.path:
-            readings.append(InputUse(column.feature, step, position))
+            uses.append(InputUse(column.feature, step, position))
     if type(step) not in output_columns.registry:
         raise NotAScorecard(f"no rule for {type(step).__name__}")
     try:
-        return _converted(step, columns)
+        return _convert(step, columns)
     except NotAScorecard:
         raise
     except Exception as error:
@@ -80,143 +78,149 @@ def apply_step(step: Any, columns: list[Column], readings: InputUses) -> list[Co
 
 
 @singledispatch
-def _compose(step: Any, columns: list[Column], readings: InputUses) -> list[Column]:
-    """Put together what the parts of a step make."""
+def _compose(step: Any, columns: list[Column], uses: InputUses) -> list[Column]:
+    """Combine the outputs of the parts of a step."""
     raise NotImplementedError(type(step).__name__)
 
 
 @_compose.register
-def _(step: Pipeline, columns: list[Column], readings: InputUses) -> list[Column]:
+def _(step: Pipeline, columns: list[Column], uses: InputUses) -> list[Column]:
     for _, part in step.steps:
-        columns = apply_step(part, columns, readings)
+        columns = apply_step(part, columns, uses)
     return columns
 
 
 @_compose.register
-def _(step: FeatureUnion, columns: list[Column], readings: InputUses) -> list[Column]:
+def _(step: FeatureUnion, columns: list[Column], uses: InputUses) -> list[Column]:
     parts = [(part, columns, weight) for _, part, weight in step._iter()]
-    return _side_by_side(parts, readings)
+    return _concatenate(parts, uses)
 
 
 @_compose.register
-def _(step: ColumnTransformer, columns: list[Column], readings: InputUses) -> list[Column]:
+def _(step: ColumnTransformer, columns: list[Column], uses: InputUses) -> list[Column]:
     weights = step.transformer_weights or {}
     parts = []
     for name, part, _ in step.transformers_:
         if not (isinstance(part, str) and part == "drop"):
             indices = step._transformer_to_input_indices[name]
             parts.append((part, [columns[i] for i in indices], weights.get(name)))
-    return _side_by_side(parts, readings)
+    return _concatenate(parts, uses)
 
 
-def _side_by_side(
-    parts: Iterable[tuple[Any, list[Column], float | None]], readings: InputUses
+def _concatenate(
+    parts: Iterable[tuple[Any, list[Column], float | None]], uses: InputUses
 ) -> list[Column]:
-    """Put the columns of several steps beside each other; every one of them is looked into."""
-    made: list[Column] = []
+    """Concatenate the columns of several steps. A failing step does not hide later uses."""
+    combined: list[Column] = []
     failure: NotAScorecard | None = None
     for part, columns, weight in parts:
         try:
-            new = apply_step(part, columns, readings) if columns else []
-            made += [_scale(each, weight) for each in new] if weight is not None else new
+            new = apply_step(part, columns, uses) if columns else []
+            combined += [_scale(column, weight) for column in new] if weight is not None else new
         except NotAScorecard as error:
             failure = failure or error
     if failure:
         raise failure
-    return made
+    return combined
 
 
 def _scale(column: Column, weight: float) -> Column:
-    """Multiply a column by the weight that a step gives it."""
+    """Multiply a column by the weight of its transformer."""
     if isinstance(column, NumericColumn):
         path = (*column.path, Affine(times=weight))
-        return replace(column, path=path, missing=_times(column.missing, weight))
+        return replace(column, path=path, missing=_multiply(column.missing, weight))
     return replace(
         column,
-        values=tuple(_times(value, weight) for value in column.values),
-        missing=_times(column.missing, weight),
-        unseen=_times(column.unseen, weight),
+        values=tuple(_multiply(value, weight) for value in column.values),
+        missing=_multiply(column.missing, weight),
+        unseen=_multiply(column.unseen, weight),
     )
 
 
-def _times(value: Any, weight: float) -> Any:
-    return value if value is REFUSED or is_gap(value) else value * weight
+def _multiply(value: Any, weight: float) -> Any:
+    return value if value is REJECTED or is_missing(value) else value * weight
 
 
-def _converted(step: Any, columns: list[Column]) -> list[Column]:
-    """Let a transformer with a rule convert its columns, each by itself."""
-    made = output_columns(step)
-    levels = known_levels(step)
+def _convert(step: Any, columns: list[Column]) -> list[Column]:
+    """Apply a transformer that has a rule to each of its columns."""
+    outputs = output_columns(step)
+    levels = list_levels(step)
     if levels is not None:
-        columns = [_discretize(c, told) for c, told in zip(columns, levels, strict=True)]
-    cases = [_cases(step, i, column) for i, column in enumerate(columns)]
-    answers = probe(step, columns, cases, len(made))
-    new: list[Column] = []
-    for place, one in enumerate(made):
-        column = columns[one.source]
-        cells = [row[place] for row in answers[one.source]]
+        columns = [_discretize(c, known) for c, known in zip(columns, levels, strict=True)]
+    cases = [_list_cases(step, i, column) for i, column in enumerate(columns)]
+    probed = probe(step, columns, cases, len(outputs))
+    converted: list[Column] = []
+    for position, output in enumerate(outputs):
+        column = columns[output.source]
+        cells = [row[position] for row in probed[output.source]]
         if isinstance(column, DiscreteColumn):
-            *values, missing, other = cells
-            new.append(replace(column, values=tuple(values), missing=missing, unseen=other))
+            *values, missing, unseen = cells
+            converted.append(replace(column, values=tuple(values), missing=missing, unseen=unseen))
         else:
-            new.append(_extend(step, column, one, *cells))
-    return new
+            converted.append(_extend(step, column, output, *cells))
+    return converted
 
 
-def _cases(step: Any, i: int, column: Column) -> list[Any]:
-    """List what a step is asked about a column."""
+def _list_cases(step: Any, i: int, column: Column) -> list[Any]:
+    """List the values of a column that a step is probed with."""
     if isinstance(column, DiscreteColumn):
         return [*column.values, column.missing, column.unseen]
-    return [column.missing, usual(step, i, column)]
+    return [column.missing, choose_typical_value(step, i, column)]
 
 
 def _discretize(column: Column, levels: tuple[Any, ...]) -> Column:
-    """Make a raw feature that is read by its levels one of a few values."""
+    """Convert a raw feature that an encoder reads by its levels to a discrete column."""
     if isinstance(column, DiscreteColumn):
         return column
     if column.path:
-        raise NotAScorecard(f"{column.feature} is encoded by its values after being transformed")
-    return DiscreteColumn(column.feature, Levels(levels), levels, column.missing, unseen(levels))
+        raise NotAScorecard(f"an encoder reads the transformed values of {column.feature}")
+    return DiscreteColumn(
+        column.feature, Levels(levels), levels, column.missing, choose_unseen_value(levels)
+    )
 
 
 def _extend(
-    step: Any, column: NumericColumn, one: OutputColumn, missing: Any, ordinary: Any
+    step: Any, column: NumericColumn, output: OutputColumn, missing: Any, present: Any
 ) -> Column:
-    """Lead a number through the stages of a rule."""
-    path = column.path
-    partial = _may_be_nan(path)
-    if one.tells_gaps:
-        if partial:
-            raise NotAScorecard(f"{type(step).__name__} tells which {column.feature} became NaN")
-        return DiscreteColumn(column.feature, Levels(()), (), missing, ordinary)
-    if partial and one.filled is not KEEP:
-        if one.stages:
-            raise NotAScorecard(f"{type(step).__name__} fills what became NaN of {column.feature}")
-        return NumericColumn(column.feature, (*_unfilled(column), Fill(float(one.filled))), missing)
+    """Append the stages of a rule to a numeric column."""
+    name, path = type(step).__name__, column.path
+    may_be_nan = _may_be_nan(path)
+    if output.is_indicator:
+        if may_be_nan:
+            raise NotAScorecard(f"{name} marks values of {column.feature} that became NaN")
+        return DiscreteColumn(column.feature, Levels(()), (), missing, present)
+    if may_be_nan and output.fill_value is not KEEP_NAN:
+        if output.stages:
+            raise NotAScorecard(f"{name} fills values of {column.feature} that became NaN")
+        return NumericColumn(
+            column.feature, (*_strip_marks(column), Fill(float(output.fill_value))), missing
+        )
     if path and getattr(step, "validate", True):
-        # Behind a function, a number may be infinite or NaN, for which this step may raise.
-        takes_nan = is_gap(column.missing) and missing is not REFUSED
+        # A function may return infinity or NaN, for which this step may raise.
+        takes_nan = is_missing(column.missing) and missing is not REJECTED
         path = (*path, Named("finite" if takes_nan else "known"))
-    return extend(column.feature, path, one.stages, missing)
+    return extend(column.feature, path, output.stages, missing)
 
 
 def _may_be_nan(path: tuple[Stage, ...]) -> bool:
-    """Return whether a number can become NaN on a path that goes on, other than by a refusal."""
+    """Return whether a function in a path can return NaN that no later stage fills."""
     last = max((i for i, stage in enumerate(path) if isinstance(stage, Fill)), default=-1)
-    return any(isinstance(stage, Named) and stage.name in _PARTIAL for stage in path[last + 1 :])
+    return any(
+        isinstance(stage, Named) and stage.name in _NAN_FUNCTIONS for stage in path[last + 1 :]
+    )
 
 
-def _unfilled(column: NumericColumn) -> list[Stage]:
-    """Return a path whose NaN an imputer fills; infinity must still be infinite at its end."""
+def _strip_marks(column: NumericColumn) -> list[Stage]:
+    """Return a path without its marks, for an imputer to fill. Infinity must survive the path."""
     path: list[Stage] = []
-    marked = False
+    is_marked = False
     for stage in column.path:
         if stage == Named("finite"):
-            marked = True
-        elif isinstance(stage, Affine) or (isinstance(stage, Named) and not marked):
+            is_marked = True
+        elif isinstance(stage, Affine) or (isinstance(stage, Named) and not is_marked):
             path.append(stage)
         else:
-            raise NotAScorecard(f"{column.feature} is filled after a step that may refuse it")
+            raise NotAScorecard(f"{column.feature} is filled after a step that may reject it")
     if Named("known") in path:
-        raise NotAScorecard(f"{column.feature} is filled after a step that refuses it")
+        raise NotAScorecard(f"{column.feature} is filled after a step that rejects it")
     return path

@@ -1,8 +1,8 @@
-"""The rules: what each scikit-learn transformer makes of each of its columns.
+"""Rules for transformers: the output columns of each scikit-learn transformer.
 
-A rule says, for every column that a fitted transformer gives, which column it reads, and through
-which stages a number goes on its way. What becomes of a category, and of a number that can only
-be one of a few, no rule has to say: the transformer itself is asked.
+A rule lists the output columns of a fitted transformer. For each it names the input column and
+the stages that a number goes through. Rules do not cover categories and other discrete values:
+``probing`` calls the transformer itself for those.
 """
 
 from __future__ import annotations
@@ -44,89 +44,89 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from slipway.compiler.columns import NotAScorecard, is_gap
-from slipway.compiler.curves import of_ranks, of_splines
-from slipway.models.stages import Affine, Clip, Name, Named, Pieces, Stage, steps
+from slipway.compiler.columns import NotAScorecard, is_missing
+from slipway.compiler.curves import build_quantile_stages, build_spline_stages
+from slipway.models.stages import Affine, Clip, Name, Named, Pieces, Stage, step_function
 
-KEEP = object()
+KEEP_NAN = object()
 
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """One column that a transformer gives.
+    """One output column of a transformer.
 
     Attributes
     ----------
     source : int
-        The column that it reads.
+        The input column.
     stages : tuple of Stage
-        What a number goes through.
-    filled : object
-        What a number becomes that an earlier function has made NaN, where it does not stay NaN.
-    tells_gaps : bool
-        Whether the column only says whether the value is missing.
+        The stages applied to a number.
+    fill_value : object
+        The replacement for a NaN that an earlier function returned; ``KEEP_NAN`` for none.
+    is_indicator : bool
+        Whether the column only marks missing values.
     """
 
     source: int
     stages: tuple[Stage, ...] = ()
-    filled: Any = KEEP
-    tells_gaps: bool = False
+    fill_value: Any = KEEP_NAN
+    is_indicator: bool = False
 
 
 @singledispatch
 def output_columns(step: Any) -> list[OutputColumn]:
-    """Say what a fitted transformer makes of its columns, in the order of its output."""
+    """List the output columns of a fitted transformer, in order."""
     raise NotAScorecard(f"no rule for {type(step).__name__}")
 
 
 @output_columns.register
 def _(step: SimpleImputer) -> list[OutputColumn]:
-    learned = [_plain(value) for value in step.statistics_]
-    # An all-missing column is dropped; None is a value like any other.
+    learned = [_to_python(value) for value in step.statistics_]
+    # The imputer drops a column that is entirely missing. None counts as a value.
     empty = [isinstance(value, float) and math.isnan(value) for value in learned]
     kept = [i for i, gone in enumerate(empty) if step.keep_empty_features or not gone]
-    made = [_imputed(step, i, _plain(step.statistics_[i])) for i in kept]
-    return made + (output_columns(step.indicator_) if step.add_indicator else [])
+    columns = [_replace_missing(step, i, _to_python(step.statistics_[i])) for i in kept]
+    return columns + (output_columns(step.indicator_) if step.add_indicator else [])
 
 
-def _imputed(step: SimpleImputer, i: int, statistic: Any) -> OutputColumn:
-    """Put a statistic where the imputer's missing value stands."""
-    if is_gap(step.missing_values):
-        return OutputColumn(i, filled=statistic)
+def _replace_missing(step: SimpleImputer, i: int, statistic: Any) -> OutputColumn:
+    """Replace the imputer's marker of missing values by a statistic."""
+    if is_missing(step.missing_values):
+        return OutputColumn(i, fill_value=statistic)
     if not isinstance(step.missing_values, int | float) or isinstance(statistic, str):
-        raise NotAScorecard("no rule for a SimpleImputer of texts that stand for missing")
-    gap = float(step.missing_values)
-    edges, same = (gap, math.nextafter(gap, math.inf)), (0.0, 1.0)
+        raise NotAScorecard("no rule for SimpleImputer with a text as missing_values or fill_value")
+    marker = float(step.missing_values)
+    edges, same = (marker, math.nextafter(marker, math.inf)), (0.0, 1.0)
     return OutputColumn(i, (Pieces(edges, (0.0,) * 3, (same, (float(statistic),), same)),))
 
 
 @output_columns.register
 def _(step: MissingIndicator) -> list[OutputColumn]:
-    if not is_gap(step.missing_values):
-        raise NotAScorecard("no rule for a MissingIndicator of anything but NaN")
-    return [OutputColumn(int(i), tells_gaps=True) for i in step.features_]
+    if not is_missing(step.missing_values):
+        raise NotAScorecard("no rule for MissingIndicator with missing_values other than NaN")
+    return [OutputColumn(int(i), is_indicator=True) for i in step.features_]
 
 
 @output_columns.register
 def _(step: StandardScaler) -> list[OutputColumn]:
     means = step.mean_ if step.with_mean else np.zeros(step.n_features_in_)
     scales = step.scale_ if step.with_std else np.ones(step.n_features_in_)
-    return _scaled(means, scales)
+    return _scale(means, scales)
 
 
 @output_columns.register
 def _(step: RobustScaler) -> list[OutputColumn]:
     centers = step.center_ if step.with_centering else np.zeros(step.n_features_in_)
     scales = step.scale_ if step.with_scaling else np.ones(step.n_features_in_)
-    return _scaled(centers, scales)
+    return _scale(centers, scales)
 
 
 @output_columns.register
 def _(step: MaxAbsScaler) -> list[OutputColumn]:
-    made = _scaled(np.zeros(step.n_features_in_), step.scale_)
+    columns = _scale(np.zeros(step.n_features_in_), step.scale_)
     if not step.clip:
-        return made
-    return [OutputColumn(one.source, (*one.stages, Clip(-1.0, 1.0))) for one in made]
+        return columns
+    return [OutputColumn(column.source, (*column.stages, Clip(-1.0, 1.0))) for column in columns]
 
 
 @output_columns.register
@@ -137,60 +137,62 @@ def _(step: MinMaxScaler) -> list[OutputColumn]:
     return [OutputColumn(i, (Affine(times=t, plus=p), *clip)) for i, (t, p) in enumerate(pairs)]
 
 
-def _scaled(centers: Any, scales: Any) -> list[OutputColumn]:
-    """Subtract, then divide."""
+def _scale(centers: Any, scales: Any) -> list[OutputColumn]:
+    """Subtract the centers, then divide by the scales."""
     pairs = zip(centers.tolist(), scales.tolist(), strict=True)
     return [OutputColumn(i, (Affine(subtract=c, divide=s),)) for i, (c, s) in enumerate(pairs)]
 
 
 @output_columns.register
 def _(step: Binarizer) -> list[OutputColumn]:
-    # The threshold itself is still below.
+    # The threshold itself belongs to the lower interval.
     edge = math.nextafter(float(step.threshold), math.inf)
-    return [OutputColumn(i, (steps((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)]
+    return [
+        OutputColumn(i, (step_function((edge,), (0.0, 1.0)),)) for i in range(step.n_features_in_)
+    ]
 
 
 @output_columns.register
 def _(step: KBinsDiscretizer) -> list[OutputColumn]:
-    made = []
+    columns = []
     for i, all_edges in enumerate(step.bin_edges_):
         edges = all_edges[1:-1].tolist()
         bins = np.eye(len(edges) + 1).tolist()
         if step.encode == "ordinal":
             bins = [list(range(len(edges) + 1))]
-        made += [OutputColumn(i, (steps(edges, points),)) for points in bins]
-    return made
+        columns += [OutputColumn(i, (step_function(edges, points),)) for points in bins]
+    return columns
 
 
 @output_columns.register
 def _(step: OneHotEncoder) -> list[OutputColumn]:
-    return _encoded(step, [_width(step, i) for i in range(len(step.categories_))])
+    return _encode(step, [_count_columns(step, i) for i in range(len(step.categories_))])
 
 
 @output_columns.register
 def _(step: OrdinalEncoder) -> list[OutputColumn]:
-    return _encoded(step, [1] * len(step.categories_))
+    return _encode(step, [1] * len(step.categories_))
 
 
 @output_columns.register
 def _(step: TargetEncoder) -> list[OutputColumn]:
     width = len(step.classes_) if step.target_type_ == "multiclass" else 1
-    return _encoded(step, [width] * len(step.categories_))
+    return _encode(step, [width] * len(step.categories_))
 
 
-def _encoded(step: Any, widths: list[int]) -> list[OutputColumn]:
+def _encode(step: Any, widths: list[int]) -> list[OutputColumn]:
     return [OutputColumn(i) for i, width in enumerate(widths) for _ in range(width)]
 
 
-def known_levels(step: Any) -> list[tuple[Any, ...]] | None:
-    """Return the values that an encoder tells apart in each column; None for other steps."""
+def list_levels(step: Any) -> list[tuple[Any, ...]] | None:
+    """Return the categories of each column of an encoder; None for other steps."""
     if not isinstance(step, OneHotEncoder | OrdinalEncoder | TargetEncoder):
         return None
-    return [tuple(c for c in known.tolist() if not is_gap(c)) for known in step.categories_]
+    return [tuple(c for c in known.tolist() if not is_missing(c)) for known in step.categories_]
 
 
-def _width(step: OneHotEncoder, i: int) -> int:
-    """Count the columns that a one-hot encoder makes of one; rare categories share one."""
+def _count_columns(step: OneHotEncoder, i: int) -> int:
+    """Count the output columns of a one-hot encoder for one input; rare categories share one."""
     infrequent = getattr(step, "infrequent_categories_", [None] * (i + 1))[i]
     merged = 0 if infrequent is None else len(infrequent) - 1
     dropped = step.drop_idx_ is not None and step.drop_idx_[i] is not None
@@ -214,36 +216,39 @@ def _(step: PowerTransformer) -> list[OutputColumn]:
     if step.standardize:
         scaled = output_columns(step._scaler)
         stages = [(*first, *then.stages) for first, then in zip(stages, scaled, strict=True)]
-    return [OutputColumn(i, each) for i, each in enumerate(stages)]
+    return [OutputColumn(i, path) for i, path in enumerate(stages)]
 
 
 @output_columns.register
 def _(step: QuantileTransformer) -> list[OutputColumn]:
-    return [OutputColumn(i, stages) for i, stages in enumerate(of_ranks(step))]
+    return [OutputColumn(i, stages) for i, stages in enumerate(build_quantile_stages(step))]
 
 
 @output_columns.register
 def _(step: SplineTransformer) -> list[OutputColumn]:
-    filled = 0.0 if step.handle_missing == "zeros" else KEEP
-    columns = range(step.n_features_in_)
-    return [OutputColumn(i, stages, filled) for i in columns for stages in of_splines(step, i)]
+    fill_value = 0.0 if step.handle_missing == "zeros" else KEEP_NAN
+    return [
+        OutputColumn(i, stages, fill_value)
+        for i in range(step.n_features_in_)
+        for stages in build_spline_stages(step, i)
+    ]
 
 
 @output_columns.register
 def _(step: PolynomialFeatures) -> list[OutputColumn]:
-    made = []
+    columns = []
     for powers in step.powers_:
         used = np.flatnonzero(powers)
         if len(used) > 1:
-            raise NotAScorecard("PolynomialFeatures makes products of two features")
+            raise NotAScorecard("PolynomialFeatures multiplies two features")
         i = int(used[0]) if len(used) else 0
         power = int(powers[i])
-        made.append(OutputColumn(i, (Pieces((), (0.0,), ((0.0,) * power + (1.0,),)),)))
-    return made
+        columns.append(OutputColumn(i, (Pieces((), (0.0,), ((0.0,) * power + (1.0,),)),)))
+    return columns
 
 
 def _select(step: Any) -> list[OutputColumn]:
-    """Keep some columns as they are."""
+    """Keep some columns unchanged."""
     return [OutputColumn(int(i)) for i in step.get_support(indices=True)]
 
 
@@ -263,8 +268,8 @@ for _selector in (
     output_columns.register(_selector, _select)
 
 
-def _plain(value: Any) -> Any:
-    """Give a numpy scalar as Python's own."""
+def _to_python(value: Any) -> Any:
+    """Convert a numpy scalar to a Python object."""
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -1,1 +1,1 @@
-"""What every other package needs, and no domain: errors, settings, files, locks."""
+"""Errors, settings, files and locks that every other package uses."""

@@ -1,25 +1,25 @@
-"""The text cells of a CSV file."""
+"""Text cells of CSV files."""
 
 from __future__ import annotations
 
 import re
 
 _NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?")
-_RUNS_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def quoted(text: str, separator: str = ",") -> str:
-    """Write one cell, in quotes where it needs them."""
+def quote_cell(text: str, separator: str = ",") -> str:
+    """Return a cell, quoted if it contains the separator, a quote or a line break."""
     if separator in text or '"' in text or "\r" in text or "\n" in text:
         return '"' + text.replace('"', '""') + '"'
     return text
 
 
-def text_cell(text: str) -> str:
-    """Write a text cell that no spreadsheet runs as a formula.
+def escape_text_cell(text: str) -> str:
+    """Return a text cell that a spreadsheet does not evaluate as a formula.
 
-    The apostrophe is what OWASP's page on CSV injection recommends. A number such as the label
-    ``-1`` stays as it is.
+    OWASP's page on CSV injection recommends the apostrophe. Numbers such as the label ``-1``
+    are not escaped.
     """
-    runs = text.startswith(_RUNS_IN_SPREADSHEETS) and not _NUMBER.fullmatch(text)
-    return quoted(f"'{text}" if runs else text)
+    is_formula = text.startswith(_FORMULA_PREFIXES) and not _NUMBER.fullmatch(text)
+    return quote_cell(f"'{text}" if is_formula else text)

@@ -1,8 +1,8 @@
-"""The exceptions of Slipway, each with its HTTP status and code.
+"""Slipway's exceptions, each with its HTTP status and code.
 
 SlipwayError
 ├── BadBody             400  not_json, not_utf8, json_too_deep, duplicate_key
-├── BadInput            422  invalid_input, and the fields that are wrong
+├── BadInput            422  invalid_input, with an error for each invalid field
 ├── TooLarge            413  too_large, too_many_records
 ├── WrongMediaType      415  unsupported_media_type
 └── ModelError          503  model_unavailable
@@ -16,8 +16,8 @@ from typing import ClassVar
 import msgspec
 
 
-class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One thing that is wrong with an input, in words its sender can act on."""
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
+    """One fault of an input, with a message for the client."""
 
     field: str | None
     row: int | None
@@ -25,8 +25,8 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
     message: str
 
 
-class InputWarning(msgspec.Struct, frozen=True):
-    """Something unusual about an input that was answered all the same."""
+class InputWarning(msgspec.Struct, frozen=True, gc=False):
+    """A warning about an input for which the model still returned a prediction."""
 
     field: str
     code: str
@@ -34,7 +34,7 @@ class InputWarning(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The one JSON shape of every error."""
+    """The JSON body of every error response."""
 
     code: str
     message: str
@@ -43,16 +43,16 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class SlipwayError(Exception):
-    """The root of Slipway's exceptions.
+    """Base class of Slipway's exceptions.
 
     Parameters
     ----------
     message : str
-        What went wrong and what to do, without any of the input in it.
+        What is wrong and what to do. Must not repeat the input.
     code : str, optional
-        The word a program can switch on; each class has its own.
+        Machine-readable error code; defaults to that of the class.
     errors : sequence of FieldError
-        The fields that are wrong, all of them.
+        One error for each invalid field.
     """
 
     status: ClassVar[int] = 500
@@ -67,43 +67,47 @@ class SlipwayError(Exception):
         self.code = code or self.code
 
 
+class TakesLong(Exception):
+    """The request takes too long for a loop that other clients share; a thread must serve it."""
+
+
 class BadBody(SlipwayError):
-    """The body cannot be read at all."""
+    """The request body cannot be decoded."""
 
     status = 400
     code = "not_json"
 
 
 class BadInput(SlipwayError):
-    """The body was read, but its values are not what the model takes."""
+    """The request body is valid JSON, a form or CSV, but its values are invalid."""
 
     status = 422
     code = "invalid_input"
 
 
 class TooLarge(SlipwayError):
-    """The body, or the number of records in it, is over the limit."""
+    """The request body, or its number of records, exceeds the limit."""
 
     status = 413
     code = "too_large"
 
 
 class WrongMediaType(SlipwayError):
-    """The content type or the content encoding is not one that this address takes."""
+    """The endpoint does not support the content type or content encoding."""
 
     status = 415
     code = "unsupported_media_type"
 
 
 class ModelError(SlipwayError):
-    """There is no model that could answer, or the model failed its checks."""
+    """The model cannot be loaded, or it failed its checks."""
 
     status = 503
     code = "model_unavailable"
 
 
-def error_body(error: SlipwayError, request_id: str) -> bytes:
-    """Render an error as the JSON that is sent.
+def encode_error(error: SlipwayError, request_id: str) -> bytes:
+    """Return an error as a JSON response body.
 
     Parameters
     ----------

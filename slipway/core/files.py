@@ -1,4 +1,4 @@
-"""Files: their hash, and writing them in one step."""
+"""File hashes and atomic writes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 
 def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, content: bytes) -> Path:
-    """Write a file in one step: a reader gets the old content or the new."""
+    """Write a file atomically: readers see either the old or the new content."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     draft = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            # A command can run as another user than the service.
+            # The service may run as a different user than the command.
             os.fchmod(handle, 0o644)
             file.write(content)
         return move_into_place(draft, path)
@@ -30,17 +30,17 @@ def write_atomic(path: Path, content: bytes) -> Path:
 
 
 def move_into_place(draft: Path, path: Path) -> Path:
-    """Rename a file, after its content is on the disk.
+    """Rename a file after flushing its content to disk.
 
     Parameters
     ----------
     draft, path : Path
-        In the same file system.
+        Paths in the same file system.
 
     Returns
     -------
     Path
-        The second one.
+        The new path.
     """
     _sync(draft, os.O_RDONLY)
     draft.replace(path)
@@ -49,7 +49,7 @@ def move_into_place(draft: Path, path: Path) -> Path:
 
 
 def _sync(path: Path, flags: int) -> None:
-    """Write to the disk what the system still keeps in memory."""
+    """Flush a file or folder to disk."""
     handle = os.open(path, flags)
     try:
         os.fsync(handle)

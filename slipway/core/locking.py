@@ -13,7 +13,7 @@ from slipway.core.errors import SlipwayError
 
 
 def try_lock(file: IO[str]) -> bool:
-    """Lock an open file, unless another process has; the kernel unlocks it with the process."""
+    """Lock an open file and return whether that worked; the lock ends with the process."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -22,16 +22,15 @@ def try_lock(file: IO[str]) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other runs, as long as this process lives.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder against concurrent runs.
 
-    The kernel lets go of the lock when the process ends, however it ends, so that none is ever
-    left behind.
+    The kernel releases the lock when the process exits, even after a crash.
 
     Raises
     ------
     SlipwayError
-        Another run holds it.
+        Another run has locked the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:

@@ -1,4 +1,4 @@
-"""Processes that run a module of ours."""
+"""Child processes that run a module of Slipway."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 
 
-def same_imports(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment in which a child process imports what this process can.
+def child_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which a child process has this process's import path.
 
     Parameters
     ----------
     settings : mapping of str to str, optional
-        Variables that the child gets as well.
+        Additional environment variables.
     """
     imports = os.pathsep.join(filter(None, sys.path))
     return {**os.environ, "PYTHONPATH": imports, **(settings or {})}

@@ -1,4 +1,4 @@
-"""The settings of the service, read once from the environment."""
+"""Settings of the service, read once from environment variables."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8,}", re.ASCII)
 
 
 class Reference(NamedTuple):
-    """What to serve out of a registry.
+    """A version or an alias in a registry.
 
     Attributes
     ----------
     url : str
-        The registry: a folder, or a bucket's URL.
+        The registry: a folder or the URL of a bucket.
     name : str
-        A version, or an alias with an ``@`` in front of it.
+        A version, or an alias prefixed with ``@``.
     """
 
     url: str
@@ -32,7 +32,7 @@ class Reference(NamedTuple):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it is a version, which never changes."""
+        """Whether the reference names a version, which never changes, and not an alias."""
         return not self.name.startswith("@")
 
     def __str__(self) -> str:
@@ -41,37 +41,37 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set from outside, with its default.
+    """Values of the ``SLIPWAY_*`` variables, and their defaults.
 
     Attributes
     ----------
     model : Path
-        The pickle to serve; its manifest stands beside it (``SLIPWAY_MODEL``). Where a registry
-        is served, what the commands write to and read.
+        The pickle to serve, next to its manifest (``SLIPWAY_MODEL``). If the service uses a
+        registry, the pickle that the commands read and write.
     engine : {"scorecard", "pickle"}
-        What answers: the scorecard, or the unpickled pipeline (``SLIPWAY_ENGINE``).
+        The serving engine: the scorecard or the unpickled pipeline (``SLIPWAY_ENGINE``).
     allow_version_skew : bool
-        Whether a pickle made by another scikit-learn may answer, if it reproduces the golden
+        Whether to serve a pickle of another scikit-learn version if it reproduces the golden
         rows (``SLIPWAY_ALLOW_VERSION_SKEW``).
     problem : str
-        The module that says what is being predicted (``SLIPWAY_PROBLEM``).
+        The module that defines the problem (``SLIPWAY_PROBLEM``).
     max_records : int
-        Records in one JSON array (``SLIPWAY_MAX_RECORDS``).
+        Maximum number of records in a JSON array (``SLIPWAY_MAX_RECORDS``).
     max_json_bytes : int
-        Bytes of a JSON or form body (``SLIPWAY_MAX_JSON_BYTES``).
+        Maximum size of a JSON or form body in bytes (``SLIPWAY_MAX_JSON_BYTES``).
     max_file_bytes : int
-        Bytes of an uploaded CSV file (``SLIPWAY_MAX_FILE_BYTES``).
+        Maximum size of an uploaded CSV file in bytes (``SLIPWAY_MAX_FILE_BYTES``).
     reference : Reference, optional
-        What to serve out of a registry, where ``SLIPWAY_MODEL`` names one.
+        The version or alias to serve, if ``SLIPWAY_MODEL`` names a registry.
     shadow : Reference, optional
-        A candidate that is asked the same as the served model (``SLIPWAY_SHADOW``).
+        A candidate that receives a copy of every request (``SLIPWAY_SHADOW``).
     poll : float
-        Seconds between two looks at an alias, 0 for none (``SLIPWAY_MODEL_POLL``).
+        Polling interval for the alias in seconds; 0 disables polling (``SLIPWAY_MODEL_POLL``).
     cache : Path
-        Where copies of versions are kept (``SLIPWAY_CACHE``).
+        Folder for local copies of versions (``SLIPWAY_CACHE``).
     trusted_hosts : tuple of str
-        The names that requests may be sent to, all where it is empty
-        (``SLIPWAY_TRUSTED_HOSTS``); one with a dot in front stands for all below it too.
+        Accepted host names; empty accepts all (``SLIPWAY_TRUSTED_HOSTS``). A leading dot also
+        accepts the subdomains.
     """
 
     model: Path
@@ -94,7 +94,7 @@ class Settings:
         Parameters
         ----------
         root : Path
-            The project's folder; a relative model path starts there.
+            The project folder, to which relative paths refer.
         environ : mapping of str to str
 
         Returns
@@ -104,50 +104,43 @@ class Settings:
         Raises
         ------
         ValueError
-            A variable holds something that cannot be used; the message names it.
+            A variable has an invalid value; the message names the variable.
         """
-        engine = environ.get("SLIPWAY_ENGINE", "scorecard")
-        if engine not in get_args(ServingEngine):
-            raise ValueError(f"SLIPWAY_ENGINE must be one of {', '.join(get_args(ServingEngine))}")
         served = read_reference(root, environ.get("SLIPWAY_MODEL", "model.pkl"))
-        shadow = environ.get("SLIPWAY_SHADOW", "")
-        candidate = read_reference(root, shadow) if shadow else None
-        if isinstance(candidate, Path):
-            raise ValueError("SLIPWAY_SHADOW must be in a registry, as models@candidate")
         return cls(
             model=served if isinstance(served, Path) else root / "model.pkl",
-            engine=cast(ServingEngine, engine),
-            allow_version_skew=_flag(environ, "SLIPWAY_ALLOW_VERSION_SKEW"),
+            engine=_read_engine(environ),
+            allow_version_skew=_read_flag(environ, "SLIPWAY_ALLOW_VERSION_SKEW"),
             problem=environ.get("SLIPWAY_PROBLEM") or cls.problem,
-            max_records=_count(environ, "SLIPWAY_MAX_RECORDS", cls.max_records),
-            max_json_bytes=_count(environ, "SLIPWAY_MAX_JSON_BYTES", cls.max_json_bytes),
-            max_file_bytes=_count(environ, "SLIPWAY_MAX_FILE_BYTES", cls.max_file_bytes),
+            max_records=_read_count(environ, "SLIPWAY_MAX_RECORDS", cls.max_records),
+            max_json_bytes=_read_count(environ, "SLIPWAY_MAX_JSON_BYTES", cls.max_json_bytes),
+            max_file_bytes=_read_count(environ, "SLIPWAY_MAX_FILE_BYTES", cls.max_file_bytes),
             reference=served if isinstance(served, Reference) else None,
-            shadow=candidate,
-            poll=_seconds(environ, "SLIPWAY_MODEL_POLL", cls.poll),
+            shadow=_read_shadow(root, environ),
+            poll=_read_seconds(environ, "SLIPWAY_MODEL_POLL", cls.poll),
             cache=root / environ.get("SLIPWAY_CACHE", CACHE),
-            trusted_hosts=_hosts(environ, "SLIPWAY_TRUSTED_HOSTS"),
+            trusted_hosts=_read_hosts(environ, "SLIPWAY_TRUSTED_HOSTS"),
         )
 
 
 def read_reference(root: Path, text: str) -> Path | Reference:
-    """Read what is to be served: a pickle, or a version or an alias of a registry.
+    """Parse the location of a model: a pickle, or a version or alias in a registry.
 
     Parameters
     ----------
     root : Path
-        Where relative paths start.
+        Folder to which relative paths refer.
     text : str
-        ``model.pkl``, a folder that holds one, or a registry: ``models``, ``models@candidate``,
-        ``models@20260101T120000Z-1a2b3c4d``, ``s3://bucket/prefix@production``. A registry alone
-        stands for its alias production.
+        ``model.pkl``, its folder, or a registry: ``models``, ``models@candidate``,
+        ``models@20260101T120000Z-1a2b3c4d``, ``s3://bucket/prefix@production``. A registry
+        without a name means its alias ``production``.
 
     Returns
     -------
     Path or Reference
     """
     url, _, name = text.rpartition("@")
-    # What stands before a slash belongs to the address, as in a folder called a@b.
+    # An @ before a slash belongs to the path, as in a folder named a@b.
     if not url or "/" in name or (root / text).exists():
         url, name = text, "production"
     if "://" not in url:
@@ -160,36 +153,57 @@ def read_reference(root: Path, text: str) -> Path | Reference:
     return Reference(url, name if _VERSION.fullmatch(name) else f"@{name}")
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    """Read a switch that is off unless it is 1."""
+def _read_engine(environ: Mapping[str, str]) -> ServingEngine:
+    engine = environ.get("SLIPWAY_ENGINE", "scorecard")
+    if engine not in get_args(ServingEngine):
+        engines = ", ".join(get_args(ServingEngine))
+        raise ValueError(f"SLIPWAY_ENGINE must be one of {engines}, not {engine!r}")
+    return cast(ServingEngine, engine)
+
+
+def _read_shadow(root: Path, environ: Mapping[str, str]) -> Reference | None:
+    text = environ.get("SLIPWAY_SHADOW", "")
+    shadow = read_reference(root, text) if text else None
+    if isinstance(shadow, Path):
+        raise ValueError(
+            f"SLIPWAY_SHADOW must be in a registry, such as models@candidate, not {text!r}"
+        )
+    return shadow
+
+
+def _read_flag(environ: Mapping[str, str], name: str) -> bool:
+    """Return a flag that is 0 or 1; the default is 0."""
     text = environ.get(name, "0")
     if text not in ("0", "1"):
-        raise ValueError(f"{name} must be 0 or 1")
+        raise ValueError(f"{name} must be 0 or 1, not {text!r}")
     return text == "1"
 
 
-def _hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Read names with commas between them."""
+def _read_hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return comma-separated host names."""
     hosts = [host.strip().lower() for host in environ.get(name, "").split(",")]
-    if any(host and not _HOST.fullmatch(host) for host in hosts):
-        raise ValueError(f"{name} must be names with commas, as example.com,.example.org")
-    return tuple(host for host in hosts if host)
+    for host in filter(None, hosts):
+        if not _HOST.fullmatch(host):
+            example = "such as example.com,.example.org"
+            raise ValueError(f"{name} must be comma-separated host names {example}, not {host!r}")
+    return tuple(filter(None, hosts))
 
 
-def _count(environ: Mapping[str, str], name: str, default: int) -> int:
-    """Read a whole number above zero."""
+def _read_count(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Return a positive integer."""
     text = environ.get(name, str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ValueError(f"{name} must be a whole number above zero")
+        raise ValueError(f"{name} must be a positive integer, not {text!r}")
     return int(text)
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    """Read a number of seconds, 0 or more."""
+def _read_seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    """Return a number of seconds, 0 or more."""
+    text = environ.get(name, str(default))
     try:
-        seconds = float(environ.get(name, default))
+        seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{name} must be a number of seconds, 0 or more")
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, not {text!r}")
     return seconds

@@ -1,4 +1,4 @@
-"""Texts for a terminal of 100 columns: numbers, tables, sections."""
+"""Format values, tables and sections for a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 WIDTH = 100
-_LONGEST = 32
+_MAX_CELL = 32
 
 
-def brief(value: object) -> str:
-    """Write a value as short as it reads: ``184``, ``0.3``, ``true``, ``sea, hill``."""
+def format_value(value: object) -> str:
+    """Return a value as a short text: ``184``, ``0.3``, ``true``, ``sea, hill``."""
     if value is None or value in ("", (), [], {}):
         return "none"
     if isinstance(value, dict):
-        value = [f"{name}: {brief(each)}" for name, each in value.items()]
+        value = [f"{key}: {format_value(item)}" for key, item in value.items()]
     if isinstance(value, list | tuple):
-        return ", ".join(map(brief, value))
+        return ", ".join(map(format_value, value))
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, int | float):
@@ -26,52 +26,54 @@ def brief(value: object) -> str:
     return str(int(value)) if whole else f"{value:.6g}"
 
 
-def decimals(numbers: Iterable[float | None]) -> int:
-    """Give how many digits behind the point leave three to the largest of some numbers."""
+def decimal_places(numbers: Iterable[float | None]) -> int:
+    """Return the decimal places that leave the largest number three significant digits."""
     largest = max((abs(number) for number in numbers if number), default=1.0)
     return max(0, 2 - math.floor(math.log10(largest)))
 
 
-def signed(number: float | None, digits: int) -> str:
-    """Write what is added somewhere; None where there is no answer."""
+def format_signed(number: float | None, digits: int) -> str:
+    """Return a number with its sign, or ``no answer`` for None."""
     return "no answer" if number is None else f"{number:+z.{digits}f}"
 
 
-def shortened(text: str) -> str:
-    """Cut a long text off."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def truncate(text: str) -> str:
+    """Return a text, cut off after 32 characters."""
+    return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
 
 
-def wrapped(before: str, text: str) -> list[str]:
-    """Write a text behind another, its further lines under its first; U+00A0 does not break."""
-    indent, width = " " * len(before), max(WIDTH, len(before) + 20)
+def wrap_text(prefix: str, text: str) -> list[str]:
+    """Wrap a text after a prefix and indent its further lines; U+00A0 does not break."""
+    indent, width = " " * len(prefix), max(WIDTH, len(prefix) + 20)
     lines = textwrap.wrap(
-        text, width, initial_indent=before, subsequent_indent=indent, break_on_hyphens=False
+        text, width, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False
     )
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines or [before.rstrip()]]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines or [prefix.rstrip()]]
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Write rows as columns, of which the last is wrapped and the others are cut."""
-    cut = [[*map(shortened, row[:-1]), row[-1]] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align rows in columns; wrap the last column and truncate the others."""
+    cells = [[*map(truncate, row[:-1]), row[-1]] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
-    for row in cut:
+    for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        lines += wrapped("  " + "  ".join([*padded, ""]), row[-1])
+        lines += wrap_text("  " + "  ".join([*padded, ""]), row[-1])
     return lines
 
 
-def page(sections: Mapping[str, Sequence[str]]) -> str:
-    """Write sections under their titles; one without lines is left out.
+def format_sections(sections: Mapping[str, Sequence[str]]) -> str:
+    """Return sections with their titles; skip sections without lines.
 
-    Nothing in it can move the cursor, because names come from outside.
+    Control characters, which could move the cursor, are replaced.
     """
     texts = (
-        "\n".join(map(_safe, (title, "", *lines))) for title, lines in sections.items() if lines
+        "\n".join(map(_printable, (title, "", *lines)))
+        for title, lines in sections.items()
+        if lines
     )
     return "\n\n".join(texts) + "\n"
 
 
-def _safe(line: str) -> str:
+def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in line).rstrip()

@@ -1,1 +1,1 @@
-"""Training rows: the problem, the sources, the ETL and its dataset."""
+"""Problems, sources of raw tables, the ETL and its datasets."""

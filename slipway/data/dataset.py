@@ -1,7 +1,7 @@
-"""Rows that a problem's query gave, in a folder: Parquet files, and ``rows.json`` about them.
+"""Datasets: a folder with the checked rows of a problem as Parquet files, and ``rows.json``.
 
-Whoever reads goes by ``rows.json``, which is written last and in one step. A file that it does
-not name is no part of the rows: it is half written, or older.
+The ETL writes ``rows.json`` last and atomically. Readers ignore files that it does not name:
+they are incomplete, or belong to an earlier run.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from slipway.core.files import file_sha256
 MANIFEST = "rows.json"
 FOLD = "fold"
 N_FOLDS = 10
-# The rows of these folds are held out: a fifth.
+# The folds of the hold-out set: a fifth of the rows.
 HELD_OUT = (8, 9)
 BATCH_ROWS = 65_536
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One Parquet file.
+    """One Parquet file of a dataset.
 
     Attributes
     ----------
     file, sha256 : str
     rows : int
     first, last : str, optional
-        The lowest and highest watermark of its rows, where the problem has one.
+        The lowest and highest watermark of its rows, if the problem has a watermark.
     rows_read : int
-        Rows that the query gave for it: those stored, left out and quarantined.
+        Rows that the query returned: stored, left out and quarantined.
     left_out, quarantined : dict of str to int
-        By reason.
+        Counts by reason.
     quarantine : str
-        The file of refused rows with all their reasons, as JSON lines; empty without any.
+        The JSON lines file of rejected rows with all their reasons; empty if there are none.
     """
 
     file: str
@@ -54,7 +54,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class ColumnStatistics(msgspec.Struct, frozen=True):
-    """What a column holds: gaps, and the range of numbers or the count of distinct texts."""
+    """Missing values of a column, with its range (numbers) or count of distinct texts."""
 
     missing: int
     minimum: float | None = None
@@ -64,32 +64,34 @@ class ColumnStatistics(msgspec.Struct, frozen=True):
 
 
 class DatasetManifest(msgspec.Struct, frozen=True):
-    """Where rows came from and what became of each; ``rows_read`` is the sum of the counts.
+    """The content of ``rows.json``: the origin of the rows and the counts of the ETL.
+
+    ``rows_read`` is the sum of ``rows``, ``left_out`` and ``quarantined``.
 
     Attributes
     ----------
     problem, source : str
-        The source as it may be shown: without credentials.
+        The source without credentials.
     query_sha256, data_sha256 : str
-        Hashes of the query, and of all values, whatever files they are parted into.
+        Hashes of the query, and of all values regardless of how files split them.
     made : str
-        UTC.
+        Time in UTC.
     seconds : float
-        Of the last run.
+        Duration of the last run.
     watermark : str, optional
-        The highest value of the problem's watermark; the next run may begin there.
+        The highest value of the problem's watermark; the next run can begin there.
     rows_read : int
-        Rows that the query gave.
+        Rows that the query returned.
     rows : int
-        Rows that are stored; those below were not.
+        Rows stored.
     left_out : dict of str to int
-        Rows without a target, by reason.
+        Rows without a target, by reason; not stored.
     quarantined : dict of str to int
-        Rows that the checks refused, by the first reason.
+        Rejected rows, by the first reason; not stored.
     columns : dict of str to ColumnStatistics
     parts : tuple of Part
     labels : dict of str to dict
-        Names for people, by feature and category.
+        Display names by feature and category.
     """
 
     problem: str
@@ -110,11 +112,11 @@ class DatasetManifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows in a folder.
+    """The rows of a problem in a folder.
 
-    The files hold the problem's features in the signature's order (category: string, integer:
-    int64, number: float64, flag: bool), the target column as 0 or 1, the other columns of the
-    query, and ``fold``, 0 to 9, which depends on the row's key alone.
+    The files have the features in the order of the signature (category: string, integer: int64,
+    number: float64, flag: bool), the target column as 0 or 1, the other columns of the query,
+    and ``fold``, 0 to 9, which depends only on the key of the row.
 
     Attributes
     ----------
@@ -127,19 +129,24 @@ class Dataset:
 
     @property
     def files(self) -> list[Path]:
-        """The Parquet files, in the order of the rows."""
+        """The Parquet files in the order of the rows."""
         return [self.folder / part.file for part in self.manifest.parts]
 
     def batches(
         self, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Read all rows in order, some at a time.
+        """Read all rows in order, in batches.
 
         Parameters
         ----------
         columns : sequence of str, optional
+            All columns by default.
         rows : int
-            In one batch, at most.
+            The largest number of rows in a batch.
+
+        Yields
+        ------
+        RecordBatch
         """
         for file in self.files:
             with pq.ParquetFile(file) as opened:
@@ -149,22 +156,22 @@ class Dataset:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open rows, if every file is what ``rows.json`` says.
+    """Open a dataset after checking the hash of every file.
 
     Raises
     ------
     SlipwayError
-        There are none, or a file was changed.
+        The folder has no dataset, or a file was changed.
     """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=DatasetManifest)
     except OSError as error:
-        fix = "`flask etl` writes them"
-        raise SlipwayError(f"there are no rows in {folder}: {error.strerror}; {fix}") from error
+        fix = "run `flask etl`"
+        raise SlipwayError(f"no rows in {folder}: {error.strerror}; {fix}") from error
     except msgspec.DecodeError as error:
         raise SlipwayError(f"{folder / MANIFEST} is damaged: {error}; run `flask etl`") from error
-    stored = Dataset(folder, manifest)
-    for part, file in zip(manifest.parts, stored.files, strict=True):
+    dataset = Dataset(folder, manifest)
+    for part, file in zip(manifest.parts, dataset.files, strict=True):
         if not file.is_file() or file_sha256(file) != part.sha256:
             raise SlipwayError(f"{file} is missing or was changed; run `flask etl`")
-    return stored
+    return dataset

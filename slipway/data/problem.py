@@ -1,7 +1,7 @@
-"""What is being predicted: the raw tables, the query that makes rows of them, the pipeline.
+"""The prediction problem: raw tables, the query that builds rows from them, and the pipeline.
 
-A problem is a module that ``SLIPWAY_PROBLEM`` names and that holds ``PROBLEM``; the shipped
-one is ``flights``. Nothing else of Slipway knows what is being predicted.
+``SLIPWAY_PROBLEM`` names the module that defines ``PROBLEM``; the shipped one is ``flights``. No
+other part of Slipway depends on the problem.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from slipway.models.validation import MISSING_TEXTS
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-Ask = Callable[[str], list[tuple[Any, ...]]]
+RunQuery = Callable[[str], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
 class PromotionRules:
-    """When ``flask retrain`` lets a new model take over; ``docs/retraining.md`` gives the reasons.
+    """The rules by which ``flask retrain`` promotes a model; see ``docs/retraining.md``.
 
     Attributes
     ----------
     log_loss_margin, calibration_margin : float
-        How much more log loss and calibration error than the model in production still count as
-        not worse. The upper end of the one-sided interval of the difference must lie below.
+        Non-inferiority margins: the largest increase over the model in production that still
+        counts as not worse. The upper bound of the one-sided interval must lie below them.
     level : float
-        Of that interval.
+        Confidence level of that interval.
     resamples, seed : int
-        Of the bootstrap that gives it.
+        Settings of the bootstrap that computes the interval.
     min_rows, min_groups : int
-        The fewest rows held out, and groups of them, that can tell two models apart.
+        The smallest numbers of held-out rows and of groups that allow a comparison.
     """
 
     log_loss_margin: float = 0.002
@@ -59,60 +59,58 @@ class Problem:
     ----------
     name : str
     title : str
-        The question the model answers, for the pages.
+        The question that the model answers; the pages show it.
     source : str
-        Where the data comes from, and its licence.
+        The origin of the data, and its licence.
     tables : tuple of str
-        The raw tables that the queries name. The query gives one row for each of the first.
+        The raw tables that the query reads. It returns one row for each row of the first table.
     read_tables : callable
-        Given a scratch folder, the CSV file of each raw table by the table's name: the data
-        that is used where no other source is given.
+        Takes a scratch folder and returns the CSV file of each raw table by name. They are the
+        default source.
     query : str
-        SQL in DuckDB's dialect, within what all engines take alike (``docs/data.md``); one row
-        an example, the features, then ``target_column``, then ``order_column``, by which train
-        and test can be parted in time, then the others below.
+        A SELECT in DuckDB's dialect, limited to portable SQL (``docs/data.md``). Each row is an
+        example with the features, ``target_column``, ``order_column`` and the columns below.
     key : tuple of str
-        Columns of the query that tell its rows apart. Which rows are held out follows from
-        them, so that a row stays held out when others come.
+        Columns that identify a row. A hash of them selects the hold-out set, so a row keeps its
+        place there when rows are added.
     features : tuple of Feature
-        Without categories and labels for whatever ``describe`` fills in from the data.
+        Training fills in categories and labels that are left out here.
     target : Target
     target_column : str
-        Holds 0 or 1, false or true, or the names in ``target.classes``; NULL where it is not
-        known.
+        A column of 0 and 1, false and true, or the names in ``target.classes``; NULL if unknown.
     unlabelled : str
-        Why a row has no target, in words.
+        The reason why a row has no target, for reports.
     order_column : str
-        A column of numbers, texts, dates or times.
+        A column of numbers, texts, dates or times that orders the rows in time.
     time_split : int, float, str, date or datetime
-        The first value of ``order_column`` that belongs to the test in time.
+        The first value of ``order_column`` that belongs to the test set of the time split.
     slices : tuple of str
-        The features by which the evaluation is broken down.
+        Features by which the evaluation is broken down.
     pipeline : callable
-        The unfitted pipeline.
+        Returns the unfitted pipeline.
     labels : callable
-        Given what runs a query on the raw tables and gives its rows, names for people by
-        feature and category.
+        Takes a function that runs a query on the raw tables and returns its rows. Returns
+        display names by feature and category.
     group_column : str, optional
-        A column of the query. Rows with the same value share what the features do not
-        tell, and are no independent evidence; intervals take that into account.
+        A column whose equal values mark dependent rows, such as flights of the same day.
+        Intervals take that into account.
     watermark_column : str, optional
-        A column of the query that grows with time: numbers, texts, dates or times. A later run
-        can begin where the last one ended.
+        A column that grows with time: numbers, texts, dates or times. A later run can begin
+        where the last one ended.
     max_quarantined : float
-        The share of bad rows from which on the rows are not taken at all.
+        The ETL fails if the share of rejected rows is larger.
     max_missing : float
-        The share of gaps in one column from which on they are not.
+        The ETL fails if the share of missing values in a feature is larger.
     min_class_rows : int
-        The fewest rows of each class that can be learned from.
+        The ETL fails if a class has fewer rows.
     promotion : PromotionRules
-        When a new model may take the place of the one in production.
+        The rules by which a new model replaces the one in production.
     public_rows : bool
-        Whether the service may show rows as they are for examples. Else each example has its
-        values from several rows.
+        Whether examples can be real rows. Otherwise each example combines values of several
+        rows.
     missing : tuple of str
-        The texts that stand for a missing value in text files, for training and in requests. A
-        text that ``features`` lists as a category is never missing.
+        The texts that mean a missing value in text files and in requests. A text that
+        ``features`` lists as a category is never missing.
     """
 
     name: str
@@ -130,7 +128,7 @@ class Problem:
     time_split: float | str | date
     slices: tuple[str, ...]
     pipeline: Callable[[], Pipeline]
-    labels: Callable[[Ask], Mapping[str, Mapping[str, str]]]
+    labels: Callable[[RunQuery], Mapping[str, Mapping[str, str]]]
     group_column: str | None = None
     watermark_column: str | None = None
     max_quarantined: float = 0.01
@@ -141,28 +139,28 @@ class Problem:
     missing: tuple[str, ...] = MISSING_TEXTS
 
     def __post_init__(self) -> None:
-        """Take a list where a tuple belongs."""
+        """Convert lists to tuples."""
         for name in ("tables", "key", "features", "slices", "missing"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
 
     def signature(self, features: tuple[Feature, ...]) -> Signature:
-        """Return the signature of a model of this problem, with features that data completed."""
+        """Return the signature of a model of this problem, with features completed from data."""
         return Signature(features, self.target, missing=self.missing)
 
     @property
     def other_columns(self) -> tuple[str, ...]:
-        """The columns of the query beside the features and the target, each once."""
+        """The distinct columns of the query that are neither a feature nor the target."""
         optional = (self.order_column, *self.key, self.group_column, self.watermark_column)
         named = dict.fromkeys(name for name in optional if name is not None)
-        taken = {feature.name for feature in self.features}
-        return tuple(name for name in named if name not in taken)
+        features = {feature.name for feature in self.features}
+        return tuple(name for name in named if name not in features)
 
 
 @contextmanager
-def running(field: str) -> Iterator[None]:
-    """Name the field whose function raises.
+def field_errors(field: str) -> Iterator[None]:
+    """Name the field in the error when its function raises.
 
     Parameters
     ----------
@@ -172,18 +170,18 @@ def running(field: str) -> Iterator[None]:
     Raises
     ------
     SlipwayError
-        In place of what the function raised.
+        Replaces any other exception.
     """
     try:
         yield
     except SlipwayError:
         raise
     except Exception as error:
-        raise SlipwayError(f"the problem's {field} failed: {error_line(error)}") from error
+        raise SlipwayError(f"the problem's {field} failed: {format_error(error)}") from error
 
 
-def error_line(error: Exception) -> str:
-    """Write an exception in one line, with the place that raised it."""
+def format_error(error: Exception) -> str:
+    """Return an exception as one line, with the place that raised it."""
     name, lines = type(error).__name__, str(error).splitlines() or [""]
     place = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, ImportError) or place.filename.startswith("<"):

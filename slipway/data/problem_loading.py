@@ -5,29 +5,33 @@ from __future__ import annotations
 from importlib import import_module
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, error_line
-from slipway.data.problem_fields import require_sound
+from slipway.data.problem import Problem, format_error
+from slipway.data.problem_fields import validate_problem
 
 
 def load_problem(name: str) -> Problem:
-    """Import the problem that a module holds.
+    """Import a problem from its module.
 
     Parameters
     ----------
     name : str
-        The module, for instance ``flights``.
+        The module, for example ``flights``.
+
+    Returns
+    -------
+    Problem
 
     Raises
     ------
     SlipwayError
-        There is no such module, it holds no ``PROBLEM``, or a field cannot be used.
+        The module cannot be imported, has no ``PROBLEM``, or a field is not valid.
     """
     try:
         module = import_module(name)
     except Exception as error:
-        raise SlipwayError(f"cannot load the problem {name!r}: {error_line(error)}") from error
+        raise SlipwayError(f"cannot load the problem {name!r}: {format_error(error)}") from error
     problem = getattr(module, "PROBLEM", None)
     if not isinstance(problem, Problem):
         raise SlipwayError(f"{name}.PROBLEM must be a slipway.Problem")
-    require_sound(problem, name)
+    validate_problem(problem, name)
     return problem

@@ -1,1 +1,1 @@
-"""One model version, and what it answers with."""
+"""One model version: signature, scorecard, manifest and serving engines."""

@@ -1,4 +1,4 @@
-"""The files of a model version, beside its pickle."""
+"""Paths of the files of a model version, next to its pickle."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import html
 import re
 from pathlib import Path
 
-# The mark stands in the head, before anything that comes from data.
+# The mark is in the head of the page, before any text that comes from data.
 _MARK = re.compile(rb'<meta name="model-version" content="([^"]*)">')
 
 
 def report_path(model: Path) -> Path:
-    """Give the report that stands beside a pickle."""
+    """Return the path of the report next to a pickle."""
     return model.with_name("report.html")
 
 
 def read_report(model: Path, version: str) -> bytes | None:
-    """Read the report beside a pickle, if it is that of the version.
+    """Return the report next to a pickle, or None if it is missing or of another version.
 
-    A pickle can be written anew without a report, and then another version's stands there.
+    After a pickle is overwritten without a report, the report of the previous version remains.
 
     Parameters
     ----------
@@ -34,15 +34,17 @@ def read_report(model: Path, version: str) -> bytes | None:
     except OSError:
         return None
     mark = _MARK.search(content)
-    whose = "" if mark is None else html.unescape(mark[1].decode(errors="replace"))
-    return content if mark is not None and whose == version else None
+    if mark is None:
+        return None
+    reported = html.unescape(mark[1].decode(errors="replace"))
+    return content if reported == version else None
 
 
 def manifest_path(model: Path) -> Path:
-    """Give the manifest that stands beside a pickle."""
+    """Return the path of the manifest next to a pickle."""
     return model.with_suffix(".json")
 
 
 def covariance_path(model: Path) -> Path:
-    """Give the covariance that stands beside a pickle."""
+    """Return the path of the covariance next to a pickle."""
     return model.with_suffix(".covariance")

@@ -1,4 +1,4 @@
-"""One input of a model, and what it predicts."""
+"""Inputs and target of a model."""
 
 from __future__ import annotations
 
@@ -23,46 +23,45 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     ----------
     name : str
     kind : {"number", "integer", "category", "flag", "text", "datetime"}
-        A ``category`` has a list of known values, which an encoder or the pandas type keeps; a
-        ``text`` is any text; a ``datetime`` is a text in ISO 8601.
+        A ``category`` has known values, from an encoder or the pandas type. A ``text`` is any
+        text. A ``datetime`` is a text in ISO 8601.
     description : str
-        One line of meaning.
+        The meaning, in one line.
     example : float, int, str or bool
     unit : str, optional
     minimum, maximum : float, optional
-        The range, both ends included, in ``unit``; an input outside it is rejected.
+        Accepted range in ``unit``, ends included; numbers outside it are rejected.
     seen : tuple of float, optional
-        The least and the greatest of training; an input outside it gets a warning.
+        The training range; numbers outside it cause a warning.
     categories : tuple
-        The values known from training. Any other value gets a warning.
+        The values in the training rows. Any other value causes a warning.
     closed : bool
-        Whether any other value is rejected instead, because the pipeline raises for it.
+        Whether any other value is rejected, because the pipeline raises for it.
     unseen : str
-        What the pipeline makes of such another value, in words.
+        How the pipeline treats any other value, as part of the warning.
     labels : dict
         Display names by category.
     nullable : bool
-        Whether the input may be missing: left out, null, or an empty cell.
+        Whether the value may be missing: field omitted, null, or an empty cell.
     dtype : str
-        The type of its column in the frame that a pipeline takes, where the kind does not say.
+        The type of the column in the pipeline's input; empty for the default of the kind.
     gap : {"none", "nan", "na"}
-        What stands for a missing value in a column of objects.
+        The object that represents a missing value in an object column.
     kept : tuple of str
-        Of a free text: texts that elsewhere stand for a missing value, such as ``NA``, and that
-        training rows held as texts.
+        For a free text, the missing markers such as ``NA`` that were ordinary texts in training.
     ordered : bool
         Whether the categories of a pandas category column are ordered.
     gap_known : bool
-        Whether the pipeline has more for a missing value than for an unseen one, so that an
-        empty cell is missing although the empty text is a category.
+        Whether the pipeline distinguishes missing from unseen values. If so, an empty cell is
+        missing even if the empty text is a category.
     complete : bool
-        Whether training had no missing value, so that a missing one gets a warning.
+        Whether training had no missing value, so that a missing value causes a warning.
     whole : bool
-        Whether training had whole numbers only, so that a fraction gets a warning.
+        Whether training had whole numbers only, so that a fraction causes a warning.
     infinite : bool
-        Whether the pipeline answers infinities; JSON carries them as ``"Infinity"``.
+        Whether the pipeline accepts infinities; in JSON they are ``"Infinity"``.
     answered : tuple of float, optional
-        The range in which the pipeline answers; it raises outside.
+        The range that the pipeline accepts; it raises for numbers outside it.
     reasons : dict of str to str
         Why an inferred feature is ``required``, ``closed`` or ``whole``.
     """
@@ -77,7 +76,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     seen: tuple[float, float] | None = None
     categories: tuple[str | bool | int | float, ...] = ()
     closed: bool = False
-    unseen: str = "the pipeline treats it as an unknown one"
+    unseen: str = "the pipeline treats it as an unknown category"
     labels: dict[str, str] = {}
     nullable: bool = False
     dtype: str = ""
@@ -93,43 +92,43 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def known(self) -> frozenset[str | bool | int | float]:
-        """The known values, to be looked up."""
+        """The known values as a set."""
         return frozenset(self.categories)
 
     @cached_property
-    def holds_integers(self) -> bool:
-        """Whether the training column held integers."""
+    def is_integer_column(self) -> bool:
+        """Whether the training column contained integers."""
         if not self.dtype or self.dtype.startswith("category"):
             return self.kind == "integer"
         dtype = self.dtype.removeprefix("polars:").lower()
         return self.kind in ("number", "integer") and dtype.startswith(("int", "uint"))
 
     @property
-    def rounds(self) -> bool:
-        """Whether the training column held floats of fewer than 64 bits."""
+    def is_narrow_float(self) -> bool:
+        """Whether the training column contained floats of fewer than 64 bits."""
         return self.dtype in NARROW_FLOATS
 
     @property
     def has_time_zone(self) -> bool:
-        """Whether the training column held moments with a time zone."""
+        """Whether the training column contained timestamps with a time zone."""
         return self.kind == "datetime" and ("," in self.dtype or "tz=" in self.dtype)
 
     def has_text(self, text: str) -> bool:
-        """Whether a text is a value of the feature, and not the way to write a missing one.
+        """Whether a text is a value of the feature, not a marker of a missing value.
 
-        The empty text is one only where the pipeline knows no missing value as well.
+        The empty text is a value only if the pipeline does not distinguish missing values.
         """
         return (text in self.known or text in self.kept) and (text != "" or not self.gap_known)
 
-    def answers(self, number: float) -> bool:
-        """Whether a number lies in the range in which the pipeline answers."""
+    def is_in_answered_range(self, number: float) -> bool:
+        """Whether the pipeline accepts a number."""
         return self.answered is None or self.answered[0] <= number <= self.answered[1]
 
     @property
     def column_type(self) -> str:
-        """The type of its column in the frame that a pipeline takes.
+        """The type of the column in the pipeline's input.
 
-        Numbers are floats, with NaN for missing; so are integers that can be missing.
+        Numbers are floats, with NaN for missing values. Nullable integers are floats as well.
         """
         if self.dtype:
             return self.dtype
@@ -143,7 +142,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @property
     def range_text(self) -> str:
-        """The range in words, with its unit, and what of it training has seen."""
+        """The accepted range and the training range, as text with the unit."""
         unit = f" {self.unit}" if self.unit else ""
         if self.seen is None:
             return self._bounds_text(unit)
@@ -151,7 +150,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return f"{self._bounds_text(unit)}, in training {low:.4g} to {high:.4g}{unit}"
 
     def _bounds_text(self, unit: str) -> str:
-        """Say what an input may be at all."""
+        """Return the accepted range as text."""
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}{unit}"
         if self.minimum is not None:
@@ -161,46 +160,45 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return f"any number{unit}" if self.kind in ("number", "integer") else ""
 
     @property
-    def trained(self) -> tuple[float | None, float | None]:
-        """The range of training, within that of the owner."""
+    def training_range(self) -> tuple[float | None, float | None]:
+        """The training range, clipped to the accepted range."""
         low, high = self.seen or (None, None)
         low = low if self.minimum is None or low is None else max(low, self.minimum)
         high = high if self.maximum is None or high is None else min(high, self.maximum)
         return (self.minimum if low is None else low), (self.maximum if high is None else high)
 
     @property
-    def ordinary(self) -> tuple[float | None, float | None]:
-        """The range in which there is nothing to say about a number."""
-        low, high = self.trained
+    def ordinary_range(self) -> tuple[float | None, float | None]:
+        """The range of numbers that cause neither an error nor a warning."""
+        low, high = self.training_range
         if self.answered is None:
             return low, high
-        least, most = self.answered
-        return (least if low is None else max(low, least)), (
-            most if high is None else min(high, most)
-        )
+        lowest, highest = self.answered
+        low = lowest if low is None else max(low, lowest)
+        return low, highest if high is None else min(high, highest)
 
-    def holds(self, value: float) -> bool:
-        """Whether a number lies in the range."""
-        low = self.minimum is None or value >= self.minimum
-        return low and (self.maximum is None or value <= self.maximum)
+    def is_in_range(self, value: float) -> bool:
+        """Whether a number lies in the accepted range."""
+        above_minimum = self.minimum is None or value >= self.minimum
+        return above_minimum and (self.maximum is None or value <= self.maximum)
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the model predicts.
+    """The target of the model.
 
     Attributes
     ----------
     name : str
     description : str
     classes : tuple of str
-        The labels in the order of the pipeline's ``classes_``; none for a number.
+        The labels in the order of the pipeline's ``classes_``; empty for a regression.
     positive : str, optional
-        Of two classes, the one whose probability or score the model returns.
+        For two classes, the one whose probability or score the model returns.
     unit : str, optional
-        Of a number.
+        The unit of a regression's values.
     measure : {"probability", "decision", "label"}
-        What a classifier returns beside the label: probabilities; scores of its
-        ``decision_function``; or nothing.
+        What a classifier returns with the label: probabilities, scores of its
+        ``decision_function``, or nothing.
     """
 
     name: str
@@ -212,22 +210,22 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def task(self) -> Task:
-        """Whether the answer is one of two classes, one of several, or a number."""
+        """The task: one of two classes, one of several, or a number."""
         if not self.classes:
             return "regression"
         return "multiclass" if self.positive is None else "binary"
 
     @property
-    def unbounded(self) -> bool:
-        """Whether the answers are values or scores, which can be of any size."""
+    def is_unbounded(self) -> bool:
+        """Whether predictions are values or scores, which are not limited to 0 to 1."""
         return not self.classes or self.measure == "decision"
 
     @property
     def measure_name(self) -> str:
-        """The name of the number beside a label; empty where there is none."""
+        """The name of the number returned with a label; empty for a label alone."""
         return {"probability": "probability", "decision": "score", "label": ""}[self.measure]
 
     @property
     def outcome(self) -> tuple[Task, tuple[str, ...], str | None, Measure]:
-        """What two models must share for callers to take one for the other."""
+        """The properties that a replacement must share, so that clients need not change."""
         return self.task, self.classes, self.positive, self.measure

@@ -1,11 +1,11 @@
-"""An interval for a probability, from the covariance of the parameters behind it.
+"""Confidence intervals of probabilities, from the covariance of the model's parameters.
 
     score = z'b;    se = sqrt(z' Sigma z);    interval = sigmoid(score -+ quantile * se)
 
-``z`` is the record's row of the design, which is 1 for the intercept and then holds what the
-pipeline makes of each value; most of it is zero. ``slipway.training.packaging.covariance``
-computes Sigma and gives its source. Both lie in a file beside the pickle, which is read when an
-interval is asked for the first time. Nothing here needs numpy or scikit-learn.
+``z`` is the record's row of the design matrix: 1 for the intercept, then the transformed values,
+most of which are zero. ``slipway.training.packaging.covariance`` computes Sigma and cites its
+source. A file next to the pickle stores both; the service reads it at the first request for an
+interval. This module needs neither numpy nor scikit-learn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgspec
 
 from slipway.core.errors import BadInput, FieldError, ModelError
 from slipway.models.features import Record
-from slipway.models.stages import Stage, sigmoid, through
+from slipway.models.stages import Stage, compose_stages, sigmoid
 
 Cells = tuple[tuple[int, float], ...]
 Lookup = Callable[[Any], Cells]
@@ -34,14 +34,14 @@ _LEVEL = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class ByLevel(msgspec.Struct, frozen=True, tag="level", tag_field="by"):
-    """The cells of a row, column and value, by category; those that are zero are left out."""
+    """The nonzero cells of a row, as columns and values, by category."""
 
     levels: tuple[str | int | bool | float, ...]
     cells: tuple[Cells, ...]
     missing: Cells
     unseen: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a value to its cells."""
         known: dict[Any, Cells] = dict(zip(self.levels, self.cells, strict=True))
         known[None] = self.missing
@@ -50,44 +50,44 @@ class ByLevel(msgspec.Struct, frozen=True, tag="level", tag_field="by"):
 
 
 class ByInterval(msgspec.Struct, frozen=True, tag="interval", tag_field="by"):
-    """The cells by the interval that a number falls into; an edge belongs to the one above."""
+    """The cells by interval; each edge belongs to the interval above it."""
 
     path: tuple[Stage, ...]
     edges: tuple[float, ...]
     cells: tuple[Cells, ...]
     missing: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a number to its cells."""
         edges, cells, missing = self.edges, self.cells, self.missing
         if not self.path:
             return lambda x: missing if x is None else cells[bisect_right(edges, x)]
-        curve = through(self.path)
+        curve = compose_stages(self.path)
         return lambda x: missing if x is None else cells[bisect_right(edges, curve(x))]
 
 
 class ByCurve(msgspec.Struct, frozen=True, tag="curve", tag_field="by"):
-    """The one cell that follows a number along a curve."""
+    """A single cell, a function of the number."""
 
     column: int
     path: tuple[Stage, ...]
     missing: Cells
 
-    def lookup(self) -> Lookup:
+    def compile_lookup(self) -> Lookup:
         """Build the function from a number to its cell."""
-        column, curve, missing = self.column, through(self.path), self.missing
+        column, curve, missing = self.column, compose_stages(self.path), self.missing
         return lambda x: missing if x is None else ((column, curve(x)),)
 
 
 class Design(msgspec.Struct, frozen=True):
-    """How a record becomes a row of the design.
+    """The mapping from a record to its row of the design matrix.
 
     Attributes
     ----------
     columns : int
-        With the intercept, which is column 0.
+        Number of columns, including the intercept, which is column 0.
     features : tuple of tuple
-        By feature, in the signature's order, what gives its cells.
+        For each feature, in the signature's order, the parts that return its cells.
     """
 
     columns: int
@@ -95,13 +95,13 @@ class Design(msgspec.Struct, frozen=True):
 
 
 class Uncertainty:
-    """The covariance of a model's parameters, ready to be asked about records.
+    """The covariance of a model's parameters, for variances and intervals of records.
 
     Parameters
     ----------
     design : Design
     triangle : array of float
-        The covariance's lower triangle, row after row.
+        The lower triangle of the covariance matrix, row by row.
     """
 
     def __init__(self, design: Design, triangle: array[float]) -> None:
@@ -109,26 +109,25 @@ class Uncertainty:
         starts = [i * (i + 1) // 2 for i in range(design.columns + 1)]
         self._rows = [triangle[a:b] for a, b in pairwise(starts)]
         self._lookups = [
-            (place, part.lookup()) for place, parts in enumerate(design.features) for part in parts
+            (i, part.compile_lookup()) for i, parts in enumerate(design.features) for part in parts
         ]
 
     @classmethod
     def read(cls, path: Path, sha256: str) -> Uncertainty:
-        """Read the file that ``encode`` made.
+        """Read a file that ``encode`` wrote.
 
-        It is read in whole, because a mapped file would change under a running service when
-        it is written anew.
+        The whole file is read: a memory map would change if the file is overwritten.
 
         Parameters
         ----------
         path : Path
         sha256 : str
-            What the manifest says of it.
+            The hash in the manifest.
 
         Raises
         ------
         ModelError
-            It is not there, or is not that very file.
+            The file is missing, or its hash differs.
         """
         try:
             content = path.read_bytes()
@@ -140,24 +139,26 @@ class Uncertainty:
 
     @classmethod
     def decode(cls, content: bytes) -> Uncertainty:
-        """Take apart what ``encode`` put together.
+        """Decode the result of ``encode``.
 
         Raises
         ------
         ModelError
-            It is something else, for instance from another version of Slipway.
+            The content is invalid, for instance from another version of Slipway.
         """
         head, _, body = content.partition(b"\n")
         try:
             design = msgspec.json.decode(head, type=Design)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ModelError(f"the covariance's design cannot be read: {error}") from error
+            raise ModelError(f"cannot read the design of the covariance: {error}") from error
         if len(body) != 4 * design.columns * (design.columns + 1):
-            raise ModelError(f"the covariance does not fill {design.columns} columns")
+            raise ModelError(
+                f"the covariance has {len(body)} bytes, which do not fit {design.columns} columns"
+            )
         return cls(design, _doubles(body))
 
     def encode(self) -> bytes:
-        """Write the design as a line of JSON, then the triangle as little-endian doubles."""
+        """Encode the design as a line of JSON, then the triangle as little-endian doubles."""
         triangle = array("d")
         for row in self._rows:
             triangle.extend(row)
@@ -166,9 +167,9 @@ class Uncertainty:
         return msgspec.json.encode(self.design) + b"\n" + triangle.tobytes()
 
     def variance(self, record: Record) -> float:
-        """Give the variance of a record's score, ``z' Sigma z``.
+        """Return the variance of a record's score, ``z' Sigma z``.
 
-        Only the cells that are not zero count, and each pair of them once: the sum is
+        The sum visits only nonzero cells, and each pair of them once. It is
         ``sum_i z_i (2 sum_(j<i) Sigma_ij z_j + Sigma_ii z_i)``.
 
         Parameters
@@ -179,9 +180,9 @@ class Uncertainty:
         return self._quadratic(sorted(self._cells(record)))
 
     def variance_between(self, one: Record, other: Record) -> float:
-        """Give the variance of the difference of two records' scores.
+        """Return the variance of the difference between two records' scores.
 
-        Cells that both have are no part of it, least of all the intercept.
+        Cells with equal values cancel out, including the intercept.
 
         Parameters
         ----------
@@ -196,14 +197,14 @@ class Uncertainty:
         return self._quadratic(cells) if cells else 0.0
 
     def _cells(self, record: Record) -> list[tuple[int, float]]:
-        """Give the cells of a record's row, the intercept's included."""
+        """Return the nonzero cells of a record's row, including the intercept."""
         cells = [(0, 1.0)]
-        for place, lookup in self._lookups:
-            cells += lookup(record[place])
+        for i, lookup in self._lookups:
+            cells += lookup(record[i])
         return cells
 
     def _quadratic(self, cells: Sequence[tuple[int, float]]) -> float:
-        """Give ``z' Sigma z`` of sorted cells."""
+        """Return ``z' Sigma z`` of sorted cells."""
         columns, values = zip(*cells, strict=True)
         total = 0.0
         for i, (column, value) in enumerate(cells):
@@ -213,11 +214,11 @@ class Uncertainty:
         return total
 
     def interval(self, record: Record, score: float, level: float) -> tuple[float, float]:
-        """Give the interval of a record's probability.
+        """Return the confidence interval of a record's probability.
 
-        Wald's interval on the log-odds, led through the sigmoid: it stays between 0 and 1, and
-        holds the probability (Hosmer, Lemeshow and Sturdivant, Applied Logistic Regression,
-        3rd ed., 2013, section 1.4).
+        Wald's interval of the log-odds, transformed by the sigmoid. It lies between 0 and 1 and
+        contains the predicted probability (Hosmer, Lemeshow and Sturdivant, Applied Logistic
+        Regression, 3rd ed., 2013, section 1.4).
 
         Parameters
         ----------
@@ -226,46 +227,46 @@ class Uncertainty:
         score : float
             The record's log-odds.
         level : float
-            The probability that the interval is made for, between 0 and 1.
+            The confidence level, between 0 and 1.
 
         Returns
         -------
         low, high : float
         """
-        reach = quantile(level) * math.sqrt(max(self.variance(record), 0.0))
-        return sigmoid(score - reach), sigmoid(score + reach)
+        margin = two_sided_quantile(level) * math.sqrt(max(self.variance(record), 0.0))
+        return sigmoid(score - margin), sigmoid(score + margin)
 
 
-def quantile(level: float) -> float:
-    """Give the number of standard errors that an interval reaches to either side.
+def two_sided_quantile(level: float) -> float:
+    """Return the half width of an interval, in standard errors.
 
-    It is the normal distribution's quantile of ``(1 + level) / 2``, taken from the lower tail,
-    where a level near 1 keeps its digits.
+    This is the normal quantile of ``(1 + level) / 2``. It is computed from the lower tail, where
+    levels near 1 keep their precision.
     """
-    # A service of which nobody asks an interval does not need these.
+    # Imported on first use: most services compute no intervals.
     from statistics import NormalDist
 
     return abs(NormalDist().inv_cdf((1.0 - level) / 2.0))
 
 
-def read_level(text: str) -> float:
-    """Read the level that a query asks for.
+def parse_level(text: str) -> float:
+    """Parse the confidence level in a query string.
 
     Raises
     ------
     BadInput
-        It is not a number between 0 and 1, both excluded.
+        The text is not a number between 0 and 1, both excluded.
     """
     level = float(text) if _LEVEL.fullmatch(text) else 0.0
     if 0.0 < level < 1.0:
         return level
-    message = "must be a number between 0 and 1, both excluded, for instance 0.95"
+    message = "must be a number between 0 and 1, both excluded, such as 0.95"
     error = FieldError("interval", None, "not_a_level", message)
-    raise BadInput("the query is not understood", errors=[error])
+    raise BadInput("invalid query parameter", errors=[error])
 
 
 def _doubles(body: bytes) -> array[float]:
-    """Read little-endian doubles."""
+    """Decode little-endian doubles."""
     doubles = array("d")
     doubles.frombytes(body)
     if sys.byteorder == "big":

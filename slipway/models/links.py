@@ -1,4 +1,4 @@
-"""From the scores of a scorecard to probabilities."""
+"""Functions from the scores of a scorecard to probabilities."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import exp, fsum
 from slipway.models.labels import LabelledNumber
 from slipway.models.stages import sigmoid
 
-# The sigmoid of a score nearer to zero can be a half, whichever sign the score has.
+# Below this distance from zero, the sigmoid of a score of either sign can be 0.5.
 NEARLY_TIED = 1e-15
 
 
-def signed_sigmoid(log_odds: float) -> float:
-    """Turn log-odds into a probability as ``sigmoid`` does; a half carries the score's sign."""
+def labelled_sigmoid(log_odds: float) -> float:
+    """Return the sigmoid of log-odds; a result of 0.5 carries the label of the score's sign."""
     if log_odds > NEARLY_TIED:
         return 1.0 / (1.0 + exp(-log_odds))
     if log_odds < -NEARLY_TIED:
@@ -26,22 +26,22 @@ def signed_sigmoid(log_odds: float) -> float:
 
 
 def softmax(scores: Sequence[float]) -> tuple[float, ...]:
-    """Turn the scores of all classes into probabilities."""
+    """Return the probabilities of all classes from their scores."""
     highest = max(scores)
-    powers = [exp(score - highest) for score in scores]
-    total = fsum(powers)
-    return tuple(power / total for power in powers)
+    exponentials = [exp(score - highest) for score in scores]
+    total = fsum(exponentials)
+    return tuple(exponential / total for exponential in exponentials)
 
 
-def shares(probabilities: Sequence[float]) -> tuple[float, ...]:
-    """Divide each class's own probability by the sum; all zero means all the same."""
+def normalize(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Divide each class's own probability by their sum; return equal ones if the sum is zero."""
     total = fsum(probabilities)
     if total == 0.0:
         return (1.0 / len(probabilities),) * len(probabilities)
-    return tuple(each / total for each in probabilities)
+    return tuple(p / total for p in probabilities)
 
 
-def zero_shares(probabilities: Sequence[float]) -> tuple[float, ...]:
-    """Divide each class's own probability by the sum, where that is not zero."""
+def normalize_or_zero(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Divide each class's own probability by their sum, unless the sum is zero."""
     total = fsum(probabilities)
     return tuple(probabilities) if total == 0.0 else tuple(p / total for p in probabilities)

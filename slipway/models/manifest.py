@@ -1,4 +1,4 @@
-"""The manifest of a model version, ``model.json``: all there is to know but the pickle."""
+"""The manifest of a model version, ``model.json``: everything except the pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway.models.signature import Signature
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """How good one model is on one set of rows.
+    """Scores of one model on one set of rows.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Scores(msgspec.Struct, frozen=True):
     log_loss, brier : float
         Mean negative log-likelihood, and mean squared error of the probability.
     calibration_error : float
-        Expected calibration error over ten intervals of equal width: the mean distance of
+        Expected calibration error over ten intervals of equal width: the mean distance between
         predicted and observed rate, weighted by rows (Naeini et al., AAAI 2015).
     """
 
@@ -35,7 +35,7 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class CalibrationBin(msgspec.Struct, frozen=True):
-    """One interval of predicted probability: how many rows, predicted and observed rate."""
+    """One interval of predicted probability: its rows, predicted and observed rate."""
 
     rows: int
     predicted: float
@@ -43,7 +43,7 @@ class CalibrationBin(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """The rows with one value of one feature; ``roc_auc`` is None where only one class is."""
+    """The rows with one value of one feature; ``roc_auc`` is None if they have one class."""
 
     feature: str
     value: str
@@ -54,17 +54,17 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """One way of parting the rows, and what came of it.
+    """The evaluation of models on one split of the rows.
 
     Attributes
     ----------
     description : str
-        How the rows were parted.
+        How the rows were split.
     rows_fit, rows_test : int
     base_rate : float
-        The share of the positive class among the test rows.
+        The fraction of the positive class in the test rows.
     scores : dict of str to Scores
-        By model: the shipped kind, the base rate alone, and gradient boosting.
+        By model: the fitted kind of model, the base rate alone, and gradient boosting.
     calibration : tuple of CalibrationBin
     roc, precision_recall : tuple of (float, float)
         Points of the curves: (false, true positive rate) and (recall, precision).
@@ -83,16 +83,16 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 class LearningPoint(msgspec.Struct, frozen=True):
-    """How good models are that were fitted on random samples of one size.
+    """Scores of models that were fitted on random samples of one size.
 
     Attributes
     ----------
     rows, fits : int
-        The size, and how many samples of it were drawn, with a fit on each.
+        The sample size, and the number of samples, each with one fit.
     roc_auc, log_loss : float
         Means over the fits.
     roc_auc_sd, log_loss_sd : float, optional
-        Standard deviations between the fits; None of a single one.
+        Standard deviations between the fits; None for a single fit.
     """
 
     rows: int
@@ -109,17 +109,17 @@ class LearningCurve(msgspec.Struct, frozen=True):
     Attributes
     ----------
     points : tuple of LearningPoint
-        From the smallest size to all rows.
+        One for each size, from the smallest to all rows.
     rows_test : int
-        How many of the rows held out they were all tested on.
+        The number of held-out rows on which all models were tested.
     recommended : int
-        The size of the smallest sample that is good enough, by the rule.
+        The smallest sample size that is good enough according to the rule.
     tolerance : float
-        How much more log loss than the best is good enough.
+        The largest acceptable difference from the best log loss.
     rule : str
-        How size and tolerance were found, in words.
+        How the size and the tolerance were chosen, as text.
     left_out : dict of str to str
-        Why there is no point, by the size of which there is none.
+        The reasons for missing points, by sample size.
     """
 
     points: tuple[LearningPoint, ...]
@@ -131,24 +131,25 @@ class LearningCurve(msgspec.Struct, frozen=True):
 
 
 class Training(msgspec.Struct, frozen=True):
-    """Where the rows came from, and what made the model of them.
+    """The origin of the training rows, and how the model was fitted.
 
     Attributes
     ----------
     source, query_sha256, data_sha256 : str
-        The data's origin, and the hashes of the query and of the rows it gave.
+        The origin of the data, and the hashes of the query and of its rows.
     rows_read, rows_fit, rows_test : int
-        ``rows_read`` is the sum of all the other counts.
+        ``rows_read`` is the sum of all other counts.
     left_out : dict of str to int
-        Rows that were not used, by reason.
+        Numbers of unused rows, by reason.
     seconds : float
+        Duration of the training.
     engine : str
-        Where the rows were during the fit: ``memory``, ``chunks`` or ``spark``.
+        The training engine: ``memory``, ``chunks`` or ``spark``.
     command, commit : str
-        What was typed to make it, and the git commit of the code, with a plus where files
-        had been changed since. Empty where that is not known.
+        The command line, and the git commit of the code, with a plus sign if files had been
+        changed since. Empty if unknown.
     learning_curve : LearningCurve, optional
-        None where nobody asked for it.
+        None if it was not requested.
     """
 
     source: str
@@ -166,16 +167,16 @@ class Training(msgspec.Struct, frozen=True):
 
 
 class GoldenRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An input with the pipeline's own answer.
+    """An input with the prediction of the pipeline.
 
     Attributes
     ----------
     record : dict
     answer : float or tuple of float
-        Of a classifier that has labels only: the label's place, the positive class being 1 of
-        two, else the place in the target's classes.
+        The prediction. For a classifier that returns only labels, the position of the label:
+        1 for the positive one of two classes, otherwise the position in the target's classes.
     label : str, optional
-        The label that the pipeline's ``predict`` returns; older manifests have none.
+        The label that the pipeline's ``predict`` returns; missing in older manifests.
     """
 
     record: dict[str, Value]
@@ -184,13 +185,13 @@ class GoldenRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Covariance(msgspec.Struct, frozen=True):
-    """The file beside the pickle with the covariance of the parameters, see ``interval.py``.
+    """The covariance file next to the pickle; see ``slipway.models.intervals``.
 
     Attributes
     ----------
     sha256 : str
     columns : int
-        Of the design, with the intercept.
+        Columns of the design matrix, including the intercept.
     """
 
     sha256: str
@@ -198,31 +199,31 @@ class Covariance(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """One model version.
+    """The manifest of a model version.
 
     Attributes
     ----------
     name, title, version, created, sha256 : str
-        ``version`` is the UTC time and the start of the pickle's ``sha256``.
+        ``version`` is the UTC time and the beginning of the pickle's ``sha256``.
     estimator : str
         The pipeline's last step.
     signature : Signature
     scorecard : Scorecard, optional
-        None where the pipeline is not a sum of one-feature terms.
+        None if the pipeline is not a sum of one-feature terms.
     reason : str
-        Why there is no scorecard.
+        The reason for a missing scorecard.
     threshold : float, optional
-        A probability from here on gets the positive label. Without one, the label is the most
-        probable class, the first of those that are equal, as with scikit-learn's ``predict``.
+        The lowest probability labelled positive. Without a threshold, the label is the most
+        probable class; the first class wins a tie, as in scikit-learn's ``predict``.
     base_rate : float, optional
-        The share of the positive class among the training rows.
+        The fraction of the positive class in the training rows.
     evaluations : dict of str to Evaluation
-        ``holdout`` is of this very model; ``time`` of one fitted on the earlier rows.
+        ``holdout`` evaluates this model; ``time`` evaluates one fitted on the earlier rows.
     golden : tuple of GoldenRow
     training : Training
     libraries : dict of str to str
     covariance : Covariance, optional
-        None where an interval would not be honest, or was never computed.
+        None if an interval would be misleading, or was not computed.
     """
 
     name: str
@@ -243,25 +244,25 @@ class Manifest(msgspec.Struct, frozen=True):
     covariance: Covariance | None = None
 
     def __repr__(self) -> str:
-        """Say in a line what a notebook's cell would else show on three pages."""
+        """Return a summary in one line, for notebooks."""
         engine = "scorecard" if self.scorecard else f"pickle, because {self.reason}"
         count = len(self.signature.features)
         return f"<Manifest of {self.name} {self.version}: {count} features, engine: {engine}>"
 
 
 def write_manifest(manifest: Manifest, model: Path) -> None:
-    """Write a manifest beside its pickle, in a form that people and ``git diff`` can read."""
+    """Write a manifest next to its pickle, indented for readers and ``git diff``."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     manifest_path(model).write_bytes(text + b"\n")
 
 
 def read_manifest(model: Path) -> Manifest:
-    """Read the manifest that stands beside a pickle.
+    """Read the manifest next to a pickle.
 
     Raises
     ------
     ModelError
-        It is not there, or is not a manifest.
+        The file is missing, or is not a manifest.
     """
     path = manifest_path(model)
     try:

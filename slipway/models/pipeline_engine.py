@@ -1,4 +1,4 @@
-"""A fitted pipeline that answers: its pickle opened, kept to one thread, asked for many records."""
+"""The pickle engine: load a fitted pipeline and predict records with it, in one thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
 from slipway.models.features import Answer, Record
-from slipway.models.frames import grouped, pipeline_input
+from slipway.models.frames import build_pipeline_input, group_records
 from slipway.models.manifest import Manifest
 from slipway.models.responses import Responder
 from slipway.models.signature import Signature
@@ -29,32 +29,32 @@ _log = logging.getLogger(__name__)
 
 
 def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = False) -> Pipeline:
-    """Open a pickle whose hash was checked.
+    """Load a pickle whose hash was checked.
 
     Raises
     ------
     ModelError
-        It was made by other versions, which gives no promise that it means the same, or
-        ``load_pickle`` refuses it.
+        The pickle was made by other library versions, which may behave differently, or
+        ``load_pickle`` rejects it.
     """
     limit_threads()
-    for library, made_by in manifest.libraries.items():
+    for library, saved in manifest.libraries.items():
         if library in ("python", "numpy", "pandas"):
             continue
-        here = _installed(library)
-        if here == made_by:
+        installed = _installed_version(library)
+        if installed == saved:
             continue
-        told = f"the pickle was made by {library} {made_by}, here is {here}"
-        fix = f"pip install {library}=={made_by}, or train again"
-        if not allow_version_skew or here == "none":
-            raise ModelError(f"{told}: {fix}")
-        _log.warning("%s; it answers as long as it reproduces the golden rows; %s", told, fix)
+        message = f"the pickle was made by {library} {saved}, installed is {installed}"
+        fix = f"pip install {library}=={saved}, or train again"
+        if not allow_version_skew or installed == "none":
+            raise ModelError(f"{message}: {fix}")
+        _log.warning("%s; served as long as it reproduces the golden rows; %s", message, fix)
     pipeline: Pipeline = load_pickle(content)
     return pipeline
 
 
-def starts_threads(pipeline: Any, signature: Signature) -> bool:
-    """Whether a pipeline uses polars, whose threads do not outlive the fork of a worker."""
+def uses_polars(pipeline: Any, signature: Signature) -> bool:
+    """Whether a pipeline uses polars, whose threads do not survive the fork of a worker."""
     if "polars" in (signature.input, signature.transform_output):
         return True
     parts = pipeline.get_params().values() if hasattr(pipeline, "get_params") else ()
@@ -63,15 +63,15 @@ def starts_threads(pipeline: Any, signature: Signature) -> bool:
 
 
 def limit_threads() -> None:
-    """Keep libraries that are not loaded yet to one thread, in whichever thread they are called."""
+    """Limit numerical libraries that are loaded later to one thread."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
-def bounded(pipeline: Pipeline) -> Pipeline:
-    """Keep a pipeline to one thread, because the workers share the cores already.
+def limit_to_one_thread(pipeline: Pipeline) -> Pipeline:
+    """Limit a pipeline to one thread, because the workers already share the cores.
 
-    It also keeps OpenMP from starting threads before Gunicorn forks, which they do not survive.
+    This also prevents OpenMP from starting threads that would not survive Gunicorn's fork.
     """
     from threadpoolctl import threadpool_limits
 
@@ -83,63 +83,60 @@ def bounded(pipeline: Pipeline) -> Pipeline:
 
 
 class PipelineScorer:
-    """A fitted pipeline that answers, all the records in one call.
+    """Predictions of a fitted pipeline, all records in one call.
 
-    A record that the pipeline itself refuses has NaN for an answer, and does not spoil the
-    others.
+    A record for which the pipeline raises gets NaN, and does not affect the other records.
 
     Parameters
     ----------
     pipeline : Pipeline
     signature : Signature
     labels : bool
-        Whether the labels of answers are those of ``predict``; the owner's threshold makes that
-        superfluous.
+        Whether labels follow ``predict``; not needed if the owner has set a threshold.
     """
 
     def __init__(self, pipeline: Pipeline, signature: Signature, *, labels: bool = True) -> None:
-        # An unseen category is told to who sent it, not to the log; any other warning is logged
-        # once, by Python's default.
+        # The client gets a warning about unseen categories. Python logs other warnings once.
         warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
         self._signature = signature
-        self._by_name = hasattr(pipeline, "feature_names_in_")
+        self._named = hasattr(pipeline, "feature_names_in_")
         target = signature.target
         several = target.task == "multiclass" and target.measure != "label"
-        self._none: Answer = (math.nan,) * len(target.classes) if several else math.nan
+        self._no_prediction: Answer = (math.nan,) * len(target.classes) if several else math.nan
         self._respond = Responder(pipeline, target, labels=labels)
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
 
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
         """Score records of values in the features' order."""
-        answers: list[Answer] = [self._none] * len(records)
-        for places, types in grouped(self._signature, records):
-            found = self._score([records[i] for i in places], types)
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
+        answers: list[Answer] = [self._no_prediction] * len(records)
+        for positions, types in group_records(self._signature, records):
+            scored = self._score([records[i] for i in positions], types)
+            for position, answer in zip(positions, scored, strict=True):
+                answers[position] = answer
         return answers
 
     def _score(self, records: Sequence[Record], types: Sequence[str]) -> list[Answer]:
         """Score records whose columns have the same types."""
         try:
-            X = pipeline_input(self._signature, records, types, named=self._by_name)
-            return self._answers(X, len(records))
+            X = build_pipeline_input(self._signature, records, types, named=self._named)
+            return self._predict(X, len(records))
         except ModelError:
             raise
-        # A step of one's own can raise anything; it means that there is no prediction.
+        # Custom steps can raise any exception; the record then has no prediction.
         except Exception:
             if len(records) == 1:
-                return [self._none]
-        # One record may have spoilt the others; halving finds it in few calls.
+                return [self._no_prediction]
+        # A single record may have caused the exception; bisection finds it in few calls.
         half = len(records) // 2
         return self._score(records[:half], types) + self._score(records[half:], types)
 
-    def reason(self, record: Record) -> str:
-        """Return what the pipeline raises for a record, in a line; empty if it does not raise."""
-        ((_, types),) = grouped(self._signature, [record])
+    def failure_reason(self, record: Record) -> str:
+        """Return the exception that a record causes, in one line, or an empty text."""
+        ((_, types),) = group_records(self._signature, [record])
         try:
-            X = pipeline_input(self._signature, [record], types, named=self._by_name)
-            self._answers(X, 1)
-        except Exception as error:  # a step of one's own can raise anything
+            X = build_pipeline_input(self._signature, [record], types, named=self._named)
+            self._predict(X, 1)
+        except Exception as error:  # custom steps can raise any exception
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             return shorten(line.replace("\0", ""), 200, placeholder=" ...")
         return ""
@@ -147,28 +144,28 @@ class PipelineScorer:
     def score_frame(self, X: pd.DataFrame) -> list[Answer]:
         """Score the rows of a frame as ``slipway.models.frames`` builds it."""
         try:
-            takes = self._signature.input or ("frame" if self._by_name else "array")
-            return self._answers(X if takes == "frame" else X.to_numpy(), len(X))
+            kind = self._signature.input or ("frame" if self._named else "array")
+            return self._predict(X if kind == "frame" else X.to_numpy(), len(X))
         except ModelError:
             raise
         except Exception:
             if len(X) == 1:
-                return [self._none]
+                return [self._no_prediction]
         half = len(X) // 2
         return self.score_frame(X[:half]) + self.score_frame(X[half:])
 
-    def _answers(self, X: Any, n_rows: int) -> list[Any]:
-        # scikit-learn silences warnings for a while, which in Python is for all threads: two at
-        # once undo each other's. And together they are no faster than one after the other.
-        with self._one_at_a_time, transform_output(self._signature):
+    def _predict(self, X: Any, n_rows: int) -> list[Any]:
+        # scikit-learn silences warnings temporarily. Python does that for all threads, so that
+        # concurrent calls interfere with each other. They would not be faster either.
+        with self._lock, output_context(self._signature):
             answers = self._respond(X)
         if len(answers) != n_rows:
             raise ValueError(f"{len(answers)} predictions for {n_rows} rows")
         return answers
 
 
-def transform_output(signature: Signature) -> AbstractContextManager[Any]:
-    """Return the context in which scikit-learn hands on what the notebook's setting says."""
+def output_context(signature: Signature) -> AbstractContextManager[Any]:
+    """Return a context with the ``transform_output`` setting of the notebook."""
     if signature.transform_output == "default":
         return nullcontext()
     from sklearn import config_context
@@ -179,8 +176,8 @@ def transform_output(signature: Signature) -> AbstractContextManager[Any]:
     return context
 
 
-def _installed(library: str) -> str:
-    """Give the version of a library here."""
+def _installed_version(library: str) -> str:
+    """Return the installed version of a library, or ``none``."""
     try:
         return version(library)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A model version in memory: load it, check it, and let its scorecard or its pickle answer."""
+"""A model version in memory: load it, check it, and predict with its scorecard or pickle."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from typing import Any, Protocol
 from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import ServingEngine
 from slipway.models.features import Answer, Record
-from slipway.models.labels import Labels, plain
+from slipway.models.labels import Labels, without_label
 from slipway.models.manifest import GoldenRow, Manifest, read_manifest
 from slipway.models.pipeline_engine import (
     PipelineScorer,
-    bounded,
-    starts_threads,
+    limit_to_one_thread,
     unpickle,
+    uses_polars,
 )
 from slipway.models.signature import Signature
 from slipway.models.unpickling.pickles import SETTING
 
 TOLERANCE = 1e-12
-# Gunicorn's master sets it while it loads what its workers share.
+# Set by Gunicorn's master while it preloads the app for its workers.
 BEFORE_FORK = "_SLIPWAY_BEFORE_FORK"
-# Products of 32-bit floats depend on the place of a row in its batch.
+# Products of 32-bit floats depend on the position of a row in its batch.
 NARROW_TOLERANCE = 1e-5
 VALUE_TOLERANCE = 1e-9
 
 
 class Scorer(Protocol):
-    """What gives the answers for checked records."""
+    """A function from checked records to predictions."""
 
     def __call__(self, records: Sequence[Record], /) -> list[Answer]:
         """Score records of values in the features' order."""
 
 
 class Predictor:
-    """A model version that answers.
+    """A model version that predicts records.
 
     Parameters
     ----------
     manifest : Manifest
     engine : {"scorecard", "pickle"}
     score : callable
-        From records to answers: the probability or score of the positive class, or all the
-        classes', or a value; NaN where the model has no answer.
+        From records to predictions: the probability or score of the positive class, those of
+        all classes, or a value; NaN for a missing prediction.
 
     Attributes
     ----------
     labels : Labels
-        The labels that answers get, and the rule that chooses them.
+        The labels, and the rule that chooses one for a prediction.
     """
 
     def __init__(self, manifest: Manifest, engine: ServingEngine, score: Scorer) -> None:
@@ -65,74 +65,75 @@ class Predictor:
         self.labels = Labels(self.target, manifest.threshold)
 
     def label(self, answer: Answer) -> str:
-        """Return the label of an answer that is a number, or several."""
+        """Return the label of a prediction."""
         return self.labels.name(answer)
 
     @property
     def engine_reason(self) -> str:
-        """Why it is the pickle that answers; empty where the scorecard does."""
+        """The reason for using the pickle engine; empty for the scorecard engine."""
         if self.engine == "scorecard":
             return ""
-        return self.manifest.reason or "the service was asked to let it"
+        return self.manifest.reason or "set by SLIPWAY_ENGINE"
 
     def explain(self, record: Record) -> list[tuple[float, dict[str, float]]]:
-        """Give the intercept and each feature's contribution, for every sum of the scorecard.
+        """Return the intercept and the feature contributions of each sum of the scorecard.
 
         Raises
         ------
         BadInput
-            The pipeline is not a sum of one-feature terms.
+            The model has no scorecard.
         """
         scorecard = self.manifest.scorecard
         if scorecard is None:
-            message = "this model is not a sum of one-feature terms and cannot be explained so"
+            message = (
+                "predictions of this model cannot be explained: not a sum of one-feature terms"
+            )
             raise BadInput(message, code="not_explainable")
-        return [(each.intercept, each.explain(record)) for each in scorecard.sums]
+        return [(total.intercept, total.explain(record)) for total in scorecard.sums]
 
     def replay(self) -> str | None:
-        """Answer the golden rows again; give what is wrong with the first that differs, or None."""
+        """Predict the golden rows again; return a message on the first difference, or None."""
         rows = self.manifest.golden
         records = []
         for number, row in enumerate(rows, start=1):
             record, errors, _ = self.manifest.signature.check(row.record)
             if errors:
-                return f"golden row {number} is refused: {errors[0].field} {errors[0].message}"
+                return f"golden row {number} is rejected: {errors[0].field} {errors[0].message}"
             records.append(record)
-        due = [row.answer for row in rows]
         answers = self.score(records) if records else []
-        for number, (answer, wanted) in enumerate(zip(answers, due, strict=True), start=1):
-            if not close_enough(self, answer, wanted):
-                return f"golden row {number} gives {plain(answer)!r} where {wanted!r} is due"
+        for number, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1):
+            if not is_close(self, answer, row.answer):
+                actual = without_label(answer)
+                return f"golden row {number} gives {actual!r} instead of {row.answer!r}"
             label = self.label(answer) if self.target.classes else ""
-            if label != self.due_label(rows[number - 1], label):
-                return f"golden row {number} gets the label {label!r}, not that of the pipeline"
+            if label != self.expected_label(row, label):
+                return f"golden row {number} gets the label {label!r} instead of {row.label!r}"
         return None
 
-    def due_label(self, row: GoldenRow, found: str) -> str:
-        """Return the label that a golden row must get."""
+    def expected_label(self, row: GoldenRow, label: str) -> str:
+        """Return the expected label of a golden row that now has a given label."""
         if row.label is None or self.labels.threshold is not None:
-            return found
-        implied = self.labels.names[self.labels.implied(row.answer)]
-        # Another processor can turn the last bit, and with it a tie that nothing else decides.
-        return found if row.label == implied and self.labels.is_tied(row.answer) else row.label
+            return label
+        implied = self.labels.names[self.labels.implied_index(row.answer)]
+        # On another processor the last bit can differ, which decides a tie.
+        return label if row.label == implied and self.labels.is_tied(row.answer) else row.label
 
 
 def load_predictor(
     path: Path, engine: ServingEngine, *, allow_version_skew: bool = False
 ) -> Predictor:
-    """Load a model version, and check that it predicts as its pipeline did.
+    """Load a model version, and check that it reproduces the golden rows.
 
-    The pickle is hashed in any case, because the manifest describes that very file, but it is
-    opened only when the pipeline must predict.
+    The hash of the pickle is always checked against the manifest. The pickle itself is loaded
+    only if the pipeline must predict.
 
     Parameters
     ----------
     path : Path
-        The pickle; its manifest stands beside it.
+        The pickle, next to its manifest.
     engine : {"scorecard", "pickle"}
     allow_version_skew : bool
-        Whether a pickle of another version of its library may predict, if it reproduces the
-        golden rows.
+        Whether to accept a pickle of other library versions if it reproduces the golden rows.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def load_predictor(
     Raises
     ------
     ModelError
-        A file is missing or changed, the versions differ, or a golden row has another prediction.
+        A file is missing or changed, library versions differ, or a golden row differs.
     """
     content = read_pickle(path)
     manifest = read_manifest(path)
@@ -150,11 +151,11 @@ def load_predictor(
     pipeline = None
     if engine == "pickle" or manifest.scorecard is None:
         pipeline = unpickle(content, manifest, allow_version_skew)
-    return checked_predictor(manifest, engine, pipeline)
+    return build_checked_predictor(manifest, engine, pipeline)
 
 
 def read_pickle(path: Path) -> bytes:
-    """Read a pickle, and let it import the modules beside it that the operator allows.
+    """Read a pickle; if the operator allows own modules, make those next to it importable.
 
     Raises
     ------
@@ -171,7 +172,9 @@ def read_pickle(path: Path) -> bytes:
     return content
 
 
-def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any = None) -> Predictor:
+def build_checked_predictor(
+    manifest: Manifest, engine: ServingEngine, pipeline: Any = None
+) -> Predictor:
     """Build the predictor of a version, and replay its golden rows.
 
     Parameters
@@ -179,7 +182,7 @@ def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any =
     manifest : Manifest
     engine : {"scorecard", "pickle"}
     pipeline : estimator, optional
-        Needed where the engine is ``"pickle"`` or the manifest has no scorecard.
+        Required if the engine is ``"pickle"`` or the manifest has no scorecard.
 
     Returns
     -------
@@ -188,47 +191,41 @@ def checked_predictor(manifest: Manifest, engine: ServingEngine, pipeline: Any =
     Raises
     ------
     ModelError
-        A golden row has another prediction.
+        The prediction of a golden row differs.
     """
-    by_model = Labels(manifest.signature.target, manifest.threshold).threshold is None
+    follows_predict = Labels(manifest.signature.target, manifest.threshold).threshold is None
     if engine == "scorecard" and manifest.scorecard is not None:
-        model = Predictor(
-            manifest, "scorecard", manifest.scorecard.compile_answers(labels=by_model)
-        )
+        scorer: Scorer = manifest.scorecard.compile_answers(labels=follows_predict)
+        model = Predictor(manifest, "scorecard", scorer)
     else:
-        pipeline = bounded(pipeline)
-        scorer = PipelineScorer(pipeline, manifest.signature, labels=by_model)
+        pipeline = limit_to_one_thread(pipeline)
+        scorer = PipelineScorer(pipeline, manifest.signature, labels=follows_predict)
         model = Predictor(manifest, "pickle", scorer)
-    # Gunicorn's workers replay the golden rows themselves after the fork.
-    later = BEFORE_FORK in os.environ and pipeline is not None
-    if later and starts_threads(pipeline, manifest.signature):
+    # After the fork, Gunicorn's workers replay the golden rows themselves.
+    before_fork = BEFORE_FORK in os.environ and pipeline is not None
+    if before_fork and uses_polars(pipeline, manifest.signature):
         return model
-    wrong = model.replay()
-    if wrong:
-        raise ModelError(wrong)
+    fault = model.replay()
+    if fault:
+        raise ModelError(fault)
     return model
 
 
-def precision(signature: Signature) -> float:
-    """Return how far two answers for the same record may be apart."""
-    return NARROW_TOLERANCE if any(f.rounds for f in signature.features) else TOLERANCE
+def prediction_tolerance(signature: Signature) -> float:
+    """Return the largest acceptable difference of two predictions for the same record."""
+    return NARROW_TOLERANCE if any(f.is_narrow_float for f in signature.features) else TOLERANCE
 
 
-def close_enough(model: Predictor, answer: Answer, wanted: Answer) -> bool:
-    """Whether an answer is that of a golden row, but for its last bits."""
-    tolerance = precision(model.manifest.signature)
-    if model.target.unbounded:
-        # A sum of large terms can leave a small value: the last bits are those of the terms.
-        due = (abs(number) for row in model.manifest.golden for number in _flat(row.answer))
-        tolerance = max(tolerance, VALUE_TOLERANCE) * max(due, default=1)
-    return _close(answer, wanted, tolerance)
-
-
-def _flat(answer: Answer) -> tuple[float, ...]:
-    return answer if isinstance(answer, tuple) else (answer,)
-
-
-def _close(answer: Answer, wanted: Answer, tolerance: float) -> bool:
-    """Whether two answers are the same but for their last bits."""
-    pairs = zip(_flat(answer), _flat(wanted), strict=True)
+def is_close(model: Predictor, answer: Answer, expected: Answer) -> bool:
+    """Whether a prediction equals that of a golden row, up to rounding errors."""
+    tolerance = prediction_tolerance(model.manifest.signature)
+    if model.target.is_unbounded:
+        # A small sum of large terms has the rounding error of the terms.
+        sizes = (abs(number) for row in model.manifest.golden for number in _to_tuple(row.answer))
+        tolerance = max(tolerance, VALUE_TOLERANCE) * max(sizes, default=1)
+    pairs = zip(_to_tuple(answer), _to_tuple(expected), strict=True)
     return all(math.isclose(a, b, rel_tol=0.0, abs_tol=tolerance) for a, b in pairs)
+
+
+def _to_tuple(answer: Answer) -> tuple[float, ...]:
+    return answer if isinstance(answer, tuple) else (answer,)

@@ -1,4 +1,4 @@
-"""What ``flask retrain`` found out about a new model, and what became of it: ``promotion.json``."""
+"""The result of ``flask retrain``: ``promotion.json``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Outcome = Literal["promoted", "kept", "nothing new"]
 FILE = "promotion.json"
 
 
-class MeasuredDifference(msgspec.Struct, frozen=True):
-    """How good one model is on the rows held out.
+class HoldoutScores(msgspec.Struct, frozen=True):
+    """Scores of one model on the held-out rows.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class MeasuredDifference(msgspec.Struct, frozen=True):
     calibration_error : float
         Expected calibration error over ten intervals, see ``slipway.models.manifest.Scores``.
     roc_auc : float, optional
-        None where only one class is.
+        None if the rows have only one class.
     """
 
     log_loss: float
@@ -31,21 +31,21 @@ class MeasuredDifference(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The new model's score less another's, and the upper end of its one-sided interval."""
+    """The new model's score minus another's, and the upper end of a one-sided interval."""
 
     value: float
     high: float
 
 
 class ModelComparison(msgspec.Struct, frozen=True):
-    """The differences between the new model and one other, on the same rows."""
+    """The differences between the new model and another one, on the same rows."""
 
     log_loss: Difference
     calibration_error: Difference
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One rule, what was found, what is asked for, and whether that holds."""
+    """A rule, the measured value, the required value, and whether the rule is met."""
 
     rule: str
     found: str
@@ -54,28 +54,28 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What the rows held out say.
+    """The evidence from the held-out rows.
 
     Attributes
     ----------
     rows, positive, groups : int
-        How many, and how many of them of the positive class.
+        The numbers of rows, of rows of the positive class, and of groups.
     grouped_by : str
-        The column whose groups were drawn again; empty where it was single rows.
-    scores : dict of str to MeasuredDifference
-        Of ``new``, ``production`` and ``base rate``, as far as they could be asked.
+        The column whose groups were resampled; empty if single rows were resampled.
+    scores : dict of str to HoldoutScores
+        By model: ``new``, ``production`` and ``base rate``, as far as they can predict the rows.
     compared : dict of str to ModelComparison
-        With ``production`` and ``base rate``.
+        Comparisons with ``production`` and ``base rate``.
     checks : tuple of Check
     notes : tuple of str
-        What cannot be known.
+        Limits of the evidence.
     """
 
     rows: int
     positive: int
     groups: int
     grouped_by: str
-    scores: dict[str, MeasuredDifference]
+    scores: dict[str, HoldoutScores]
     compared: dict[str, ModelComparison]
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
@@ -94,21 +94,21 @@ class Promotion(msgspec.Struct, frozen=True):
     outcome : {"promoted", "kept", "nothing new"}
     reason : str
     dry_run : bool
-        Whether it was only tried: nothing was pushed or moved.
+        Whether it was a dry run, without changes to the registry.
     made : str
-        UTC.
+        The time in UTC.
     version, sha256 : str
         The new model, and the hash of its pickle.
     production : str, optional
-        The version in production before.
+        The version that was in production before the run.
     data_sha256 : str
-        Of the rows.
+        The hash of the rows.
     rules : dict
-        The thresholds that held.
+        The thresholds of the rules.
     evidence_id : str
-        A hash of all that the verdict depends on.
+        A hash of everything that the decision depends on.
     evidence : Evidence, optional
-        None where there was nothing to judge.
+        None if the models were not compared.
     """
 
     outcome: Outcome
@@ -125,11 +125,11 @@ class Promotion(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> int:
-        """The exit status: 3 where the new model stays candidate, else 0."""
+        """The exit status: 3 if the new model remains a candidate, otherwise 0."""
         return 3 if self.outcome == "kept" else 0
 
 
 def write_promotion(promotion: Promotion, folder: Path) -> None:
-    """Write ``promotion.json`` into a folder, in one step."""
+    """Write ``promotion.json`` into a folder atomically."""
     text = msgspec.json.format(msgspec.json.encode(promotion), indent=1)
     write_atomic(folder / FILE, text + b"\n")

@@ -1,4 +1,4 @@
-"""Records as the texts that forms and CSV files hold: what ``Signature.check_text`` reads."""
+"""Records as texts of forms and CSV files, the input of ``Signature.check_text``."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from math import copysign, isinf
 
 from slipway.models.features import Feature, Value
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, from_text
+from slipway.models.validation import LARGEST_INTEGER, parse_text
 
 
 def missing_text(feature: Feature, missing: Collection[str]) -> str | None:
-    """Return a text that stands for a missing value of a feature; None where there is none."""
+    """Return a text that is parsed as a missing value of a feature, or None."""
     preferred = dict.fromkeys(("", "NaN", "NA", *missing))
-    return next((text for text in preferred if from_text(feature, text, missing) is None), None)
+    return next((text for text in preferred if parse_text(feature, text, missing) is None), None)
 
 
 def field_text(feature: Feature, value: Value, missing: Collection[str]) -> str | None:
-    """Return the text that a form or a CSV file holds for a value.
+    """Return the text of a value in a form or CSV file.
 
     Returns
     -------
     str or None
-        None where the text would be read as another value, as the free text ``NA`` is.
+        None if the text would be parsed as another value, such as the free text ``NA``.
     """
     text = missing_text(feature, missing) if value is None else value_text(value)
-    return text if text is not None and from_text(feature, text, missing) == value else None
+    return text if text is not None and parse_text(feature, text, missing) == value else None
 
 
 def record_texts(signature: Signature, record: Mapping[str, Value]) -> dict[str, str]:
-    """Return a record as texts, without the values for which there is none."""
+    """Return a record as texts, without values that have no text."""
     texts = {
         feature.name: field_text(feature, record.get(feature.name), signature.missing)
         for feature in signature.features
@@ -38,10 +38,10 @@ def record_texts(signature: Signature, record: Mapping[str, Value]) -> dict[str,
 
 
 def value_text(value: Value, *, tidy: bool = False) -> str:
-    """Write a value as a form or a CSV file gives it.
+    """Return the text of a value.
 
-    Tidied, ``6.599999999999909`` is ``6.6``. That is for reading only: it can lie on the other
-    side of a step, and then the answer differs.
+    With ``tidy``, ``6.599999999999909`` becomes ``6.6``. Use that only for display: a rounded
+    number can lie on the other side of a step, which changes the prediction.
     """
     if value is None:
         return ""
@@ -49,13 +49,13 @@ def value_text(value: Value, *, tidy: bool = False) -> str:
         return str(value).lower()
     if isinstance(value, float) and isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    value = short(value)
+    value = drop_zero_fraction(value)
     return f"{value:.12g}" if tidy and isinstance(value, float) else str(value)
 
 
-def short(value: Value) -> Value:
-    """Write a float without a fraction as an integer, where it reads the same."""
+def drop_zero_fraction(value: Value) -> Value:
+    """Return a whole float as an integer if that has the same value."""
     if not isinstance(value, float) or not value.is_integer() or abs(value) > LARGEST_INTEGER:
         return value
-    # An integer has no negative zero.
+    # Integers have no negative zero.
     return int(value) if value or copysign(1.0, value) > 0 else value

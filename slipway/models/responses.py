@@ -1,4 +1,4 @@
-"""Ask a fitted model for what its task needs: probabilities or scores, labels, values."""
+"""Call a fitted model for probabilities, scores, labels or values, depending on its task."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 METHODS = {"probability": "predict_proba", "decision": "decision_function"}
-# The ``predict`` of these is the class with the greatest of ``predict_proba``, in scikit-learn's
-# own code, so that a second call would compute the same again. By name, to import none of them.
+# In scikit-learn's code, ``predict`` of these classifiers returns the class with the greatest
+# ``predict_proba``, so that a second call would repeat the computation. Listed by name to avoid
+# importing them.
 FOLLOWS_PROBABILITIES = {
     "sklearn.calibration.CalibratedClassifierCV",
     "sklearn.ensemble._bagging.BaggingClassifier",
@@ -24,14 +25,14 @@ FOLLOWS_PROBABILITIES = {
     "sklearn.tree._classes.DecisionTreeClassifier",
     "sklearn.tree._classes.ExtraTreeClassifier",
 }
-SEVERAL = (
-    "the model predicts several targets at once, where one can be served: fit one model for each "
+SEVERAL_TARGETS = (
+    "the model predicts several targets at once, which is not supported: fit one model for each "
     "column of y"
 )
 
 
 class Responder:
-    """The function from rows, as a model takes them, to answers.
+    """A function from the input of a model to predictions.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class Responder:
         Fitted.
     target : Target
     labels : bool
-        Whether answers follow ``predict``; the owner's threshold makes that superfluous.
+        Whether labels follow ``predict``; not needed if the owner has set a threshold.
     """
 
     def __init__(self, model: Any, target: Target, *, labels: bool = True) -> None:
@@ -47,115 +48,117 @@ class Responder:
         self._target = target
         self._labels = Labels(target) if target.classes else None
         self._method = METHODS.get(target.measure)
-        self._transforms, self._last = taken_apart(model)
-        certain = name_of(self._last) in FOLLOWS_PROBABILITIES
-        self._asks_label = target.measure == "label" or (labels and not certain)
-        self._places = _Places(class_values(model), target)
+        self._transformers, self._final = split_pipeline(model)
+        implied = type_name(self._final) in FOLLOWS_PROBABILITIES
+        self._calls_predict = target.measure == "label" or (labels and not implied)
+        self._label_indices = _LabelIndices(class_values(model), target)
 
     def __call__(self, X: Any) -> list[Any]:
-        """Answer rows.
+        """Return the predictions for rows.
 
         Raises
         ------
         ModelError
-            The model gives something other than one answer for each row.
+            The model returns something other than one prediction for each row.
         """
         if self._labels is None:
             return _values(self._model.predict(X))
-        for transform in self._transforms:
-            X = transform.transform(X)
-        numbers = None if self._method is None else self._numbers(X)
-        if not self._asks_label:
-            return _listed(numbers)
-        places = self._predicted(X)
-        return list(map(float, places)) if numbers is None else self._merged(numbers, places)
+        for transformer in self._transformers:
+            X = transformer.transform(X)
+        numbers = None if self._method is None else self._compute_numbers(X)
+        if not self._calls_predict:
+            return _to_list(numbers)
+        indices = self._predict_label_indices(X)
+        return list(map(float, indices)) if numbers is None else self._add_labels(numbers, indices)
 
-    def _numbers(self, X: Any) -> npt.NDArray[Any]:
-        """Return the probabilities or scores: of the positive class of two, else of every class."""
+    def _compute_numbers(self, X: Any) -> npt.NDArray[Any]:
+        """Return the numbers of the positive one of two classes, or of all classes."""
         import numpy as np
 
         target = self._target
-        given = getattr(self._last, self._method or "")(X)
-        if isinstance(given, list):
-            raise ModelError(SEVERAL)
-        numbers = np.asarray(given)
+        output = getattr(self._final, self._method or "")(X)
+        if isinstance(output, list):
+            raise ModelError(SEVERAL_TARGETS)
+        numbers = np.asarray(output)
         count = len(target.classes)
         if target.measure == "decision" and target.positive is not None:
             if numbers.size != len(numbers):
-                raise ModelError(self._odd(numbers))
+                raise ModelError(self._shape_message(numbers))
             numbers = numbers.ravel()
             return numbers if target.positive == target.classes[1] else -numbers
         if numbers.ndim != 2 or numbers.shape[1] != count:
-            raise ModelError(self._odd(numbers))
+            raise ModelError(self._shape_message(numbers))
         if target.positive is None:
             return numbers
         return numbers[:, target.classes.index(target.positive)]
 
-    def _odd(self, numbers: npt.NDArray[Any]) -> str:
-        """Say that a method returns what does not belong to the classes."""
+    def _shape_message(self, numbers: npt.NDArray[Any]) -> str:
+        """Return the message for an array whose shape does not fit the classes."""
         count = len(self._target.classes)
         shape = f"{self._method} returns an array of shape {numbers.shape}"
-        return f"{name_of(self._last)}.{shape}, which is not one number for each of {count} classes"
+        return (
+            f"{type_name(self._final)}.{shape}, which is not one number for each of {count} classes"
+        )
 
-    def _predicted(self, X: Any) -> list[int]:
-        """Return the places of the labels that ``predict`` returns."""
+    def _predict_label_indices(self, X: Any) -> list[int]:
+        """Return the positions of the labels that ``predict`` returns."""
         import numpy as np
 
-        labels = self._last.predict(X)
+        labels = self._final.predict(X)
         if getattr(labels, "ndim", 1) > 1 and labels.shape[1] > 1:
-            raise ModelError(SEVERAL)
-        return [self._places[label] for label in np.asarray(labels).ravel().tolist()]
+            raise ModelError(SEVERAL_TARGETS)
+        return [self._label_indices[label] for label in np.asarray(labels).ravel().tolist()]
 
-    def _merged(self, numbers: npt.NDArray[Any], places: list[int]) -> list[Answer]:
-        """Attach the label to the answers whose numbers imply another one."""
+    def _add_labels(self, numbers: npt.NDArray[Any], indices: list[int]) -> list[Answer]:
+        """Attach the label to predictions whose numbers imply a different one."""
         import numpy as np
 
-        answers = _listed(numbers)
+        answers = _to_list(numbers)
         if numbers.ndim == 1:
-            least = self._labels.least if self._labels else 0.0
-            implied = (numbers >= least).astype(int)
+            positive_from = self._labels.positive_from if self._labels else 0.0
+            implied = (numbers >= positive_from).astype(int)
         else:
             implied = np.argmax(numbers, axis=1)
-        for row in np.flatnonzero(implied != np.asarray(places)).tolist():
-            answer, place = answers[row], places[row]
-            made: Any = LabelledNumbers if isinstance(answer, tuple) else LabelledNumber
-            answers[row] = made(answer, place)
+        for row in np.flatnonzero(implied != np.asarray(indices)).tolist():
+            answer = answers[row]
+            kind: Any = LabelledNumbers if isinstance(answer, tuple) else LabelledNumber
+            answers[row] = kind(answer, indices[row])
         return answers
 
 
-class _Places(dict[Any, int]):
-    """The place in ``Labels.names`` of each label that ``predict`` can return."""
+class _LabelIndices(dict[Any, int]):
+    """The position in ``Labels.names`` of each label that ``predict`` can return."""
 
     def __init__(self, values: Sequence[Any], target: Target) -> None:
         names = Labels(target).names if target.classes else ()
-        self._by_text = {name: place for place, name in enumerate(names)}
+        self._by_text = {name: index for index, name in enumerate(names)}
         pairs = zip(values, target.classes, strict=False)
         super().__init__((value, self._by_text[name]) for value, name in pairs)
 
     def __missing__(self, label: Any) -> int:
-        """Find a label by its text, because some libraries return texts for any class."""
-        place = self._by_text.get(str(label))
-        if place is None:
-            # One such row has no answer; the others have theirs.
+        """Look up a label by its text, because some libraries always return texts."""
+        index = self._by_text.get(str(label))
+        if index is None:
+            # Only this row has no prediction; see PipelineScorer.
             raise ValueError(f"predict returns {label!r}, which is not one of the model's classes")
-        self[label] = place
-        return place
+        self[label] = index
+        return index
 
 
-def taken_apart(model: Any) -> tuple[list[Any], Any]:
-    """Return the transformers of a scikit-learn pipeline, and what follows them.
+def split_pipeline(model: Any) -> tuple[list[Any], Any]:
+    """Return the transformers and the final step of a scikit-learn pipeline.
 
-    The rows then pass through the transformers once for both questions, by the same calls that
-    ``Pipeline.predict`` makes. Any other object answers both questions as a whole.
+    Rows then pass through the transformers once for both methods, with the calls that
+    ``Pipeline.predict`` makes. Any other object is returned whole, without transformers.
     """
-    if name_of(model) != "sklearn.pipeline.Pipeline":
+    if type_name(model) != "sklearn.pipeline.Pipeline":
         return [], model
     steps = [step for _, step in model.steps[:-1] if step is not None and step != "passthrough"]
     return steps, model.steps[-1][1]
 
 
-def last_step(model: Any) -> Any:
-    """Return the classifier or regressor at the end of pipelines and searches."""
+def final_estimator(model: Any) -> Any:
+    """Return the final classifier or regressor of nested pipelines and searches."""
     while True:
         inner = getattr(model, "best_estimator_", None)
         if inner is None and hasattr(model, "steps"):
@@ -166,15 +169,15 @@ def last_step(model: Any) -> Any:
 
 
 def class_values(model: Any) -> list[Any]:
-    """Return a model's classes; those of an outlier detector are -1 and 1."""
+    """Return a model's classes, or -1 and 1 for an outlier detector."""
     classes = getattr(model, "classes_", None)
     if classes is None:
         return [-1, 1]
     return list(classes) if isinstance(classes, list) else list(classes.tolist())
 
 
-def name_of(model: Any) -> str:
-    """Return the full name of an object's type."""
+def type_name(model: Any) -> str:
+    """Return the qualified name of an object's type."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
@@ -184,13 +187,13 @@ def _values(predicted: Any) -> list[float]:
 
     array = np.asarray(predicted)
     if array.size != len(array):
-        raise ModelError(SEVERAL)
+        raise ModelError(SEVERAL_TARGETS)
     values: list[float] = array.ravel().tolist()
     return values
 
 
-def _listed(numbers: npt.NDArray[np.float64] | None) -> list[Any]:
-    """Return the rows of an array as floats, or as tuples of them."""
+def _to_list(numbers: npt.NDArray[np.float64] | None) -> list[Any]:
+    """Return the rows of an array as floats or tuples of floats."""
     if numbers is None:
         return []
     return list(map(tuple, numbers.tolist())) if numbers.ndim == 2 else list(numbers.tolist())

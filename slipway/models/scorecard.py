@@ -1,11 +1,10 @@
-"""A linear model as a sum of one-feature terms: score one record, many, or explain one.
+"""Linear models as sums of one-feature terms: score records and explain them.
 
     score = intercept + sum of term_f(x_f);    answer = link(score)
 
-For a logistic regression the score is the log-odds and the link is the sigmoid. A model of
-more than two classes has such a sum for each. Nothing here needs scikit-learn:
-``slipway.compiler`` makes a scorecard from a fitted pipeline, JSON carries it, and the
-standard library scores with it.
+For a logistic regression, the score is the log-odds and the link is the sigmoid. A model of more
+than two classes has one sum for each class. ``slipway.compiler`` builds a scorecard from a fitted
+pipeline, and the manifest stores it. Scoring needs only the standard library.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ import msgspec
 
 from slipway.models.features import Answer, Record
 from slipway.models.labels import LabelledNumbers
-from slipway.models.links import shares, signed_sigmoid, softmax, zero_shares
-from slipway.models.stages import SIGMOID, Named, Pieces, Stage, through
+from slipway.models.links import labelled_sigmoid, normalize, normalize_or_zero, softmax
+from slipway.models.stages import SIGMOID, Named, Pieces, Stage, compose_stages
 
 Points = Callable[[Any], float]
 
 
 class TableTerm(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
-    """Points by category, for a missing value, and for one that training has not seen."""
+    """Points by category, for a missing value, and for an unseen category."""
 
     feature: str
     levels: tuple[str | bool | int | float, ...]
@@ -35,9 +34,9 @@ class TableTerm(msgspec.Struct, frozen=True, tag="table", tag_field="kind"):
     missing: float
     unseen: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a value to its points."""
-        table = _Levels(zip(self.levels, self.points, strict=True))
+        table = _PointsTable(zip(self.levels, self.points, strict=True))
         table[None] = self.missing
         table.unseen = self.unseen
         return table.__getitem__
@@ -52,50 +51,50 @@ class SlopeTerm(msgspec.Struct, frozen=True, tag="slope", tag_field="kind"):
     offset: float
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
         slope, origin, offset, missing = self.slope, self.origin, self.offset, self.missing
         return lambda x: missing if x is None else offset + slope * (x - origin)
 
 
 class StepTerm(msgspec.Struct, frozen=True, tag="steps", tag_field="kind"):
-    """Points by interval: ``points[i]`` from ``edges[i - 1]``, itself included, on."""
+    """Points by interval; ``points[i]`` applies from ``edges[i - 1]``, inclusive."""
 
     feature: str
     edges: tuple[float, ...]
     points: tuple[float, ...]
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
         edges, points, missing = self.edges, self.points, self.missing
         return lambda x: missing if x is None else points[bisect_right(edges, x)]
 
 
 class CurveTerm(msgspec.Struct, frozen=True, tag="bent", tag_field="kind"):
-    """Points along a curve: the number goes through the stages of ``path``, then ``pieces``."""
+    """Points along a curve: the stages of ``path``, followed by ``pieces``."""
 
     feature: str
     path: tuple[Stage, ...]
     pieces: Pieces
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
-        curve, missing = through((*self.path, self.pieces)), self.missing
+        curve, missing = compose_stages((*self.path, self.pieces)), self.missing
         return lambda x: missing if x is None else curve(x)
 
 
 class CurveSumTerm(msgspec.Struct, frozen=True, tag="mixed", tag_field="kind"):
-    """Points along several curves, added up, because each has a path of its own."""
+    """The sum of the points along several curves with different paths."""
 
     feature: str
     parts: tuple[CurveTerm, ...]
     missing: float
 
-    def lookup(self) -> Points:
+    def compile_points(self) -> Points:
         """Build the function from a number to its points."""
-        curves = [part.lookup() for part in self.parts]
+        curves = [part.compile_points() for part in self.parts]
         missing = self.missing
         return lambda x: missing if x is None else sum(curve(x) for curve in curves)
 
@@ -104,17 +103,17 @@ Term = TableTerm | SlopeTerm | StepTerm | CurveTerm | CurveSumTerm
 
 
 class LinearPredictor(msgspec.Struct, frozen=True):
-    """The intercept and one term a feature, in the order of the signature's features.
+    """The intercept and one term for each feature, in the order of the signature.
 
-    The terms are centred on the training rows where those are known, so that the intercept is
-    the average row's score and a contribution says how far a value moves it from there.
+    Terms are centred on the training rows if those are known. The intercept is then the average
+    score, and a contribution is the difference that a value makes to it.
 
     Attributes
     ----------
     intercept : float
     terms : tuple of Term
     link : tuple of Stage
-        From the score to the answer; none of them where the score is the answer.
+        From the score to the prediction; empty if the score is the prediction.
     """
 
     intercept: float
@@ -124,7 +123,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
     def compile_score(self) -> Callable[[Iterable[Any]], float]:
         """Build the function from one record to its score."""
         intercept = self.intercept
-        lookups = [term.lookup() for term in self.terms]
+        lookups = [term.compile_points() for term in self.terms]
 
         def score(record: Iterable[Any]) -> float:
             total = intercept
@@ -137,16 +136,16 @@ class LinearPredictor(msgspec.Struct, frozen=True):
     def compile_column_score(self) -> Callable[[Iterable[Record]], list[float]]:
         """Build the function from many records to their scores.
 
-        It adds the same numbers in the same order as ``scorer``, a feature at a time: the
-        loops are C's then, and a value that comes again is looked up once.
+        The function adds the same numbers in the same order as ``compile_score``, one feature at
+        a time. Its loops run in C, and it looks up repeated values once.
         """
         intercept = self.intercept
-        tables = [(term.lookup(), _tells_zeros_apart(term)) for term in self.terms]
+        tables = [(term.compile_points(), _distinguishes_zeros(term)) for term in self.terms]
 
         def score(records: Iterable[Record]) -> list[float]:
             totals: Iterable[float] = repeat(intercept)
-            known = [points if signed else _Known(points).__getitem__ for points, signed in tables]
-            for points, column in zip(known, zip(*records, strict=True), strict=True):
+            cached = [points if signed else _Cache(points).__getitem__ for points, signed in tables]
+            for points, column in zip(cached, zip(*records, strict=True), strict=True):
                 totals = map(add, totals, map(points, column))
             return list(totals)
 
@@ -155,12 +154,12 @@ class LinearPredictor(msgspec.Struct, frozen=True):
     def compile_answers(
         self, link: Callable[[float], float] | None = None
     ) -> Callable[[Sequence[Record]], Any]:
-        """Build the function from records to their scores, each through the link.
+        """Build the function from records to their predictions: the link of each score.
 
-        A single record is added up at once, several of them a feature at a time.
+        The function scores a single record term by term, and several records by column.
         """
         one, many = self.compile_score(), self.compile_column_score()
-        link = link or (through(self.link) if self.link else float)
+        link = link or (compose_stages(self.link) if self.link else float)
 
         def answers(records: Sequence[Record]) -> list[float]:
             if len(records) == 1:
@@ -170,7 +169,7 @@ class LinearPredictor(msgspec.Struct, frozen=True):
         return answers
 
     def explain(self, record: Record) -> dict[str, float]:
-        """Give each feature's contribution to the score of a record.
+        """Return the contribution of each feature to the score of a record.
 
         Parameters
         ----------
@@ -180,28 +179,29 @@ class LinearPredictor(msgspec.Struct, frozen=True):
         Returns
         -------
         dict of str to float
-            With the intercept these sum to the score.
+            The contributions; with the intercept they add up to the score.
         """
         pairs = zip(self.terms, record, strict=True)
-        return {term.feature: term.lookup()(value) for term, value in pairs}
+        return {term.feature: term.compile_points()(value) for term, value in pairs}
 
 
 class Scorecard(msgspec.Struct, frozen=True):
-    """What answers in place of a pipeline.
+    """The compiled form of a pipeline.
 
     Attributes
     ----------
     sums : tuple of LinearPredictor
-        One where the answer is a number: a value, or the probability of the positive class.
-        Else one a class, in the order of the target's.
+        One if the prediction is a number: a value, or the probability of the positive class.
+        Otherwise one for each class, in the order of the target.
     softmax : bool
-        Whether several scores become probabilities together; else each goes through its link,
-        and they are divided by their sum. Without links, the scores are the answer.
+        Whether the softmax of the scores gives the probabilities. Otherwise each score passes
+        through its link, and the results are divided by their sum. Without links, the scores are
+        the prediction.
     label_from : {"answers", "scores"}
-        What the pipeline's ``predict`` goes by. They differ where scores are so large or so
-        near to each other that the probabilities are equal.
+        Whether the pipeline's ``predict`` compares predictions or scores. They differ if scores
+        are so large or so close that the probabilities are equal.
     zeros : bool, optional
-        Whether probabilities that are all zero stay so; else they become all the same.
+        Whether probabilities that are all zero stay zero. Otherwise they become equal.
     """
 
     sums: tuple[LinearPredictor, ...]
@@ -211,17 +211,17 @@ class Scorecard(msgspec.Struct, frozen=True):
 
     @property
     def is_log_odds(self) -> bool:
-        """Whether the answer is a probability and the score its log-odds."""
+        """Whether the prediction is a probability and the score its log-odds."""
         return len(self.sums) == 1 and self.sums[0].link == SIGMOID
 
     def compile_answers(self, *, labels: bool = True) -> Callable[[Sequence[Record]], list[Answer]]:
-        """Build the function from records to their answers.
+        """Build the function from records to their predictions.
 
         Parameters
         ----------
         labels : bool
-            Whether an answer carries its label where the number does not imply it; the owner's
-            threshold makes that superfluous.
+            Whether a prediction carries its label if the number does not imply it; not needed
+            if the owner has set a threshold.
 
         Returns
         -------
@@ -230,56 +230,56 @@ class Scorecard(msgspec.Struct, frozen=True):
         by_score = labels and self.label_from == "scores"
         if len(self.sums) == 1:
             return self.sums[0].compile_answers(
-                signed_sigmoid if by_score and self.is_log_odds else None
+                labelled_sigmoid if by_score and self.is_log_odds else None
             )
-        answerers = [each.compile_answers() for each in self.sums]
-        together = self._together()
+        by_class = [total.compile_answers() for total in self.sums]
+        combine = self._choose_combination()
 
         def answers(records: Sequence[Record]) -> list[Answer]:
-            columns = [answer(records) for answer in answerers]
-            return list(map(together, zip(*columns, strict=True)))
+            columns = [class_answers(records) for class_answers in by_class]
+            return list(map(combine, zip(*columns, strict=True)))
 
-        return self._by_score(answers) if by_score else answers
+        return self._label_by_score(answers) if by_score else answers
 
-    def _together(self) -> Callable[[Sequence[float]], tuple[float, ...]]:
-        """Choose what makes one answer of the numbers of all classes."""
+    def _choose_combination(self) -> Callable[[Sequence[float]], tuple[float, ...]]:
+        """Return the function that combines the numbers of all classes into a prediction."""
         if self.softmax:
             return softmax
-        if not any(each.link for each in self.sums):
+        if not any(total.link for total in self.sums):
             return tuple
-        return zero_shares if self.zeros else shares
+        return normalize_or_zero if self.zeros else normalize
 
-    def _by_score(
+    def _label_by_score(
         self, answers: Callable[[Sequence[Record]], list[Answer]]
     ) -> Callable[[Sequence[Record]], list[Answer]]:
-        """Attach labels where probabilities are tied and the scores are not.
+        """Attach labels to predictions whose probabilities are tied but whose scores differ.
 
-        Scores and probabilities have one order, so that only a tie can hide the greatest score.
+        Scores and probabilities have the same order, so that only ties need the scores.
         """
-        scorers = [each.compile_score() for each in self.sums]
+        scorers = [total.compile_score() for total in self.sums]
 
-        def labelled(records: Sequence[Record]) -> list[Answer]:
-            given: list[Any] = answers(records)
-            for row, answer in enumerate(given):
+        def labelled_answers(records: Sequence[Record]) -> list[Answer]:
+            labelled: list[Any] = answers(records)
+            for row, answer in enumerate(labelled):
                 if answer.count(max(answer)) > 1:
                     scores = [score(records[row]) for score in scorers]
-                    place = scores.index(max(scores))
-                    if place != answer.index(max(answer)):
-                        given[row] = LabelledNumbers(answer, place)
-            return given
+                    index = scores.index(max(scores))
+                    if index != answer.index(max(answer)):
+                        labelled[row] = LabelledNumbers(answer, index)
+            return labelled
 
-        return labelled
+        return labelled_answers
 
 
-def _tells_zeros_apart(term: Term) -> bool:
-    """Return whether 0.0 and -0.0, which are one key of a table, have different points."""
+def _distinguishes_zeros(term: Term) -> bool:
+    """Whether 0.0 and -0.0, which are equal as dictionary keys, have different points."""
     parts = term.parts if isinstance(term, CurveSumTerm) else (term,)
     curves = (part for part in parts if isinstance(part, CurveTerm))
     return any(stage == Named("reciprocal") for curve in curves for stage in curve.path)
 
 
-class _Known(dict[Any, float]):
-    """A table that looks a value up when it first comes, and remembers its points."""
+class _Cache(dict[Any, float]):
+    """A cache of the points of values."""
 
     def __init__(self, points: Points) -> None:
         super().__init__()
@@ -290,8 +290,8 @@ class _Known(dict[Any, float]):
         return points
 
 
-class _Levels(dict[Any, float]):
-    """A table that answers for unseen values too, at a dictionary's own speed for the rest."""
+class _PointsTable(dict[Any, float]):
+    """Points by category, with a default for unseen categories that costs known ones nothing."""
 
     unseen: float
 

@@ -1,7 +1,7 @@
-"""Functions of one number, in stages that JSON can carry and SQL can say.
+"""Functions of one number, as stages that can be stored in JSON and translated to SQL.
 
-A transformer of numbers is a few stages, one after the other, each in the very arithmetic that
-scikit-learn uses, so that a number on an edge falls to the same side of it.
+A numeric transformer is a sequence of stages. Each uses the same arithmetic as scikit-learn, so
+that a number on an edge falls on the same side.
 """
 
 from __future__ import annotations
@@ -46,37 +46,37 @@ class Affine(msgspec.Struct, frozen=True, omit_defaults=True, tag="affine", tag_
     times: float = 1.0
     plus: float = 0.0
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         subtract, divide, times, plus = self.subtract, self.divide, self.times, self.plus
         return lambda x: (x - subtract) / divide * times + plus
 
 
 class Clip(msgspec.Struct, frozen=True, tag="clip", tag_field="kind"):
-    """The nearest number from ``low`` to ``high``."""
+    """The number clipped to the range from ``low`` to ``high``."""
 
     low: float
     high: float
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         low, high = self.low, self.high
         return lambda x: low if x < low else high if x > high else x
 
 
 class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_field="kind"):
-    """A function by its name; outside its domain it is not a number.
+    """A function by name; NaN outside its domain.
 
-    Overflow and the logarithm of 0 are infinite, as in numpy. ``box-cox`` and ``yeo-johnson``
-    take their lambda as the parameter, ``within`` the ends of the only interval where it is
-    defined, ``wrap`` the start and the length of a period. ``finite`` and ``known`` stand where
-    a step raises for infinity; ``known`` also marks a step that raises for NaN.
+    Overflow and the logarithm of 0 are infinite, as in numpy. The parameter of ``box-cox`` and
+    ``yeo-johnson`` is their lambda. The parameters of ``within`` are the ends of its domain, those
+    of ``wrap`` the start and the length of a period. ``finite`` and ``known`` represent a step
+    that raises for infinity; ``known`` also marks a step that raises for NaN.
     """
 
     name: Name
     parameters: tuple[float, ...] = ()
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         if self.name == "sigmoid":
             return sigmoid
@@ -85,27 +85,27 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True, tag="named", tag_fi
 
 
 class Fill(msgspec.Struct, frozen=True, tag="fill", tag_field="kind"):
-    """A value in place of NaN, as of an imputer behind a logarithm; infinity is not a number."""
+    """A replacement for NaN, such as an imputer after a logarithm; infinity becomes NaN."""
 
     value: float
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         value = self.value
         return lambda x: x if x - x == 0.0 else value if math.isnan(x) else math.nan
 
 
 class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
-    """A polynomial by interval.
+    """A piecewise polynomial.
 
     Attributes
     ----------
     edges : tuple of float
-        Where the intervals begin, each edge belonging to the interval above it.
+        The boundaries of the intervals; each edge belongs to the interval above it.
     origins : tuple of float
-        The number that each polynomial is written around; one longer than ``edges``.
+        The origin of each polynomial; one more than ``edges``.
     coefficients : tuple of tuple of float
-        Of each polynomial in ``x - origin``, the constant first.
+        The coefficients of each polynomial in ``x - origin``, the constant first.
     """
 
     edges: tuple[float, ...]
@@ -114,27 +114,27 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces", tag_field="kind"):
 
     @property
     def degree(self) -> int:
-        """The highest power in any of the polynomials."""
+        """The highest degree of the polynomials."""
         return max(map(len, self.coefficients)) - 1
 
-    def function(self) -> Curve:
+    def compile_function(self) -> Curve:
         """Build the function."""
         edges, origins = self.edges, self.origins
-        falling = tuple(tuple(reversed(each)) for each in self.coefficients)
+        descending = tuple(tuple(reversed(piece)) for piece in self.coefficients)
         if self.degree == 0:
-            points = tuple(each[0] for each in falling)
-            # What is not finite has left the arithmetic that scikit-learn would accept.
+            points = tuple(piece[0] for piece in descending)
+            # scikit-learn would reject numbers that are not finite.
             return lambda x: points[bisect_right(edges, x)] if x - x == 0.0 else math.nan
 
         def value(x: float) -> float:
             if x - x != 0.0:
                 return math.nan
             i = bisect_right(edges, x)
-            along = x - origins[i]
+            distance = x - origins[i]
             total = 0.0
-            for coefficient in falling[i]:
-                total = total * along + coefficient
-            # A column that overflows makes an estimator raise.
+            for coefficient in descending[i]:
+                total = total * distance + coefficient
+            # Estimators raise for a column that overflows.
             return total if total - total == 0.0 else math.nan
 
         return value
@@ -144,14 +144,14 @@ Stage = Affine | Clip | Named | Fill | Pieces
 SIGMOID = (Named("sigmoid"),)
 
 
-def steps(edges: Sequence[float], points: Sequence[float]) -> Pieces:
-    """Give a function that is constant in each interval."""
+def step_function(edges: Sequence[float], points: Sequence[float]) -> Pieces:
+    """Return a function that is constant in each interval."""
     origins = (0.0,) * len(points)
     return Pieces(tuple(edges), origins, tuple((float(point),) for point in points))
 
 
-def through(stages: Sequence[Stage]) -> Curve:
-    """Build the function that goes through the stages in their order.
+def compose_stages(stages: Sequence[Stage]) -> Curve:
+    """Build the function that applies the stages in order.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def through(stages: Sequence[Stage]) -> Curve:
     Returns
     -------
     callable
-        From a number to a number; NaN where a stage is not defined.
+        From a number to a number; NaN if a stage is not defined for it.
     """
-    functions = [stage.function() for stage in stages]
+    functions = [stage.compile_function() for stage in stages]
     if len(functions) == 1:
         return functions[0]
 
@@ -175,7 +175,7 @@ def through(stages: Sequence[Stage]) -> Curve:
 
 
 def sigmoid(log_odds: float) -> float:
-    """Turn log-odds into a probability, without overflow for any finite or infinite number.
+    """Return the probability for log-odds, without overflow.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _expm1(x: float) -> float:
 
 
 def _from(lowest: float, function: Curve, x: float) -> float:
-    """Return a logarithm, which is minus infinity at its lowest input and NaN below it."""
+    """Return a logarithm: minus infinity at the lowest input, and NaN below it."""
     if x > lowest:
         return function(x)
     return -math.inf if x == lowest else math.nan
@@ -222,7 +222,7 @@ def _reciprocal(x: float) -> float:
 
 
 def _box_cox(power: float, x: float) -> float:
-    """Box and Cox (1964), as ``scipy.special.boxcox``; scikit-learn takes positive numbers only."""
+    """Box and Cox (1964), as ``scipy.special.boxcox``; NaN unless x is positive."""
     if not x > 0.0:
         return math.nan
     return math.log(x) if power == 0 else _expm1(power * math.log(x)) / power

@@ -1,6 +1,6 @@
-"""The known name that a misspelt one probably stands for, found at a bounded cost.
+"""Suggestions for misspelled names, at a bounded cost.
 
-``difflib`` takes 0.2 ms for a misspelt name, and a body can hold thousands.
+``difflib`` needs 0.2 ms for a misspelled name, and a request can contain thousands.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from collections import defaultdict
 from functools import lru_cache
 from itertools import pairwise
 
-# Longer names are compared by their beginning.
+# Only this many characters of a name are compared.
 MAX_NAME = 64
-# Known names that a misspelt one is compared with.
+# The maximum number of known names that a name is compared with.
 MAX_COMPARED = 32
-# The share of pairs of letters that two names must have in common.
-ALIKE = 0.6
+# The minimum fraction of letter pairs that two similar names share.
+MIN_SIMILARITY = 0.6
 
 
-class Hints:
-    """Names, by their pairs of letters.
+class NameIndex:
+    """An index of names by their letter pairs.
 
     Parameters
     ----------
@@ -28,49 +28,49 @@ class Hints:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._known: dict[str, str] = {}
         self._pairs: defaultdict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
-        # Of many names, only those that begin alike are compared.
+        # If there are many names, compare only those with the same beginning.
         self._n_first = 0 if len(names) <= MAX_COMPARED else 2
         for name in names:
-            folded = _folded(name)
+            folded = _fold(name)
             self._known.setdefault(folded, name)
-            alike = self._pairs[folded[: self._n_first]]
-            if len(alike) < MAX_COMPARED:
-                alike.append((name, _pairs(folded)))
+            candidates = self._pairs[folded[: self._n_first]]
+            if len(candidates) < MAX_COMPARED:
+                candidates.append((name, _pairs(folded)))
 
     def nearest(self, name: str) -> str | None:
-        """Return the known name most like another; None where none is alike.
+        """Return the most similar known name, or None if no name is similar.
 
         Parameters
         ----------
         name : str
         """
-        folded = _folded(name)
+        folded = _fold(name)
         if folded in self._known:
             return self._known[folded]
-        pairs, best, highest = _pairs(folded), None, ALIKE
+        pairs, best, highest = _pairs(folded), None, MIN_SIMILARITY
         n_pairs = len(pairs)
         for known, others in self._pairs.get(folded[: self._n_first], ()):
-            likeness = 2 * len(pairs & others) / (n_pairs + len(others))
-            if likeness >= highest and (best is None or likeness > highest):
-                best, highest = known, likeness
+            similarity = 2 * len(pairs & others) / (n_pairs + len(others))
+            if similarity >= highest and (best is None or similarity > highest):
+                best, highest = known, similarity
         return best
 
 
 @lru_cache(maxsize=8)
-def hints_among(names: tuple[str, ...]) -> Hints:
-    """Index some names once.
+def index_names(names: tuple[str, ...]) -> NameIndex:
+    """Return the index of some names, built once.
 
     Parameters
     ----------
     names : tuple of str
     """
-    return Hints(names)
+    return NameIndex(names)
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return name[:MAX_NAME].strip().lower()
 
 
 def _pairs(name: str) -> frozenset[str]:
-    """Return a name's pairs of letters, its ends included."""
+    """Return the letter pairs of a name, including its ends."""
     return frozenset(map("".join, pairwise(f"^{name}$")))

@@ -1,4 +1,4 @@
-"""The check of one value against its feature."""
+"""Validation of one value against its feature."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from slipway.models.features import NARROW_FLOATS, Feature, Value
 
 MAX_TEXT = 65_536
 LARGEST_INTEGER = 2**53
-# The texts that pandas.read_csv reads as missing.
+# The texts that pandas.read_csv parses as missing values.
 MISSING_TEXTS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-NUMBERS = ("number", "integer")
+NUMERIC_KINDS = ("number", "integer")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -26,29 +26,29 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 _INFINITIES = {
     sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in ("inf", "infinity")
 }
-_MOMENT = re.compile(
+_DATETIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
-_NOT_A = {"number": "not_a_number", "integer": "not_an_integer"}
+_TYPE_ERRORS = {"number": "not_a_number", "integer": "not_an_integer"}
 
-Checked = tuple[Value, FieldError | None, InputWarning | None]
+CheckResult = tuple[Value, FieldError | None, InputWarning | None]
 
 
-def check_value(feature: Feature, value: object) -> Checked:
-    """Check one value: return it in the feature's own type, with an error or a warning."""
+def check_value(feature: Feature, value: object) -> CheckResult:
+    """Return a value in its feature's type, with an error or a warning, if any."""
     if value is None:
         return _check_missing(feature)
-    if feature.kind in NUMBERS:
+    if feature.kind in NUMERIC_KINDS:
         return _check_number(feature, value)
     if feature.kind == "flag":
         if isinstance(value, bool):
-            return value, *_unseen(feature, value)
+            return value, *_check_known(feature, value)
         return None, _error(feature, "not_a_flag", "must be true or false"), None
     return _check_text(feature, value)
 
 
-def _check_missing(feature: Feature) -> Checked:
-    """Accept a missing value where the pipeline answers one."""
+def _check_missing(feature: Feature) -> CheckResult:
+    """Accept a missing value if the pipeline accepts missing values."""
     if not feature.nullable:
         reason = feature.reasons.get("required", "")
         message = "this field must be given" + (f": {reason}" if reason else "")
@@ -59,8 +59,8 @@ def _check_missing(feature: Feature) -> Checked:
     return None, None, InputWarning(feature.name, "missing_value", message)
 
 
-def _check_text(feature: Feature, value: object) -> Checked:
-    """Check a category, a free text, or a date and time."""
+def _check_text(feature: Feature, value: object) -> CheckResult:
+    """Check a category, a free text or a datetime."""
     if not isinstance(value, str):
         return None, _error(feature, "not_a_text", "must be a text"), None
     if len(value) > MAX_TEXT:
@@ -70,59 +70,61 @@ def _check_text(feature: Feature, value: object) -> Checked:
         message = "contains a NUL or half of a surrogate pair, which are not text"
         return None, _error(feature, "not_a_text", message), None
     if feature.kind == "datetime":
-        return _check_moment(feature, value)
-    return value, *_unseen(feature, value)
+        return _check_datetime(feature, value)
+    return value, *_check_known(feature, value)
 
 
-def _check_moment(feature: Feature, text: str) -> Checked:
-    """Check a date and time in ISO 8601."""
+def _check_datetime(feature: Feature, text: str) -> CheckResult:
+    """Check a datetime in ISO 8601."""
     example = "must be a date and time in ISO 8601, such as 2026-01-31T12:00:00"
-    if not _MOMENT.fullmatch(text):
+    if not _DATETIME.fullmatch(text):
         return None, _error(feature, "not_a_datetime", example), None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         return None, _error(feature, "not_a_datetime", f"{example}: {error}"), None
-    # Clients write UTC as Z also where nobody meant a time zone; any other offset means one.
+    # Many clients write local times with Z. Any other offset is a time zone.
     if moment.tzinfo is not None and not feature.has_time_zone and moment.utcoffset():
         message = "must have no offset other than Z, because training had no time zone"
         return None, _error(feature, "not_a_datetime", message), None
     return text, None, None
 
 
-def _check_number(feature: Feature, value: object) -> Checked:
-    """Check a number, and round it to the precision of the training column."""
+def _check_number(feature: Feature, value: object) -> CheckResult:
+    """Check a number and round it to the precision of the training column."""
     if isinstance(value, str) and feature.infinite:
         value = _INFINITIES.get(value.lower(), value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return None, _error(feature, _NOT_A[feature.kind], _must_be(feature)), None
+        return None, _error(feature, _TYPE_ERRORS[feature.kind], _range_message(feature)), None
     if isinstance(value, float) and not math.isfinite(value):
         if feature.infinite and not math.isnan(value):
             return value, None, None
-        return None, _error(feature, "not_finite", _must_be(feature)), None
-    # The range comes before the conversion, because a long integer does not fit a float.
+        return None, _error(feature, "not_finite", _range_message(feature)), None
+    # Check the range before the conversion, because large integers overflow a float.
     too_large = abs(value) > LARGEST_INTEGER and feature.kind == "integer" and not feature.dtype
-    number = None if too_large or not feature.holds(value) else rounded(feature, value)
+    number = (
+        None if too_large or not feature.is_in_range(value) else round_to_column(feature, value)
+    )
     if number is None or not (feature.infinite or math.isfinite(number)):
-        return None, _error(feature, "out_of_range", _must_be(feature)), None
-    if not feature.answers(number):
-        return None, _error(feature, "out_of_range", _no_answer(feature)), None
+        return None, _error(feature, "out_of_range", _range_message(feature)), None
+    if not feature.is_in_answered_range(number):
+        return None, _error(feature, "out_of_range", _answered_range_message(feature)), None
     if feature.kind == "integer" and not float(number).is_integer():
-        return None, _error(feature, _NOT_A["integer"], _must_be(feature)), None
-    return number, *_unseen(feature, number, _unusual(feature, number))
+        return None, _error(feature, _TYPE_ERRORS["integer"], _range_message(feature)), None
+    return number, *_check_known(feature, number, _check_training_range(feature, number))
 
 
-def rounded(feature: Feature, value: float) -> float | int | None:
-    """Return a number as the training column would hold it; None where it fits no float.
+def round_to_column(feature: Feature, value: float) -> float | int | None:
+    """Return a number as the training column would store it; None if it overflows a float.
 
-    A whole number stays an integer where the column held integers, so that all its digits are
-    kept, and a ``float32`` column rounds.
+    Whole numbers of an integer column remain integers, which keeps all digits. Numbers of a
+    ``float32`` column are rounded.
     """
     try:
         number = float(value)
     except OverflowError:
         return None
-    if feature.holds_integers:
+    if feature.is_integer_column:
         return int(value) if number.is_integer() else number
     form = NARROW_FLOATS.get(feature.dtype)
     if form is None:
@@ -133,12 +135,12 @@ def rounded(feature: Feature, value: float) -> float | int | None:
         return math.copysign(math.inf, number)
 
 
-def _unseen(
-    feature: Feature, value: str | float, otherwise: InputWarning | None = None
+def _check_known(
+    feature: Feature, value: str | float, warning: InputWarning | None = None
 ) -> tuple[FieldError | None, InputWarning | None]:
-    """Warn of a value that training has not seen; reject it where the pipeline raises for it."""
+    """Warn about an unseen category, or reject it if the pipeline raises for it."""
     if not feature.categories or value in feature.known:
-        return None, otherwise
+        return None, warning
     if feature.closed:
         reason = feature.reasons.get("closed", "")
         message = "unknown category; /metadata lists the accepted values"
@@ -148,32 +150,34 @@ def _unseen(
     return None, InputWarning(feature.name, "unseen_category", message)
 
 
-def _unusual(feature: Feature, number: float) -> InputWarning | None:
-    """Warn of a number unlike those of training."""
+def _check_training_range(feature: Feature, number: float) -> InputWarning | None:
+    """Warn about a number that is unlike those of training."""
     if feature.whole and not float(number).is_integer():
         message = "training had whole numbers only; the prediction is an extrapolation"
         return InputWarning(feature.name, "not_whole", message)
     if feature.seen is None or feature.seen[0] <= number <= feature.seen[1]:
         return None
     low, high = feature.seen
-    message = f"training has seen {low:g} to {high:g} only; the answer is an extrapolation"
+    message = (
+        f"outside the training range ({low:g} to {high:g}); the prediction is an extrapolation"
+    )
     return InputWarning(feature.name, "outside_training", message)
 
 
-def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TEXTS) -> Value:
-    """Return the value that the text of a cell or of a form stands for.
+def parse_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TEXTS) -> Value:
+    """Parse the text of a CSV cell or a form field.
 
     Parameters
     ----------
     feature : Feature
     text : str
     missing : collection of str
-        The texts that stand for a missing value, unless the feature knows them as a category.
+        The texts that mark a missing value, unless they are categories of the feature.
 
     Returns
     -------
     float, int, str, bool or None
-        A text that spells no value of the feature's kind comes back as it is.
+        The value; an invalid text is returned unchanged.
     """
     if feature.kind in ("category", "text"):
         if text in missing and not feature.has_text(text):
@@ -186,20 +190,20 @@ def from_text(feature: Feature, text: str, missing: Collection[str] = MISSING_TE
         return _FLAGS.get(text.lower(), text)
     if feature.kind == "datetime" or not _NUMBER.fullmatch(text):
         return text
-    return int(text) if feature.holds_integers and _WHOLE.fullmatch(text[:30]) else float(text)
+    return int(text) if feature.is_integer_column and _WHOLE.fullmatch(text[:30]) else float(text)
 
 
-def _must_be(feature: Feature) -> str:
-    """Say what a number must be."""
-    what = "an integer" if feature.kind == "integer" else "a number"
+def _range_message(feature: Feature) -> str:
+    """Return the message about the accepted numbers."""
+    noun = "an integer" if feature.kind == "integer" else "a number"
     bounded = feature.minimum is not None or feature.maximum is not None
-    return f"must be {what}, {feature.range_text}" if bounded else f"must be {what}, and finite"
+    return f"must be {noun}, {feature.range_text}" if bounded else f"must be {noun}, and finite"
 
 
-def _no_answer(feature: Feature) -> str:
-    """Say in which range the pipeline answers."""
+def _answered_range_message(feature: Feature) -> str:
+    """Return the message about the range that the pipeline accepts."""
     low, high = feature.answered or (-math.inf, math.inf)
-    return f"the pipeline has no prediction for it, only for {low:g} to {high:g}"
+    return f"the pipeline returns predictions only from {low:g} to {high:g}"
 
 
 def _error(feature: Feature, code: str, message: str) -> FieldError:

@@ -1,4 +1,4 @@
-"""Where model versions are kept, and which of them an alias stands for; see docs/model-life.md."""
+"""Registries of model versions and aliases; see docs/model-life.md."""
 
 from slipway.registry.errors import BadName, Conflict, NotTrusted, RegistryError, Unknown
 from slipway.registry.records import Move, StoredVersion

@@ -1,4 +1,4 @@
-"""The journal of an alias: numbered entries, of which the last says what the alias stands for."""
+"""Alias journals: numbered entries, the last of which has the version of the alias."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from slipway.registry.errors import NotTrusted
-from slipway.registry.object_store import Objects
-from slipway.registry.records import NAME, Move, checked_name, decode, encode
+from slipway.registry.object_store import ObjectStore
+from slipway.registry.records import NAME, Move, decode, encode, validate_name
 from slipway.registry.signing import Signer
 
 _ENTRY = re.compile(rf"aliases/({NAME})/(\d{{8}})\.json", re.ASCII)
@@ -18,66 +18,66 @@ class Journal:
 
     Parameters
     ----------
-    objects : Objects
+    store : ObjectStore
     signer : Signer
     """
 
-    def __init__(self, objects: Objects, signer: Signer) -> None:
-        self._objects = objects
+    def __init__(self, store: ObjectStore, signer: Signer) -> None:
+        self._store = store
         self._signer = signer
 
     def aliases(self) -> list[str]:
-        """Name the aliases that ever stood for something."""
-        return sorted(self.heads())
+        """Return the names of all aliases with a journal."""
+        return sorted(self.last_numbers())
 
-    def heads(self) -> dict[str, int]:
-        """Give the number of the last entry of every alias."""
-        self._objects.begin()
-        paths = (_ENTRY.fullmatch(listed.path) for listed in self._objects.list("aliases"))
-        heads: dict[str, int] = {}
-        for found in paths:
-            if found:
-                heads[found[1]] = max(int(found[2]), heads.get(found[1], 0))
-        return heads
+    def last_numbers(self) -> dict[str, int]:
+        """Return the number of the last entry by alias."""
+        self._store.begin()
+        paths = (_ENTRY.fullmatch(listed.path) for listed in self._store.list("aliases"))
+        last_numbers: dict[str, int] = {}
+        for match in paths:
+            if match:
+                last_numbers[match[1]] = max(int(match[2]), last_numbers.get(match[1], 0))
+        return last_numbers
 
-    def last(self, alias: str) -> Move | None:
-        """Give the entry with the highest number."""
-        numbers = self._numbers(alias)
+    def last_entry(self, alias: str) -> Move | None:
+        """Return the entry with the highest number, or None."""
+        numbers = self._entry_numbers(alias)
         return self._read(alias, numbers[-1]) if numbers else None
 
-    def all(self, alias: str) -> list[Move]:
-        """Give every entry, in order.
+    def entries(self, alias: str) -> list[Move]:
+        """Return all entries in order.
 
         Raises
         ------
         NotTrusted
-            One is missing, or does not follow from the one before.
+            An entry is missing, or does not follow from the previous one.
         """
         moves = []
         before: str | None = None
-        for number, there in enumerate(self._numbers(alias), start=1):
-            self._objects.begin()
-            moves.append(move := self._read(alias, there))
-            if move.number != number or move.before != before:
-                raise NotTrusted(f"the history of {alias} was changed at entry {number}")
+        for expected, number in enumerate(self._entry_numbers(alias), start=1):
+            self._store.begin()
+            moves.append(move := self._read(alias, number))
+            if move.number != expected or move.before != before:
+                raise NotTrusted(f"the history of {alias} was changed at entry {expected}")
             before = move.version
         return moves
 
     def append(self, move: Move) -> bool:
-        """Write an entry; give whether nobody else had written one of that number."""
-        return self._objects.put_new(_path(move.alias, move.number), encode(move))
+        """Write an entry; return False if its number is already used."""
+        return self._store.put_if_absent(_path(move.alias, move.number), encode(move))
 
-    def _numbers(self, alias: str) -> list[int]:
-        checked_name(alias, "an alias")
-        paths = (_ENTRY.fullmatch(each.path) for each in self._objects.list(f"aliases/{alias}"))
-        return sorted(int(found[2]) for found in paths if found and found[1] == alias)
+    def _entry_numbers(self, alias: str) -> list[int]:
+        validate_name(alias, "an alias")
+        paths = (_ENTRY.fullmatch(info.path) for info in self._store.list(f"aliases/{alias}"))
+        return sorted(int(match[2]) for match in paths if match and match[1] == alias)
 
     def _read(self, alias: str, number: int) -> Move:
         path = _path(alias, number)
-        move = self._signer.verify(decode(self._objects.get(path), Move, path), path)
-        # An entry that was signed for another place is none for this one.
+        move = self._signer.verify(decode(self._store.get(path), Move, path), path)
+        # A signed entry is only valid for its own alias and number.
         if (move.alias, move.number) != (alias, number):
-            raise NotTrusted(f"{path} is another entry: {move.alias!a} {move.number}")
+            raise NotTrusted(f"{path} has the entry of another place: {move.alias!a} {move.number}")
         return move
 
 
@@ -85,16 +85,16 @@ def _path(alias: str, number: int) -> str:
     return f"aliases/{alias}/{number:08}.json"
 
 
-def standing(moves: Sequence[Move]) -> list[str]:
-    """Give the versions that an alias can go back to, the present one last.
+def rollback_stack(moves: Sequence[Move]) -> list[str]:
+    """Return the versions that an alias can be rolled back to, with the current one last.
 
-    A promotion puts a version on top; a rollback takes off what is above the version that it
-    goes back to. So one rollback after the other goes further back, never forth again.
+    A promotion pushes a version. A rollback removes all versions after its target, so repeated
+    rollbacks always go further back.
 
     Parameters
     ----------
     moves : sequence of Move
-        The whole history.
+        All entries of the journal.
 
     Returns
     -------
@@ -103,11 +103,11 @@ def standing(moves: Sequence[Move]) -> list[str]:
     stack: list[str] = []
     for move in moves:
         if move.action == "rollback" and move.version in stack:
-            del stack[_last(stack, move.version) + 1 :]
+            del stack[_last_index(stack, move.version) + 1 :]
         else:
             stack.append(move.version)
     return stack
 
 
-def _last(stack: Sequence[str], version: str) -> int:
+def _last_index(stack: Sequence[str], version: str) -> int:
     return len(stack) - 1 - list(reversed(stack)).index(version)

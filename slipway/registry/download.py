@@ -1,4 +1,4 @@
-"""A version copied from a registry: whole and checked, or not there."""
+"""Copy a version from a registry, verified and atomically."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from slipway.core.files import file_sha256
 from slipway.registry.errors import NotTrusted, RegistryError, Unknown
-from slipway.registry.object_store import Objects
+from slipway.registry.object_store import ObjectStore
 from slipway.registry.records import (
     MAX_ENTRY,
     MODEL,
-    STORED,
+    VERSION_JSON,
     StoredVersion,
-    checked_name,
     decode,
     encode,
+    validate_name,
 )
 from slipway.registry.signing import Signer
 
@@ -25,12 +25,12 @@ _ATTEMPTS = 5
 
 
 def version_path(version: str, name: str) -> str:
-    """Give the place of a version's file."""
+    """Return the path of a version's file in the registry."""
     return f"versions/{version}/{name}"
 
 
 def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
-    """Give the pickle of a copy that was fetched before, if it is still what was pushed.
+    """Return the pickle of an earlier copy if all its files are unchanged.
 
     Parameters
     ----------
@@ -42,77 +42,80 @@ def local_copy(version: str, folder: Path, signer: Signer) -> Path | None:
     -------
     Path or None
     """
-    copy = folder / checked_name(version)
+    copy = folder / validate_name(version)
     try:
-        with (copy / STORED).open("rb") as file:
-            stored = decode(file.read(MAX_ENTRY + 1), StoredVersion, STORED)
+        with (copy / VERSION_JSON).open("rb") as file:
+            stored = decode(file.read(MAX_ENTRY + 1), StoredVersion, VERSION_JSON)
         signer.verify(stored, f"{version} in {folder}")
-        same = all(file_sha256(copy / file.name) == file.sha256 for file in stored.files)
+        is_unchanged = all(file_sha256(copy / file.name) == file.sha256 for file in stored.files)
     except (OSError, NotTrusted):
         return None
-    return copy / MODEL if same and stored.version == version else None
+    return copy / MODEL if is_unchanged and stored.version == version else None
 
 
-def fetch(objects: Objects, stored: StoredVersion, folder: Path, signer: Signer) -> Path:
-    """Copy a version into a folder of its own name, in one step.
+def download_version(
+    store: ObjectStore, stored: StoredVersion, folder: Path, signer: Signer
+) -> Path:
+    """Copy a version to a folder with its name, atomically.
 
     Parameters
     ----------
-    objects : Objects
+    store : ObjectStore
     stored : StoredVersion
-        Verified.
+        A verified entry.
     folder : Path
     signer : Signer
 
     Returns
     -------
     Path
-        The copy's pickle.
+        The pickle of the copy.
 
     Raises
     ------
     RegistryError
+        A file is missing or changed, or the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{stored.version}-", dir=folder))
+        draft = Path(tempfile.mkdtemp(prefix=f".{stored.version}-", dir=folder))
     except OSError as error:
-        raise RegistryError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise RegistryError(f"cannot write to {folder}: {error.strerror}") from error
     try:
-        _download(objects, stored, new)
-        return _place(new, stored.version, folder, signer)
+        _download_files(store, stored, draft)
+        return _move_into_place(draft, stored.version, folder, signer)
     except OSError as error:
-        raise RegistryError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise RegistryError(f"cannot write to {folder}: {error.strerror}") from error
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def _download(objects: Objects, stored: StoredVersion, folder: Path) -> None:
-    objects.extend(stored.size)
+def _download_files(store: ObjectStore, stored: StoredVersion, folder: Path) -> None:
+    store.extend(stored.size)
     for file in stored.files:
         path = version_path(stored.version, file.name)
         try:
-            objects.download(path, folder / file.name, file.size, file.sha256)
+            store.download(path, folder / file.name, file.size, file.sha256)
         except Unknown:
-            raise RegistryError(f"{stored.version} was removed, or has lost {file.name}") from None
-    (folder / STORED).write_bytes(encode(stored))
-    # Made for its owner alone; the service may be another user.
+            raise RegistryError(f"{stored.version} was pruned, or lacks its {file.name}") from None
+    (folder / VERSION_JSON).write_bytes(encode(stored))
+    # mkdtemp allows only its user, but the service can run as another one.
     folder.chmod(0o755)
 
 
-def _place(new: Path, version: str, folder: Path, signer: Signer) -> Path:
-    """Give a copy its name; another process may be doing the same."""
+def _move_into_place(draft: Path, version: str, folder: Path, signer: Signer) -> Path:
+    """Rename a copy to its version; another process can do the same concurrently."""
     for attempt in range(_ATTEMPTS):
         try:
-            return new.rename(folder / version) / MODEL
+            return draft.rename(folder / version) / MODEL
         except OSError:
-            there = local_copy(version, folder, signer)
-            if there:
-                return there
-            # What is there is broken; it goes aside, because a folder is only put where none is.
+            existing = local_copy(version, folder, signer)
+            if existing:
+                return existing
+            # Move the broken copy aside: rename() does not replace a folder with files.
             aside = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder))
-            # Another process may have been faster.
+            # Another process can have moved it first.
             with suppress(FileNotFoundError):
                 (folder / version).rename(aside / str(attempt))
             shutil.rmtree(aside, ignore_errors=True)
-    raise RegistryError(f"{folder / version} cannot be replaced")
+    raise RegistryError(f"cannot replace {folder / version}")

@@ -1,4 +1,4 @@
-"""What can go wrong with a registry.
+"""The exceptions of registries, with HTTP status and code.
 
 ModelError                  503  model_unavailable
 └── RegistryError           503  registry_unavailable
@@ -14,33 +14,33 @@ from slipway.core.errors import ModelError
 
 
 class RegistryError(ModelError):
-    """The registry cannot be reached, or what is there cannot be used."""
+    """The registry is not reachable, or its content is not valid."""
 
     code = "registry_unavailable"
 
 
 class BadName(RegistryError):
-    """A version or an alias that cannot be one; nothing was asked for by that name."""
+    """A name of a version or an alias is not valid; no request was sent."""
 
     status = 422
     code = "bad_name"
 
 
 class Unknown(RegistryError):
-    """There is no such version, or no such alias."""
+    """A version or an alias does not exist."""
 
     status = 404
     code = "unknown_version"
 
 
 class Conflict(RegistryError):
-    """An alias moved between the look at it and the move."""
+    """An alias was moved concurrently."""
 
     status = 409
     code = "alias_moved"
 
 
 class NotTrusted(RegistryError):
-    """A file or an entry is not what was pushed, or not signed with this key."""
+    """A file or an entry was changed, or is not signed with this key."""
 
     code = "not_trusted"

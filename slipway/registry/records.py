@@ -1,4 +1,4 @@
-"""What is written down in a registry: a version's files, and an alias' moves."""
+"""The entries of a registry: the files of versions, and the moves of aliases."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from slipway.registry.errors import BadName, NotTrusted, RegistryError
 
 MODEL = "model.pkl"
 FILES = (MODEL, "model.json", "model.covariance", "report.html")
-STORED = "version.json"
-# A hyphen in front would make a name an option wherever it is passed to a command.
+VERSION_JSON = "version.json"
+# A name with a leading hyphen would be an option on a command line.
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 _NAME = re.compile(NAME, re.ASCII)
-# Whoever can write to a registry must not be able to fill the memory or the disk of its readers.
+# Limits protect the memory and disks of readers from other writers.
 MAX_ENTRY = 64 * 2**10
 MAX_FILES = {
-    # As much as a bucket takes in one put.
+    # The largest object that a bucket accepts in one put.
     MODEL: 5 * 2**30,
     "model.json": 64 * 2**20,
     "model.covariance": 2**30,
@@ -29,24 +29,24 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 Entry = TypeVar("Entry", "StoredVersion", "Move")
 
 
-class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of a version."""
+class VersionFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Name, size and hash of a version's file."""
 
     name: str
     size: int
     sha256: str
 
 
-class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a list tells of a version, so that it need not read every manifest.
+class TrainingSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Summary of a manifest, for lists of versions.
 
     Attributes
     ----------
     name, estimator, created, source : str
     rows : int
-        It was fitted on.
+        The number of training rows.
     roc_auc, log_loss : float, optional
-        On the rows held out.
+        Scores on the hold-out set.
     """
 
     name: str
@@ -59,47 +59,47 @@ class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoredVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A version in a registry, its ``version.json``: without it, it is not there.
+    """The ``version.json`` of a version, which exists only with this file.
 
     Attributes
     ----------
     version : str
-    files : tuple of File
-    trained : Trained
+    files : tuple of VersionFile
+    trained : TrainingSummary
     who, when : str
-        Who pushed it, and the UTC time.
+        Who pushed the version, and the time in UTC.
     signature : str
-        HMAC-SHA256 of all the others; empty where there was no key.
+        HMAC-SHA256 of the other fields; empty without a key.
     """
 
     version: str
-    files: tuple[File, ...]
-    trained: Trained
+    files: tuple[VersionFile, ...]
+    trained: TrainingSummary
     who: str
     when: str
     signature: str = ""
 
     @property
     def size(self) -> int:
-        """The bytes of all files."""
+        """The size of all files in bytes."""
         return sum(file.size for file in self.files)
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry in the journal of an alias; the last one says what the alias stands for.
+    """An entry in the journal of an alias; the last one has the current version.
 
     Attributes
     ----------
     alias : str
     number : int
-        From 1 on, without a gap. The order is that of the numbers, whatever the clocks say.
+        Consecutive numbers from 1; they define the order, regardless of times.
     version : str
     before : str, optional
-        What the alias stood for; None of its first entry.
+        The previous version; None in the first entry.
     action : {"promote", "rollback"}
     who, when, why : str
     nonce : str
-        Random, so that a promoter knows its own entry again after a lost answer.
+        Random text by which a promoter recognises its own entry after a lost response.
     signature : str
     """
 
@@ -115,86 +115,85 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: str = ""
 
 
-def checked_name(name: str, what: str = "a version") -> str:
-    """Give a name back if it can be one of a version or an alias.
+def validate_name(name: str, what: str = "a version") -> str:
+    """Return a name if it is valid for a version or an alias.
 
     Raises
     ------
     BadName
-        It could lead to another place; no file and no bucket was asked for it.
+        The name is not valid, for example a path to another folder.
     """
     if not _NAME.fullmatch(name):
-        rule = "letters, digits, '.', '_' and '-', 64 at most, and no dot or hyphen in front"
+        rule = "use up to 64 letters, digits, '.', '_' and '-', not starting with '.' or '-'"
         raise BadName(f"{name[:80]!a} cannot be {what}: {rule}")
     return name
 
 
 def encode(entry: StoredVersion | Move) -> bytes:
-    """Write an entry in the one way there is, so that equal entries are equal bytes.
+    """Return the canonical JSON of an entry.
 
     Raises
     ------
     RegistryError
-        It is longer than an entry may be.
+        The entry is too long.
     """
     content = msgspec.json.encode(entry, order="sorted")
     if len(content) > MAX_ENTRY:
         longest = max(msgspec.structs.asdict(entry).items(), key=lambda item: len(str(item[1])))[0]
         raise RegistryError(
-            f"the entry for {entry.version[:80]!a} would have {len(content):,} bytes of at most "
+            f"the entry for {entry.version[:80]!a} has {len(content):,} bytes; the limit is "
             f"{MAX_ENTRY:,}; shorten {longest!a}"
         )
     return content
 
 
 def decode(content: bytes, kind: type[Entry], where: str) -> Entry:
-    """Read an entry, and check what it says.
+    """Decode and validate an entry.
 
     Raises
     ------
     NotTrusted
-        It was not written here.
+        The content is not an entry of a registry.
     """
     try:
         entry = msgspec.json.decode(content, type=kind)
-        checked_name(entry.version)
+        validate_name(entry.version)
     except (msgspec.DecodeError, BadName) as error:
         raise NotTrusted(f"{where} is not an entry of a registry: {error}") from error
     if isinstance(entry, StoredVersion):
-        if not _plausible(entry.files):
-            raise NotTrusted(f"{where} names files that no version has")
+        if not _are_version_files(entry.files):
+            raise NotTrusted(f"{where} has unknown or invalid files")
         for file in entry.files:
             require_size(file.name, file.size, where)
     return entry
 
 
 def require_size(name: str, size: int, where: str) -> None:
-    """Reject a file of a version that is too large to be one.
+    """Reject a file of a version that exceeds its size limit.
 
     Raises
     ------
     NotTrusted
+        The file is too large.
     """
     if size > MAX_FILES[name]:
-        raise NotTrusted(
-            f"{where}: {name} has {size:,} bytes; a registry takes {MAX_FILES[name]:,} at most"
-        )
+        raise NotTrusted(f"{where}: {name} has {size:,} bytes; the limit is {MAX_FILES[name]:,}")
 
 
-def _plausible(files: tuple[File, ...]) -> bool:
-    """Whether the files are a version's: a name could lead elsewhere."""
+def _are_version_files(files: tuple[VersionFile, ...]) -> bool:
+    """Return whether names, sizes and hashes of a version's files are valid."""
     names = [file.name for file in files]
-    known = set(names) <= set(FILES) and len(set(names)) == len(names)
-    sane = all(file.size >= 0 and _SHA256.fullmatch(file.sha256) for file in files)
-    return known and sane and set(FILES[:2]) <= set(names)
+    are_known = set(names) <= set(FILES) and len(set(names)) == len(names)
+    are_valid = all(file.size >= 0 and _SHA256.fullmatch(file.sha256) for file in files)
+    return are_known and are_valid and set(FILES[:2]) <= set(names)
 
 
-def trained(manifest: Manifest) -> Trained:
-    """Give what a list tells of a version."""
-    held_out = manifest.evaluations.get("holdout")
-    # The first of the scores is the model's own; the others are for comparison.
-    scores = next(iter(held_out.scores.values()), None) if held_out else None
-    return Trained(
+def summarize_training(manifest: Manifest) -> TrainingSummary:
+    """Return the summary of a manifest."""
+    holdout = manifest.evaluations.get("holdout")
+    # The first scores are those of the model; the others are baselines.
+    scores = next(iter(holdout.scores.values()), None) if holdout else None
+    return TrainingSummary(
         name=manifest.name,
         estimator=manifest.estimator,
         created=manifest.created,

@@ -1,4 +1,4 @@
-"""A registry of model versions: push, look, move an alias, fetch, prune."""
+"""Registry of model versions: push, fetch, list and prune versions; move aliases."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Literal
 
-from slipway.registry.alias_journal import Journal, standing
-from slipway.registry.download import fetch, local_copy, version_path
+from slipway.registry.alias_journal import Journal, rollback_stack
+from slipway.registry.download import download_version, local_copy, version_path
 from slipway.registry.errors import Conflict, RegistryError, Unknown
-from slipway.registry.object_store import Objects
+from slipway.registry.object_store import ObjectStore
 from slipway.registry.pruning import prune
-from slipway.registry.records import NAME, STORED, Move, StoredVersion, checked_name, decode
+from slipway.registry.records import NAME, VERSION_JSON, Move, StoredVersion, decode, validate_name
 from slipway.registry.signing import Signer
-from slipway.registry.upload import describe, require_same, upload
+from slipway.registry.upload import read_version, require_same_files, upload_version
 
 PRODUCTION = "production"
-_MARK = re.compile(rf"versions/({NAME})/{re.escape(STORED)}", re.ASCII)
+_VERSION_PATH = re.compile(rf"versions/({NAME})/{re.escape(VERSION_JSON)}", re.ASCII)
 
 
 def open_registry(url: str, environ: Mapping[str, str] = os.environ) -> Registry:
-    """Open a registry; nothing is asked of it yet.
+    """Open a registry, without sending a request.
 
     Parameters
     ----------
     url : str
-        A folder, or ``s3://bucket/prefix``, ``gs://`` or ``az://``; the cloud's own variables
-        of the process hold the credentials.
+        A folder, or ``s3://bucket/prefix``, ``gs://`` or ``az://``. The credentials are in the
+        cloud's environment variables.
     environ : mapping of str to str
         ``SLIPWAY_SIGNING_KEY`` is the key for signatures.
 
@@ -42,36 +42,36 @@ def open_registry(url: str, environ: Mapping[str, str] = os.environ) -> Registry
     Raises
     ------
     RegistryError
-        The address or the key cannot be one.
+        The URL or the key is not valid.
     """
-    return Registry(Objects(url), Signer.from_environ(environ))
+    return Registry(ObjectStore(url), Signer.from_environ(environ))
 
 
 class Registry:
-    """Model versions in a folder or a bucket, and the aliases that stand for them.
+    """Model versions and aliases in a folder or a bucket.
 
-    ``resolve``, ``alias`` and ``fetch`` end within 20 seconds, and a second more for each megabyte
-    that they carry; what asks for many entries does so for each of them. A thread needs a
-    registry of its own, and a process must not have asked a bucket before its fork.
+    ``resolve``, ``alias`` and ``fetch`` end within 20 seconds, plus one second per megabyte.
+    Methods that read many entries have this limit for each entry. Registries are not thread-safe,
+    and a process must not use a bucket before it forks.
 
     Parameters
     ----------
-    objects : Objects
+    store : ObjectStore
     signer : Signer
     """
 
-    def __init__(self, objects: Objects, signer: Signer) -> None:
-        self._objects = objects
+    def __init__(self, store: ObjectStore, signer: Signer) -> None:
+        self._store = store
         self._signer = signer
-        self._journal = Journal(objects, signer)
+        self._journal = Journal(store, signer)
 
     def push(self, model: Path, *, who: str) -> str:
-        """Put a version into the registry; if it is there already, nothing is done.
+        """Push a version; do nothing if it already exists.
 
         Parameters
         ----------
         model : Path
-            The pickle, with its manifest and perhaps a covariance and a report beside it.
+            The pickle, beside its manifest and optionally a covariance and a report.
         who : str
 
         Returns
@@ -82,87 +82,85 @@ class Registry:
         Raises
         ------
         ModelError
-            The files do not fit together.
+            The files do not match the manifest.
         RegistryError
-            Other files are there under the same name.
+            The version exists with other files.
         """
-        stored, contents = describe(model, who)
-        there = self.find(stored.version)
-        if there is None and upload(self._objects, self._signer, stored, contents) is None:
-            there = self.stored(stored.version)
-        if there is not None:
-            require_same(there, stored)
+        stored, contents = read_version(model, who)
+        existing = self.find(stored.version)
+        if existing is None and upload_version(self._store, self._signer, stored, contents) is None:
+            existing = self.stored(stored.version)
+        if existing is not None:
+            require_same_files(existing, stored)
         return stored.version
 
     def find(self, version: str) -> StoredVersion | None:
-        """Give what is known of a version; None if it is not there."""
+        """Return the entry of a version, or None if it does not exist."""
         try:
             return self.stored(version)
         except Unknown:
             return None
 
     def stored(self, version: str) -> StoredVersion:
-        """Give what is known of a version.
+        """Return the entry of a version.
 
         Raises
         ------
         Unknown
-            It is not there.
+            The version does not exist.
         NotTrusted
-            What is there is not signed with this key.
+            The entry is not signed with this key.
         """
-        checked_name(version)
-        self._objects.begin()
+        validate_name(version)
+        self._store.begin()
         try:
-            content = self._objects.get(version_path(version, STORED))
+            content = self._store.get(version_path(version, VERSION_JSON))
         except Unknown:
-            raise Unknown(f"there is no version {version} in {self._objects.shown}") from None
-        where = f"version {version} in {self._objects.shown}"
+            raise Unknown(f"no version {version} in {self._store.redacted}") from None
+        where = f"version {version} in {self._store.redacted}"
         stored = self._signer.verify(decode(content, StoredVersion, where), where)
         if stored.version != version:
-            raise RegistryError(f"{where} says that it is another: {stored.version}")
+            raise RegistryError(f"{where} has the entry of another version: {stored.version}")
         return stored
 
     def versions(self) -> list[StoredVersion]:
-        """Give all versions, the newest first."""
-        self._objects.begin()
-        marks = (_MARK.fullmatch(listed.path) for listed in self._objects.list("versions"))
-        stored = (self.find(mark[1]) for mark in marks if mark)
-        found = [each for each in stored if each is not None]
-        return sorted(found, key=lambda each: (each.trained.created, each.version), reverse=True)
+        """Return the entries of all versions, the newest first."""
+        self._store.begin()
+        matches = (_VERSION_PATH.fullmatch(info.path) for info in self._store.list("versions"))
+        entries = (self.find(match[1]) for match in matches if match)
+        existing = [entry for entry in entries if entry is not None]
+        return sorted(existing, key=lambda v: (v.trained.created, v.version), reverse=True)
 
     def resolve(self, name: str) -> str:
-        """Give the version that a name stands for: ``@production``, or a version's own name.
+        """Return the version of a reference: an alias such as ``@production``, or a version.
 
         Raises
         ------
         Unknown
-            It stands for none.
+            The alias or the version does not exist.
         """
         if not name.startswith("@"):
             return self.stored(name).version
         move = self.alias(name[1:])
         if move is None:
-            raise Unknown(f"no version was ever {name[1:]} in {self._objects.shown}")
+            raise Unknown(f"no alias {name[1:]} in {self._store.redacted}")
         return move.version
 
     def aliases(self) -> dict[str, str]:
-        """Give the version of every alias."""
-        self._objects.begin()
-        moves = (self._journal.last(alias) for alias in self._journal.aliases())
+        """Return the versions of all aliases by name."""
+        self._store.begin()
+        moves = (self._journal.last_entry(alias) for alias in self._journal.aliases())
         return {move.alias: move.version for move in moves if move}
 
     def alias(self, alias: str) -> Move | None:
-        """Give the last entry in the journal of an alias; None if there is none."""
-        checked_name(alias, "an alias")
-        self._objects.begin()
-        return self._journal.last(alias)
+        """Return the last entry in the journal of an alias, or None."""
+        self._store.begin()
+        return self._journal.last_entry(alias)
 
     def history(self, alias: str) -> list[Move]:
-        """Give the journal of an alias, the first entry first."""
-        checked_name(alias, "an alias")
-        self._objects.begin()
-        return self._journal.all(alias)
+        """Return the journal of an alias, the oldest entry first."""
+        self._store.begin()
+        return self._journal.entries(alias)
 
     def move(
         self,
@@ -174,35 +172,36 @@ class Registry:
         expected: str | EllipsisType | None = ...,
         action: Literal["promote", "rollback"] = "promote",
     ) -> Move:
-        """Let an alias stand for a version.
+        """Move an alias to a version.
 
         Parameters
         ----------
         alias, version, who, why : str
         expected : str or None, optional
-            What the alias must stand for now; None for nothing yet. Without it, whatever it is
-            when the call begins.
+            The current version that is required; None for a new alias. By default any version.
         action : {"promote", "rollback"}
-            What the move is in the journal.
+            The action in the journal.
 
         Returns
         -------
         Move
-            The new entry; the present one if it stands for that version already.
+            The new entry, or the last one if the alias already has that version.
 
         Raises
         ------
         Conflict
-            It stands for something else, or somebody else moved it meanwhile.
+            The alias has another version than expected, or was moved concurrently.
         Unknown
-            There is no such version.
+            The version does not exist.
         """
-        checked_name(alias, "an alias")
+        validate_name(alias, "an alias")
         self.stored(version)
         last = self.alias(alias)
         before = last.version if last else None
         if expected is not ... and expected != before:
-            raise Conflict(f"{alias} is {before or 'no version'}, not {expected or 'no version'}")
+            raise Conflict(
+                f"{alias} has {before or 'no version'}, expected {expected or 'no version'}"
+            )
         if last and before == version:
             return last
         when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -211,27 +210,27 @@ class Registry:
         return self._append(self._signer.sign(move))
 
     def _append(self, move: Move) -> Move:
-        """Write an entry, and look whether its version is still there."""
+        """Write an entry, and check that its version still exists."""
         if not self._journal.append(move):
-            now = self.alias(move.alias)
-            told = f"to {now.version} by {now.who}" if now else "elsewhere"
+            current = self.alias(move.alias)
+            destination = f"to {current.version} by {current.who}" if current else "elsewhere"
             before = move.before or "no version"
-            raise Conflict(f"{move.alias} moved meanwhile, from {before} {told}; look again")
+            raise Conflict(f"{move.alias} moved meanwhile from {before} {destination}; retry")
         if self.find(move.version) is None:
-            raise RegistryError(f"{move.version} was pruned meanwhile: move {move.alias} again")
+            raise RegistryError(f"{move.version} was pruned meanwhile; move {move.alias} again")
         return move
 
     def rollback(
         self, alias: str = PRODUCTION, to: str | None = None, *, who: str, why: str = ""
     ) -> Move:
-        """Let an alias stand for an earlier version of its own.
+        """Move an alias back to an earlier version.
 
         Parameters
         ----------
         alias : str
         to : str, optional
-            Any version that it ever stood for. By default the one before the present; the next
-            rollback goes one further back, see ``standing``.
+            Any earlier version of the alias. By default the previous one; repeated rollbacks go
+            further back, see ``rollback_stack``.
         who, why : str
 
         Returns
@@ -241,28 +240,28 @@ class Registry:
         Raises
         ------
         Unknown
-            There is nothing to go back to.
+            The alias has no earlier version.
         Conflict
-            Somebody else moved it meanwhile.
+            The alias was moved concurrently.
         """
         to = self.rollback_target(alias, to)
         present = self.history(alias)[-1].version
         return self.move(alias, to, who=who, why=why, expected=present, action="rollback")
 
     def rollback_target(self, alias: str, to: str | None = None) -> str:
-        """Give the version that a rollback would go to."""
+        """Return the version that a rollback would move to."""
         moves = self.history(alias)
         if to is not None and to not in {move.version for move in moves}:
             raise Unknown(f"{to!a} was never {alias}; promote it instead")
-        stack = standing(moves)
+        stack = rollback_stack(moves)
         if to is None and len(stack) < 2:
-            raise Unknown(f"there is nothing that {alias} could go back to")
+            raise Unknown(f"{alias} has no earlier version to roll back to")
         return to or stack[-2]
 
     def fetch(self, version: str, folder: Path) -> Path:
-        """Copy a version to ``folder/<version>/``, whole and checked, or not at all.
+        """Copy a version to ``folder/<version>/``, verified and atomically.
 
-        A copy that is there and still what was pushed is used without asking the registry.
+        An unchanged copy from an earlier call is used without a request.
 
         Parameters
         ----------
@@ -272,29 +271,29 @@ class Registry:
         Returns
         -------
         Path
-            The copy's pickle.
+            The pickle of the copy.
 
         Raises
         ------
         RegistryError
-            It cannot be had, or is not what was pushed.
+            The version cannot be downloaded, or a file was changed.
         """
-        there = local_copy(version, folder, self._signer)
-        return there or fetch(self._objects, self.stored(version), folder, self._signer)
+        existing = local_copy(version, folder, self._signer)
+        return existing or download_version(self._store, self.stored(version), folder, self._signer)
 
     def prune(self, keep: int) -> list[str]:
-        """Remove all versions but the newest, and but those that an alias needs.
+        """Remove all versions except the newest and those that an alias needs.
 
         Parameters
         ----------
         keep : int
+            The number of newest versions to keep.
 
         Returns
         -------
         list of str
-            What is gone.
+            The removed versions.
         """
         old = self.versions()[max(keep, 0) :]
-        self._objects.begin()
-        listed = self._objects.list("versions")
-        return prune(self._objects, self._journal, old, listed)
+        self._store.begin()
+        return prune(self._store, self._journal, old, self._store.list("versions"))

@@ -1,4 +1,4 @@
-"""A version on its way into a registry: its files first, and what says that it is there last."""
+"""Push a version to a registry: first its files, then ``version.json``."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from slipway.models.artifacts import covariance_path, manifest_path, read_report
 from slipway.models.manifest import Manifest, read_manifest
 from slipway.registry.download import version_path
 from slipway.registry.errors import NotTrusted, RegistryError
-from slipway.registry.object_store import Objects
+from slipway.registry.object_store import ObjectStore
 from slipway.registry.records import (
     FILES,
-    STORED,
-    File,
+    VERSION_JSON,
     StoredVersion,
-    checked_name,
+    VersionFile,
     encode,
     require_size,
-    trained,
+    summarize_training,
+    validate_name,
 )
 from slipway.registry.signing import Signer
 
 
-def describe(model: Path, who: str) -> tuple[StoredVersion, dict[str, bytes]]:
-    """Read a version's files, and say what they are.
+def read_version(model: Path, who: str) -> tuple[StoredVersion, dict[str, bytes]]:
+    """Read a version's files.
 
     Parameters
     ----------
     model : Path
-        The pickle; the others stand beside it.
+        The pickle, beside the other files.
     who : str
 
     Returns
     -------
     stored : StoredVersion
-        Not signed yet.
+        The unsigned entry.
     contents : dict of str to bytes
 
     Raises
     ------
     ModelError
-        A file is missing, or is not the one that the manifest describes.
+        A file is missing, or its hash differs from the manifest.
     """
     manifest = read_manifest(model)
-    version = checked_name(manifest.version)
+    version = validate_name(manifest.version)
     contents = _contents(model, manifest)
     files = tuple(
-        File(name, len(contents[name]), hashlib.sha256(contents[name]).hexdigest())
+        VersionFile(name, len(contents[name]), hashlib.sha256(contents[name]).hexdigest())
         for name in FILES
         if name in contents
     )
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return StoredVersion(version, files, trained(manifest), who, when), contents
+    return StoredVersion(version, files, summarize_training(manifest), who, when), contents
 
 
 def _contents(model: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Read what a version consists of; a report is left out if it is another version's."""
+    """Return the contents of a version's files, without a report of another version."""
     expected = {"model.pkl": (model, manifest.sha256)}
     if manifest.covariance is not None:
         covariance = covariance_path(model)
@@ -67,7 +67,7 @@ def _contents(model: Path, manifest: Manifest) -> dict[str, bytes]:
     for name, (path, sha256) in expected.items():
         contents[name] = _read(path, name)
         if hashlib.sha256(contents[name]).hexdigest() != sha256:
-            raise ModelError(f"{path.name} is not the file its manifest describes: sha256 differs")
+            raise ModelError(f"{path.name} does not match its manifest: sha256 differs")
     report = read_report(model, manifest.version)
     if report is not None:
         require_size("report.html", len(report), "this version")
@@ -82,14 +82,14 @@ def _read(path: Path, name: str) -> bytes:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
 
 
-def upload(
-    objects: Objects, signer: Signer, stored: StoredVersion, contents: dict[str, bytes]
+def upload_version(
+    store: ObjectStore, signer: Signer, stored: StoredVersion, contents: dict[str, bytes]
 ) -> StoredVersion | None:
-    """Put a version where none of that name is.
+    """Write a version that does not exist yet.
 
     Parameters
     ----------
-    objects : Objects
+    store : ObjectStore
     signer : Signer
     stored : StoredVersion
     contents : dict of str to bytes
@@ -97,38 +97,39 @@ def upload(
     Returns
     -------
     StoredVersion or None
-        What was written; None if somebody else was faster.
+        The signed entry; None if another process wrote it first.
 
     Raises
     ------
     RegistryError
-        Other bytes are there under the name of one of the files.
+        A file of the version exists with other content.
     """
     for file in stored.files:
-        objects.begin()
+        store.begin()
         path = version_path(stored.version, file.name)
-        if not objects.put_new(path, contents[file.name]):
-            fix = "train again, which gives another version, or prune a day later"
-            raise RegistryError(f"a push that never ended left another {file.name}: {fix}")
+        if not store.put_if_absent(path, contents[file.name]):
+            fix = "train another version, or prune a day later"
+            raise RegistryError(f"an unfinished push left another {file.name}; {fix}")
     signed = signer.sign(stored)
-    objects.begin()
-    new = objects.put_new(version_path(stored.version, STORED), encode(signed))
+    store.begin()
+    new = store.put_if_absent(version_path(stored.version, VERSION_JSON), encode(signed))
     return signed if new else None
 
 
-def require_same(there: StoredVersion, stored: StoredVersion) -> None:
-    """Refuse to push other bytes under a name that is taken.
+def require_same_files(existing: StoredVersion, stored: StoredVersion) -> None:
+    """Raise an error if an existing version has other files.
 
     Raises
     ------
     NotTrusted
+        The existing version has other files.
     """
-    if there.files == stored.files:
+    if existing.files == stored.files:
         return
-    others = {file.name: file for file in there.files}
-    wrong = [file.name for file in stored.files if others.get(file.name) != file]
-    wrong += others.keys() - {file.name for file in stored.files}
+    existing_files = {file.name: file for file in existing.files}
+    changed = [file.name for file in stored.files if existing_files.get(file.name) != file]
+    changed += existing_files.keys() - {file.name for file in stored.files}
     raise NotTrusted(
-        f"{stored.version} is there already with another {', '.join(wrong)}; a version is never "
-        "overwritten"
+        f"{stored.version} already exists with another {', '.join(changed)}; train another "
+        "version, since versions are never overwritten"
     )

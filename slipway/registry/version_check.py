@@ -1,4 +1,4 @@
-"""A version of a registry, tried before anything is to depend on it."""
+"""Check a version of a registry before use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from slipway.registry.registry import Registry
 def check_version(
     registry: Registry, version: str, *, pickle: bool = False, allow_version_skew: bool = False
 ) -> Manifest:
-    """Fetch a version anew, and let it answer its golden rows.
+    """Download a version and replay its golden rows.
 
     Parameters
     ----------
     registry : Registry
     version : str
     pickle : bool
-        Whether to open the pickle and ask it too, where the scorecard answers.
+        Whether to replay them with the pickle too if the engine is the scorecard.
     allow_version_skew : bool
-        As for the service.
+        Whether to accept a pickle of another scikit-learn version.
 
     Returns
     -------
@@ -32,13 +32,13 @@ def check_version(
     Raises
     ------
     ModelError
-        A file or a signature is wrong, or an answer.
+        A file, a signature or a prediction is wrong.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = registry.fetch(version, Path(folder))
-        model = load_predictor(path, "scorecard", allow_version_skew=allow_version_skew)
-        if model.manifest.version != version:
-            raise ModelError(f"the manifest of {version} is that of {model.manifest.version!a}")
-        if pickle and model.engine == "scorecard":
+        predictor = load_predictor(path, "scorecard", allow_version_skew=allow_version_skew)
+        if predictor.manifest.version != version:
+            raise ModelError(f"{version} has the manifest of {predictor.manifest.version!a}")
+        if pickle and predictor.engine == "scorecard":
             load_predictor(path, "pickle", allow_version_skew=allow_version_skew)
-        return model.manifest
+        return predictor.manifest

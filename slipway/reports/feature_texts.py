@@ -1,16 +1,16 @@
-"""What a feature takes, in words: for the form, the model page, the card and the API document."""
+"""Describe the values of a feature for the form, the model page, the card and the API document."""
 
 from __future__ import annotations
 
 from slipway.models.features import Feature
-from slipway.models.validation import MAX_TEXT, NUMBERS
+from slipway.models.validation import MAX_TEXT, NUMERIC_KINDS
 from slipway.reports.formatting import meaning, sentence, value_name
 
-MOST_NAMED = 6
+MAX_LISTED = 6
 
 
 def accepted_values(feature: Feature) -> str:
-    """Say in a few words which values a feature takes.
+    """Describe the accepted values of a feature.
 
     Parameters
     ----------
@@ -21,16 +21,16 @@ def accepted_values(feature: Feature) -> str:
     str
     """
     if feature.kind == "flag":
-        return _flag_text(feature)
+        return _describe_flag(feature)
     if feature.categories:
-        return _listed_text(feature)
-    if feature.kind in NUMBERS:
-        return _number_text(feature)
-    return "any text" if feature.kind in ("category", "text") else moment_text(feature)
+        return _describe_categories(feature)
+    if feature.kind in NUMERIC_KINDS:
+        return _describe_numbers(feature)
+    return "any text" if feature.kind in ("category", "text") else describe_datetime(feature)
 
 
-def _number_text(feature: Feature) -> str:
-    """Say which numbers a feature takes, and which training had."""
+def _describe_numbers(feature: Feature) -> str:
+    """Describe the accepted numbers of a feature, and its training range."""
     bounds, also, seen = feature.range_text.partition(", in training")
     if feature.kind == "integer":
         is_any = bounds.startswith("any number")
@@ -38,19 +38,19 @@ def _number_text(feature: Feature) -> str:
     return f"{bounds}{' or infinity' if feature.infinite else ''}{also}{seen}"
 
 
-def _listed_text(feature: Feature) -> str:
-    """Count the known values, and name them where they are few."""
+def _describe_categories(feature: Feature) -> str:
+    """Count the known categories; list them if there are few."""
     count = len(feature.categories)
-    what = "allowed" if feature.closed else "known"
-    text = f"{count:,} {what} value{'s' if count > 1 else ''}"
+    status = "allowed" if feature.closed else "known"
+    text = f"{count:,} {status} value{'s' if count > 1 else ''}"
     text += " in ascending order" if feature.ordered else ""
-    if count > MOST_NAMED:
+    if count > MAX_LISTED:
         return text
-    return f"{text}: {', '.join(value_name(feature, each) for each in feature.categories)}"
+    return f"{text}: {', '.join(value_name(feature, category) for category in feature.categories)}"
 
 
-def moment_text(feature: Feature) -> str:
-    """Say how a date and time is written."""
+def describe_datetime(feature: Feature) -> str:
+    """Describe the format of a date and time."""
     if is_date(feature):
         return "a date in ISO 8601"
     zone = ", with a time zone" if feature.has_time_zone else ""
@@ -58,13 +58,13 @@ def moment_text(feature: Feature) -> str:
 
 
 def is_date(feature: Feature) -> bool:
-    """Whether a feature holds days, without a time."""
+    """Return whether a feature contains dates without a time."""
     is_day = feature.dtype == "object:date" or feature.dtype.startswith("date32")
     return feature.kind == "datetime" and is_day
 
 
-def _flag_text(feature: Feature) -> str:
-    """Say which flags a feature takes."""
+def _describe_flag(feature: Feature) -> str:
+    """Describe the accepted values of a flag."""
     if not feature.categories or len(feature.categories) > 1:
         return "true or false"
     only = value_name(feature, feature.categories[0])
@@ -72,7 +72,7 @@ def _flag_text(feature: Feature) -> str:
 
 
 def remarks(feature: Feature) -> list[str]:
-    """Say what else there is to know about the values of a feature.
+    """Return further remarks on the values of a feature.
 
     Parameters
     ----------
@@ -83,17 +83,17 @@ def remarks(feature: Feature) -> list[str]:
     list of str
         Sentences.
     """
-    told = []
+    sentences = []
     if feature.whole:
-        told.append("Training had whole numbers only; a fraction gets a warning.")
+        sentences.append("Training had whole numbers only; a fraction gets a warning.")
     if feature.answered is not None:
         low, high = feature.answered
-        told.append(f"The pipeline has predictions for {low:g} to {high:g} only.")
-    return told + reasons(feature)
+        sentences.append(f"The pipeline has predictions for {low:g} to {high:g} only.")
+    return sentences + reasons(feature)
 
 
 def missing_rule(feature: Feature) -> str:
-    """Say whether a value may be missing: no, yes, or with a warning.
+    """Return whether a value may be missing: no, yes, or with a warning.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def missing_rule(feature: Feature) -> str:
 
 
 def reasons(feature: Feature) -> list[str]:
-    """Say why a feature is required, closed or whole, where the model was asked.
+    """Return the reasons why a feature is required, closed or whole, if the probe recorded them.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def reasons(feature: Feature) -> list[str]:
         "whole": "Fractions are rejected",
     }
     return [
-        sentence(f"{names.get(what, what)}, because {why}")
-        for what, why in feature.reasons.items()
+        sentence(f"{names.get(property_name, property_name)}, because {why}")
+        for property_name, why in feature.reasons.items()
         if why
     ]
 
 
 def form_hints(feature: Feature, *, listed: bool) -> list[str]:
-    """Say beside an input what to enter.
+    """Return the hints beside an input of the form.
 
     Parameters
     ----------
@@ -146,54 +146,56 @@ def form_hints(feature: Feature, *, listed: bool) -> list[str]:
     list of str
         Sentences.
     """
-    told = [sentence(meaning(feature))] if meaning(feature) else []
+    hints = [sentence(meaning(feature))] if meaning(feature) else []
     if listed:
-        return told
+        return hints
     if feature.categories:
         other = "is rejected" if feature.closed else "gets a warning"
         count = f"{len(feature.categories):,} known values"
-        told.append(f"{count}: type to find one. Any other {other}.")
+        hints.append(f"{count}: type to find one. Any other {other}.")
     elif feature.kind in ("text", "category"):
-        told.append(f"Any text, up to {MAX_TEXT:,} characters.")
+        hints.append(f"Any text, up to {MAX_TEXT:,} characters.")
     elif feature.kind == "datetime":
-        told.append(f"{sentence(moment_text(feature))[:-1]}, such as {_example(feature)}.")
+        hints.append(
+            f"{sentence(describe_datetime(feature))[:-1]}, such as {_example_text(feature)}."
+        )
     elif feature.range_text:
-        told.append(sentence(feature.range_text))
-    return told + _number_hints(feature)
+        hints.append(sentence(feature.range_text))
+    return hints + _number_hints(feature)
 
 
 def _number_hints(feature: Feature) -> list[str]:
-    """Say what is special about a number, and about a missing value."""
-    told = ["Whole numbers in training."] if feature.whole else []
+    """Return the hints on special numbers and on missing values."""
+    hints = ["Whole numbers in training."] if feature.whole else []
     if feature.kind == "integer" and not feature.categories:
-        told.append("Whole numbers only.")
+        hints.append("Whole numbers only.")
     if feature.infinite:
-        told.append("Infinity is accepted, with either sign.")
+        hints.append("Infinity is accepted, with either sign.")
     if feature.answered is not None:
-        told.append("Predictions for {:g} to {:g} only.".format(*feature.answered))
+        hints.append("Predictions for {:g} to {:g} only.".format(*feature.answered))
     if feature.nullable and feature.complete:
-        told.append("Training had no missing value.")
-    return told
+        hints.append("Training had no missing value.")
+    return hints
 
 
-def _example(feature: Feature) -> str:
+def _example_text(feature: Feature) -> str:
     if isinstance(feature.example, str):
         return feature.example
     return "2026-01-31" if is_date(feature) else "2026-01-31T12:00:00"
 
 
-def takes_unseen(feature: Feature) -> bool:
-    """Whether a feature takes values that training has not seen.
+def accepts_unseen(feature: Feature) -> bool:
+    """Return whether a feature accepts values that did not occur in training.
 
     Parameters
     ----------
     feature : Feature
-        Whose term is a table.
+        A feature whose term is a table.
     """
     if feature.closed:
         return False
     return feature.kind != "flag" or len(feature.categories) == 1
 
 
-# What the templates of pages and reports describe features with.
-FILTERS = (accepted_values, missing_rule, remarks, takes_unseen)
+# Jinja filters of pages and reports.
+FILTERS = (accepted_values, missing_rule, remarks, accepts_unseen)

@@ -1,4 +1,4 @@
-"""How pages and reports write numbers, values and sentences for people."""
+"""Format numbers, values and sentences for pages and reports."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from slipway.models.features import Feature, Target, Value
 from slipway.models.record_texts import value_text
 
 EMPTY_TEXT = "(empty text)"
-MOST_SHOWN = 80
+MAX_LENGTH = 80
 
 
 def percent(share: float) -> str:
-    """Write a share for people, without making almost all into all or hardly any into none."""
+    """Format a share as a percentage; never round to 0% or 100%."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def signed(number: float, digits: int = 2) -> str:
-    """Write a number with its sign, the typographic minus."""
+    """Format a number with its sign and the typographic minus."""
     text = f"{number:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return text if any(figure in text for figure in "123456789") else text[1:]
+    return text if any(digit in text for digit in "123456789") else text[1:]
 
 
 def decimals(largest: float) -> int:
-    """Give how many figures behind the point tell numbers of this size well apart."""
+    """Return the number of decimal places that distinguish numbers of this size."""
     if 0.1 <= largest < 1000 or largest == 0.0 or not isfinite(largest):
         return 2
     return min(max(3 - floor(log10(largest)), 0), 12)
 
 
-def measured(value: float, unit: str | None = None) -> str:
-    """Write a value for people, to four figures, with its unit."""
+def with_unit(value: float, unit: str | None = None) -> str:
+    """Format a value to four significant figures, with its unit."""
     digits = 0 if value == 0 else 3 - floor(log10(abs(value)))
     if -12 <= digits <= 8:
         text = f"{value:,.{max(digits, 0)}f}"
@@ -44,17 +44,17 @@ def measured(value: float, unit: str | None = None) -> str:
 
 
 def sentence(message: str) -> str:
-    """Make a message into a sentence."""
+    """Capitalize a message and end it with a full stop."""
     return f"{message[:1].upper()}{message[1:].rstrip('.')}."
 
 
-def inner(text: str) -> str:
-    """Make a line go on inside a sentence; an abbreviation keeps its capitals."""
+def lower_first(text: str) -> str:
+    """Lower the first letter for use inside a sentence; keep abbreviations."""
     return f"{text[:1].lower()}{text[1:]}" if text[1:2].islower() else text
 
 
 def byte_count(number: float) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     for unit in ("bytes", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.4g} {unit}"
@@ -63,22 +63,22 @@ def byte_count(number: float) -> str:
 
 
 def title_of(name: str) -> str:
-    """Make the name of a feature into words."""
+    """Convert the name of a feature to words."""
     words = name.replace("_", " ").strip()
     return f"{words[:1].upper()}{words[1:]}"
 
 
 def meaning(feature: Feature) -> str:
-    """Give what a feature means; nothing where that was inferred and only repeats its name."""
+    """Return the description of a feature; empty if it only repeats the name."""
     return "" if feature.description == feature.name else feature.description
 
 
-def value_name(value_of: Feature | None, value: Value) -> str:
-    """Write a value for people: with the name of a category, or with a unit.
+def value_name(feature: Feature | None, value: Value) -> str:
+    """Format a value with the label of its category, or with its unit.
 
     Parameters
     ----------
-    value_of : Feature, optional
+    feature : Feature, optional
         None for a feature that the model no longer has.
     value : float, int, str, bool or None
 
@@ -90,17 +90,17 @@ def value_name(value_of: Feature | None, value: Value) -> str:
         return "missing"
     if value == "":
         return EMPTY_TEXT
-    text = shortened(value_text(value, tidy=True))
-    if value_of is None:
+    text = shorten(value_text(value, tidy=True))
+    if feature is None:
         return text
-    label = value_of.labels.get(text, "")
+    label = feature.labels.get(text, "")
     if label:
-        return label if value_of.kind == "integer" or label == text else f"{text} — {label}"
-    return f"{text} {value_of.unit}" if value_of.unit else text
+        return label if feature.kind == "integer" or label == text else f"{text} — {label}"
+    return f"{text} {feature.unit}" if feature.unit else text
 
 
-def compared(probability: float, base_rate: float) -> str:
-    """Say in words how a probability stands to the base rate."""
+def compare_to_base_rate(probability: float, base_rate: float) -> str:
+    """Describe a probability relative to the base rate."""
     ratio = probability / base_rate if base_rate else 1.0
     if 0.95 <= ratio < 1.05:
         return "about as likely as the average"
@@ -109,14 +109,14 @@ def compared(probability: float, base_rate: float) -> str:
     return f"{ratio:.1f} times as likely as the average"
 
 
-def shortened(text: str) -> str:
-    """Cut a long text off, which would fill a page, and put it on one line."""
+def shorten(text: str) -> str:
+    """Truncate a long text, and put it on one line."""
     line = text if text.isprintable() else " ".join(text.split())
-    return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
+    return line if len(line) <= MAX_LENGTH else f"{line[: MAX_LENGTH - 1]}…"
 
 
-def answer_text(target: Target) -> str:
-    """Say inside a sentence what the model gives."""
+def describe_prediction(target: Target) -> str:
+    """Describe the prediction of a model, for use inside a sentence."""
     if target.task == "regression":
         return f"a number, in {target.unit}" if target.unit else "a number"
     number = target.measure_name
@@ -127,13 +127,13 @@ def answer_text(target: Target) -> str:
     return f"the {number} of “{target.positive}”"
 
 
-# What the templates of pages and reports write with.
+# Jinja filters of pages and reports.
 FILTERS = (
     byte_count,
-    inner,
-    answer_text,
+    lower_first,
+    describe_prediction,
     meaning,
-    measured,
+    with_unit,
     percent,
     sentence,
     signed,

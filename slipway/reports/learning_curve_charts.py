@@ -1,4 +1,4 @@
-"""The charts of a learning curve: two scores over the number of rows."""
+"""Charts of a learning curve: two scores over the number of rows."""
 
 from __future__ import annotations
 
@@ -7,30 +7,41 @@ from dataclasses import dataclass
 from math import ceil, floor, log, log10
 
 from slipway.models.manifest import LearningCurve, LearningPoint
-from slipway.reports.svg_charts import LEFT, RIGHT, TOP, WIDTH, Axis, Dot, Note, Plot, band, line
+from slipway.reports.svg_charts import (
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Dot,
+    Note,
+    Plot,
+    band_outline,
+    polyline,
+)
 
 HEIGHT = 180
-ROOM = 0.06
+MARGIN = 0.06
 
 
 class LogAxis(Axis):
-    """An axis on which equal steps are equal ratios."""
+    """A logarithmic axis."""
 
-    def place(self, value: float) -> float:
-        """Give the pixel of a number."""
+    def to_pixel(self, value: float) -> float:
+        """Return the pixel of a number."""
         share = log(value / self.low) / log(self.high / self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """Powers of ten and, where there is room for them, three times as much."""
+        """Powers of ten and, on a short axis, three times each."""
         powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
         steps = (1, 3) if log10(self.high / self.low) < 4 else (1,)
-        every = (float(step * 10**power) for power in powers for step in steps)
-        return tuple(tick for tick in every if self.low <= tick <= self.high)
+        candidates = (float(step * 10**power) for power in powers for step in steps)
+        return tuple(tick for tick in candidates if self.low <= tick <= self.high)
 
     def text(self, tick: float) -> str:
-        """Write a tick: 300, 10k, 3M."""
+        """Return the label of a tick: 300, 10k, 3M."""
         for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if tick >= unit:
                 return f"{tick / unit:g}{name}"
@@ -39,7 +50,7 @@ class LogAxis(Axis):
 
 @dataclass(frozen=True)
 class Score:
-    """A score of every size: the means, and the standard deviations where there are any."""
+    """One score at every size: means, and standard deviations of sizes with several fits."""
 
     points: Sequence[LearningPoint]
     means: Sequence[float]
@@ -47,74 +58,81 @@ class Score:
 
     @property
     def spreads(self) -> list[float]:
-        """The standard deviations; none is no width."""
+        """The standard deviations; zero for a single fit."""
         return [deviation or 0.0 for deviation in self.deviations]
 
     @property
     def y(self) -> Axis:
-        """An axis for all of it, with room above and below."""
+        """An axis for all means and deviations, with a margin above and below."""
         low = min(mean - sd for mean, sd in zip(self.means, self.spreads, strict=True))
         high = max(mean + sd for mean, sd in zip(self.means, self.spreads, strict=True))
-        room = ROOM * (high - low) or 0.01
-        return Axis(low - room, high + room, TOP + HEIGHT, TOP)
+        margin = MARGIN * (high - low) or 0.01
+        return Axis(low - margin, high + margin, TOP + HEIGHT, TOP)
 
     def dots(self, x: Axis, y: Axis) -> tuple[Dot, ...]:
-        """Mark the means."""
+        """Return a dot for each mean."""
         rows = zip(self.points, self.means, self.deviations, strict=True)
         return tuple(
-            Dot(x.place(point.rows), y.place(mean), 3.0, _said(point, mean, deviation))
+            Dot(
+                x.to_pixel(point.rows),
+                y.to_pixel(mean),
+                3.0,
+                _format_tooltip(point, mean, deviation),
+            )
             for point, mean, deviation in rows
         )
 
 
 def log_loss_plot(curve: LearningCurve) -> Plot:
-    """Plot the log loss over the number of rows, and what is good enough."""
+    """Plot the log loss over the number of rows, with the tolerance as a guide."""
     points = curve.points
     score = Score(points, [p.log_loss for p in points], [p.log_loss_sd for p in points])
-    return _plot(curve, score, enough=min(score.means) + curve.tolerance)
+    return _build_plot(curve, score, threshold=min(score.means) + curve.tolerance)
 
 
 def roc_auc_plot(curve: LearningCurve) -> Plot:
     """Plot the area under the ROC curve over the number of rows."""
     points = curve.points
     score = Score(points, [p.roc_auc for p in points], [p.roc_auc_sd for p in points])
-    return _plot(curve, score)
+    return _build_plot(curve, score)
 
 
-def _plot(curve: LearningCurve, score: Score, enough: float | None = None) -> Plot:
-    """Plot a score with its spread, and mark the size that is recommended.
+def _build_plot(curve: LearningCurve, score: Score, threshold: float | None = None) -> Plot:
+    """Plot a score with its standard deviation, and mark the recommended size.
 
-    Its note stands where the curve does not go: above a loss, which falls, below a share,
-    which rises.
+    The label of the size avoids the curve: above a log loss, which falls, and below an area, which
+    rises.
     """
     x, y = _rows_axis(curve.points), score.y
     means = [(point.rows, mean) for point, mean in zip(curve.points, score.means, strict=True)]
-    lines = {"band": band(x, y, means, score.spreads)}
-    if enough is not None and enough < y.high:
-        lines["guide"] = line(x, y, [(x.low, enough), (x.high, enough)])
-    lines["chosen"] = line(x, y, [(curve.recommended, y.low), (curve.recommended, y.high)])
-    lines["curve"] = line(x, y, means)
-    level = y.start - 6 if enough is None else y.end + 9
-    return Plot(x, y, lines, score.dots(x, y), (_chosen(curve.recommended, x, level),))
+    lines = {"band": band_outline(x, y, means, score.spreads)}
+    if threshold is not None and threshold < y.high:
+        lines["guide"] = polyline(x, y, [(x.low, threshold), (x.high, threshold)])
+    lines["chosen"] = polyline(x, y, [(curve.recommended, y.low), (curve.recommended, y.high)])
+    lines["curve"] = polyline(x, y, means)
+    level = y.start - 6 if threshold is None else y.end + 9
+    return Plot(x, y, lines, score.dots(x, y), (_label_size(curve.recommended, x, level),))
 
 
 def _rows_axis(points: Sequence[LearningPoint]) -> LogAxis:
-    """Make the axis of rows; a single size stands in the middle."""
+    """Return the axis of rows. A single size is centred."""
     low, high = float(points[0].rows), float(points[-1].rows)
     if low == high:
         low, high = low / 2, high * 2
     return LogAxis(low, high, LEFT, WIDTH - RIGHT)
 
 
-def _chosen(rows: int, x: Axis, level: float) -> Note:
-    """Write the recommended size beside its line, on the side that has more room."""
-    place = x.place(rows)
-    left = place > (x.start + x.end) / 2
-    return Note(place - 5 if left else place + 5, level, "end" if left else "start", f"{rows:,}")
+def _label_size(rows: int, x: Axis, level: float) -> Note:
+    """Return the label of the recommended size, on the side of its line with more space."""
+    pixel = x.to_pixel(rows)
+    is_left = pixel > (x.start + x.end) / 2
+    return Note(
+        pixel - 5 if is_left else pixel + 5, level, "end" if is_left else "start", f"{rows:,}"
+    )
 
 
-def _said(point: LearningPoint, mean: float, deviation: float | None) -> str:
-    """Say what a dot stands for."""
+def _format_tooltip(point: LearningPoint, mean: float, deviation: float | None) -> str:
+    """Return the tooltip of a dot."""
     if deviation is None:
         return f"{point.rows:,} rows: {mean:.4f}, one fit"
     return f"{point.rows:,} rows: {mean:.4f} ± {deviation:.4f}, {point.fits} fits"

@@ -1,6 +1,6 @@
-"""Geometry of the charts of pages and reports: numbers in, places in an SVG out.
+"""Geometry of the charts of pages and reports: convert numbers to SVG coordinates.
 
-The templates draw them.
+The templates draw the charts.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Point = tuple[float, float]
 WIDTH = 320
 LEFT, RIGHT, TOP, BOTTOM = 38, 12, 26, 38
 SAMPLES = 60
-# A curve can have steps that must not look like slopes.
-BENT_SAMPLES = 600
+# More samples for curves, so that a step does not look like a slope.
+CURVE_SAMPLES = 600
 
 
 class Bar(NamedTuple):
-    """A bar on a line 100 wide with its zero in the middle."""
+    """A bar on an axis 100 wide with zero in the middle."""
 
     points: float
     x: float
@@ -33,7 +33,7 @@ class Bar(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A text in a drawing, which begins, is centred or ends at a place."""
+    """A text in a chart, with its anchor: start, middle or end."""
 
     x: float
     y: float
@@ -42,7 +42,7 @@ class Note(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A circle, and what it says when it is pointed at."""
+    """A circle and its tooltip."""
 
     x: float
     y: float
@@ -52,40 +52,40 @@ class Dot(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """Numbers from ``low`` to ``high``, drawn from pixel ``start`` to pixel ``end``."""
+    """An axis for numbers from ``low`` to ``high``, from pixel ``start`` to pixel ``end``."""
 
     low: float
     high: float
     start: float
     end: float
 
-    def place(self, value: float) -> float:
-        """Give the pixel of a number."""
+    def to_pixel(self, value: float) -> float:
+        """Return the pixel of a number."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """Round numbers along the axis, about five of them."""
+        """About five round numbers along the axis."""
         step = _round_step((self.high - self.low) / 5)
-        # A tick at the very end must not be lost to the last bit of a division.
+        # The tolerance keeps a tick at the very end, despite the rounding of the division.
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return tuple(round(i * step, 12) for i in range(first, last + 1))
 
     def text(self, tick: float) -> str:
-        """Write a tick."""
+        """Return the label of a tick."""
         return f"{tick:g}"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Axes and what lies between them.
+    """Two axes and the content between them.
 
     Attributes
     ----------
     x, y : Axis
     lines : dict of str to str
-        By CSS class: the ``points`` of an SVG polyline.
+        The ``points`` of SVG polylines, by CSS class.
     dots : tuple of Dot
     notes : tuple of Note
     """
@@ -98,17 +98,17 @@ class Plot:
 
     @property
     def width(self) -> int:
-        """The drawing's width with its margins."""
+        """The width of the chart with its margins, in pixels."""
         return WIDTH
 
     @property
     def height(self) -> float:
-        """The drawing's height with its margins."""
+        """The height of the chart with its margins, in pixels."""
         return self.y.start + BOTTOM
 
 
-def bars(points: Iterable[float], largest: float) -> list[Bar]:
-    """Lay out bars to the right of a zero in the middle, or to the left of it.
+def layout_bars(points: Iterable[float], largest: float) -> list[Bar]:
+    """Return horizontal bars to the right or left of a zero in the middle.
 
     Parameters
     ----------
@@ -120,53 +120,58 @@ def bars(points: Iterable[float], largest: float) -> list[Bar]:
     -------
     list of Bar
     """
-    made = []
+    layout = []
     for value in points:
         width = round(50 * min(abs(value) / largest, 1.0), 2) if largest else 0.0
-        made.append(Bar(value, 50.0 if value >= 0 else 50.0 - width, width))
-    return made
+        layout.append(Bar(value, 50.0 if value >= 0 else 50.0 - width, width))
+    return layout
 
 
 def calibration_plot(bins: Sequence[CalibrationBin]) -> Plot:
-    """Plot the observed rate over the predicted one; a dot's area grows with its rows."""
+    """Plot the observed over the predicted rate. Larger dots have more rows."""
     x, y = _unit_axes()
-    most = max((each.rows for each in bins), default=1)
+    largest = max((b.rows for b in bins), default=1)
     dots = tuple(
         Dot(
-            x.place(each.predicted),
-            y.place(each.observed),
-            round(2 + 7 * sqrt(each.rows / most), 2),
-            f"{each.rows:,} rows: {each.predicted:.1%} predicted, {each.observed:.1%} observed",
+            x.to_pixel(b.predicted),
+            y.to_pixel(b.observed),
+            round(2 + 7 * sqrt(b.rows / largest), 2),
+            f"{b.rows:,} rows: {b.predicted:.1%} predicted, {b.observed:.1%} observed",
         )
-        for each in bins
+        for b in bins
     )
-    curve = [(each.predicted, each.observed) for each in bins]
-    return Plot(x, y, {"guide": line(x, y, [(0, 0), (1, 1)]), "curve": line(x, y, curve)}, dots)
+    points = [(b.predicted, b.observed) for b in bins]
+    return Plot(
+        x,
+        y,
+        {"guide": polyline(x, y, [(0, 0), (1, 1)]), "curve": polyline(x, y, points)},
+        dots,
+    )
 
 
 def roc_plot(points: Sequence[Point]) -> Plot:
-    """Plot the true over the false positive rate; guessing lies on the diagonal."""
+    """Plot the true over the false positive rate. Guessing lies on the diagonal."""
     x, y = _unit_axes()
-    return Plot(x, y, {"guide": line(x, y, [(0, 0), (1, 1)]), "curve": line(x, y, points)})
+    return Plot(x, y, {"guide": polyline(x, y, [(0, 0), (1, 1)]), "curve": polyline(x, y, points)})
 
 
 def precision_recall_plot(points: Sequence[Point], base_rate: float) -> Plot:
-    """Plot precision over recall; guessing lies on the base rate."""
+    """Plot precision over recall. Guessing lies on the base rate."""
     x, y = _unit_axes()
     guide = [(0, base_rate), (1, base_rate)]
-    return Plot(x, y, {"guide": line(x, y, guide), "curve": line(x, y, points)})
+    return Plot(x, y, {"guide": polyline(x, y, guide), "curve": polyline(x, y, points)})
 
 
-def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
-    """Choose the values over which a term is drawn.
+def choose_x_axis(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
+    """Choose the x-axis of the plot of a term.
 
     Parameters
     ----------
     term : Term
     feature : Feature
-        Its range is not left.
+        The axis stays within its range.
     seen : sequence of float
-        Values of the feature, which set the axis where the term has no edges.
+        Values of the feature, which define the axis of a term without edges.
 
     Returns
     -------
@@ -182,74 +187,74 @@ def span(term: Term, feature: Feature, seen: Sequence[float]) -> Axis:
 
 
 def term_plot(
-    term: Term, x: Axis, low: float, high: float, reaches: Sequence[float] | None = None
+    term: Term, x: Axis, low: float, high: float, half_widths: Sequence[float] | None = None
 ) -> Plot:
-    """Plot what a feature adds to the score over its value.
+    """Plot the contribution of a feature to the score over its value.
 
     Parameters
     ----------
     term : Term
-        Any but a table.
+        Any term except a table.
     x : Axis
     low, high : float
-        The ends of the y-axis, the same for all the plots of a model.
-    reaches : sequence of float, optional
-        How far an interval reaches to either side of each point of ``curve``; it is drawn as
-        a band, in the place of the area under the curve.
+        The ends of the y-axis, the same for all plots of a model.
+    half_widths : sequence of float, optional
+        Half the width of the interval at each point of the curve. The intervals are drawn as a
+        band, which replaces the area under the curve.
 
     Returns
     -------
     Plot
     """
     y = Axis(1.05 * low, 1.05 * high, TOP + 120, TOP)
-    points = curve(term, x)
+    points = sample_curve(term, x)
     zero = [(x.low, 0.0), (x.high, 0.0)]
-    if reaches is None:
+    if half_widths is None:
         # A curve may be undefined at the ends.
         ends = (points[0][0], points[-1][0]) if points else (x.low, x.high)
-        filled = {"area": line(x, y, [(ends[0], 0.0), *points, (ends[1], 0.0)])}
+        shape = {"area": polyline(x, y, [(ends[0], 0.0), *points, (ends[1], 0.0)])}
     else:
-        filled = {"band": band(x, y, points, reaches)}
-    return Plot(x, y, filled | {"guide": line(x, y, zero), "curve": line(x, y, points)})
+        shape = {"band": band_outline(x, y, points, half_widths)}
+    return Plot(x, y, shape | {"guide": polyline(x, y, zero), "curve": polyline(x, y, points)})
 
 
-def band(x: Axis, y: Axis, points: Sequence[Point], reaches: Sequence[float]) -> str:
-    """Write the points of what lies within a reach of a curve: there above it, back below."""
-    above = [(a, b + far) for (a, b), far in zip(points, reaches, strict=True)]
-    below = [(a, b - far) for (a, b), far in zip(points, reaches, strict=True)]
-    return line(x, y, [*above, *reversed(below)])
+def band_outline(x: Axis, y: Axis, points: Sequence[Point], half_widths: Sequence[float]) -> str:
+    """Return the outline of a band around a curve: along the top, then back along the bottom."""
+    above = [(a, b + half) for (a, b), half in zip(points, half_widths, strict=True)]
+    below = [(a, b - half) for (a, b), half in zip(points, half_widths, strict=True)]
+    return polyline(x, y, [*above, *reversed(below)])
 
 
-def reach(term: Term, x: Axis) -> tuple[float, float]:
-    """Give the least and the most that a feature adds, zero included."""
-    every = term.points if isinstance(term, TableTerm) else [y for _, y in curve(term, x)]
-    # Two ends that are the same would leave an axis without length.
-    return min([-0.05, *every]), max([0.05, *every])
+def find_range(term: Term, x: Axis) -> tuple[float, float]:
+    """Return the smallest and largest contribution of a feature, including zero."""
+    values = term.points if isinstance(term, TableTerm) else [y for _, y in sample_curve(term, x)]
+    # The margin avoids an axis of length zero.
+    return min([-0.05, *values]), max([0.05, *values])
 
 
-def line(x: Axis, y: Axis, points: Iterable[Point]) -> str:
-    """Write the points of a polyline."""
-    return " ".join(f"{x.place(a):g},{y.place(b):g}" for a, b in points)
+def polyline(x: Axis, y: Axis, points: Iterable[Point]) -> str:
+    """Return the points of a polyline as text."""
+    return " ".join(f"{x.to_pixel(a):g},{y.to_pixel(b):g}" for a, b in points)
 
 
-def curve(term: Term, x: Axis) -> list[Point]:
-    """Give points of a term that is drawn over numbers; there are none where it is undefined."""
+def sample_curve(term: Term, x: Axis) -> list[Point]:
+    """Sample a term that is drawn over numbers; skip numbers where it is undefined."""
     if isinstance(term, StepTerm):
         sides = (x.low, *term.edges, x.high)
         spans = zip(pairwise(sides), term.points, strict=True)
-        return [(side, value) for span, value in spans for side in span]
-    points = term.lookup()
-    samples = SAMPLES if isinstance(term, SlopeTerm) else BENT_SAMPLES
+        return [(side, value) for interval, value in spans for side in interval]
+    points = term.compile_points()
+    samples = SAMPLES if isinstance(term, SlopeTerm) else CURVE_SAMPLES
     values = (x.low + (x.high - x.low) * i / samples for i in range(samples + 1))
-    return [(value, at) for value in values if isfinite(at := points(value))]
+    return [(value, point) for value in values if isfinite(point := points(value))]
 
 
 def _unit_axes() -> tuple[Axis, Axis]:
-    """Make the axes of two shares."""
+    """Return two axes from 0 to 1."""
     return Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, TOP + 220, TOP)
 
 
-def _round_step(least: float) -> float:
-    """Give the next of 1, 2, 5, 10, 20, 50 and so on, at any power of ten."""
-    power: float = 10.0 ** floor(log10(least))
-    return next(power * m for m in (1, 2, 5, 10) if least <= power * m * (1 + 1e-9))
+def _round_step(smallest: float) -> float:
+    """Round up to 1, 2 or 5 times a power of ten."""
+    power: float = 10.0 ** floor(log10(smallest))
+    return next(power * m for m in (1, 2, 5, 10) if smallest <= power * m * (1 + 1e-9))

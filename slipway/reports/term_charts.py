@@ -1,4 +1,4 @@
-"""What the page and the report of a model draw of its terms."""
+"""Charts of the terms of a model, for its page and its report."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from slipway.models.intervals import Uncertainty
     from slipway.reports.term_intervals import TermIntervals
 
-MOST_BARS = 12
-MOST_ORDERED_BARS = 24
-MOST_CLASSES = 6
-MOST_TERMS = 6
+MAX_BARS = 12
+MAX_ORDERED_BARS = 24
+MAX_CLASSES = 6
+MAX_TERMS = 6
 
 
 class LevelBar(NamedTuple):
-    """A level of a table: its name, its points, and how far an interval reaches from them.
+    """A level of a table: its name, its bar, and half the width of its interval.
 
-    The interval is that of the difference from the feature's example; None where it is not
-    known, and where the level is the example.
+    The interval is that of the difference from the example of the feature. It is None if unknown,
+    and for the example itself.
     """
 
     name: str
     bar: charts.Bar
-    reach: float | None
+    half_width: float | None
 
 
 @dataclass(frozen=True)
 class TermCard:
-    """What one feature can do to answers: bars by level, or a plot over its values.
+    """The contributions of one feature: bars by level, or a plot over its values.
 
     Attributes
     ----------
@@ -43,46 +43,46 @@ class TermCard:
     term : Term
     bars : list of LevelBar
     plot : Plot, optional
-    against : str
-        The example, which the intervals compare with; empty without intervals.
+    reference : str
+        The example, which is the reference of the intervals; empty without intervals.
     """
 
     feature: Feature
     term: Term
     bars: list[LevelBar]
     plot: charts.Plot | None
-    against: str
+    reference: str
 
     @property
     def left_out(self) -> int:
-        """How many levels have no bar."""
+        """The number of levels without a bar."""
         return len(self.term.points) - len(self.bars) if isinstance(self.term, TableTerm) else 0
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A term measured: how far it moves answers, and how much room its drawing takes.
+class _MeasuredTerm:
+    """A term with the ranges of its axes.
 
     Attributes
     ----------
     feature : Feature
     term : Term
     x : Axis
-    moves : float
-        How far apart the least and the most are that it adds.
+    width : float
+        The largest contribution minus the smallest.
     low, high : float
-        The ends of its drawing, with the intervals.
-    reaches : list of float, optional
-        How far an interval reaches to either side of each point of its curve.
+        The ends of the y-axis, including the intervals.
+    half_widths : list of float, optional
+        Half the width of the interval at each point of the curve.
     """
 
     feature: Feature
     term: Term
     x: charts.Axis
-    moves: float
+    width: float
     low: float
     high: float
-    reaches: list[float] | None = None
+    half_widths: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class SumCards:
     Attributes
     ----------
     name : str
-        The class that the sum is of; empty where there is only one sum.
+        The class of the sum; empty for a single sum.
     intercept : float
     cards : list of TermCard
-        Those first that can move an answer the furthest.
+        Sorted by the width of the contributions, the widest first.
     left_out : int
-        How many terms have no card.
+        The number of terms without a card.
     digits : int
-        Behind the point, in which the numbers are to be written.
+        The number of decimal places of the numbers.
     """
 
     name: str
@@ -110,33 +110,34 @@ class SumCards:
 
 
 def sum_cards(manifest: Manifest, uncertainty: Uncertainty | None = None) -> list[SumCards]:
-    """Draw the terms: all of a single sum, the largest of each where there are several.
+    """Build the cards of the terms: all terms of a single sum, the largest of several sums.
 
     Parameters
     ----------
     manifest : Manifest
     uncertainty : Uncertainty, optional
-        With it, intervals are drawn as well.
+        Needed to draw intervals.
 
     Returns
     -------
     list of SumCards
-        None where there is no scorecard; of many classes the first.
+        Empty without a scorecard; only the first classes if there are many.
     """
     if manifest.scorecard is None:
         return []
     sums = manifest.scorecard.sums
     if len(sums) == 1:
-        contrasts = _contrasts(manifest, uncertainty)
-        return [_cards("", sums[0], manifest, len(sums[0].terms), contrasts)]
-    classes = manifest.signature.target.classes[:MOST_CLASSES]
+        intervals = _build_intervals(manifest, uncertainty)
+        return [_build_sum_cards("", sums[0], manifest, len(sums[0].terms), intervals)]
+    classes = manifest.signature.target.classes[:MAX_CLASSES]
     return [
-        _cards(name, each, manifest, MOST_TERMS) for name, each in zip(classes, sums, strict=False)
+        _build_sum_cards(name, predictor, manifest, MAX_TERMS)
+        for name, predictor in zip(classes, sums, strict=False)
     ]
 
 
 def score_unit(manifest: Manifest) -> str:
-    """Say what the sums of a model are measured in; empty where there are none."""
+    """Return the unit of the scores; empty without a scorecard."""
     card, target = manifest.scorecard, manifest.signature.target
     if card is None:
         return ""
@@ -146,8 +147,8 @@ def score_unit(manifest: Manifest) -> str:
     return (target.unit or target.name) if is_value else "score"
 
 
-def _contrasts(manifest: Manifest, uncertainty: Uncertainty | None) -> TermIntervals | None:
-    """Make ready the intervals; a service that shows none does not load what they need."""
+def _build_intervals(manifest: Manifest, uncertainty: Uncertainty | None) -> TermIntervals | None:
+    """Create the intervals. The import is local, because a service does not need it."""
     if uncertainty is None:
         return None
     from slipway.reports.term_intervals import TermIntervals
@@ -155,73 +156,79 @@ def _contrasts(manifest: Manifest, uncertainty: Uncertainty | None) -> TermInter
     return TermIntervals(uncertainty, manifest.signature)
 
 
-def _cards(
+def _build_sum_cards(
     name: str,
-    total: LinearPredictor,
+    predictor: LinearPredictor,
     manifest: Manifest,
-    most: int,
-    contrasts: TermIntervals | None = None,
+    max_cards: int,
+    intervals: TermIntervals | None = None,
 ) -> SumCards:
-    """Draw the terms of a sum on one scale."""
-    features = zip(manifest.signature.features, total.terms, strict=True)
-    drawn = [_drawn(manifest, feature, term, contrasts) for feature, term in features]
-    drawn.sort(key=lambda each: -each.moves)
-    low = min((each.low for each in drawn), default=-1.0)
-    high = max((each.high for each in drawn), default=1.0)
-    cards = [_card(each, low, high, contrasts) for each in drawn[:most]]
-    digits = decimals(max(-low, high, abs(total.intercept)))
-    return SumCards(name, total.intercept, cards, len(drawn) - len(cards), digits)
+    """Build the cards of a sum on one scale."""
+    features = zip(manifest.signature.features, predictor.terms, strict=True)
+    measured = [_measure_term(manifest, feature, term, intervals) for feature, term in features]
+    measured.sort(key=lambda term: -term.width)
+    low = min((term.low for term in measured), default=-1.0)
+    high = max((term.high for term in measured), default=1.0)
+    cards = [_build_term_card(term, low, high, intervals) for term in measured[:max_cards]]
+    digits = decimals(max(-low, high, abs(predictor.intercept)))
+    return SumCards(name, predictor.intercept, cards, len(measured) - len(cards), digits)
 
 
-def _drawn(
-    manifest: Manifest, feature: Feature, term: Term, contrasts: TermIntervals | None
-) -> _Drawn:
-    """Measure a term, with its intervals where there are some and it is drawn as a curve."""
-    x = charts.span(term, feature, _seen(manifest, feature))
-    low, high = charts.reach(term, x)
-    if contrasts is None or isinstance(term, TableTerm):
-        return _Drawn(feature, term, x, high - low, low, high)
-    reaches = contrasts.reaches(feature.name, term, x)
-    points = [y for _, y in charts.curve(term, x)]
-    lowest = min([low, *(y - far for y, far in zip(points, reaches, strict=True))])
-    highest = max([high, *(y + far for y, far in zip(points, reaches, strict=True))])
-    return _Drawn(feature, term, x, high - low, lowest, highest, reaches)
+def _measure_term(
+    manifest: Manifest, feature: Feature, term: Term, intervals: TermIntervals | None
+) -> _MeasuredTerm:
+    """Measure a term and, if it is a curve, its intervals."""
+    x = charts.choose_x_axis(term, feature, _find_training_values(manifest, feature))
+    low, high = charts.find_range(term, x)
+    if intervals is None or isinstance(term, TableTerm):
+        return _MeasuredTerm(feature, term, x, high - low, low, high)
+    half_widths = intervals.half_widths(feature.name, term, x)
+    points = [y for _, y in charts.sample_curve(term, x)]
+    lowest = min([low, *(y - half for y, half in zip(points, half_widths, strict=True))])
+    highest = max([high, *(y + half for y, half in zip(points, half_widths, strict=True))])
+    return _MeasuredTerm(feature, term, x, high - low, lowest, highest, half_widths)
 
 
-def _card(drawn: _Drawn, low: float, high: float, contrasts: TermIntervals | None) -> TermCard:
-    """Draw a term."""
-    feature, term = drawn.feature, drawn.term
-    against = "" if contrasts is None else value_name(feature, feature.example)
+def _build_term_card(
+    measured: _MeasuredTerm, low: float, high: float, intervals: TermIntervals | None
+) -> TermCard:
+    """Build the card of a term."""
+    feature, term = measured.feature, measured.term
+    reference = "" if intervals is None else value_name(feature, feature.example)
     if isinstance(term, TableTerm):
-        return TermCard(feature, term, _bars(feature, term, (low, high), contrasts), None, against)
-    plot = charts.term_plot(term, drawn.x, low, high, drawn.reaches)
-    return TermCard(feature, term, [], plot, against)
+        return TermCard(
+            feature, term, _build_bars(feature, term, (low, high), intervals), None, reference
+        )
+    plot = charts.term_plot(term, measured.x, low, high, measured.half_widths)
+    return TermCard(feature, term, [], plot, reference)
 
 
-def _seen(manifest: Manifest, feature: Feature) -> list[float]:
-    """Give the range of training where it is known, else what the golden rows have."""
+def _find_training_values(manifest: Manifest, feature: Feature) -> list[float]:
+    """Return the training range of a feature, or the values of the golden rows."""
     if feature.seen is not None:
         return list(feature.seen)
     values = (row.record.get(feature.name) for row in manifest.golden)
     return [float(value) for value in values if isinstance(value, int | float)]
 
 
-def _bars(
-    feature: Feature, term: TableTerm, ends: tuple[float, float], contrasts: TermIntervals | None
+def _build_bars(
+    feature: Feature, term: TableTerm, limits: tuple[float, float], intervals: TermIntervals | None
 ) -> list[LevelBar]:
-    """Draw a table's levels: numbers in their order, names by size, the largest of many."""
+    """Build the bars of a table: numbers in order, categories by size, the largest of many."""
     levels = list(zip(term.levels, term.points, strict=True))
-    if feature.kind == "category" or len(levels) > MOST_ORDERED_BARS:
-        levels = sorted(levels, key=lambda level: -abs(level[1]))[:MOST_BARS]
+    if feature.kind == "category" or len(levels) > MAX_ORDERED_BARS:
+        levels = sorted(levels, key=lambda level: -abs(level[1]))[:MAX_BARS]
         levels.sort(key=lambda level: -level[1])
-    made = charts.bars((points for _, points in levels), max(-ends[0], ends[1]))
+    layout = charts.layout_bars((points for _, points in levels), max(-limits[0], limits[1]))
     return [
-        LevelBar(value_name(feature, level), bar, _reach(feature, level, contrasts))
-        for (level, _), bar in zip(levels, made, strict=True)
+        LevelBar(value_name(feature, level), bar, _find_half_width(feature, level, intervals))
+        for (level, _), bar in zip(levels, layout, strict=True)
     ]
 
 
-def _reach(feature: Feature, level: Value, contrasts: TermIntervals | None) -> float | None:
-    """Give how far the interval of a level's difference from the example reaches."""
+def _find_half_width(
+    feature: Feature, level: Value, intervals: TermIntervals | None
+) -> float | None:
+    """Return half the width of the interval of a level; None for the example."""
     is_example = level == feature.example
-    return None if contrasts is None or is_example else contrasts.reach(feature.name, level)
+    return None if intervals is None or is_example else intervals.half_width(feature.name, level)

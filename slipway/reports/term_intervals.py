@@ -1,4 +1,4 @@
-"""How sure a model is of the difference that one feature makes."""
+"""Confidence intervals of the contributions of the features."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from itertools import pairwise
 
 from slipway.models.features import Value
-from slipway.models.intervals import Uncertainty, quantile
+from slipway.models.intervals import Uncertainty, two_sided_quantile
 from slipway.models.scorecard import StepTerm, Term
 from slipway.models.signature import Signature
-from slipway.reports.svg_charts import Axis, curve
+from slipway.reports.svg_charts import Axis, sample_curve
 
 LEVEL = 0.95
 
 
 class TermIntervals:
-    """Intervals for what a value of a feature adds more than the feature's example.
+    """Intervals of the contribution of a value, relative to the example of its feature.
 
-    The points of one value alone have no standard error that means much: they count from the
-    average of the training rows, or from whatever an encoder chose. The difference of two
-    values is what the rows tell, and its variance follows from the covariance.
+    The points of a single value have no meaningful standard error. They are relative to the average
+    of the training rows, or to the reference level of an encoder. The rows determine the difference
+    of two values, and its variance follows from the covariance.
 
     Parameters
     ----------
@@ -29,24 +29,24 @@ class TermIntervals:
 
     def __init__(self, uncertainty: Uncertainty, signature: Signature) -> None:
         self.uncertainty = uncertainty
-        self._places = {name: place for place, name in enumerate(signature.names)}
+        self._positions = {name: position for position, name in enumerate(signature.names)}
         self._examples = tuple(feature.example for feature in signature.features)
 
-    def reach(self, feature: str, value: Value) -> float:
-        """Give how far the 95% interval reaches to either side of the difference."""
-        place = self._places[feature]
-        record = (*self._examples[:place], value, *self._examples[place + 1 :])
+    def half_width(self, feature: str, value: Value) -> float:
+        """Return half the width of the 95% interval of the difference from the example."""
+        position = self._positions[feature]
+        record = (*self._examples[:position], value, *self._examples[position + 1 :])
         variance = self.uncertainty.variance_between(record, self._examples)
-        return quantile(LEVEL) * math.sqrt(max(variance, 0.0))
+        return two_sided_quantile(LEVEL) * math.sqrt(max(variance, 0.0))
 
-    def reaches(self, feature: str, term: Term, x: Axis) -> list[float]:
-        """Give the same for each point of a term's curve."""
-        return [self.reach(feature, value) for value in _values(term, x)]
+    def half_widths(self, feature: str, term: Term, x: Axis) -> list[float]:
+        """Return half the width for each point of a term's curve."""
+        return [self.half_width(feature, value) for value in _choose_values(term, x)]
 
 
-def _values(term: Term, x: Axis) -> list[float]:
-    """Give a value for each point of a curve; of an interval its middle, at both of its ends."""
+def _choose_values(term: Term, x: Axis) -> list[float]:
+    """Return a value for each point of a curve. The ends of an interval get its middle."""
     if not isinstance(term, StepTerm):
-        return [value for value, _ in curve(term, x)]
+        return [value for value, _ in sample_curve(term, x)]
     sides = pairwise((x.low, *term.edges, x.high))
     return [(low + high) / 2 for low, high in sides for _ in range(2)]

@@ -1,1 +1,1 @@
-"""Bytes in, bytes out: predictions without Flask."""
+"""Predictions from request bytes to response bytes, without Flask."""

@@ -1,4 +1,4 @@
-"""How much a JSON body holds, counted before any of it is decoded.
+"""Limit the number of values in a JSON body before decoding it.
 
 A decoded value takes up to forty times the memory of its bytes.
 """
@@ -9,17 +9,17 @@ import re
 
 from slipway.core.errors import BadBody, TooLarge
 
-# An unclosed text ends with the body: were it not matched, each quote in it would be tried.
+# An unclosed text ends with the body; without this, the search would try each quote in it.
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _FLAT = rb'[{\[][^"{}\[\]]*+(?:' + _TEXT + rb'[^"{}\[\]]*+)*+[}\]]'
-# One value of an array that holds no further arrays or objects, with the comma behind it.
+# One flat value of an array, with the comma after it.
 _PLACE = re.compile(rb"[^\"{}\[\],]*+(?:(?:%b|%b)[^\"{}\[\],]*+)?+," % (_FLAT, _TEXT), re.DOTALL)
-# The next mark outside texts. The bound keeps one match, which holds Python's lock, short.
+# The next mark outside texts. The bound keeps one match short, because a match holds the GIL.
 _MARK = re.compile(rb"(?:[^\"{}\[\],]++|%b){0,999}+([{}\[\],])?" % _TEXT, re.DOTALL)
 _DEEPER, _BACK = (b"{", b"["), (b"}", b"]")
-# Python's own reader ends here.
+# The limit of Python's own reader.
 MAX_DEPTH = 1_000
-# A record of fewer marks is decoded without a closer look.
+# Records with fewer marks are not searched.
 MAX_VALUES = 10_000
 MAX_MARKS = 100_000
 
@@ -30,11 +30,11 @@ def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
     Parameters
     ----------
     body : bytes
-        An array; where it is not valid JSON, what follows the fault is not counted.
+        An array; counting stops at the first syntax error.
     limit : int
-        Of values.
+        The maximum number of values.
     marks : int
-        Of marks in those that hold nested values, which no record does.
+        The maximum number of marks in nested values, which no record has.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def require_places(body: bytes, limit: int, marks: int = MAX_MARKS) -> None:
 
 
 def _depth(depth: int, mark: bytes | None) -> int:
-    """Follow how deep a mark lies, down to where no reader goes."""
+    """Return the depth after a mark; raise if the body is nested too deeply."""
     depth += (mark in _DEEPER) - (mark in _BACK)
     if depth > MAX_DEPTH:
         raise BadBody("the body is nested too deeply", code="json_too_deep")
@@ -66,15 +66,15 @@ def _depth(depth: int, mark: bytes | None) -> int:
 
 
 def _past_nested(body: bytes, at: int, left: int) -> tuple[int, int]:
-    """Find the end of a place that holds nested values; -1 where it is the last."""
+    """Return the end of a nested value (-1 for the last one) and its number of marks."""
     depth = 0
-    for n_marks, found in enumerate(_MARK.finditer(body, at)):
+    for n_marks, match in enumerate(_MARK.finditer(body, at)):
         if n_marks > left:
-            message = "the records hold too many values in arrays and objects of their own"
+            message = "the records have too many nested values; send one value per field"
             raise TooLarge(message, code="too_many_values")
-        mark = found[1]
+        mark = match[1]
         if mark == b"," and depth == 0:
-            return found.end(), n_marks
+            return match.end(), n_marks
         depth = _depth(depth, mark)
         if depth < 0:
             break
@@ -82,7 +82,7 @@ def _past_nested(body: bytes, at: int, left: int) -> tuple[int, int]:
 
 
 def require_values(raw: bytes, limit: int = MAX_VALUES) -> None:
-    """Reject a record, or another body, of too many values.
+    """Reject a body, usually one record, of too many values.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def require_values(raw: bytes, limit: int = MAX_VALUES) -> None:
     if raw.count(b",") + raw.count(b"{") + raw.count(b"[") <= limit:
         return
     n_marks = depth = 0
-    for found in _MARK.finditer(raw):
-        mark = found[1]
+    for match in _MARK.finditer(raw):
+        mark = match[1]
         depth = _depth(depth, mark)
         n_marks += mark is not None and mark not in _BACK
         if n_marks > limit:
-            raise TooLarge(f"the record holds over {limit:,} values", code="too_many_values")
+            raise TooLarge(f"the record has over {limit:,} values", code="too_many_values")

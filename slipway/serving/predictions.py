@@ -1,4 +1,4 @@
-"""What is told of an answer: its label and probability, or its value, and what led to it."""
+"""The prediction sent to the client: label and probability, or value, and its explanation."""
 
 from __future__ import annotations
 
@@ -13,42 +13,41 @@ from slipway.core.errors import FieldError, InputWarning
 from slipway.models.features import Record
 from slipway.models.predictor import Predictor
 
+# The encoder holds Python's lock for so many predictions at once.
+ENCODED_AT_ONCE = 100
 NO_ANSWER = FieldError(
     None,
     None,
     "out_of_range",
-    "the model has no answer for these values together; some may be too large",
+    "the model has no prediction for this combination of values; some may be too large",
 )
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """The answer for one record.
+    """The prediction for one record. Fields that do not apply are left out.
 
     Attributes
     ----------
     label : str
-        Left out where the answer is a value.
+        The label of a classifier.
     probability : float
-        Of the positive class of two, of the label where there are more. Left out where the
-        model has no probabilities.
+        The probability of the positive class (binary) or of the label (multiclass).
     threshold : float
-        A probability from here on gets the positive label; left out where the model has none.
+        The lowest probability of the positive label, if the model has a threshold.
     probabilities : dict of str to float
-        Of each class, where there are more than two.
+        The probability of each class (multiclass).
     value : float
-        The answer of a regression.
+        The prediction of a regression.
     model_version : str
     warnings : list of InputWarning
-        Left out where there is nothing to warn of.
     log_odds, score, intercept, contributions
-        Only when an explanation is asked for: the score is the intercept and all the
-        contributions added up, and is called ``log_odds`` where it is that. Where there are
-        more than two classes, each of them has its own. A model of two classes without
-        probabilities always returns its score.
+        The explanation, on request. The score is the sum of the intercept and all
+        contributions; its name is ``log_odds`` for log-odds. A multiclass model has one of each
+        per class. A binary model without probabilities always returns its score.
     interval : tuple of float
-        Only when it is asked for: between which probabilities, see ``docs/interval.md``.
+        The lower and upper end of the probability, on request, see ``docs/interval.md``.
     scores : dict of str to float
-        Of each class, where a model of more than two has scores in place of probabilities.
+        The score of each class (multiclass without probabilities).
     """
 
     label: str | UnsetType
@@ -66,14 +65,14 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     scores: dict[str, float] | UnsetType = UNSET
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """What stands in an answer's array in place of a record that was refused."""
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """Entry of an array of predictions for a rejected record."""
 
     errors: list[FieldError]
 
 
 def prediction_builder(model: Predictor) -> Callable[[Any], Prediction | None]:
-    """Build the function from the model's answer to what is told of it.
+    """Build the function from a model's answer to the prediction sent to the client.
 
     Parameters
     ----------
@@ -82,41 +81,41 @@ def prediction_builder(model: Predictor) -> Callable[[Any], Prediction | None]:
     Returns
     -------
     callable
-        It gives None where the model has no answer.
+        Returns None if the model has no prediction.
     """
     if model.task == "regression":
-        return _of_value(model)
+        return _build_regression(model)
     if model.target.measure == "label":
-        return _of_label(model)
+        return _build_with_label(model)
     if model.task == "multiclass":
-        return _of_classes(model)
+        return _build_multiclass(model)
     if model.target.measure == "decision":
-        return _of_score(model)
-    return _of_two(model) if model.labels.threshold is None else _of_threshold(model)
+        return _build_with_score(model)
+    return _build_binary(model) if model.labels.threshold is None else _build_with_threshold(model)
 
 
-def _of_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
-    """Dress the probability of the positive class by the owner's threshold."""
-    version, threshold = model.manifest.version, model.labels.least
+def _build_with_threshold(model: Predictor) -> Callable[[float], Prediction | None]:
+    """Build predictions from the positive probability and a threshold."""
+    version, threshold = model.manifest.version, model.labels.positive_from
     negative, positive = model.labels.names
 
-    # Every single prediction comes by here: what does not change is looked up above.
-    def dress(probability: float) -> Prediction | None:
+    # Hot path of single predictions: constants are looked up above.
+    def build(probability: float) -> Prediction | None:
         if probability >= threshold:
             return Prediction(positive, probability, threshold, UNSET, UNSET, version)
         if probability < threshold:
             return Prediction(negative, probability, threshold, UNSET, UNSET, version)
         return None
 
-    return dress
+    return build
 
 
-def _of_two(model: Predictor) -> Callable[[float], Prediction | None]:
-    """Dress the probability of the positive class by the label that the answer has."""
-    version, place, names = model.manifest.version, model.labels.place, model.labels.names
-    negative, positive = names
+def _build_binary(model: Predictor) -> Callable[[float], Prediction | None]:
+    """Build predictions from the positive probability and the label that ``predict`` returns."""
+    version, names = model.manifest.version, model.labels.names
+    label_index, (negative, positive) = model.labels.label_index, names
 
-    def dress(probability: float) -> Prediction | None:
+    def build(probability: float) -> Prediction | None:
         if type(probability) is float:
             if probability > 0.5:
                 return Prediction(positive, probability, UNSET, UNSET, UNSET, version)
@@ -124,101 +123,134 @@ def _of_two(model: Predictor) -> Callable[[float], Prediction | None]:
                 return Prediction(negative, probability, UNSET, UNSET, UNSET, version)
             if probability != 0.5:
                 return None
-        label = names[place(probability)]
+        label = names[label_index(probability)]
         return Prediction(label, float(probability), UNSET, UNSET, UNSET, version)
 
-    return dress
+    return build
 
 
-def _of_score(model: Predictor) -> Callable[[float], Prediction | None]:
-    """Dress the score of the positive class, where there is no probability."""
+def _build_with_score(model: Predictor) -> Callable[[float], Prediction | None]:
+    """Build predictions from the positive score of a model without probabilities."""
     version, name = model.manifest.version, model.labels.name
 
-    def dress(score: float) -> Prediction | None:
+    def build(score: float) -> Prediction | None:
         if not math.isfinite(score):
             return None
         label = name(score)
         return Prediction(label, UNSET, UNSET, UNSET, UNSET, version, score=float(score))
 
-    return dress
+    return build
 
 
-def _of_classes(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
-    """Dress the probabilities, or the scores, of more than two classes."""
-    version, classes, place = model.manifest.version, model.target.classes, model.labels.place
-    has_scores = model.target.measure == "decision"
+def _build_multiclass(model: Predictor) -> Callable[[tuple[float, ...]], Prediction | None]:
+    """Build predictions from the probabilities or the scores of more than two classes."""
+    version, classes = model.manifest.version, model.target.classes
+    label_index, has_scores = model.labels.label_index, model.target.measure == "decision"
 
-    def dress(answer: tuple[float, ...]) -> Prediction | None:
+    def build(answer: tuple[float, ...]) -> Prediction | None:
         if not all(map(math.isfinite, answer)):
             return None
-        chosen = place(answer)
-        numbers, label = dict(zip(classes, answer, strict=True)), classes[chosen]
+        best = label_index(answer)
+        numbers, label = dict(zip(classes, answer, strict=True)), classes[best]
         if has_scores:
             return Prediction(label, UNSET, UNSET, UNSET, UNSET, version, scores=numbers)
-        return Prediction(label, answer[chosen], UNSET, numbers, UNSET, version)
+        return Prediction(label, answer[best], UNSET, numbers, UNSET, version)
 
-    return dress
+    return build
 
 
-def _of_label(model: Predictor) -> Callable[[float], Prediction | None]:
-    """Dress the label of a model that has no number for it."""
+def _build_with_label(model: Predictor) -> Callable[[float], Prediction | None]:
+    """Build predictions from the index of a label, for a model that returns only labels."""
     version, names = model.manifest.version, model.labels.names
 
-    def dress(place: float) -> Prediction | None:
-        if math.isnan(place):
+    def build(label_index: float) -> Prediction | None:
+        if math.isnan(label_index):
             return None
-        return Prediction(names[int(place)], UNSET, UNSET, UNSET, UNSET, version)
+        return Prediction(names[int(label_index)], UNSET, UNSET, UNSET, UNSET, version)
 
-    return dress
+    return build
 
 
-def _of_value(model: Predictor) -> Callable[[float], Prediction | None]:
-    """Dress the value of a regression."""
+def _build_regression(model: Predictor) -> Callable[[float], Prediction | None]:
+    """Build predictions from the value of a regression."""
     version = model.manifest.version
 
-    def dress(value: float) -> Prediction | None:
+    def build(value: float) -> Prediction | None:
         if not math.isfinite(value):
             return None
         return Prediction(UNSET, UNSET, UNSET, UNSET, value, version)
 
-    return dress
+    return build
 
 
 def score_name(model: Predictor) -> str:
-    """Give the name of the sum that an explanation is of."""
+    """Return the name of the explained score."""
     scorecard = model.manifest.scorecard
     return "log_odds" if scorecard is not None and scorecard.is_log_odds else "score"
 
 
-def explained(model: Predictor, record: Record) -> dict[str, Any] | None:
-    """Say what each feature contributed to the score, or to the score of each class.
+def explain_record(model: Predictor, record: Record) -> dict[str, Any] | None:
+    """Return the contribution of each feature to the score, or to the score of each class.
 
     Parameters
     ----------
     model : Predictor
     record : tuple
-        Checked values in the features' order.
+        Checked values in the order of the features.
 
     Returns
     -------
     dict or None
-        The fields of a prediction that explain it; None where a number is too large to be told.
+        The fields of the explanation; None if a score overflows.
 
     Raises
     ------
     BadInput
-        The model is not a sum of one-feature terms.
+        The model has no scorecard.
     """
     sums = model.explain(record)
     scores = [sum(adds.values(), start=intercept) for intercept, adds in sums]
     if not all(map(math.isfinite, scores)):
         return None
     intercepts, contributions = zip(*sums, strict=True)
-    told = {score_name(model): scores, "intercept": intercepts, "contributions": contributions}
+    fields = {score_name(model): scores, "intercept": intercepts, "contributions": contributions}
     if model.target.measure == "decision":
-        # The prediction has its score already, with or without an explanation.
-        del told[score_name(model)]
+        # The prediction always has its score.
+        del fields[score_name(model)]
     if model.task == "multiclass":
         classes = model.target.classes
-        return {name: dict(zip(classes, each, strict=True)) for name, each in told.items()}
-    return {name: each[0] for name, each in told.items()}
+        return {name: dict(zip(classes, values, strict=True)) for name, values in fields.items()}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def encode_array(entries: list[Prediction | Failure]) -> tuple[int, bytes]:
+    """Return the status and the JSON of an array, with the row of each error.
+
+    Parameters
+    ----------
+    entries : list of Prediction or Failure
+        Changed: the failures get the numbers of their rows.
+
+    Returns
+    -------
+    status : int
+    body : bytes
+    """
+    failed = False
+    for row, entry in enumerate(entries):
+        if isinstance(entry, Failure):
+            failed = True
+            errors = [FieldError(e.field, row, e.code, e.message) for e in entry.errors]
+            entries[row] = Failure(errors)
+    return 207 if failed else 200, _encode_in_pieces(entries)
+
+
+def _encode_in_pieces(entries: list[Prediction | Failure]) -> bytes:
+    """Encode predictions in pieces, so that other threads run between them."""
+    if len(entries) <= ENCODED_AT_ONCE:
+        return msgspec.json.encode(entries)
+    pieces = (
+        msgspec.json.encode(entries[first : first + ENCODED_AT_ONCE])[1:-1]
+        for first in range(0, len(entries), ENCODED_AT_ONCE)
+    )
+    return b"[%b]" % b",".join(pieces)

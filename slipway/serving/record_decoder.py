@@ -1,7 +1,7 @@
-"""A type that decodes and checks a record in one pass, where there is nothing to say about it.
+"""A msgspec type that decodes and validates an ordinary record in one pass.
 
-``Signature.check`` takes any Python value and explains what is wrong or unusual. This type only
-accepts: what it refuses goes to ``check``. A test holds the law between the two.
+``Signature.check`` accepts any Python value, and explains errors and warnings. This type only
+accepts or rejects. Rejected records go to ``check``. A test compares both.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import msgspec
 
 from slipway.models.features import Feature
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, NUMBERS
+from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, NUMERIC_KINDS
 
-# No record has such a number, so that every record goes the careful way.
+# No number fits this type, so that every record goes to Signature.check.
 _NOTHING = Annotated[float, msgspec.Meta(gt=1.0, lt=0.0)]
 
 
 def fast_record(signature: Signature) -> type[msgspec.Struct]:
-    """Build a type that takes only complete, faultless records with known categories.
+    """Build a type that accepts only complete, valid records with known categories.
 
-    Every feature must be present, because a count of the keys then shows a key that is given
-    twice, which msgspec does not report.
+    Every feature must be present. A count of the keys then shows duplicate keys, which msgspec does
+    not report.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def fast_record(signature: Signature) -> type[msgspec.Struct]:
     Returns
     -------
     type
-        A struct whose fields stand in the features' order.
+        A struct with its fields in the order of the features.
     """
     fields = [(f"f{i}", _fast_type(feature)) for i, feature in enumerate(signature.features)]
     names = {f"f{i}": name for i, name in enumerate(signature.names)}
@@ -45,7 +45,7 @@ def _fast_type(feature: Feature) -> Any:
     kind: Any
     if feature.kind == "flag":
         kind = bool if feature.known in (frozenset(), frozenset({True, False})) else _NOTHING
-    elif feature.kind in NUMBERS:
+    elif feature.kind in NUMERIC_KINDS:
         kind = _fast_number(feature)
     elif feature.kind == "datetime":
         kind = _NOTHING
@@ -58,14 +58,14 @@ def _fast_type(feature: Feature) -> Any:
 
 def _fast_number(feature: Feature) -> Any:
     """Return the type of a number in its ordinary range."""
-    if feature.rounds or not all(type(each) is int for each in feature.categories):
+    if feature.is_narrow_float or not all(type(category) is int for category in feature.categories):
         return _NOTHING
     if feature.categories:
         return Literal[feature.categories]
-    low, high = feature.ordinary
-    if not feature.holds_integers:
+    low, high = feature.ordinary_range
+    if not feature.is_integer_column:
         return Annotated[float, msgspec.Meta(ge=low, le=high)]
-    # As a float, because an integer column with gaps is often written as 1999.0.
+    # A float, because an integer column with missing values is often written as 1999.0.
     low = -LARGEST_INTEGER if low is None else max(low, -LARGEST_INTEGER)
     high = LARGEST_INTEGER if high is None else min(high, LARGEST_INTEGER)
     return Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=1)]

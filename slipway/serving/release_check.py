@@ -1,8 +1,8 @@
-"""What ``SLIPWAY_MODEL`` names, tried as nothing else would try it before it serves.
+"""Check the model of ``SLIPWAY_MODEL`` before a release.
 
-Heroku takes a process that listens for one that works, and knows no health check. So a release is
-held here or not at all: every file's hash, the signature, the pickle opened, the golden rows
-answered by both engines. What is found out is told in words, because it goes into a log.
+Heroku has no health check: a process that listens counts as healthy. So the release command checks
+the hash of every file, the signature, the pickle, and the golden rows with both engines. The
+results are readable lines for the release log.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from slipway.serving.loading import load_model
 
 
 class Check(NamedTuple):
-    """One thing that was looked at, and what was found."""
+    """Result of one check."""
 
-    what: str
-    found: str
+    subject: str
+    result: str
 
 
 def verify_served(settings: Settings, *, need_pickle: bool = False) -> list[Check]:
-    """Check what these settings would serve: a file, a version, or what an alias stands for.
+    """Check the model of the settings: a file, a version, or the version of an alias.
 
     Parameters
     ----------
     settings : Settings
     need_pickle : bool
-        Whether it is a fault that the pickle cannot be opened because scikit-learn is not here.
+        Whether to raise if scikit-learn is not installed, so that the pickle cannot be opened.
 
     Returns
     -------
@@ -45,11 +45,11 @@ def verify_served(settings: Settings, *, need_pickle: bool = False) -> list[Chec
     Raises
     ------
     SlipwayError
-        Something is wrong; the message says what.
+        A check failed.
     """
     if settings.reference is None:
-        # Whoever could exchange the file could exchange this code, so that a key adds nothing.
-        signature = Check("signature", "none: a file is trusted like the code beside it")
+        # Anyone who can replace the file can replace this code too, so that a key adds nothing.
+        signature = Check("signature", "none; a file is as trusted as the code beside it")
         return [signature, *_verify_files(settings, need_pickle)]
     with tempfile.TemporaryDirectory() as folder:
         path, signature = _fetch(settings.reference, Path(folder))
@@ -57,78 +57,81 @@ def verify_served(settings: Settings, *, need_pickle: bool = False) -> list[Chec
 
 
 def _fetch(reference: Reference, folder: Path) -> tuple[Path, Check]:
-    """Copy a version from its registry, which checks its signature first."""
-    # What speaks to buckets is not needed where a file is served.
+    """Fetch a version from its registry, which checks the signature."""
+    # A service that serves a file does not need the client library of the registry.
     from slipway.registry import open_registry
     from slipway.registry.signing import SETTING
 
     registry = open_registry(reference.url)
     version = reference.name if reference.is_fixed else registry.resolve(reference.name)
     path = registry.fetch(version, folder)
-    found = (
-        f"right, by {SETTING}" if os.environ.get(SETTING) else f"NOT CHECKED: {SETTING} is not set"
+    result = (
+        f"valid for {SETTING}" if os.environ.get(SETTING) else f"NOT CHECKED: {SETTING} is not set"
     )
-    return path, Check("signature", found)
+    return path, Check("signature", result)
 
 
 def _verify_files(settings: Settings, need_pickle: bool) -> list[Check]:
-    """Load a version from its files, by both engines where there are two."""
+    """Load a version from its files with each of its engines."""
     path, skew = settings.model, settings.allow_version_skew
     model = load_model(path, "scorecard", allow_version_skew=skew)
     manifest = model.manifest
     if settings.reference and manifest.version != path.parent.name:
-        raise ModelError(f"the manifest of {path.parent.name} is that of {manifest.version!a}")
+        raise ModelError(
+            f"the manifest of {path.parent.name} names the version {manifest.version!a}"
+        )
     if not manifest.golden:
-        raise ModelError(f"{manifest.version} has no golden rows: nothing shows that it is right")
-    answers = [_replayed(model)]
-    opened = "opened, because there is no scorecard"
+        raise ModelError(f"{manifest.version} has no golden rows to check it with; save it again")
+    golden_checks = [_describe_golden_rows(model)]
+    pickle_result = "opened, since the model has no scorecard"
     if model.engine == "scorecard":
-        opened, by_pickle = _open_pickle(settings, need_pickle)
-        answers += [by_pickle] if by_pickle else []
+        pickle_result, pickle_check = _open_pickle(settings, need_pickle)
+        golden_checks += [pickle_check] if pickle_check else []
     return [
         Check("version", f"{manifest.version}, {manifest.estimator}"),
-        Check("files", _hashes(path, manifest)),
-        Check("pickle", f"{opened}; {_made_by(manifest)}"),
-        *answers,
+        Check("files", _check_hashes(path, manifest)),
+        Check("pickle", f"{pickle_result}; {_describe_sklearn(manifest)}"),
+        *golden_checks,
     ]
 
 
 def _open_pickle(settings: Settings, need_pickle: bool) -> tuple[str, Check | None]:
-    """Open the pickle of a model that has a scorecard too, where that can be done."""
+    """Load the pickle of a model with a scorecard, if scikit-learn is installed."""
     if not _has_sklearn():
-        why = "scikit-learn is not installed here"
+        reason = "scikit-learn is not installed here"
         if need_pickle or settings.engine == "pickle":
-            raise ModelError(f"the pickle cannot be opened: {why}")
-        return f"NOT OPENED, hashed alone: {why}", None
+            raise ModelError(f"cannot open the pickle: {reason}")
+        return f"NOT OPENED, hashed alone: {reason}", None
     skew = settings.allow_version_skew
-    return "opened", _replayed(load_model(settings.model, "pickle", allow_version_skew=skew))
+    model = load_model(settings.model, "pickle", allow_version_skew=skew)
+    return "opened", _describe_golden_rows(model)
 
 
 def _has_sklearn() -> bool:
     try:
-        import sklearn  # noqa: F401 - whether it can be, which is more than whether it is there
+        import sklearn  # noqa: F401 - an installed package may still fail to import
     except ImportError:
         return False
     return True
 
 
-def _replayed(model: Predictor) -> Check:
-    """Tell of the golden rows that a model has reproduced when it was loaded."""
-    return Check(f"by {model.engine}", f"{len(model.manifest.golden)} golden rows, all right")
+def _describe_golden_rows(model: Predictor) -> Check:
+    """Return the check of the golden rows, which passed when the model was loaded."""
+    return Check(f"by {model.engine}", f"{len(model.manifest.golden)} golden rows reproduced")
 
 
-def _hashes(path: Path, manifest: Manifest) -> str:
-    """Check the file that is read only when an interval is asked for; name all that are right."""
+def _check_hashes(path: Path, manifest: Manifest) -> str:
+    """Check the hash of the covariance, which loads on demand; return all checked files."""
     names = [path.name]
     if manifest.covariance is not None:
-        beside = covariance_path(path)
-        Uncertainty.read(beside, manifest.covariance.sha256)
-        names.append(beside.name)
+        covariance = covariance_path(path)
+        Uncertainty.read(covariance, manifest.covariance.sha256)
+        names.append(covariance.name)
     if not manifest_path(path).exists():
         return f"{path.name} alone, without a manifest"
-    return f"{' and '.join(names)}, as {manifest_path(path).name} says (sha256)"
+    return f"{' and '.join(names)}, sha256 as in {manifest_path(path).name}"
 
 
-def _made_by(manifest: Manifest) -> str:
-    made_by = manifest.libraries.get("scikit-learn")
-    return f"made by scikit-learn {made_by}" if made_by else "its scikit-learn is not known"
+def _describe_sklearn(manifest: Manifest) -> str:
+    maker = manifest.libraries.get("scikit-learn")
+    return f"made by scikit-learn {maker}" if maker else "scikit-learn version unknown"

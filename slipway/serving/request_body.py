@@ -1,4 +1,4 @@
-"""Read the bodies of requests strictly: JSON and URL-encoded forms."""
+"""Parse request bodies strictly: JSON and URL-encoded forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_FORM_FIELDS = 1_000
 
 
 def read_json(body: bytes) -> Any:
-    """Read JSON strictly, and say what is wrong with it.
+    """Parse JSON strictly.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def read_json(body: bytes) -> Any:
     Returns
     -------
     object
-        What Python's own reader gives.
+        The result of Python's own reader.
 
     Raises
     ------
@@ -40,11 +40,11 @@ def read_json(body: bytes) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise BadBody(f"the body is not JSON: {error.msg} at {where}") from None
     except ValueError:
-        raise BadBody("the body holds an integer of thousands of digits") from None
+        raise BadBody("the body has an integer with thousands of digits") from None
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """Read a URL-encoded form strictly.
+    """Parse a URL-encoded form strictly.
 
     Raises
     ------
@@ -52,9 +52,9 @@ def read_form(body: bytes) -> dict[str, str]:
         With code ``empty_body``, ``not_utf8``, ``duplicate_key`` or ``not_a_form``.
     """
     if not body:
-        raise BadBody("the body is empty; send one field a feature", code="empty_body")
+        raise BadBody("the body is empty; send one field per feature", code="empty_body")
     if body[:1] in b"{[":
-        message = "this looks like JSON: send it with the header Content-Type: application/json"
+        message = "the body looks like JSON; send it with Content-Type: application/json"
         raise BadBody(message, code="not_a_form")
     require_utf8(body)
     try:
@@ -76,7 +76,7 @@ def read_form(body: bytes) -> dict[str, str]:
 
 
 def require_utf8(body: bytes) -> None:
-    """Refuse bytes that are not UTF-8; most bodies are ASCII, which is quick to see."""
+    """Reject bytes that are not UTF-8; the check is fast for ASCII, as most bodies are."""
     try:
         if not body.isascii():
             body.decode("utf-8")
@@ -85,16 +85,16 @@ def require_utf8(body: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that gives a key twice."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    """Return the fields of an object; reject a duplicate key."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise BadBody("a key is given twice in one object", code="duplicate_key")
-    return made
+    return fields
 
 
 def _not_a_number(_: str) -> NoReturn:
     raise BadBody("NaN and Infinity are not JSON; leave the field out, or send null")
 
 
-# Made once: json.loads makes one for every call that has hooks.
+# Created once: json.loads creates a decoder for every call with hooks.
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_a_number)

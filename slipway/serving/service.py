@@ -1,7 +1,7 @@
 """Predictions of one model version: request bytes in, response bytes out.
 
-Nothing here knows Flask, so a view and any other front end can share it. A ``PredictionService``
-never changes. Another version is another ``PredictionService``; a request uses one throughout.
+This module does not import Flask, so that any front end can use it. A ``PredictionService`` never
+changes. Each version has its own ``PredictionService``; a request uses one throughout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from slipway.core.errors import BadBody, BadInput, FieldError, InputWarning, TooLarge
+from slipway.core.errors import BadBody, BadInput, FieldError, InputWarning, TakesLong, TooLarge
 from slipway.core.settings import Settings
 from slipway.models.features import Answer, Record
 from slipway.models.pipeline_engine import PipelineScorer
@@ -25,11 +25,15 @@ from slipway.serving.predictions import (
     NO_ANSWER,
     Failure,
     Prediction,
-    explained,
+    encode_array,
+    explain_record,
     prediction_builder,
 )
 from slipway.serving.record_decoder import fast_record
 from slipway.serving.request_body import read_form, read_json, require_utf8
+
+# A worker's loop checks no longer record than this, and scores no more of them at once.
+SOON_BYTES, SOON_RECORDS = 4096, 100
 
 Checked = tuple[Record, list[FieldError], list[InputWarning]]
 Interval = Callable[[Record], tuple[float, float]]
@@ -39,17 +43,17 @@ class Observer(Protocol):
     """Receives the predictions of a service; it must return at once and never raise."""
 
     def observe(self, model: Predictor, records: list[Record], answers: list[Answer]) -> None:
-        """Receive what was predicted for some records."""
+        """Receive the predictions for some records."""
 
 
 class PredictionService:
-    """One model version that answers, and the checks before it.
+    """Validates requests and predicts with one model version.
 
     Parameters
     ----------
     settings : Settings
     path : Path, optional
-        The pickle, where it is not that of the settings.
+        The pickle; defaults to the one of the settings.
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class PredictionService:
     Raises
     ------
     ModelError
-        The model does not pass its checks.
+        The model fails its checks.
     """
 
     def __init__(self, settings: Settings, path: Path | None = None) -> None:
@@ -79,21 +83,21 @@ class PredictionService:
 
     @property
     def version(self) -> str:
-        """The version that answers."""
+        """The served version."""
         return self.model.manifest.version
 
     @property
     def not_ready(self) -> str | None:
-        """Why the model should not be sent requests, or None."""
+        """Why the model should not receive requests; None if it is ready."""
         return self.model.replay()
 
     def warm_up(self) -> None:
-        """Answer the golden rows as requests, so that no caller is the first to ask.
+        """Predict the golden rows, so that the first request is as fast as the others.
 
         Raises
         ------
         SlipwayError
-            One is not answered.
+            The service rejects a golden row.
         """
         examples = {feature.name: feature.example for feature in self.signature.features}
         for record in [row.record for row in self.model.manifest.golden] or [examples]:
@@ -101,57 +105,61 @@ class PredictionService:
 
     @cached_property
     def _interval(self) -> Callable[[float, Record], tuple[float, float]]:
-        """The function from a level and a record to an interval; reads the covariance."""
-        # Whoever does not ask pays nothing, neither time nor memory.
+        """The function from a level and a record to an interval; loads the covariance."""
+        # Services without interval requests save the time and the memory.
         from slipway.models.artifacts import covariance_path
         from slipway.models.intervals import Uncertainty
 
         covariance, scorecard = self.model.manifest.covariance, self.model.manifest.scorecard
         if covariance is None or scorecard is None:
-            message = "this model was not trained with intervals, or none would be honest"
+            message = "this model has no intervals, since it has no covariance"
             raise BadInput(message, code="no_interval")
         uncertainty = Uncertainty.read(covariance_path(self.path), covariance.sha256)
         score = scorecard.sums[0].compile_score()
         return lambda level, record: uncertainty.interval(record, score(record), level)
 
     def predict_json(
-        self, body: bytes, explain: bool = False, level: float | None = None
+        self, body: bytes, explain: bool = False, level: float | None = None, *, soon: bool = False
     ) -> tuple[int, bytes]:
-        """Answer a JSON body: one record, or an array of them.
+        """Predict a JSON body: one record, or an array of records.
 
         Parameters
         ----------
         body : bytes
         explain : bool
         level : float, optional
-            Of an interval for each probability.
+            The level of an interval for each probability.
+        soon : bool
+            Whether to raise ``TakesLong`` in place of work that takes over a millisecond.
 
         Returns
         -------
         status : int
-            200, or 207 when some records of an array were refused.
+            200, or 207 if some records of an array were rejected.
         answer : bytes
-            JSON: one prediction, or an array with one place a record.
+            JSON: one prediction, or an array with one entry per record.
 
         Raises
         ------
-        BadBody, BadInput, TooLarge
+        BadBody, BadInput, TooLarge, TakesLong
         """
         body = body.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
         if body.startswith(b"["):
-            return self._predict_array(body, explain, level)
+            return self._predict_array(body, explain, level, soon)
         records = self._fast(body, self._decode_one)
         if records and not explain and level is None:
             prediction = self._build_prediction(self._score(records)[0])
             if prediction is not None:
                 return 200, msgspec.json.encode(prediction)
+        if soon and len(body) > SOON_BYTES:
+            raise TakesLong
         checked: Checked = (records[0], [], []) if records else self._check(body)
         return 200, msgspec.json.encode(self.predict(checked, explain, level))
 
     def predict_form(
         self, body: bytes, explain: bool = False, level: float | None = None
     ) -> tuple[int, bytes]:
-        """Answer a URL-encoded form: one record.
+        """Predict a URL-encoded form: one record.
 
         Parameters
         ----------
@@ -175,12 +183,12 @@ class PredictionService:
     def predict(
         self, checked: Checked, explain: bool = False, level: float | None = None
     ) -> Prediction:
-        """Answer one checked record.
+        """Predict one checked record.
 
         Raises
         ------
         BadInput
-            With everything that is wrong with it.
+            With all errors of the record.
         """
         answer = self.predict_many([checked], explain, level)[0]
         if isinstance(answer, Failure):
@@ -193,14 +201,14 @@ class PredictionService:
     def predict_many(
         self, checked: Sequence[Checked], explain: bool = False, level: float | None = None
     ) -> list[Prediction | Failure]:
-        """Answer checked records, each in its place."""
-        asked = None if level is None else partial(self._interval, level)
+        """Return the prediction or the errors of each checked record, in order."""
+        interval = None if level is None else partial(self._interval, level)
         good = [record for record, errors, _ in checked if not errors]
         scores = iter(self._score(good) if good else ())
         return [
             Failure(errors)
             if errors
-            else self._prediction(next(scores), record, warned, explain, asked)
+            else self._prediction(next(scores), record, warned, explain, interval)
             for record, errors, warned in checked
         ]
 
@@ -218,9 +226,9 @@ class PredictionService:
         explain: bool,
         interval: Interval | None,
     ) -> Prediction | Failure:
-        """Dress an answer, with what there is to say about it."""
+        """Build a prediction, with its warnings, explanation and interval."""
         prediction = self._build_prediction(answer)
-        explanation = explained(self.model, record) if explain else {}
+        explanation = explain_record(self.model, record) if explain else {}
         if prediction is None or explanation is None:
             return Failure([NO_ANSWER])
         extra = {"warnings": warned} | explanation if warned else explanation
@@ -229,40 +237,36 @@ class PredictionService:
         return msgspec.structs.replace(prediction, **extra) if extra else prediction
 
     def _no_answer(self, record: Record) -> FieldError:
-        """Say why there is no answer, where it is the pipeline that raises."""
+        """Return the error for a record without a prediction, with the pipeline's reason."""
         score = self.model.score
-        reason = score.reason(record) if isinstance(score, PipelineScorer) else ""
+        reason = score.failure_reason(record) if isinstance(score, PipelineScorer) else ""
         if not reason:
             return NO_ANSWER
         return msgspec.structs.replace(NO_ANSWER, message=f"the pipeline raises: {reason}")
 
-    def _predict_array(self, body: bytes, explain: bool, level: float | None) -> tuple[int, bytes]:
-        """Answer an array; a record that is refused does not spoil the others."""
+    def _predict_array(
+        self, body: bytes, explain: bool, level: float | None, soon: bool
+    ) -> tuple[int, bytes]:
+        """Predict an array; rejected records do not affect the others."""
+        if soon and body.count(b"{") > SOON_RECORDS:
+            raise TakesLong
         require_utf8(body)
         limit = self.settings.max_records
         plain = not explain and level is None and body.count(b"{") <= limit
         records = self._fast(body, self._decode_all) if plain else None
         if records and len(records) <= limit:
-            answers = self._predict_plain(records)
+            answers = [
+                Failure([NO_ANSWER]) if prediction is None else prediction
+                for prediction in map(self._build_prediction, self._score(records))
+            ]
+        elif soon:
+            raise TakesLong
         else:
             answers = self.predict_many(self._check_array(body), explain, level)
-        failed = False
-        for row, answer in enumerate(answers):
-            if isinstance(answer, Failure):
-                failed = True
-                errors = [FieldError(e.field, row, e.code, e.message) for e in answer.errors]
-                answers[row] = Failure(errors)
-        return 207 if failed else 200, msgspec.json.encode(answers)
-
-    def _predict_plain(self, records: list[Record]) -> list[Prediction | Failure]:
-        """Answer records with nothing to say about them, none of them explained."""
-        predictions: list[Any] = list(map(self._build_prediction, self._score(records)))
-        if None not in predictions:
-            return predictions
-        return [Failure([NO_ANSWER]) if each is None else each for each in predictions]
+        return encode_array(answers)
 
     def _check_array(self, body: bytes) -> list[Checked]:
-        """Check the records of an array, each by itself."""
+        """Check each record of an array separately."""
         limit = self.settings.max_records
         n_values = MAX_VALUES + limit * (self._n_features + 10)
         require_places(body, limit, n_values)
@@ -270,8 +274,8 @@ class PredictionService:
             parts: list[Any] = self._split(body)
             check = self._check_part
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            # Python's reader either says what is wrong with the body, or takes what msgspec
-            # does not (half a surrogate pair), which the signature then refuses in its place.
+            # Python's reader either raises a detailed error or accepts a body that msgspec does
+            # not (half a surrogate pair), whose record the signature then rejects.
             require_values(body, n_values)
             parts, check = read_json(body), self.signature.check  # type: ignore[assignment]
         if not parts:
@@ -279,7 +283,7 @@ class PredictionService:
         return [check(part) for part in parts]
 
     def _check_part(self, part: msgspec.Raw) -> Checked:
-        """Check one record of an array, whose JSON is known to be well formed."""
+        """Check one record of an array of well-formed JSON."""
         raw = bytes(part)
         records = self._fast(raw, self._decode_one)
         if records:
@@ -293,12 +297,12 @@ class PredictionService:
         return [self._decode(raw)]
 
     def _fast(self, raw: bytes, decode: Callable[[bytes], list[Any]]) -> list[Record] | None:
-        """Decode records with nothing to say about them; None sends them to the careful way."""
+        """Decode ordinary records; return None for records that need ``Signature.check``."""
         try:
             structs = decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        # Each record has all features. As many colons as those means that no key came twice.
+        # Each record has all features, so that as many colons exclude duplicate keys.
         if raw.count(b":") != self._n_features * len(structs):
             return None
         return list(map(msgspec.structs.astuple, structs))

@@ -1,6 +1,7 @@
-"""Load a model version as a service does, and ask its golden rows in every way that clients use.
+"""Load a model version as a service does, and send its golden rows in every format of a client.
 
-``python -m slipway.serving.start_check model.pkl`` ends with 0, or with one line on standard error.
+``python -m slipway.serving.start_check model.pkl`` exits with 0, or prints one line on standard
+error and exits with 1.
 """
 
 from __future__ import annotations
@@ -22,52 +23,54 @@ import msgspec
 from slipway.core.errors import BadInput, ModelError, SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.manifest import GoldenRow
-from slipway.models.predictor import BEFORE_FORK, Predictor, close_enough
+from slipway.models.predictor import BEFORE_FORK, Predictor, is_close
 from slipway.models.record_texts import record_texts
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.batch.output_columns import added_columns
 from slipway.serving.request_body import MAX_FORM_FIELDS
 from slipway.serving.service import PredictionService
 
-# Arrays hold at most as many.
-_MOST = 1_000
-# For all golden rows in all ways; and bytes of what went wrong.
+# Golden rows that are sent, as many as an array may have.
+MAX_ROWS = 1_000
+# Seconds for all golden rows in all formats.
 SECONDS = 120
-_MOST_TOLD = 60_000
-Given = tuple[Any, str | None]
+# Bytes of the error message, which must fit into a pipe.
+MAX_ERROR_BYTES = 60_000
+# The answer of a golden row, and its label.
+Received = tuple[Any, str | None]
 
 
 def check_start(path: Path) -> None:
-    """Load a model version and answer its golden rows by JSON, array, form and CSV.
+    """Load a model version, and predict its golden rows from JSON, an array, a form and CSV.
 
     Raises
     ------
     SlipwayError
-        It does not load, or a golden row is answered wrongly.
+        The version does not load, or the prediction of a golden row differs.
     """
     if hasattr(os, "fork"):
         os.environ[BEFORE_FORK] = "1"
-    live = PredictionService(Settings.from_environ(Path.cwd()), path)
+    service = PredictionService(Settings.from_environ(Path.cwd()), path)
     if hasattr(os, "fork"):
-        _in_worker(lambda: answer_golden_rows(live))
+        _run_in_fork(lambda: answer_golden_rows(service))
     else:
-        answer_golden_rows(live)
+        answer_golden_rows(service)
 
 
-def _in_worker(answer: Callable[[], None]) -> None:
-    """Do something in a fork of this process, as Gunicorn makes its workers.
+def _run_in_fork(check: Callable[[], None]) -> None:
+    """Run a check in a fork of this process, as Gunicorn forks its workers.
 
     Raises
     ------
     ModelError
-        It fails there, or is not done in time.
+        The check fails, or takes too long.
     """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.environ.pop(BEFORE_FORK, None)
-        fault = told_by(answer)
-        os.write(write, fault.encode()[:_MOST_TOLD])
+        failure = describe_failure(check)
+        os.write(write, failure.encode()[:MAX_ERROR_BYTES])
         os._exit(0)
     os.close(write)
     ready, _, _ = select.select([read], [], [], SECONDS)
@@ -75,76 +78,76 @@ def _in_worker(answer: Callable[[], None]) -> None:
         os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with os.fdopen(read, "rb") as pipe:
-        fault = pipe.read().decode("utf-8", "replace")
+        failure = pipe.read().decode("utf-8", "replace")
     if not ready:
-        why = "a step may use threads that do not outlive a fork"
-        raise ModelError(f"a worker did not answer its golden rows in {SECONDS} s: {why}")
-    if fault:
-        raise ModelError(fault)
+        hint = "a step may use threads, which do not survive a fork"
+        raise ModelError(f"a worker did not predict the golden rows within {SECONDS} s; {hint}")
+    if failure:
+        raise ModelError(failure)
 
 
-def told_by(check: Callable[[], None]) -> str:
-    """Do something, and return what is wrong in one line."""
+def describe_failure(check: Callable[[], None]) -> str:
+    """Run a check; return its error in one line, empty if it passes."""
     try:
         check()
     except SlipwayError as error:
         errors = getattr(error, "errors", [])
-        details = "; ".join(f"{each.field}: {each.message}" for each in errors)
+        details = "; ".join(f"{e.field}: {e.message}" for e in errors)
         return " ".join(f"{error.message} {details}".split())
-    except Exception as error:  # what goes wrong here would go wrong in a service
+    except Exception as error:  # any failure here would also be one in a service
         return " ".join(f"{type(error).__name__}: {error}".split())
     return ""
 
 
-def answer_golden_rows(live: PredictionService) -> None:
-    """Answer the golden rows of a model by JSON, array, form and CSV.
+def answer_golden_rows(service: PredictionService) -> None:
+    """Predict the golden rows of a model from JSON, an array, a form and CSV.
 
     Raises
     ------
     SlipwayError
-        One is answered wrongly.
+        The prediction of a golden row differs.
     """
-    wrong = live.model.replay()
-    if wrong:
-        raise ModelError(wrong)
-    rows = live.model.manifest.golden[:_MOST]
-    # A form and a file cannot tell every gap from an empty text.
-    spelled = [row for row in rows if _reads_back(live, row)]
-    fits_form = len(live.signature.names) <= MAX_FORM_FIELDS
-    asked = {"a form": spelled if fits_form else [], "CSV": spelled}
-    ways: dict[str, Callable[[PredictionService, Sequence[GoldenRow]], list[Given]]] = {
-        "JSON": _by_json,
-        "an array": _by_array,
-        "a form": _by_form,
-        "CSV": _by_csv,
+    difference = service.model.replay()
+    if difference:
+        raise ModelError(difference)
+    rows = service.model.manifest.golden[:MAX_ROWS]
+    # A form and a file cannot distinguish every missing value from an empty text.
+    text_rows = [row for row in rows if _survives_text(service, row)]
+    fits_form = len(service.signature.names) <= MAX_FORM_FIELDS
+    rows_by_format = {"a form": text_rows if fits_form else [], "CSV": text_rows}
+    senders: dict[str, Callable[[PredictionService, Sequence[GoldenRow]], list[Received]]] = {
+        "JSON": _send_json,
+        "an array": _send_array,
+        "a form": _send_form,
+        "CSV": _send_csv,
     }
-    for name, way in ways.items():
-        some = asked.get(name, rows)
-        for row, given in zip(some, way(live, some), strict=True):
-            wrong = _difference(live.model, row, *given)
-            if wrong:
-                number = live.model.manifest.golden.index(row) + 1
-                raise ModelError(f"golden row {number}, sent by {name}, gives {wrong}")
+    for name, send in senders.items():
+        sent_rows = rows_by_format.get(name, rows)
+        for row, received in zip(sent_rows, send(service, sent_rows), strict=True):
+            difference = _difference(service.model, row, *received)
+            if difference:
+                number = service.model.manifest.golden.index(row) + 1
+                raise ModelError(f"golden row {number}, sent by {name}, gives {difference}")
 
 
 def _difference(model: Predictor, row: GoldenRow, answer: Any, label: str | None) -> str:
-    """Say how an answer differs from that of a golden row; empty where it does not."""
-    if model.target.measure != "label" and not close_enough(model, answer, row.answer):
-        return f"{answer!r} where {row.answer!r} is due"
-    due = label if label is None else model.due_label(row, label)
-    return "" if label == due else f"the label {label!r} where {due!r} is due"
+    """Return how a prediction differs from the golden row; empty if it does not."""
+    if model.target.measure != "label" and not is_close(model, answer, row.answer):
+        return f"{answer!r}, expected {row.answer!r}"
+    expected = label if label is None else model.expected_label(row, label)
+    return "" if label == expected else f"the label {label!r}, expected {expected!r}"
 
 
-def _reads_back(live: PredictionService, row: GoldenRow) -> bool:
-    """Whether the texts of a form or a file stand for the same record."""
-    texts = record_texts(live.signature, row.record)
-    if len(texts) < len(live.signature.features) or any("\r" in t for t in texts.values()):
+def _survives_text(service: PredictionService, row: GoldenRow) -> bool:
+    """Return whether a record stays the same when a form or a file sends it as text."""
+    texts = record_texts(service.signature, row.record)
+    if len(texts) < len(service.signature.features) or any("\r" in t for t in texts.values()):
         return False
-    return live.signature.check_text(texts)[0] == live.signature.check(row.record)[0]
+    return service.signature.check_text(texts)[0] == service.signature.check(row.record)[0]
 
 
-def _answer_of(prediction: dict[str, Any]) -> Given:
-    """Return the answer in a prediction, as golden rows keep it, and its label."""
+def _read_prediction(prediction: dict[str, Any]) -> Received:
+    """Return the answer of a prediction, in the form of a golden row, and its label."""
     if "errors" in prediction:
         first = prediction["errors"][0]
         raise BadInput(f"a golden row is rejected: {first['field']} {first['message']}")
@@ -156,55 +159,56 @@ def _answer_of(prediction: dict[str, Any]) -> Given:
     return next((prediction[n] for n in names if n in prediction), None), label
 
 
-def _by_json(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
+def _send_json(service: PredictionService, rows: Sequence[GoldenRow]) -> list[Received]:
     bodies = (msgspec.json.encode(row.record) for row in rows)
-    return [_answer_of(msgspec.json.decode(live.predict_json(body)[1])) for body in bodies]
+    return [_read_prediction(msgspec.json.decode(service.predict_json(body)[1])) for body in bodies]
 
 
-def _by_array(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
+def _send_array(service: PredictionService, rows: Sequence[GoldenRow]) -> list[Received]:
     if not rows:
         return []
     body = msgspec.json.encode([row.record for row in rows])
-    return [_answer_of(each) for each in msgspec.json.decode(live.predict_json(body)[1])]
+    predictions = msgspec.json.decode(service.predict_json(body)[1])
+    return [_read_prediction(prediction) for prediction in predictions]
 
 
-def _by_form(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
-    bodies = (urlencode(record_texts(live.signature, row.record)).encode() for row in rows)
-    return [_answer_of(msgspec.json.decode(live.predict_form(body)[1])) for body in bodies]
+def _send_form(service: PredictionService, rows: Sequence[GoldenRow]) -> list[Received]:
+    bodies = (urlencode(record_texts(service.signature, row.record)).encode() for row in rows)
+    return [_read_prediction(msgspec.json.decode(service.predict_form(body)[1])) for body in bodies]
 
 
-def _by_csv(live: PredictionService, rows: Sequence[GoldenRow]) -> list[Given]:
-    made = io.StringIO(newline="")
-    writer = csv.writer(made)
-    writer.writerow(live.signature.names)
-    writer.writerows(record_texts(live.signature, row.record).values() for row in rows)
-    answered = b"".join(predict_file(io.BytesIO(made.getvalue().encode()), live)).decode()
-    added = slice(-len(added_columns(live.signature)), None)
-    lines = islice(csv.reader(io.StringIO(answered)), 1, len(rows) + 1)
-    return [_answer_in(live, cells[added]) for cells in lines]
+def _send_csv(service: PredictionService, rows: Sequence[GoldenRow]) -> list[Received]:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(service.signature.names)
+    writer.writerows(record_texts(service.signature, row.record).values() for row in rows)
+    output = b"".join(predict_file(io.BytesIO(file.getvalue().encode()), service)).decode()
+    added = slice(-len(added_columns(service.signature)), None)
+    lines = islice(csv.reader(io.StringIO(output)), 1, len(rows) + 1)
+    return [_read_cells(service, cells[added]) for cells in lines]
 
 
-def _answer_in(live: PredictionService, added: list[str]) -> Given:
-    """Return the answer in the cells that an answered file adds to a row, and its label."""
+def _read_cells(service: PredictionService, added: list[str]) -> Received:
+    """Return the answer and the label in the cells that the service adds to a row."""
     if added[-1]:
         raise BadInput(f"a golden row is rejected: {added[-1]}")
-    target = live.signature.target
+    target = service.signature.target
     if target.task == "regression":
         return float(added[0]), None
-    # An apostrophe stands before a label that a spreadsheet would run.
-    named = {f"'{name}": name for name in target.classes} | {name: name for name in target.classes}
+    # A label that a spreadsheet would run as a formula has an apostrophe before it.
+    labels = {f"'{name}": name for name in target.classes} | {name: name for name in target.classes}
     numbers = tuple(map(float, added[1:-2]))
     if target.task == "multiclass":
-        # The first probability is that of the label.
-        return numbers[target.measure == "probability" :], named.get(added[0])
-    return (numbers or (None,))[0], named.get(added[0])
+        # The first probability is the one of the label.
+        return numbers[target.measure == "probability" :], labels.get(added[0])
+    return (numbers or (None,))[0], labels.get(added[0])
 
 
 def main() -> None:
-    """Check the model version that the command line names."""
-    fault = told_by(lambda: check_start(Path(sys.argv[1])))
-    if fault:
-        sys.exit(fault)
+    """Check the model version from the command line."""
+    failure = describe_failure(lambda: check_start(Path(sys.argv[1])))
+    if failure:
+        sys.exit(failure)
 
 
 if __name__ == "__main__":

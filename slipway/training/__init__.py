@@ -1,1 +1,1 @@
-"""From raw tables to a model version: rows, fit, evaluate, write."""
+"""Train a model version from stored rows: read, fit, evaluate, write."""

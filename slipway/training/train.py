@@ -30,11 +30,12 @@ from slipway.training.engines.selection import (
     choose_engine,
 )
 from slipway.training.evaluation.learning_curve import learning_curve
-from slipway.training.evaluation.metrics import best_threshold, evaluate
+from slipway.training.evaluation.metrics import evaluate, find_best_threshold
 from slipway.training.frames import Rows, read_rows
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import NoInterval, find_uncertainty
-from slipway.training.packaging.version import describe, write_checked
+from slipway.training.packaging.manifest_builder import build_manifest
+from slipway.training.packaging.version import write_checked
 from slipway.training.splits import FIT_FOLDS, Split, holdout_split, require_split, time_split
 
 Progress = Callable[[str], None]
@@ -42,23 +43,23 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What the user wants of a training; see the options of ``flask train``.
+    """The options of a training; see ``flask train``.
 
     Attributes
     ----------
     engine : {"memory", "chunks", "spark"}, optional
-        By default chosen by the rows there are and the memory there is.
+        By default chosen by the number of rows and the available memory.
     estimator : {"logistic", "xgboost"}
     memory : int, optional
-        Bytes that may be used; by default what is free.
+        Limit in bytes; by default the available memory.
     combine : {"passes", "average"}
-        How chunks are put together.
+        How the chunks engine combines chunks.
     learning_curve : bool
-        Whether to find how many rows are enough.
+        Compute the learning curve.
     spark : str
-        The Spark master.
+        The URL of the Spark master.
     command, commit : str
-        What made the model, for its manifest.
+        The command line and the Git commit, for the manifest.
     """
 
     engine: TrainingEngine | None = None
@@ -73,93 +74,92 @@ class TrainingOptions:
 
 def train(
     problem: Problem,
-    stored: Dataset,
+    dataset: Dataset,
     path: Path,
-    plan: TrainingOptions = TrainingOptions(),
+    options: TrainingOptions = TrainingOptions(),
     progress: Progress = lambda stage: None,
 ) -> Manifest:
     """Train a problem's model and write ``model.pkl``, ``model.json`` and ``report.html``.
 
-    The model that is written was fitted on four fifths of the rows, so that every figure under
-    ``holdout`` is its own.
+    The written model is fitted on four fifths of the rows, so that the figures under ``holdout``
+    describe exactly this model.
 
     Parameters
     ----------
     problem : Problem
-    stored : Dataset
+    dataset : Dataset
     path : Path
-        Where the pickle is written; the manifest and the report go beside it.
-    plan : TrainingOptions
+        Path of the pickle; the manifest and the report are written beside it.
+    options : TrainingOptions
     progress : callable
-        Told each stage before it begins.
+        Called with each stage before it begins.
 
     Returns
     -------
     Manifest
     """
     started = time.perf_counter()
-    require_split(problem, stored)
-    memory = plan.memory or available_memory()
-    choice = _choose(plan, stored, len(problem.features), memory)
+    require_split(problem, dataset)
+    memory = options.memory or available_memory()
+    choice = _choose_engine(options, dataset, len(problem.features), memory)
     progress(f"engine {choice.engine}: {choice.reason}")
-    elsewhere = fit_out_of_core(problem, stored, plan, choice, memory, progress)
-    rows = read_rows(problem, stored, choice.most_rows)
+    fitted = fit_out_of_core(problem, dataset, options, choice, memory, progress)
+    rows = read_rows(problem, dataset, choice.max_rows)
     split = holdout_split(rows)
-    pipeline = elsewhere or fit_in_memory(problem, rows, split, plan, choice, progress)
-    evaluations = _evaluations(problem, rows, split, pipeline, plan.estimator, progress)
-    curve = _curve(problem, rows, split, plan, progress)
+    pipeline = fitted or fit_in_memory(problem, rows, split, options, choice, progress)
+    evaluations = _evaluate_splits(problem, rows, split, pipeline, options.estimator, progress)
+    curve = None
+    if options.learning_curve:
+        curve = learning_curve(problem, rows, split, progress, estimator=options.estimator)
     progress("compiling the scorecard and checking it on every row")
-    training = _provenance(problem, stored, plan, choice, curve)
-    manifest = _described(problem, rows, split, pipeline, evaluations, training)
-    progress("finding how sure it is of its parameters")
-    uncertainty = find_intervals(pipeline, rows, split, manifest, progress)
+    training = _describe_training(problem, dataset, options, choice, curve)
+    manifest = _make_manifest(problem, rows, split, pipeline, evaluations, training)
+    progress("computing the covariance of the parameters")
+    uncertainty = compute_uncertainty(pipeline, rows, split, manifest, progress)
     seconds = round(time.perf_counter() - started, 1)
     training = msgspec.structs.replace(manifest.training, seconds=seconds)
     manifest = msgspec.structs.replace(manifest, training=training)
-    previous = _previous(path)
+    previous = _read_previous_manifest(path)
     progress(f"writing {path.name}, {manifest_path(path).name} and its report")
     content = pickle.dumps(pipeline, protocol=5)
-    written = write_checked(content, manifest, path, uncertainty)
-    write_report(written, path, previous)
-    return written
+    manifest = write_checked(content, manifest, path, uncertainty)
+    write_report(manifest, path, previous)
+    return manifest
 
 
-def _curve(
-    problem: Problem, rows: Rows, split: Split, plan: TrainingOptions, progress: Progress
-) -> LearningCurve | None:
-    """Find how many rows are enough, where that was asked for."""
-    if not plan.learning_curve:
-        return None
-    return learning_curve(problem, rows, split, progress, estimator=plan.estimator)
-
-
-def _choose(plan: TrainingOptions, stored: Dataset, n_features: int, memory: int) -> EngineChoice:
-    """Choose the engine; trees are fitted in memory."""
-    choice = choose_engine(plan.engine, stored, n_features, memory)
-    if plan.estimator == "xgboost" and choice.engine != "memory":
-        fix = "give more --memory, or fit the logistic regression"
-        raise SlipwayError(f"xgboost is fitted in memory only, and {choice.reason}; {fix}")
+def _choose_engine(
+    options: TrainingOptions, dataset: Dataset, n_features: int, memory: int
+) -> EngineChoice:
+    """Choose the engine; XGBoost requires the memory engine."""
+    choice = choose_engine(options.engine, dataset, n_features, memory)
+    if options.estimator == "xgboost" and choice.engine != "memory":
+        fix = "raise --memory, or fit the logistic regression"
+        raise SlipwayError(f"xgboost requires the memory engine, but {choice.reason}; {fix}")
     return choice
 
 
 def fit_out_of_core(
     problem: Problem,
-    stored: Dataset,
-    plan: TrainingOptions,
+    dataset: Dataset,
+    options: TrainingOptions,
     choice: EngineChoice,
     memory: int,
     progress: Progress,
 ) -> Pipeline | None:
-    """Fit by an engine that reads the rows itself, while none are in memory yet."""
+    """Fit with an engine that reads the rows itself, before rows are in memory."""
     if choice.engine == "chunks":
         from slipway.training.engines.chunked.fit import fit_chunks
 
-        settings: dict[str, Any] = {"memory": memory, "folds": FIT_FOLDS, "combine": plan.combine}
-        return fit_chunks(problem, stored, progress=progress, **settings)
+        settings: dict[str, Any] = {
+            "memory": memory,
+            "folds": FIT_FOLDS,
+            "combine": options.combine,
+        }
+        return fit_chunks(problem, dataset, progress=progress, **settings)
     if choice.engine == "spark":
         from slipway.training.engines.spark.fit import fit_spark
 
-        return fit_spark(problem, stored, master=plan.spark, folds=FIT_FOLDS, progress=progress)
+        return fit_spark(problem, dataset, master=options.spark, folds=FIT_FOLDS, progress=progress)
     return None
 
 
@@ -167,18 +167,18 @@ def fit_in_memory(
     problem: Problem,
     rows: Rows,
     split: Split,
-    plan: TrainingOptions,
+    options: TrainingOptions,
     choice: EngineChoice,
     progress: Progress,
 ) -> Pipeline:
     """Fit on rows in memory."""
-    if rows.every > 1:
-        raise SlipwayError(f"not all rows fit in memory: {choice.reason}; use --engine chunks")
+    if rows.stride > 1:
+        raise SlipwayError(f"the rows do not fit in memory: {choice.reason}; use --engine chunks")
     progress(f"fitting on {len(split.fit):,} of {len(rows.y):,} rows")
-    return fit(problem, rows, split, plan.estimator)
+    return fit(problem, rows, split, options.estimator)
 
 
-def _evaluations(
+def _evaluate_splits(
     problem: Problem,
     rows: Rows,
     split: Split,
@@ -186,16 +186,16 @@ def _evaluations(
     estimator: Estimator,
     progress: Progress,
 ) -> dict[str, Evaluation]:
-    """Evaluate the model on the rows held out, and one of its kind on the later rows."""
-    progress("evaluating it, with gradient boosting as the upper reference")
+    """Evaluate the model on held out rows, and a model of the earlier rows on the later ones."""
+    progress("evaluating the model, with gradient boosting as the upper reference")
     holdout = evaluate(problem, rows, split, pipeline)
-    progress("the same in time: fitting on the earlier rows, testing on the later")
+    progress("evaluating in time: fitting on the earlier rows, testing on the later ones")
     later = time_split(problem, rows)
     earlier = fit(problem, rows, later, estimator)
     return {"holdout": holdout, "time": evaluate(problem, rows, later, earlier)}
 
 
-def _described(
+def _make_manifest(
     problem: Problem,
     rows: Rows,
     split: Split,
@@ -203,15 +203,15 @@ def _described(
     evaluations: dict[str, Evaluation],
     training: Training,
 ) -> Manifest:
-    """Make the manifest of the model."""
+    """Build the manifest of the trained model."""
     X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
-    return describe(
+    return build_manifest(
         pipeline,
         X,
         problem.signature(describe_features(problem, rows, split)),
         name=problem.name,
         title=problem.title,
-        threshold=best_threshold(y, pipeline.predict_proba(X)[:, 1]),
+        threshold=find_best_threshold(y, pipeline.predict_proba(X)[:, 1]),
         base_rate=float(y.mean()),
         evaluations=evaluations,
         training=training,
@@ -221,74 +221,74 @@ def _described(
 
 
 def describe_features(problem: Problem, rows: Rows, split: Split) -> tuple[Feature, ...]:
-    """Fill in the categories that the training rows hold, and their names for people."""
+    """Set the categories in the training rows and their display names."""
     X = rows.X.iloc[split.fit]
     return tuple(
-        _with_categories(feature, sorted(X[feature.name].dropna().unique().tolist()), rows)
+        _set_categories(feature, sorted(X[feature.name].dropna().unique().tolist()), rows)
         if feature.name in rows.labels or feature.kind == "category"
         else feature
         for feature in problem.features
     )
 
 
-def _with_categories(feature: Feature, categories: list[Any], rows: Rows) -> Feature:
-    """Give a feature its categories, in the order in which the problem names them."""
+def _set_categories(feature: Feature, categories: list[Any], rows: Rows) -> Feature:
+    """Set the categories of a feature, in the order of the problem's display names."""
     names = rows.labels.get(feature.name, {})
-    place = {name: i for i, name in enumerate(names)}
-    categories.sort(key=lambda category: place.get(str(category), len(place)))
+    position = {name: i for i, name in enumerate(names)}
+    categories.sort(key=lambda category: position.get(str(category), len(position)))
     labels = {str(c): names[str(c)] for c in categories if str(c) in names}
     return msgspec.structs.replace(feature, categories=tuple(categories), labels=labels)
 
 
-def find_intervals(
+def compute_uncertainty(
     pipeline: Pipeline, rows: Rows, split: Split, manifest: Manifest, progress: Progress
 ) -> Uncertainty | None:
-    """Find the covariance of the parameters, or tell why there is none."""
+    """Compute the covariance of the parameters, or report why not."""
     signature = manifest.signature
     golden = [tuple(row.record[name] for name in signature.names) for row in manifest.golden]
     records = golden + to_records(rows.X.iloc[split.test[:1000]], signature)
     groups = None if rows.groups is None else rows.groups.iloc[split.fit]
     X, y = rows.X.iloc[split.fit], rows.y.iloc[split.fit]
     try:
-        if rows.every > 1:
-            raise NoInterval("it takes all rows at once, and they do not fit in memory")
+        if rows.stride > 1:
+            raise NoInterval("the computation requires all rows in memory")
         return find_uncertainty(pipeline, X, y, signature, records, groups)
     except NoInterval as error:
         progress(f"no intervals: {error}")
         return None
 
 
-def _provenance(
+def _describe_training(
     problem: Problem,
-    stored: Dataset,
-    plan: TrainingOptions,
+    dataset: Dataset,
+    options: TrainingOptions,
     choice: EngineChoice,
     curve: LearningCurve | None,
 ) -> Training:
-    """Say where the rows came from and what became of each of them."""
-    told = stored.manifest
+    """Return the manifest's facts about the rows and the training."""
+    rows = dataset.manifest
     held_out = sum(
         int(np.isin(batch.column(FOLD).to_numpy(), HELD_OUT).sum())
-        for batch in stored.batches([FOLD])
+        for batch in dataset.batches([FOLD])
     )
     return Training(
-        source=problem.source if told.source == problem.name else told.source,
-        query_sha256=told.query_sha256,
-        data_sha256=told.data_sha256,
-        rows_read=told.rows_read,
-        rows_fit=told.rows - held_out,
+        source=problem.source if rows.source == problem.name else rows.source,
+        query_sha256=rows.query_sha256,
+        data_sha256=rows.data_sha256,
+        rows_read=rows.rows_read,
+        rows_fit=rows.rows - held_out,
         rows_test=held_out,
-        left_out=told.left_out | told.quarantined,
+        left_out=rows.left_out | rows.quarantined,
         seconds=0.0,
         engine=choice.engine,
-        command=plan.command,
-        commit=plan.commit,
+        command=options.command,
+        commit=options.commit,
         learning_curve=curve,
     )
 
 
-def _previous(path: Path) -> Manifest | None:
-    """Read the manifest of the model that is about to be replaced, if there is one."""
+def _read_previous_manifest(path: Path) -> Manifest | None:
+    """Read the manifest of the model that this run replaces, if it exists."""
     try:
         return read_manifest(path)
     except ModelError:

@@ -172,9 +172,9 @@ def _level() -> float | None:
     """Read the query parameter ``interval``."""
     if not request.environ.get("QUERY_STRING") or "interval" not in request.args:
         return None
-    from slipway.models.intervals import read_level
+    from slipway.models.intervals import parse_level
 
-    return read_level(request.args["interval"])
+    return parse_level(request.args["interval"])
 
 
 def _content_type() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, current_app, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 
-from slipway.core.errors import SlipwayError, error_body
+from slipway.core.errors import SlipwayError, encode_error
 from slipway.web.context import request_id
 
 # Werkzeug's own texts speak of URLs and servers; these speak to who called the service.
@@ -63,4 +63,4 @@ def _render(error: SlipwayError, status: int) -> Response:
     if wants_page and request.blueprint in (None, "pages") and "pages" in current_app.blueprints:
         page = render_template("error.html", error=error, status=status, request_id=request_id())
         return Response(page, status)
-    return Response(error_body(error, request_id()), status, content_type="application/json")
+    return Response(encode_error(error, request_id()), status, content_type="application/json")

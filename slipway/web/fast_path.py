@@ -2,7 +2,7 @@
 
 Flask takes about thirty times as long to find the view as the view takes to answer. What the
 lane does not know at a glance goes to Flask, so that the lane never has to say what is wrong
-with a request; both call the same ``Live.predict_json``.
+with a request; both call the same ``PredictionService.predict_json``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from flask import Flask
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.sansio.utils import host_is_trusted
 
-from slipway.core.errors import SlipwayError, error_body
-from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi
+from slipway.core.errors import SlipwayError, TakesLong, encode_error
+from slipway.web.headers import ON_LOOP, REQUEST_ID, Environ, StartResponse, Wsgi
 
 if TYPE_CHECKING:
     from slipway.serving.service import PredictionService
 
-PATH, FILE, READY = "/predict", "/predict_file", "/readyz"
+PATH = "/predict"
+# All other addresses take up to 12 ms, or as long as a file is.
+SHORT = frozenset({"/livez", "/version", "/metadata"})
 JSON = "application/json"
 
 
@@ -42,10 +44,10 @@ def warm_up(app: Flask) -> None:
 
 
 def needs_thread(app: Flask, environ: Environ) -> bool:
-    """Whether a request should be answered by a thread, whatever its length.
+    """Whether a thread must serve a request, because all clients of the loop would wait for it.
 
-    A file takes as long as it is, and a pipeline takes milliseconds for one record: a whole
-    loop's clients would wait for either. What is posted asks the model, and so does ``/readyz``.
+    The loop serves three short addresses, and the predictions of a scorecard. Of those, the lane
+    still raises ``TakesLong`` for what Flask must answer, and for what needs more than a decoder.
 
     Parameters
     ----------
@@ -57,11 +59,10 @@ def needs_thread(app: Flask, environ: Environ) -> bool:
     -------
     bool
     """
+    if environ["REQUEST_METHOD"] == "GET":
+        return environ["PATH_INFO"] not in SHORT
     live: PredictionService | None = app.extensions["slipway"]
-    path = environ["PATH_INFO"]
-    if live is None or live.model.engine == "scorecard":
-        return bool(path == FILE)
-    return bool(environ["REQUEST_METHOD"] == "POST" or path == READY)
+    return environ["PATH_INFO"] != PATH or live is None or live.model.engine != "scorecard"
 
 
 def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
@@ -83,6 +84,8 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
     def wrapped(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         live: PredictionService | None = app.extensions["slipway"]
         if live is None or not _is_plain(environ) or not _is_trusted(environ, app):
+            if ON_LOOP in environ and environ["REQUEST_METHOD"] == "POST":
+                raise TakesLong
             return inner(environ, start_response)
         length = environ.get("CONTENT_LENGTH", "")
         if not (length.isascii() and length.isdigit()):
@@ -91,7 +94,9 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
             return inner(environ, start_response)
         body = environ["wsgi.input"].read(int(length))
         try:
-            status, answer = _predict(live, body, environ[REQUEST_ID])
+            status, answer = _predict(live, body, environ)
+        except TakesLong:
+            raise
         except Exception:
             # Flask's handler answers and logs it, with all that it knows of the request.
             environ["wsgi.input"] = io.BytesIO(body)
@@ -103,12 +108,12 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
     return wrapped
 
 
-def _predict(live: PredictionService, body: bytes, request_id: str) -> tuple[int, bytes]:
-    """Answer a body; what is wrong with it is said as ``failures`` says it."""
+def _predict(live: PredictionService, body: bytes, environ: Environ) -> tuple[int, bytes]:
+    """Predict a body; an error gets the JSON that Flask's error handlers return."""
     try:
-        return live.predict_json(body)
+        return live.predict_json(body, soon=ON_LOOP in environ)
     except SlipwayError as error:
-        return error.status, error_body(error, request_id)
+        return error.status, encode_error(error, environ[REQUEST_ID])
 
 
 def _is_plain(environ: Environ) -> bool:

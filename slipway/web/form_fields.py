@@ -10,9 +10,9 @@ from typing import Literal
 from slipway.models.features import Feature, Value
 from slipway.models.record_texts import field_text, missing_text, value_text
 from slipway.models.signature import Signature
-from slipway.models.validation import MAX_TEXT, from_text
+from slipway.models.validation import MAX_TEXT, parse_text
 from slipway.reports.feature_texts import form_hints
-from slipway.reports.formatting import shortened, value_name
+from slipway.reports.formatting import shorten, value_name
 
 Control = Literal["drop-down", "suggestions", "area", "input"]
 # A drop-down of more values is hard to use; an input that suggests them can be typed into.
@@ -59,7 +59,7 @@ class Field:
         return [
             (text, self._name(value))
             for value, text in pairs
-            if from_text(feature, text, self.missing) == value
+            if parse_text(feature, text, self.missing) == value
         ]
 
     @property
@@ -68,7 +68,7 @@ class Field:
         gap, chosen = self.gap, self.chosen
         options = list(self.known)
         if chosen != gap and chosen not in dict(options):
-            options.insert(0, (chosen, f"{shortened(chosen)} (not in the list)"))
+            options.insert(0, (chosen, f"{shorten(chosen)} (not in the list)"))
         if gap is not None and (self.feature.nullable or chosen == gap):
             options.insert(0, (gap, self._gap_name))
         return options
@@ -86,7 +86,7 @@ class Field:
     @cached_property
     def chosen(self) -> str:
         """The field's text, as an option writes the same value."""
-        value = from_text(self.feature, self.text, self.missing)
+        value = parse_text(self.feature, self.text, self.missing)
         if value is None:
             return self.text if self.gap is None else self.gap
         return value_text(value)
@@ -146,7 +146,7 @@ def column_row(feature: Feature, signature: Signature) -> ColumnRow:
     example = field_text(feature, feature.example, signature.missing)
     gap = missing_text(feature, signature.missing)
     cell = "not accepted" if not feature.nullable or gap is None else gap or "an empty cell"
-    shown = "an empty cell" if example == "" else shortened(example or "–")
+    shown = "an empty cell" if example == "" else shorten(example or "–")
     return ColumnRow(feature, shown, cell)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from flask import Flask
 
 REQUEST_ID = "slipway.request_id"
+# A worker sets this key where it calls the application on a loop that all its clients share.
+ON_LOOP = "slipway.on_loop"
 FORWARDED_FOR, FORWARDED_PROTO = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 

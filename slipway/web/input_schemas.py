@@ -10,8 +10,14 @@ import msgspec
 from slipway.models.features import Feature
 from slipway.models.record_texts import value_text
 from slipway.models.signature import Signature
-from slipway.models.validation import LARGEST_INTEGER, MAX_TEXT, MISSING_TEXTS, NUMBERS, from_text
-from slipway.reports.feature_texts import is_date, moment_text, remarks
+from slipway.models.validation import (
+    LARGEST_INTEGER,
+    MAX_TEXT,
+    MISSING_TEXTS,
+    NUMERIC_KINDS,
+    parse_text,
+)
+from slipway.reports.feature_texts import describe_datetime, is_date, remarks
 from slipway.reports.formatting import EMPTY_TEXT
 
 Schema = dict[str, Any]
@@ -134,7 +140,7 @@ def form_schema(feature: Feature, missing: Collection[str] = MISSING_TEXTS) -> S
         schema["example"] = ""
     if feature.categories and (feature.closed or len(feature.categories) <= MOST_OPTIONS):
         schema["enum"] = list(feature.categories)
-    gaps = [text for text in missing if from_text(feature, text, missing) is None]
+    gaps = [text for text in missing if parse_text(feature, text, missing) is None]
     if feature.kind == "text" and not feature.nullable and gaps:
         schema["not"] = {"enum": gaps}
     return schema
@@ -154,7 +160,7 @@ def _form_flag(feature: Feature) -> Schema:
 
 def _value_schema(feature: Feature) -> Schema:
     """Make the schema of the values of a feature."""
-    if feature.kind in NUMBERS:
+    if feature.kind in NUMERIC_KINDS:
         return _number_schema(feature)
     if feature.kind == "datetime":
         schema = _moment_schema(feature)
@@ -211,7 +217,7 @@ def _described(feature: Feature) -> str:
     """Say what a feature means, its unit and range, its categories, and what a gap does."""
     parts = [feature.description]
     if feature.kind == "datetime":
-        parts.append(moment_text(feature))
+        parts.append(describe_datetime(feature))
     if feature.range_text:
         parts.append(feature.range_text)
     if feature.infinite:

@@ -77,9 +77,9 @@ def _load(settings: Settings, app: Flask) -> PredictionService | None:
     try:
         if settings.reference is None:
             return PredictionService(settings)
-        from slipway.serving.rollout.startup import first_live
+        from slipway.serving.rollout.startup import load_initial_service
 
-        return first_live(settings, may_ask=not is_command())
+        return load_initial_service(settings, may_poll=not is_command())
     except ModelError as error:
         if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
             raise

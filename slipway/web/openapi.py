@@ -10,7 +10,7 @@ from flasgger import Swagger
 from flask import Flask, current_app, g
 
 from slipway.core.version import __version__
-from slipway.reports.formatting import answer_text, sentence
+from slipway.reports.formatting import describe_prediction, sentence
 from slipway.serving.service import PredictionService
 from slipway.web.input_schemas import Schema
 from slipway.web.markdown import escape, escape_descriptions
@@ -94,7 +94,7 @@ def _template(live: PredictionService | None) -> Schema:
     target = manifest.signature.target
     info["title"] = manifest.title
     info["description"] = escape(
-        f"{sentence(target.description)} The answer is {answer_text(target)}. "
+        f"{sentence(target.description)} The answer is {describe_prediction(target)}. "
         f"Model version {manifest.version}."
     )
     schemas = model_schemas(live.model, live.settings.max_records)

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from slipway.core.errors import BadInput, FieldError, ModelError, WrongMediaType
 from slipway.models.features import Record, Value
-from slipway.models.record_texts import missing_text, record_texts, short, value_text
+from slipway.models.record_texts import drop_zero_fraction, missing_text, record_texts, value_text
 from slipway.models.signature import Signature
 from slipway.reports import feature_texts
 from slipway.reports import learning_curve_charts as learningplots
@@ -203,4 +203,4 @@ def _json_value(value: Value) -> Value:
     """Return a value as JSON carries it, which has no infinities."""
     if isinstance(value, float) and math.isinf(value):
         return value_text(value)
-    return short(value)
+    return drop_zero_fraction(value)

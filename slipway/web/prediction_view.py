@@ -13,7 +13,14 @@ from slipway.models.manifest import Manifest
 from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
 from slipway.reports import svg_charts as charts
-from slipway.reports.formatting import compared, decimals, measured, percent, title_of, value_name
+from slipway.reports.formatting import (
+    compare_to_base_rate,
+    decimals,
+    percent,
+    title_of,
+    value_name,
+    with_unit,
+)
 from slipway.serving.predictions import Prediction, score_name
 
 MOST_BARS = 12
@@ -109,14 +116,14 @@ def build_view(model: Predictor, record: Record, prediction: Prediction) -> Pred
         "pushes": _pushes(model, record, answer) if manifest.scorecard else None,
     }
     if target.task == "regression":
-        value = measured(answer.value, target.unit)
+        value = with_unit(answer.value, target.unit)
         return PredictionView(
-            heading=value, big=measured(answer.value), of=target.unit or "", **told
+            heading=value, big=with_unit(answer.value), of=target.unit or "", **told
         )
     whose = target.positive or answer.label
     if target.measure != "probability":
         score = answer.scores[answer.label] if answer.scores else answer.score
-        big, of = (measured(score), f"score of “{whose}”") if score is not UNSET else ("", "")
+        big, of = (with_unit(score), f"score of “{whose}”") if score is not UNSET else ("", "")
         return PredictionView(heading=answer.label, big=big, of=of, **told)
     big = percent(answer.probability)
     return PredictionView(heading=answer.label, big=big, of=f"probability of “{whose}”", **told)
@@ -127,7 +134,7 @@ def _is_by_numbers(model: Predictor, answer: Any) -> bool:
     if answer.probability is UNSET:
         return False
     numbers = tuple(answer.probabilities.values()) if answer.probabilities else answer.probability
-    return model.labels.names[model.labels.implied(numbers)] == str(answer.label)
+    return model.labels.names[model.labels.implied_index(numbers)] == str(answer.label)
 
 
 def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -138,7 +145,11 @@ def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
 def _compared(manifest: Manifest, answer: Any) -> str:
     """Say how a probability stands to the base rate, where that is known."""
     rate = manifest.base_rate
-    return "" if rate is None or answer.probability is UNSET else compared(answer.probability, rate)
+    return (
+        ""
+        if rate is None or answer.probability is UNSET
+        else compare_to_base_rate(answer.probability, rate)
+    )
 
 
 def _pushes(model: Predictor, record: Record, answer: Any) -> ContributionChart:
@@ -166,7 +177,7 @@ def _rows(
         rest = sum(points for _, _, points in rows[MOST_BARS:])
         rows[MOST_BARS:] = [(f"The other {len(rows) - MOST_BARS}", "together", rest)]
     largest = max((abs(points) for _, _, points in rows), default=0.0)
-    bars = charts.bars((points for _, _, points in rows), largest)
+    bars = charts.layout_bars((points for _, _, points in rows), largest)
     return [
         Contribution(name, value, bar) for (name, value, _), bar in zip(rows, bars, strict=True)
     ]

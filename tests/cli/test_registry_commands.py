@@ -102,7 +102,7 @@ def test_promote_is_refused_where_the_alias_is_not_what_is_expected(flask_model,
     flask_model("push", variant(tmp_path, 1), "--alias", "production")
     flask_model("push")
     told = flask_model("promote", shipped, "--from", "another", status=1)
-    assert told == f"Error: production is {version_name(1)}, not another\n"
+    assert told == f"Error: production has {version_name(1)}, expected another\n"
     flask_model("promote", shipped, "--from", version_name(1))
 
 
@@ -129,7 +129,7 @@ def test_promote_with_the_pickle_refuses_one_that_does_what_no_model_does(flask_
     write_again(path)
     flask_model("push", path)
     told = flask_model("promote", version_name(1), "--pickle", status=1)
-    assert "Error: the pickle asks for posix.system" in told
+    assert "Error: rejected the pickle, which uses posix.system" in told
     # The scorecard answers without it.
     flask_model("promote", version_name(1))
     assert not canary.exists()
@@ -142,7 +142,7 @@ def write_again(path):
 
 
 def test_rollback_refuses_what_cannot_be(flask_model, tmp_path, shipped):
-    assert "nothing that production could go back to" in flask_model("rollback", status=1)
+    assert "production has no earlier version" in flask_model("rollback", status=1)
     flask_model("push", "--alias", "production")
     assert "was never production" in flask_model("rollback", "--to", version_name(1), status=1)
 
@@ -154,7 +154,8 @@ def test_verify_tells_what_was_changed_in_the_registry(flask_model, app, tmp_pat
     (tmp_path / "own" / "versions" / shipped / "model.pkl").write_bytes(b"x")
     told = flask_model("verify", shipped, "--registry", address, "--pickle", status=1)
     assert (
-        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} is not what was pushed" in told
+        f"{shipped} WRONG: versions/{shipped}/model.pkl in {address} was changed or truncated"
+        in told
     )
 
 
@@ -191,8 +192,8 @@ def test_key_signs_and_is_asked_for(flask_model, monkeypatch, shipped):
     ("words", "says"),
     [
         (("promote", "../../secret"), "'../../secret' cannot be a version"),
-        (("promote", "absent"), "there is no version absent"),
-        (("pull", "@absent"), "no version was ever absent"),
+        (("promote", "absent"), "no version absent"),
+        (("pull", "@absent"), "no alias absent"),
         (("push", "absent.pkl"), "cannot read absent.json"),
         (("list", "--registry", "ftp://host"), "a registry is a folder, or a URL of s3, gs, az"),
     ],

@@ -29,7 +29,7 @@ def test_command_says_that_the_output_exists(app, tmp_path):
     out.touch()
     done = app.test_cli_runner().invoke(score, ["--out", str(out)])
     assert done.exit_code == 1
-    assert "exists; --replace puts the new answers in its place" in done.output
+    assert "exists; --replace overwrites it" in done.output
 
 
 def test_command_with_a_model_that_is_no_sum_says_why(app, settings, tmp_path):

@@ -1,4 +1,4 @@
-"""Scorecards against the models they were compiled from: a gallery, and a grammar of pipelines."""
+"""Scorecards compared with their models: examples and a grammar of pipelines."""
 
 import warnings
 
@@ -55,8 +55,8 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from slipway.compiler import NotAScorecard, compile_model, differing_step
-from slipway.models.frames import frame
+from slipway.compiler import NotAScorecard, compile_model, find_differing_step
+from slipway.models.frames import build_frame
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm
 from slipway.training.packaging.columns import to_records
@@ -68,7 +68,7 @@ TEXTS = ["colour", "shape"]
 TOLERANCE = 1e-12
 
 
-def some_rows(n=240, seed=0):
+def make_rows(n=240, seed=0):
     draw = np.random.default_rng(seed)
     X = pd.DataFrame(
         {
@@ -84,7 +84,7 @@ def some_rows(n=240, seed=0):
     return X, score + draw.logistic(0, 0.5, n)
 
 
-def with_gaps(X, seed=0):
+def with_missing_values(X, seed=0):
     draw = np.random.default_rng(seed)
     X = X.copy()
     X.loc[draw.random(len(X)) < 0.2, "size"] = np.nan
@@ -92,11 +92,11 @@ def with_gaps(X, seed=0):
     return X
 
 
-def two(score):
+def two_classes(score):
     return np.where(score > score.median(), "late", "on time")
 
 
-def three(score):
+def three_classes(score):
     return np.array(["low", "mid", "high"])[np.digitize(score, score.quantile([0.3, 0.7]))]
 
 
@@ -105,9 +105,9 @@ def amounts(score):
 
 
 def odd_records(signature, X):
-    """Ordinary rows, then one odd value at a time: a gap, an unseen one, far out on both sides."""
+    """Return ordinary rows, then one unusual value at a time: missing, unseen, far outside."""
     records = to_records(X, signature)
-    usual = records[0]
+    typical = records[0]
     for i, feature in enumerate(signature.features):
         values = [None] if feature.nullable else []
         if feature.kind == "category":
@@ -119,45 +119,47 @@ def odd_records(signature, X):
             values += [low, high, low - far, high + far, (low + high) / 2 + 0.123]
             values += [np.nextafter(low, -np.inf), np.nextafter(high, np.inf), 0.0, 4.0]
             values = [v if feature.kind == "number" or v is None else round(v) for v in values]
-        records += [(*usual[:i], value, *usual[i + 1 :]) for value in values]
+        records += [(*typical[:i], value, *typical[i + 1 :]) for value in values]
     return records
 
 
 def assert_same(model, X, y):
-    """Hold the scorecard against the model, by its score where it shows one, else its answer."""
+    """Compare the scorecard with the pipeline, relative to the terms of a regression."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, y)
         signature = infer_signature(model, X).signature
         scorecard = compile_model(model, signature)
         records = odd_records(signature, X)
-        theirs = np.array(PipelineScorer(model, signature)(records))
-    ours = np.array(scorecard.compile_answers()(records))
+        expected = np.array(PipelineScorer(model, signature)(records))
+    compiled = np.array(scorecard.compile_answers()(records))
     scale = np.ones(len(records))
     if signature.target.task == "regression":
-        scale = np.maximum(np.abs(theirs), magnitude(model, signature, records))
-    answered = ~np.isnan(theirs)
-    # A class that a closed encoder does not know is refused by the signature, before the model.
-    checked = [not signature.check(dict(zip(signature.names, r, strict=True)))[1] for r in records]
-    asked = np.array(checked) & (answered if answered.ndim == 1 else answered[:, 0])
-    assert asked.sum() >= len(X)
-    difference = np.abs(ours - theirs)[asked]
-    allowed = TOLERANCE * (scale if difference.ndim == 1 else scale[:, None])[asked]
+        scale = np.maximum(np.abs(expected), magnitude(model, signature, records))
+    finite = ~np.isnan(expected)
+    # The signature rejects an unknown category of a strict encoder before the model sees it.
+    is_accepted = [
+        not signature.check(dict(zip(signature.names, r, strict=True)))[1] for r in records
+    ]
+    compared = np.array(is_accepted) & (finite if finite.ndim == 1 else finite[:, 0])
+    assert compared.sum() >= len(X)
+    difference = np.abs(compiled - expected)[compared]
+    allowed = TOLERANCE * (scale if difference.ndim == 1 else scale[:, None])[compared]
     assert (difference <= allowed).all()
-    refused = np.array(checked) & ~(answered if answered.ndim == 1 else answered[:, 0])
-    assert np.isnan(ours[refused]).all()
+    rejected = np.array(is_accepted) & ~(finite if finite.ndim == 1 else finite[:, 0])
+    assert np.isnan(compiled[rejected]).all()
     return scorecard
 
 
 def magnitude(model, signature, records):
-    """How large the numbers are that a model adds up: their last bits are all one can ask for."""
+    """Return the size of the terms that a model adds up, which limits the precision of the sum."""
     last = model.steps[-1][1]
     if not hasattr(last, "coef_"):
         return np.ones(len(records))
     scales = []
     for record in records:
         try:
-            Z = model[:-1].transform(frame(signature, [record]))
+            Z = model[:-1].transform(build_frame(signature, [record]))
             Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
             scales.append(abs(last.intercept_) + (abs(Z) @ abs(last.coef_)).item())
         except ValueError:
@@ -165,12 +167,12 @@ def magnitude(model, signature, records):
     return np.array(scales, dtype=float)
 
 
-def bins(**named):
-    return KBinsDiscretizer(5, quantile_method="averaged_inverted_cdf", **named)
+def bins(**options):
+    return KBinsDiscretizer(5, quantile_method="averaged_inverted_cdf", **options)
 
 
-def one_hot(**named):
-    return OneHotEncoder(**{"handle_unknown": "ignore", **named})
+def one_hot(**options):
+    return OneHotEncoder(**{"handle_unknown": "ignore", **options})
 
 
 OF_NUMBERS = {
@@ -294,49 +296,53 @@ def numbers_first(step, columns=NUMBERS):
 
 
 @pytest.mark.parametrize("name", OF_NUMBERS)
-def test_transformer_of_numbers_gives_the_pipelines_own_answers(name):
-    X, score = some_rows()
+def test_compile_numeric_transformer_matches_pipeline(name):
+    X, score = make_rows()
     assert_same(
-        make_pipeline(numbers_first(OF_NUMBERS[name]()), LogisticRegression()), X, two(score)
+        make_pipeline(numbers_first(OF_NUMBERS[name]()), LogisticRegression()),
+        X,
+        two_classes(score),
     )
 
 
 @pytest.mark.parametrize("name", OF_POSITIVE)
-def test_transformer_of_positive_numbers_gives_the_pipelines_own_answers(name):
-    X, score = some_rows()
+def test_compile_transformer_of_positive_numbers_matches_pipeline(name):
+    X, score = make_rows()
     step = numbers_first(OF_POSITIVE[name](), ["speed"])
-    assert_same(make_pipeline(step, LogisticRegression(max_iter=1000)), X, two(score))
+    assert_same(make_pipeline(step, LogisticRegression(max_iter=1000)), X, two_classes(score))
 
 
-@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("has_missing_values", [False, True])
 @pytest.mark.parametrize("name", OF_TEXTS)
-def test_transformer_of_texts_gives_the_pipelines_own_answers(name, gaps):
-    X, score = some_rows()
+def test_compile_encoder_of_texts_matches_pipeline(name, has_missing_values):
+    X, score = make_rows()
     columns = make_column_transformer((OF_TEXTS[name](), [*TEXTS, "day"]))
     assert_same(
-        make_pipeline(columns, LogisticRegression()), with_gaps(X) if gaps else X, two(score)
+        make_pipeline(columns, LogisticRegression()),
+        with_missing_values(X) if has_missing_values else X,
+        two_classes(score),
     )
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-@pytest.mark.parametrize("labels", [two, three])
-def test_classifier_gives_its_own_probabilities(name, labels):
-    X, score = some_rows()
+@pytest.mark.parametrize("labels", [two_classes, three_classes])
+def test_compile_classifier_matches_probabilities(name, labels):
+    X, score = make_rows()
     assert_same(
         make_pipeline(numbers_first(StandardScaler()), CLASSIFIERS[name]()), X, labels(score)
     )
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_regressor_gives_its_own_values(name):
-    X, score = some_rows()
+def test_compile_regressor_matches_values(name):
+    X, score = make_rows()
     assert_same(
         make_pipeline(numbers_first(StandardScaler()), REGRESSORS[name]()), X, amounts(score)
     )
 
 
-def test_column_transformer_takes_columns_chosen_in_any_way():
-    X, score = some_rows()
+def test_compile_column_transformer_any_column_selection_matches_pipeline():
+    X, score = make_rows()
     columns = ColumnTransformer(
         [
             ("index", StandardScaler(), [0]),
@@ -351,122 +357,128 @@ def test_column_transformer_takes_columns_chosen_in_any_way():
         sparse_threshold=0.0,
         verbose_feature_names_out=False,
     )
-    scorecard = assert_same(make_pipeline(columns, LogisticRegression()), X, two(score))
+    scorecard = assert_same(make_pipeline(columns, LogisticRegression()), X, two_classes(score))
     kinds = [type(term) for term in scorecard.sums[0].terms]
     assert kinds == [SlopeTerm, StepTerm, CurveTerm, TableTerm, TableTerm, TableTerm]
 
 
-def test_pipeline_of_frames_gives_the_same():
-    X, score = some_rows()
+def test_compile_pipeline_with_pandas_output_matches_pipeline():
+    X, score = make_rows()
     columns = make_column_transformer(
         (StandardScaler(), NUMBERS), (one_hot(sparse_output=False), TEXTS), remainder="passthrough"
     )
     model = make_pipeline(columns, SelectKBest(k=6), LogisticRegression())
-    assert_same(model.set_output(transform="pandas"), X, two(score))
+    assert_same(model.set_output(transform="pandas"), X, two_classes(score))
 
 
-def test_thresholds_leave_the_probability_alone():
-    X, score = some_rows()
+def test_compile_threshold_classifier_keeps_probability():
+    X, score = make_rows()
     for wrapped in (
         FixedThresholdClassifier(LogisticRegression(), threshold=0.3),
         TunedThresholdClassifierCV(LogisticRegression(), cv=3),
     ):
-        assert_same(make_pipeline(numbers_first(StandardScaler()), wrapped), X, two(score))
+        assert_same(make_pipeline(numbers_first(StandardScaler()), wrapped), X, two_classes(score))
 
 
-def test_calibrated_pipeline_is_compiled_as_a_whole():
-    X, score = some_rows()
-    fitted = make_pipeline(numbers_first(StandardScaler()), LogisticRegression()).fit(X, two(score))
-    assert_same(CalibratedClassifierCV(FrozenEstimator(fitted), method="isotonic"), X, two(score))
+def test_compile_calibrated_frozen_pipeline_matches_pipeline():
+    X, score = make_rows()
+    fitted = make_pipeline(numbers_first(StandardScaler()), LogisticRegression()).fit(
+        X, two_classes(score)
+    )
+    assert_same(
+        CalibratedClassifierCV(FrozenEstimator(fitted), method="isotonic"), X, two_classes(score)
+    )
 
 
-def test_logistic_regression_with_cross_validation_is_compiled():
-    X, score = some_rows()
+def test_compile_logistic_regression_cv_matches_pipeline():
+    X, score = make_rows()
     model = LogisticRegressionCV(
         Cs=3, cv=2, l1_ratios=(0.0,), use_legacy_attributes=False, scoring="neg_log_loss"
     )
-    assert_same(make_pipeline(numbers_first(StandardScaler()), model), X, three(score))
+    assert_same(make_pipeline(numbers_first(StandardScaler()), model), X, three_classes(score))
 
 
-def test_bare_estimator_is_a_sum_of_slopes():
-    X, score = some_rows()
-    scorecard = assert_same(LogisticRegression(max_iter=5000), X[NUMBERS], two(score))
+def test_compile_estimator_without_pipeline_returns_slope_terms():
+    X, score = make_rows()
+    scorecard = assert_same(LogisticRegression(max_iter=5000), X[NUMBERS], two_classes(score))
     assert [type(term) for term in scorecard.sums[0].terms] == [SlopeTerm] * 3
 
 
-def test_number_along_several_paths_is_a_mixed_term():
-    X, score = some_rows()
+def test_compile_number_with_several_paths_returns_curve_sum_term():
+    X, score = make_rows()
     scorecard = assert_same(
         make_pipeline(
             numbers_first(OF_POSITIVE["itself and its log"](), ["speed"]), LogisticRegression()
         ),
         X,
-        two(score),
+        two_classes(score),
     )
     assert [type(term) for term in scorecard.sums[0].terms if term.feature == "speed"] == [
         CurveSumTerm
     ]
 
 
-def test_imputed_number_that_stands_for_missing_is_replaced():
-    X, score = some_rows()
+def test_compile_imputer_with_numeric_marker_matches_pipeline():
+    X, score = make_rows()
     model = make_pipeline(
         make_column_transformer((SimpleImputer(missing_values=4), ["day", "size"])),
         LogisticRegression(),
     )
-    assert_same(model, X, two(score))
+    assert_same(model, X, two_classes(score))
 
 
 @pytest.mark.parametrize(
-    ("step", "says"),
+    ("step", "reason"),
     [
-        (PolynomialFeatures(2), "products of two features"),
+        (PolynomialFeatures(2), "multiplies two features"),
         (FunctionTransformer(np.tanh), "FunctionTransformer(tanh)"),
         (type("Mine", (StandardScaler,), {})(), "no rule for Mine"),
     ],
 )
-def test_step_that_is_not_known_is_refused_by_name(step, says):
-    X, score = some_rows()
-    model = make_pipeline(step, LogisticRegression(max_iter=1000)).fit(X[NUMBERS], two(score))
-    with pytest.raises(NotAScorecard) as refusal:
+def test_compile_unknown_step_names_it(step, reason):
+    X, score = make_rows()
+    model = make_pipeline(step, LogisticRegression(max_iter=1000)).fit(
+        X[NUMBERS], two_classes(score)
+    )
+    with pytest.raises(NotAScorecard) as caught:
         compile_model(model, infer_signature(model, X[NUMBERS]).signature)
-    assert says in str(refusal.value)
+    assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("estimator", "says"),
+    ("estimator", "reason"),
     [
         (RandomForestClassifier(3), "no rule for RandomForestClassifier"),
         (CalibratedClassifierCV(LogisticRegression(), cv=3), "ensemble=False"),
         (SGDClassifier(loss="modified_huber"), "modified_huber"),
     ],
 )
-def test_estimator_that_is_no_sum_is_refused_by_name(estimator, says):
-    X, score = some_rows()
-    model = make_pipeline(StandardScaler(), estimator).fit(X[NUMBERS], two(score))
-    with pytest.raises(NotAScorecard) as refusal:
+def test_compile_unsupported_estimator_names_it(estimator, reason):
+    X, score = make_rows()
+    model = make_pipeline(StandardScaler(), estimator).fit(X[NUMBERS], two_classes(score))
+    with pytest.raises(NotAScorecard) as caught:
         compile_model(model, infer_signature(model, X[NUMBERS]).signature)
-    assert says in str(refusal.value)
+    assert reason in str(caught.value)
 
 
-def test_scorecard_that_differs_is_not_used_and_the_step_is_named():
+def test_compile_checked_differing_scorecard_names_the_step():
     # With degree 1, several columns and linear extrapolation, scikit-learn 1.9 takes the ends of
-    # the second column from other knots. What it does is what counts, and it is not our rule.
-    X, score = some_rows()
+    # the second column from other knots. The rule differs, so the scorecard must not be used.
+    X, score = make_rows()
     spline = SplineTransformer(degree=1, extrapolation="linear")
-    model = make_pipeline(spline, LogisticRegression()).fit(X[NUMBERS], two(score))
+    model = make_pipeline(spline, LogisticRegression()).fit(X[NUMBERS], two_classes(score))
     signature = infer_signature(model, X[NUMBERS]).signature
     scorecard, reason = compile_checked(
         model, signature, X[NUMBERS], to_records(X[NUMBERS], signature)
     )
     assert scorecard is None
-    assert "'splinetransformer', in what it makes of speed" in reason
-    assert differing_step(model[-1:], signature, X) == "the last step"
+    assert "'splinetransformer', in its output for speed" in reason
+    assert find_differing_step(model[-1:], signature, X) == "the last step"
 
 
 @st.composite
 def pipelines(draw):
-    """Draw a pipeline from the grammar of all that is known."""
+    """Draw a pipeline from the grammar of supported steps."""
     number = draw(st.sampled_from(list(OF_NUMBERS.values())))()
     fill = draw(st.sampled_from(list(FILLS.values())))()
     text = draw(st.sampled_from(list(OF_TEXTS.values())))()
@@ -478,14 +490,14 @@ def pipelines(draw):
     ]
     remainder = draw(st.sampled_from(["drop", "passthrough"]))
     columns = make_column_transformer(*draw(st.permutations(parts)), remainder=remainder)
-    labels = draw(st.sampled_from([two, three, amounts]))
+    labels = draw(st.sampled_from([two_classes, three_classes, amounts]))
     estimators = REGRESSORS if labels is amounts else CLASSIFIERS
     names = [name for name in estimators if name != "isotonic"]
     return make_pipeline(columns, estimators[draw(st.sampled_from(names))]()), labels
 
 
 @pytest.mark.slow
-# A failing pipeline is printed as it was drawn: to shrink one would take minutes.
+# No shrinking, because it takes minutes.
 @settings(
     max_examples=80,
     deadline=None,
@@ -493,7 +505,7 @@ def pipelines(draw):
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(pipelines(), st.integers(0, 1000))
-def test_any_pipeline_of_the_grammar_gives_its_own_answers(drawn, seed):
+def test_compile_any_pipeline_of_grammar_matches_pipeline(drawn, seed):
     model, labels = drawn
-    X, score = some_rows(seed=seed)
-    assert_same(model, with_gaps(X, seed), labels(score))
+    X, score = make_rows(seed=seed)
+    assert_same(model, with_missing_values(X, seed), labels(score))

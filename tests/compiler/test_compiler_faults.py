@@ -1,4 +1,4 @@
-"""What used to crash the compiler, or gave other answers than the pipeline, at its smallest."""
+"""Minimal examples of former crashes of the compiler and of wrong predictions."""
 
 import math
 import warnings
@@ -22,20 +22,20 @@ from test_compiler_law import assert_law
 
 from slipway.compiler import (
     NotAScorecard,
-    answered_ranges,
     centre,
     compile_model,
-    differing_step,
+    find_differing_step,
     find_input_uses,
+    find_valid_ranges,
 )
-from slipway.compiler.floats import moved
+from slipway.compiler.floats import shift_floats
 from slipway.models.features import Feature, Target
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, StepTerm
 from slipway.models.signature import Signature
 from slipway.training.packaging.signature_inference import infer_signature
 
-KNOWN = {
+FORMER_FAULTS = {
     "indicator of texts": (["NaN"], [["told, one-hot"]]),
     "first of one category dropped": (["one", "three"], [["one-hot, first"], ["one-hot"]]),
     "None the most frequent": (["None"], [["common, one-hot"]]),
@@ -52,21 +52,21 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", FORMER_FAULTS)
 @pytest.mark.parametrize("estimator", ["classes", "three classes", "value"])
-def test_odd_column_is_compiled_to_the_pipelines_answers(name, estimator):
+def test_compile_unusual_column_matches_pipeline(name, estimator):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert assert_law(*build(*KNOWN[name], estimator, 4)) is not None
+        assert assert_law(*build(*FORMER_FAULTS[name], estimator, 4)) is not None
 
 
-def test_spline_without_an_interval_gives_a_reason():
+def test_compile_spline_without_interval_raises():
     model, X = build(["constant"], [["spline, periodic"]], "classes", 0)
     with pytest.raises(NotAScorecard, match="no interval between its knots"):
         compile_model(model, infer_signature(model, X).signature)
 
 
-def test_any_fault_of_a_rule_is_a_reason_that_names_the_step():
+def test_compile_fault_in_rule_names_the_step():
     model, X = build(["normal"], [["standard"]], "classes", 0)
     signature = infer_signature(model, X).signature
     scaler = model[0].named_transformers_["p0"]
@@ -74,11 +74,13 @@ def test_any_fault_of_a_rule_is_a_reason_that_names_the_step():
     with pytest.raises(NotAScorecard, match="StandardScaler cannot be compiled"):
         compile_model(model, signature)
     assert find_input_uses(model, ("f0", "z"))[0].feature == "f0"
-    assert differing_step(model, signature, X).startswith("the step 'columntransformer', which")
+    assert find_differing_step(model, signature, X).startswith(
+        "the step 'columntransformer', which"
+    )
 
 
 @pytest.mark.parametrize("kind", ["text", "datetime"])
-def test_free_text_or_date_that_is_read_gives_a_reason_and_unread_none(kind):
+def test_compile_free_text_or_date_raises_unless_dropped(kind):
     model, X = build(["three"], [["one-hot"]], "classes", 0)
     signature = infer_signature(model, X).signature
     free = replace(signature.features[0], kind=kind, categories=())
@@ -87,12 +89,12 @@ def test_free_text_or_date_that_is_read_gives_a_reason_and_unread_none(kind):
     model, X = build(["three"], [["dropped"]], "classes", 0)
     signature = infer_signature(model, X).signature
     free = Feature("f0", kind, "f0", "a")
-    features = (free, *(each for each in signature.features if each.name != "f0"))
+    features = (free, *(feature for feature in signature.features if feature.name != "f0"))
     card = compile_model(model, replace(signature, features=features, columns=()))
-    assert card.sums[0].terms[0].lookup()("any text at all") == 0.0
+    assert card.sums[0].terms[0].compile_points()("any text at all") == 0.0
 
 
-def test_flag_that_was_never_set_needs_a_closed_feature_where_the_encoder_raises():
+def test_compile_flag_never_true_with_strict_encoder_requires_closed_feature():
     X = pd.DataFrame({"f": [False] * ROWS, "z": np.linspace(-1, 1, ROWS)})
     step = make_column_transformer((OneHotEncoder(), ["f"]), remainder="passthrough")
     model = make_pipeline(step, LogisticRegression()).fit(X, X["z"] > 0)
@@ -100,35 +102,35 @@ def test_flag_that_was_never_set_needs_a_closed_feature_where_the_encoder_raises
     closed = signature.features[0]
     assert (closed.categories, closed.closed) == ((False,), True)
     open_flag = replace(closed, categories=(), closed=False)
-    with pytest.raises(NotAScorecard, match="refuses True for f"):
+    with pytest.raises(NotAScorecard, match="rejects True for f"):
         compile_model(model, replace(signature, features=(open_flag, signature.features[1])))
     card = compile_model(model, replace(signature, features=(closed, signature.features[1])))
-    due = model.predict_proba(X)[:, 1]
-    assert card.compile_answers()([(False, X["z"][0])])[0] == pytest.approx(due[0], abs=1e-14)
+    expected = model.predict_proba(X)[:, 1]
+    assert card.compile_answers()([(False, X["z"][0])])[0] == pytest.approx(expected[0], abs=1e-14)
 
 
-def test_flag_that_was_never_set_gets_the_encoders_unknown_value():
+def test_compile_flag_never_true_uses_unknown_value_of_encoder():
     X = pd.DataFrame({"f": [False] * ROWS, "z": np.linspace(-1, 1, ROWS)})
     step = make_column_transformer((TargetEncoder(cv=2), ["f"]), remainder="passthrough")
     model = make_pipeline(step, LogisticRegression(C=1e4)).fit(X, X["z"] > 0.3)
     card = compile_model(model, infer_signature(model, X).signature)
-    due = model.predict_proba(pd.DataFrame({"f": [True], "z": [0.2]}))[0, 1]
-    assert card.compile_answers()([(True, 0.2)])[0] == pytest.approx(due, abs=1e-12)
+    expected = model.predict_proba(pd.DataFrame({"f": [True], "z": [0.2]}))[0, 1]
+    assert card.compile_answers()([(True, 0.2)])[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_whole_numbers_are_not_squared_as_floats():
+def test_compile_square_of_integer_requires_bounds():
     X = pd.DataFrame({"k": np.arange(ROWS) % 9, "z": np.linspace(-1, 1, ROWS)})
     model = make_pipeline(FunctionTransformer(np.square), Ridge()).fit(X, X["z"])
     signature = infer_signature(model, X).signature
-    with pytest.raises(NotAScorecard, match="square of whole numbers, as of k, overflows"):
+    with pytest.raises(NotAScorecard, match="square of the integer feature k overflows"):
         compile_model(model, signature)
     small = replace(signature.features[0], minimum=0, maximum=3_000_000_000)
     card = compile_model(model, replace(signature, features=(small, signature.features[1])))
-    due = model.predict(pd.DataFrame({"k": [3_000_000_000], "z": [0.5]}))[0]
-    assert card.compile_answers()([(3_000_000_000, 0.5)])[0] == pytest.approx(due, rel=1e-14)
+    expected = model.predict(pd.DataFrame({"k": [3_000_000_000], "z": [0.5]}))[0]
+    assert card.compile_answers()([(3_000_000_000, 0.5)])[0] == pytest.approx(expected, rel=1e-14)
 
 
-def test_bins_behind_a_function_become_bins_of_the_raw_number():
+def test_compile_bins_after_function_returns_bins_of_raw_number():
     model, X = build(["positive"], [["log1p", "standard", "bins"]], "classes", 3)
     term = compile_model(model, infer_signature(model, X).signature).sums[0].terms[0]
     within, *others = term.path
@@ -154,25 +156,25 @@ RANGES = {
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_answered_range_ends_at_the_last_number_that_the_pipeline_answers(name):
+def test_valid_range_ends_at_last_number_that_pipeline_accepts(name):
     model, X = build(*RANGES[name], "classes", 7)
     signature = infer_signature(model, X).signature
-    low, high = answered_ranges(model, signature)["f0"]
+    low, high = find_valid_ranges(model, signature)["f0"]
     scorer = PipelineScorer(model, signature)
-    most = np.finfo(float).max
+    largest = np.finfo(float).max
     for end, sign in ((low, -1), (high, 1)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert not math.isnan(scorer([(end, 0.0)])[0])
-            if abs(end) < most:
-                beyond = sign * float(moved(np.array([sign * end]), 1)[0])
+            if abs(end) < largest:
+                beyond = sign * float(shift_floats(np.array([sign * end]), 1)[0])
                 assert math.isnan(scorer([(beyond, 0.0)])[0])
 
 
-def test_answered_range_of_plain_numbers_is_left_out():
+def test_valid_range_raw_numbers_is_omitted():
     X = pd.DataFrame({"a": np.linspace(-50, 50, ROWS), "b": np.arange(ROWS) * 1e3})
     model = LogisticRegression().fit(X, X["a"] > 0)
-    assert answered_ranges(model, infer_signature(model, X).signature) == {}
+    assert find_valid_ranges(model, infer_signature(model, X).signature) == {}
 
 
 @settings(max_examples=100, deadline=None)
@@ -182,24 +184,24 @@ def test_answered_range_of_plain_numbers_is_left_out():
     st.floats(-3, 3),
     st.booleans(),
 )
-def test_centring_costs_no_digits_of_any_answer(pairs, given_values, intercept, in_units):
+def test_centre_any_averages_keep_precision(pairs, given_values, intercept, in_units):
     names = [f"f{i}" for i in range(len(pairs))]
     means = [mean for mean, _ in pairs]
     X = pd.DataFrame({name: [mean, mean + 1.0] for name, mean in zip(names, means, strict=True)})
     terms = [SlopeTerm(n, slope, 0.0, 0.0, 0.0) for n, (_, slope) in zip(names, pairs, strict=True)]
     link = () if in_units else compile_link()
     card = Scorecard((LinearPredictor(intercept, tuple(terms), link),))
-    inside = centre(card, X)
+    centred = centre(card, X)
     for record in (tuple(given_values[: len(names)]), (0.0,) * len(names), tuple(means)):
         parts = [abs(slope * x) for (_, slope), x in zip(pairs, record, strict=True)]
         average = card.sums[0].compile_score()(X.mean().tolist())
-        one, other = (each.sums[0].compile_score()(record) for each in (card, inside))
+        one, other = (scorecard.sums[0].compile_score()(record) for scorecard in (card, centred))
         size = max(1.0, sum(parts), abs(average) if in_units else 0.0)
         assert abs(one - other) <= 1e-13 * size
 
 
 def compile_link():
-    """The link of a model with classes."""
+    """Return the link of a model with classes."""
     X = pd.DataFrame({"a": [0.0, 1.0]})
     model = LogisticRegression().fit(X, [0, 1])
     target = Target("y", "y", ("0", "1"), "1")

@@ -1,4 +1,4 @@
-"""The shipped problem: its rows, its left-outs, its joins, its rare levels."""
+"""The shipped problem: rows, rows without target, joins, rare categories."""
 
 import pickle
 from dataclasses import replace
@@ -29,26 +29,26 @@ def flights(tables):
     return pd.read_csv(tables["flights"])
 
 
-def test_rows_counts_add_up(rows, stored, flights):
-    told = stored.manifest
-    assert told.rows_read == len(flights) == 336_776
-    assert list(told.left_out.values()) == [9_430]
-    assert told.quarantined == {}
-    assert len(rows.X) == len(rows.y) == told.rows == told.rows_read - 9_430 == 327_346
+def test_flights_counts_add_up(rows, stored, flights):
+    manifest = stored.manifest
+    assert manifest.rows_read == len(flights) == 336_776
+    assert list(manifest.left_out.values()) == [9_430]
+    assert manifest.quarantined == {}
+    assert len(rows.X) == len(rows.y) == manifest.rows == manifest.rows_read - 9_430 == 327_346
     assert list(rows.X) == [feature.name for feature in PROBLEM.features]
 
 
-def test_rows_target_is_fifteen_minutes_or_more(rows, flights):
+def test_flights_target_is_delay_of_15_minutes_or_more(rows, flights):
     delays = flights["arr_delay"].dropna()
     assert rows.y.sum() == (delays >= 15).sum()
     assert set(rows.y) == {0, 1}
 
 
-def test_rows_features_are_known_before_departure():
+def test_flights_features_are_known_before_departure():
     assert not AFTERWARDS & {feature.name for feature in PROBLEM.features}
 
 
-def test_rows_values_are_those_of_the_raw_tables(rows, flights):
+def test_flights_values_match_raw_tables(rows, flights):
     flown = flights.dropna(subset=["arr_delay"])
     for name in ("carrier", "origin", "dest"):
         assert rows.X[name].value_counts().to_dict() == flown[name].value_counts().to_dict()
@@ -59,10 +59,10 @@ def test_rows_values_are_those_of_the_raw_tables(rows, flights):
     assert rows.X["day_of_week"].value_counts().to_dict() == days.value_counts().to_dict()
 
 
-def test_rows_weather_is_joined_by_the_hour_in_utc(rows, flights, tables):
+def test_flights_weather_is_joined_by_utc_hour(rows, flights, tables):
     weather = pd.read_csv(tables["weather"])
     local = ["origin", "year", "month", "day", "hour"]
-    # The local hour comes twice when summer time ends, so that it is no key.
+    # The local hour is not a key: it occurs twice when summer time ends.
     assert weather.duplicated(local).sum() == 3
     assert not weather.duplicated(["origin", "time_hour"]).any()
     flown = flights.dropna(subset=["arr_delay"])
@@ -73,28 +73,28 @@ def test_rows_weather_is_joined_by_the_hour_in_utc(rows, flights, tables):
         assert np.isclose(rows.X[ours].sum(), joined[theirs].sum())
 
 
-def test_rows_planes_are_joined_with_gaps(rows):
+def test_flights_unknown_planes_have_missing_values(rows):
     assert 0.1 < rows.X["seats"].isna().mean() < 0.2
     assert rows.X["plane_year"].isna().mean() > rows.X["seats"].isna().mean()
 
 
-def test_rows_are_the_same_every_time(stored):
+def test_flights_second_run_returns_same_rows(stored):
     with default_dataset(PROBLEM) as again:
         assert again.manifest.data_sha256 == stored.manifest.data_sha256
 
 
-def test_rows_rare_destinations_make_no_wild_points(rows, manifest):
+def test_flights_rare_destinations_share_points(rows, manifest):
     (dest,) = (term for term in manifest.scorecard.sums[0].terms if term.feature == "dest")
     points = dict(zip(dest.levels, dest.points, strict=True))
     counts = rows.X["dest"].value_counts()
     assert counts["LEX"] == 1
     rare = {points[code] for code in counts[counts < 80].index if code in points}
-    # They share one column of the encoder, so they share their points with an unseen one.
+    # Rare and unseen destinations share one column of the encoder, and so their points.
     assert rare == {dest.unseen}
     assert max(abs(p) for p in dest.points) < 1
 
 
-def test_rows_evaluation_holds_what_was_asked_of_it(manifest):
+def test_flights_evaluation_meets_requirements(manifest):
     holdout, later = (manifest.evaluations[name] for name in ("holdout", "time"))
     assert holdout.rows_fit + holdout.rows_test == later.rows_fit + later.rows_test == 327_346
     ours, boosted = holdout.scores["model"], holdout.scores["gradient boosting"]
@@ -105,30 +105,30 @@ def test_rows_evaluation_holds_what_was_asked_of_it(manifest):
     assert later.scores["model"].log_loss < later.scores["base rate"].log_loss
 
 
-def test_rows_query_that_multiplies_rows_is_refused(tmp_path):
+def test_flights_query_multiplying_rows_raises_error(tmp_path):
     twice = replace(PROBLEM, query=PROBLEM.query.replace("FROM departures AS f", DOUBLED))
     with pytest.raises(SlipwayError, match="673,552 rows for the 336,776 of flights"):
         run_etl(twice, None, tmp_path)
 
 
-def test_query_weekdays_are_the_calendars():
+def test_flights_query_weekdays_match_calendar():
     with duckdb.connect() as connection:
-        given = connection.execute(
+        days = connection.execute(
             "SELECT 1 + (DATE_DIFF('day', DATE '2013-01-07', d) + 364) % 7 FROM "
             "(SELECT UNNEST(GENERATE_SERIES(DATE '2013-01-01', DATE '2013-12-31', "
             "INTERVAL 1 DAY))::DATE AS d)"
         ).fetchall()
-    due = pd.date_range("2013-01-01", "2013-12-31").dayofweek + 1
-    assert [day for (day,) in given] == list(due)
+    expected = pd.date_range("2013-01-01", "2013-12-31").dayofweek + 1
+    assert [day for (day,) in days] == list(expected)
 
 
 @pytest.mark.parametrize("name", ["no_such_module", "json"])
-def test_problem_that_is_none_is_refused_by_name(name):
+def test_load_problem_module_without_problem_raises_error_naming_it(name):
     with pytest.raises(SlipwayError, match=name):
         load_problem(name)
 
 
-def test_signature_says_what_the_encoder_does_with_an_unseen_category(manifest):
+def test_flights_signature_unseen_text_matches_encoder(manifest):
     pipeline = pickle.loads((ROOT / "model.pkl").read_bytes())
     encoder = pipeline["columns"].named_transformers_["category"]
     assert encoder.handle_unknown == "infrequent_if_exist"

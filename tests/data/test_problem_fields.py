@@ -1,4 +1,4 @@
-"""Each field of a problem is checked when it is loaded, and a fault names the field."""
+"""Validation of a problem's fields when it is loaded."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ DEPOT, WEIGHT, STOPS = PROBLEM.features
 
 
 def load(**changed):
-    """Load the small problem with some fields changed, as from a module."""
+    """Load the small problem with changed fields from a module."""
     module = types.ModuleType("ownproblem")
     module.PROBLEM = dataclasses.replace(PROBLEM, **changed)
     with pytest.MonkeyPatch.context() as patch:
@@ -31,8 +31,8 @@ def load(**changed):
         return load_problem("ownproblem")
 
 
-def features(*changed, **words):
-    return {"features": (DEPOT, *changed, replace(STOPS, **words))}
+def features(*changed, **fields):
+    return {"features": (DEPOT, *changed, replace(STOPS, **fields))}
 
 
 def target(**changed):
@@ -44,33 +44,33 @@ def query(old, new):
     return {"query": PROBLEM.query.replace(old, new)}
 
 
-SPOILED = [
+INVALID = [
     ({"name": ""}, "name must be a name of letters"),
     ({"name": "../etc"}, "name must be a name of letters.*not '../etc'"),
     ({"name": None}, "name must be .* not None"),
-    ({"title": "  "}, "title must be a text that is not empty, not '  '"),
-    ({"source": 3}, "source must be a text"),
+    ({"title": "  "}, "title must be a non-empty text, not '  '"),
+    ({"source": 3}, "source must be a non-empty text"),
     ({"tables": ()}, "tables must be a tuple of at least one name"),
     ({"tables": "parcels"}, r"tables must be a tuple of texts; write \('parcels',\)"),
-    ({"tables": ("parcels",)}, "tables does not name 'depots', which query reads"),
+    ({"tables": ("parcels",)}, "tables lacks 'depots', which query reads"),
     ({"tables": ("parcels", 'de"pots')}, "tables must be a column's name, without quot"),
     ({"read_tables": {"parcels": "parcels.csv"}}, "read_tables must be a function, not {"),
-    ({"query": ""}, "query must be a text"),
+    ({"query": ""}, "query must be a non-empty text"),
     ({"query": "SELECT FROM WHERE"}, "query is not SQL"),
     ({"query": "DELETE FROM parcels"}, "query must be one SELECT"),
-    (query("p.weight,", ""), "features names the column 'weight', and query gives only depot"),
+    (query("p.weight,", ""), "features names the column 'weight', but query returns only depot"),
     (query("p.late,", ""), "target_column names the column 'late'"),
     (query("p.number,", "'1' AS numero,"), "order_column names the column 'number'"),
-    (query("p.day", "p.day, p.day"), "query gives the column 'day' more than once"),
-    ({"key": ("number", "parcel_id")}, "key names the column 'parcel_id', and query gives only"),
+    (query("p.day", "p.day, p.day"), "query returns the column 'day' more than once"),
+    ({"key": ("number", "parcel_id")}, "key names the column 'parcel_id', but query returns only"),
     ({"key": "number"}, r"key must be a tuple of texts; write \('number',\)"),
-    ({"key": ("number", "number")}, "key must be a tuple of different texts"),
+    ({"key": ("number", "number")}, "key must be a tuple of distinct texts"),
     ({"key": ("late",)}, "key names 'late', which is the target_column"),
     ({"features": ()}, "features must be a tuple of at least one Feature"),
     ({"features": ("depot",)}, r"features\[0\] must be a Feature, not 'depot'"),
-    (features(WEIGHT, WEIGHT), "features holds the name 'weight' twice"),
-    (features(replace(WEIGHT, name="Stops")), "features holds the name 'stops' twice"),
-    (features(name="fold"), "features: fold has a name that stored rows use"),
+    (features(WEIGHT, WEIGHT), "features has the name 'weight' twice"),
+    (features(replace(WEIGHT, name="Stops")), "features has the name 'stops' twice"),
+    (features(name="fold"), "features: fold is a reserved name"),
     (features(name=""), r"features\[1\].name must be a column's name"),
     (features(kind="float"), r"features\[1\].kind: Invalid enum value 'float'"),
     (features(minimum="low"), r"features\[1\].minimum: Expected `float \| null`.*not 'low'"),
@@ -80,7 +80,7 @@ SPOILED = [
     (features(example="three"), "features: stops has the example 'three': must be an integer"),
     (features(example=None), "features: stops has the example None: this field must be given"),
     (features(labels={1: 2}), r"features\[1\].labels"),
-    (features(name="late"), "target_column is 'late', which is a feature as well"),
+    (features(name="late"), "target_column is 'late', which is also a feature"),
     ({"target": "late"}, "target must be a Target, not 'late'"),
     (target(classes=("late",)), "target.classes must be two names"),
     (target(classes=("a", "b", "c")), "target.classes must be two names"),
@@ -89,10 +89,10 @@ SPOILED = [
     (target(positive="on time"), r"target.positive is 'on time'.*classes=\('late', 'on time'\)"),
     (target(description=3), "target.description: Expected `str`, got `int`, not 3"),
     ({"target_column": None}, "target_column must be a column's name"),
-    ({"target_column": "stops"}, "target_column is 'stops', which is a feature as well"),
-    ({"unlabelled": ""}, "unlabelled must be a text"),
+    ({"target_column": "stops"}, "target_column is 'stops', which is also a feature"),
+    ({"unlabelled": ""}, "unlabelled must be a non-empty text"),
     ({"order_column": 7}, "order_column must be a column's name"),
-    ({"order_column": "fold"}, "order_column names the column 'fold', which stored rows use"),
+    ({"order_column": "fold"}, "order_column names the reserved column 'fold'"),
     ({"order_column": "month"}, "order_column names the column 'month'"),
     ({"time_split": None}, "time_split must be a number, a text, a date or a datetime, not None"),
     ({"time_split": True}, "time_split must be"),
@@ -105,23 +105,28 @@ SPOILED = [
     ({"watermark_column": ""}, "watermark_column must be a column's name.*or None"),
     ({"max_quarantined": 1.5}, "max_quarantined must be a number from 0 to 1, not 1.5"),
     ({"max_missing": "half"}, "max_missing must be a number from 0 to 1"),
-    ({"min_class_rows": 0}, "min_class_rows must be a whole number from 1 on, not 0"),
+    ({"min_class_rows": 0}, "min_class_rows must be an integer of at least 1, not 0"),
     ({"promotion": None}, "promotion must be a PromotionRules"),
     ({"promotion": PromotionRules(level=95)}, "promotion.level must be a number between 0 and 1"),
-    ({"promotion": PromotionRules(resamples=0)}, "promotion.resamples must be a whole number"),
+    (
+        {"promotion": PromotionRules(resamples=0)},
+        "promotion.resamples must be an integer",
+    ),
     ({"public_rows": "no"}, "public_rows must be True or False, not 'no'"),
     ({"missing": "NA"}, r"missing must be a tuple of texts; write \('NA',\)"),
 ]
 
 
-@pytest.mark.parametrize(("changed", "due"), SPOILED, ids=[due for _, due in SPOILED])
-def test_load_problem_spoiled_field_raises_error_naming_it(changed, due):
-    with pytest.raises(SlipwayError, match=rf"^ownproblem\.PROBLEM: {due}"):
+@pytest.mark.parametrize(
+    ("changed", "expected"), INVALID, ids=[expected for _, expected in INVALID]
+)
+def test_load_problem_invalid_field_raises_error_naming_it(changed, expected):
+    with pytest.raises(SlipwayError, match=rf"^ownproblem\.PROBLEM: {expected}"):
         load(**changed)
 
 
-def test_spoiled_fields_cover_every_field():
-    assert {name for changed, _ in SPOILED for name in changed} == {*FIELDS}
+def test_invalid_fields_cover_every_field():
+    assert {name for changed, _ in INVALID for name in changed} == {*FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_spoiled_fields_cover_every_field():
         {"group_column": None, "watermark_column": None, "slices": ()},
     ],
 )
-def test_load_problem_sound_fields_pass(changed):
+def test_load_problem_valid_fields_pass(changed):
     assert isinstance(load(**changed).key, tuple)
 
 
@@ -165,7 +170,7 @@ JUNK = st.one_of(
 
 
 @given(st.sampled_from(FIELDS), JUNK)
-def test_load_problem_any_value_passes_or_raises_one_sentence(name, value):
+def test_load_problem_any_value_passes_or_raises_one_line_error(name, value):
     message = "ownproblem.PROBLEM: "
     try:
         load(**{name: value})
@@ -175,7 +180,7 @@ def test_load_problem_any_value_passes_or_raises_one_sentence(name, value):
 
 
 @pytest.mark.parametrize(
-    ("code", "due"),
+    ("code", "expected"),
     [
         ("PROBLEM =", "invalid syntax"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(ownbroken.py, line 1\)"),
@@ -184,13 +189,15 @@ def test_load_problem_any_value_passes_or_raises_one_sentence(name, value):
             "from slipway.data.problem import Problem\nPROBLEM = Problem(name='a')",
             "TypeError: .*title",
         ),
-        ("PROBLEM = {}", "must be a slipway.data.problem.Problem"),
-        ("", "must be a slipway.data.problem.Problem"),
+        ("PROBLEM = {}", "must be a slipway.Problem"),
+        ("", "must be a slipway.Problem"),
     ],
 )
-def test_load_problem_broken_module_raises_error_with_its_place(code, due, tmp_path, monkeypatch):
+def test_load_problem_broken_module_raises_error_naming_place(
+    code, expected, tmp_path, monkeypatch
+):
     (tmp_path / "ownbroken.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ownbroken", raising=False)
-    with pytest.raises(SlipwayError, match=due):
+    with pytest.raises(SlipwayError, match=expected):
         load_problem("ownbroken")

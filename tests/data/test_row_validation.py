@@ -1,4 +1,4 @@
-"""Rows are checked a column at a time, as the signature would check each by itself."""
+"""Column checks of rows, compared with the checks of the signature."""
 
 import math
 
@@ -9,26 +9,26 @@ from hypothesis import strategies as st
 from small_problem import PROBLEM
 
 from slipway.core.errors import SlipwayError
-from slipway.data.etl.row_validation import REASONS, check, part_duplicates
+from slipway.data.etl.row_validation import REASONS, split_duplicates, validate_rows
 from slipway.models.signature import Signature
 
 SIGNATURE = Signature(PROBLEM.features, PROBLEM.target)
 GOOD = {"depot": "north", "weight": 2.0, "stops": 3, "late": 1, "number": 1, "day": "2026-01-01"}
 
 
-def one(**changed):
-    """One row, of which some columns are changed."""
+def row(**changed):
+    """Return one row with changed columns."""
     return pl.DataFrame([GOOD | changed], infer_schema_length=None)
 
 
-def reasons(rows):
-    return check(PROBLEM, rows).bad[REASONS].to_list()
+def rejection_reasons(rows):
+    return validate_rows(PROBLEM, rows).bad[REASONS].to_list()
 
 
-def test_check_good_row_is_kept_in_stored_types():
-    checked = check(PROBLEM, one(stops=3.0, late=True))
-    assert checked.good.rows() == [("north", 2.0, 3, 1, 1, "2026-01-01")]
-    assert [str(each) for each in checked.good.dtypes] == [
+def test_validate_rows_good_row_gets_stored_types():
+    result = validate_rows(PROBLEM, row(stops=3.0, late=True))
+    assert result.good.rows() == [("north", 2.0, 3, 1, 1, "2026-01-01")]
+    assert [str(dtype) for dtype in result.good.dtypes] == [
         "String",
         "Float64",
         "Int64",
@@ -36,11 +36,11 @@ def test_check_good_row_is_kept_in_stored_types():
         "Int64",
         "String",
     ]
-    assert not len(checked.bad)
+    assert not len(result.bad)
 
 
 @pytest.mark.parametrize(
-    ("changed", "due"),
+    ("changed", "expected"),
     [
         ({"depot": None}, ["depot: missing_field"]),
         ({"depot": "n" * 65_537}, ["depot: too_long"]),
@@ -57,28 +57,28 @@ def test_check_good_row_is_kept_in_stored_types():
         ({"weight": 41.0, "stops": 0}, ["weight: out_of_range", "stops: out_of_range"]),
     ],
 )
-def test_check_bad_row_is_refused_with_all_reasons(changed, due):
-    assert reasons(one(**changed)) == [due]
+def test_validate_rows_bad_row_is_rejected_with_all_reasons(changed, expected):
+    assert rejection_reasons(row(**changed)) == [expected]
 
 
-def test_check_text_that_spells_a_number_is_read():
-    assert check(PROBLEM, one(weight="2.5")).good["weight"].to_list() == [2.5]
+def test_validate_rows_number_as_text_is_parsed():
+    assert validate_rows(PROBLEM, row(weight="2.5")).good["weight"].to_list() == [2.5]
 
 
-@pytest.mark.parametrize("gap", [None, math.nan])
-def test_check_gap_where_it_may_be_is_kept(gap):
-    assert check(PROBLEM, one(weight=gap)).good["weight"].to_list() == [None]
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_validate_rows_missing_value_of_nullable_feature_is_kept(missing):
+    assert validate_rows(PROBLEM, row(weight=missing)).good["weight"].to_list() == [None]
 
 
-def test_check_row_without_target_is_counted():
-    rows = pl.concat([one(), one(late=None), one(weight=50.0)], how="vertical_relaxed")
-    checked = check(PROBLEM, rows)
-    assert (len(checked.good), len(checked.bad), checked.unlabelled) == (1, 1, 1)
+def test_validate_rows_row_without_target_is_counted():
+    rows = pl.concat([row(), row(late=None), row(weight=50.0)], how="vertical_relaxed")
+    result = validate_rows(PROBLEM, rows)
+    assert (len(result.good), len(result.bad), result.unlabelled) == (1, 1, 1)
 
 
-def test_check_absent_column_is_named():
+def test_validate_rows_absent_column_raises_error_naming_it():
     with pytest.raises(SlipwayError, match="no column weight, day"):
-        check(PROBLEM, one().drop("weight", "day"))
+        validate_rows(PROBLEM, row().drop("weight", "day"))
 
 
 VALUES = {
@@ -89,8 +89,8 @@ VALUES = {
 
 
 @given(st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=20))
-def test_check_refuses_what_the_signature_refuses(records):
-    def plain(value):
+def test_validate_rows_rejects_same_records_as_signature(records):
+    def nan_to_none(value):
         return None if isinstance(value, float) and math.isnan(value) else value
 
     schema = {"depot": pl.String, "weight": pl.Float64, "stops": pl.Float64}
@@ -98,25 +98,25 @@ def test_check_refuses_what_the_signature_refuses(records):
         pl.lit(1).alias("late"), pl.lit("2026-01-01").alias("day")
     )
     rows = rows.with_row_index("number")
-    due = {}
+    expected = {}
     for number, record in enumerate(records):
-        _, errors, _ = SIGNATURE.check({name: plain(value) for name, value in record.items()})
+        _, errors, _ = SIGNATURE.check({name: nan_to_none(value) for name, value in record.items()})
         if errors:
-            due[number] = [f"{error.field}: {error.code}" for error in errors]
-    checked = check(PROBLEM, rows)
-    assert dict(zip(checked.bad["number"], checked.bad[REASONS].to_list(), strict=True)) == due
-    assert len(checked.good) + len(checked.bad) == len(records)
+            expected[number] = [f"{error.field}: {error.code}" for error in errors]
+    result = validate_rows(PROBLEM, rows)
+    assert dict(zip(result.bad["number"], result.bad[REASONS].to_list(), strict=True)) == expected
+    assert len(result.good) + len(result.bad) == len(records)
 
 
-def test_duplicates_equal_rows_leave_one():
-    rows = pl.concat([one(), one(), one(number=2)])
-    kept, refused = part_duplicates(rows, ("number",))
+def test_split_duplicates_identical_rows_keep_one():
+    rows = pl.concat([row(), row(), row(number=2)])
+    kept, rejected = split_duplicates(rows, ("number",))
     assert kept["number"].to_list() == [1, 2]
-    assert refused["number"].to_list() == [1]
+    assert rejected["number"].to_list() == [1]
 
 
-def test_duplicates_rows_that_differ_are_all_refused():
-    rows = pl.concat([one(), one(weight=3.0), one(number=2)])
-    kept, refused = part_duplicates(rows, ("number",))
+def test_split_duplicates_conflicting_rows_are_all_rejected():
+    rows = pl.concat([row(), row(weight=3.0), row(number=2)])
+    kept, rejected = split_duplicates(rows, ("number",))
     assert kept["number"].to_list() == [2]
-    assert refused["number"].to_list() == [1, 1]
+    assert rejected["number"].to_list() == [1, 1]

@@ -1,4 +1,4 @@
-"""One query, one answer: the full tables in every engine, compared with DuckDB's bit for bit."""
+"""The full tables on every engine, compared with DuckDB bit by bit."""
 
 import os
 from dataclasses import replace
@@ -31,8 +31,8 @@ CREATE TABLE facts AS FROM (VALUES
     (5, 0, 3, 0.1, '', TIMESTAMP '2016-02-29 12:30:00')
 ) AS facts(id, n, k, x, s, t)
 """
-# What docs/data.md says is the same everywhere.
-PROVEN = [
+# Portable SQL according to docs/data.md.
+EXPRESSIONS = [
     "n / 2",
     "n / k",
     "(n + 1) / (k * 2)",
@@ -94,15 +94,15 @@ AGGREGATES = [
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """All raw tables and the facts, in a DuckDB of the test's own."""
+    """Yield a DuckDB connection with all raw tables and the facts."""
     with read_tables(raw_tables(tmp_path_factory.mktemp("raw"))) as connection:
         connection.execute(FACTS)
         yield connection
 
 
 @pytest.fixture(scope="module")
-def own():
-    """DuckDB's answer to the problem's query, as the problem's own files give it."""
+def duckdb_result():
+    """Return the result of the problem's query on its own files."""
     with open_source(None, PROBLEM) as source:
         return pa.Table.from_batches(source.batches(PROBLEM.query))
 
@@ -153,41 +153,41 @@ def engine_source(request):
         yield source
 
 
-def test_flights_query_gives_the_same_rows_on_every_engine(engine_source, own):
+def test_flights_query_on_any_engine_returns_same_rows(engine_source, duckdb_result):
     batches = [*engine_source.batches(PROBLEM.query)]
-    given = pa.concat_tables(map(pa.table, batches), promote_options="permissive")
-    assert given.num_rows == 336_776
+    result = pa.concat_tables(map(pa.table, batches), promote_options="permissive")
+    assert result.num_rows == 336_776
     assert len(batches) > 3
-    assert given.column_names == own.column_names
-    for name in own.column_names:
-        values = given[name].cast(own[name].type)
-        assert values.combine_chunks().equals(own[name].combine_chunks()), name
+    assert result.column_names == duckdb_result.column_names
+    for name in duckdb_result.column_names:
+        values = result[name].cast(duckdb_result[name].type)
+        assert values.combine_chunks().equals(duckdb_result[name].combine_chunks()), name
 
 
-def test_portable_expressions_give_the_same_values(engine_source, raw):
-    expressions = ", ".join(f"{text} AS c{i}" for i, text in enumerate(PROVEN))
+def test_portable_expressions_on_any_engine_return_same_values(engine_source, raw):
+    expressions = ", ".join(f"{text} AS c{i}" for i, text in enumerate(EXPRESSIONS))
     query = f"SELECT {expressions} FROM facts ORDER BY id"
     columns = zip(*engine_source.rows(query), strict=True)
-    due = zip(*raw.execute(query).fetchall(), strict=True)
-    for text, given, expected in zip(PROVEN, columns, due, strict=True):
-        assert [*map(plain, given)] == [*map(plain, expected)], text
+    expected_rows = zip(*raw.execute(query).fetchall(), strict=True)
+    for text, result, expected in zip(EXPRESSIONS, columns, expected_rows, strict=True):
+        assert [*map(normalize, result)] == [*map(normalize, expected)], text
 
 
-def test_portable_aggregates_give_the_same_values(engine_source, raw):
+def test_portable_aggregates_on_any_engine_return_same_values(engine_source, raw):
     query = f"SELECT {', '.join(AGGREGATES)} FROM facts"
-    (given,), (due,) = engine_source.rows(query), raw.execute(query).fetchall()
-    assert dict(zip(AGGREGATES, map(plain, given), strict=True)) == dict(
-        zip(AGGREGATES, map(plain, due), strict=True)
+    (result,), (expected_rows,) = engine_source.rows(query), raw.execute(query).fetchall()
+    assert dict(zip(AGGREGATES, map(normalize, result), strict=True)) == dict(
+        zip(AGGREGATES, map(normalize, expected_rows), strict=True)
     )
 
 
-def test_labels_are_the_same_on_every_engine(engine_source):
+def test_labels_on_any_engine_are_the_same(engine_source):
     with open_source(None, PROBLEM) as own_files:
         assert PROBLEM.labels(engine_source.rows) == PROBLEM.labels(own_files.rows)
 
 
-def plain(value):
-    """One writing for what engines have in types of their own."""
+def normalize(value):
+    """Return a value in a representation common to all engines."""
     if isinstance(value, bool):
         return int(value)
     if hasattr(value, "isoformat"):

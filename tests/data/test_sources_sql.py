@@ -1,4 +1,4 @@
-"""What of DuckDB's SQL is carried to other engines, and what is refused with what to write."""
+"""Translation of DuckDB's SQL to other engines, and rejection of SQL that is not portable."""
 
 import re
 
@@ -8,9 +8,9 @@ from flights import PROBLEM
 from slipway.core.errors import SlipwayError
 from slipway.data.sources.sql_translation import translate
 
-OTHERS = ["sqlite", "postgres", "mysql", "spark", "snowflake", "bigquery", "trino"]
-# What engines answer differently or not at all, and a word of what to write instead.
-REFUSED = {
+DIALECTS = ["sqlite", "postgres", "mysql", "spark", "snowflake", "bigquery", "trino"]
+# Expressions that depend on the engine, with a part of the suggested replacement.
+NOT_PORTABLE = {
     "EXTRACT(dow FROM t)": "STRFTIME",
     "EXTRACT(hour FROM t)": "STRFTIME",
     "DATE_PART('dow', t)": "view",
@@ -62,7 +62,7 @@ REFUSED = {
     "MD5(s)": "column",
     "HASH(s)": "view",
 }
-ALLOWED = [
+PORTABLE = [
     "CAST(FLOOR(n / 2) AS BIGINT)",
     "CAST(s AS BIGINT)",
     "CAST(n AS VARCHAR)",
@@ -72,29 +72,29 @@ ALLOWED = [
 ]
 
 
-@pytest.mark.parametrize("expression", REFUSED)
-def test_expression_that_differs_is_refused_with_what_to_write(expression):
+@pytest.mark.parametrize("expression", NOT_PORTABLE)
+def test_translate_not_portable_expression_raises_error_with_replacement(expression):
     query = f"SELECT {expression} AS y FROM t"
     with pytest.raises(SlipwayError, match="is not the same on every engine; write ") as caught:
         translate(query, "postgres")
-    assert REFUSED[expression] in caught.value.message
+    assert NOT_PORTABLE[expression] in caught.value.message
     assert translate(query, "duckdb") == query
 
 
-@pytest.mark.parametrize("dialect", OTHERS)
-@pytest.mark.parametrize("expression", ALLOWED)
-def test_expression_that_is_the_same_is_carried(expression, dialect):
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("expression", PORTABLE)
+def test_translate_portable_expression_returns_select(expression, dialect):
     assert translate(f"SELECT {expression} AS y FROM t", dialect).startswith("SELECT ")
 
 
-@pytest.mark.parametrize("dialect", OTHERS)
-def test_query_of_the_flights_is_carried_without_a_warning(dialect, caplog):
-    given = translate(PROBLEM.query, dialect)
-    assert "--" not in given
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_translate_flights_query_logs_no_warning(dialect, caplog):
+    translated = translate(PROBLEM.query, dialect)
+    assert "--" not in translated
     assert not caplog.records
 
 
-def test_division_is_of_doubles_and_days_are_of_dates():
+def test_translate_division_and_days_adds_casts():
     query = "SELECT n / 2, AVG(n), DATE_DIFF('day', s, t) FROM t"
     assert translate(query, "mysql") == (
         "SELECT CAST(n AS DOUBLE) / 2, AVG(CAST(n AS DOUBLE)), "
@@ -102,7 +102,7 @@ def test_division_is_of_doubles_and_days_are_of_dates():
     )
 
 
-def test_filter_is_a_case():
+def test_translate_filter_becomes_case():
     query = "SELECT COUNT(*) FILTER (WHERE n > 0), COUNT(DISTINCT k) FILTER (WHERE n > 0) FROM t"
     assert translate(query, "mysql") == (
         "SELECT COUNT(CASE WHEN n > 0 THEN 1 END), "
@@ -110,7 +110,7 @@ def test_filter_is_a_case():
     )
 
 
-def test_null_may_lie_anywhere_in_a_range_between_offsets():
+def test_translate_bounded_range_keeps_null_order():
     window = "SUM(x) OVER (ORDER BY n RANGE BETWEEN 5 PRECEDING AND CURRENT ROW)"
     assert translate(f"SELECT {window} FROM t", "mysql") == f"SELECT {window} FROM t"
 
@@ -122,7 +122,7 @@ def test_null_may_lie_anywhere_in_a_range_between_offsets():
         "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
     ],
 )
-def test_null_may_not_lie_anywhere_in_other_windows(frame):
+def test_translate_other_window_without_null_order_raises_error(frame):
     query = "SELECT SUM(x) OVER (ORDER BY n {} {}) FROM t"
     with pytest.raises(SlipwayError, match="write NULLS FIRST in its ORDER BY"):
         translate(query.format("", frame), "mysql")
@@ -130,7 +130,7 @@ def test_null_may_not_lie_anywhere_in_other_windows(frame):
     assert "NULLS LAST" in translate(query.format("", frame), "spark")
 
 
-def test_texts_are_in_the_order_of_their_bytes():
+def test_translate_order_by_text_sorts_by_bytes():
     query = 'SELECT * FROM (SELECT s, n FROM t) AS q ORDER BY n, "s" DESC'
     ordered = translate(query, "postgres", ["s"]).partition(" ORDER BY ")[2]
     assert ordered == 'n, "s" COLLATE "C" DESC NULLS LAST'
@@ -140,7 +140,7 @@ def test_texts_are_in_the_order_of_their_bytes():
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("SELECT FROM WHERE", "not SQL in DuckDB's dialect"),
         ("DROP TABLE flights", "must be one SELECT"),
@@ -149,6 +149,6 @@ def test_texts_are_in_the_order_of_their_bytes():
     ],
 )
 @pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
-def test_what_is_no_select_is_refused(query, said, dialect):
-    with pytest.raises(SlipwayError, match=said):
+def test_translate_other_statement_raises_error(query, message, dialect):
+    with pytest.raises(SlipwayError, match=message):
         translate(query, dialect)

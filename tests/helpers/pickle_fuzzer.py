@@ -31,9 +31,9 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import all_estimators
 
 from slipway.core.errors import ModelError
-from slipway.models.unpickling.allowlist import EXACT, way_of
+from slipway.models.unpickling.allowlist import EXACT, permission_of
 from slipway.models.unpickling.pickles import load_pickle
-from slipway.models.unpickling.plain import words
+from slipway.models.unpickling.plain import split_words
 
 P = pickle
 DEPTH = 6
@@ -44,10 +44,10 @@ _UNLISTED = [
 ]
 _FILE = Path("/tmp/slipway-fuzz-canary")
 _METHODS = sorted(
-    words("predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score")
+    split_words("predict transform eval query to_csv to_pickle pipe apply __reduce__ tofile score")
 )
 _ATTRIBUTES = sorted(
-    words(
+    split_words(
         "steps estimator estimator_ estimators_ stack_method_ func inverse_func kw_args kernel "
         "metric importance_getter response_method _response_method _score_func scoring input "
         "analyzer tokenizer preprocessor stop_words memory transformers_ transformer_list classes_ "
@@ -81,7 +81,10 @@ _DUMPS = [pickletools.optimize(pickle.dumps(sample, 3))[2:-1] for sample in _SAM
 # Functions that once called what they were given.
 _CALLERS = [
     *(("numpy.random._pickle", name) for name in ("__generator_ctor", "__randomstate_ctor")),
-    *(("numpy", name) for name in sorted(words("mean std max clip reshape exp sqrt asarray"))),
+    *(
+        ("numpy", name)
+        for name in sorted(split_words("mean std max clip reshape exp sqrt asarray"))
+    ),
     ("pandas.core.indexes.datetimes", "_new_DatetimeIndex"),
     ("pandas.core.indexes.interval", "_new_IntervalIndex"),
     ("sklearn.metrics._classification", "accuracy_score"),
@@ -115,7 +118,7 @@ def _is_importable(module: str) -> bool:
 
 
 def _listed(module: str, name: str, found: Any) -> bool:
-    return way_of(module, name, getattr(found, name)) is not None
+    return permission_of(module, name, getattr(found, name)) is not None
 
 
 class Grammar:

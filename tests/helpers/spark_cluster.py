@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import free_port
 
-from slipway.data.sources.java_runtime import java_home
+from slipway.data.sources.java_runtime import find_java_home
 
 DEPLOY = "org.apache.spark.deploy"
 CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
@@ -69,7 +69,7 @@ def running_spark(folder: Path, name: str, words: list[str]) -> Iterator[None]:
     import pyspark
 
     home = Path(pyspark.__file__).parent
-    java = java_home(folder)
+    java = find_java_home(folder)
     environ = os.environ | ({} if java is None else {"JAVA_HOME": str(java)})
     environ |= {
         "PYSPARK_PYTHON": sys.executable,

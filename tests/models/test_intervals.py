@@ -1,4 +1,4 @@
-"""Intervals: against numpy, against the truth in simulations, over HTTP, and with broken files."""
+"""Intervals: compared with numpy and simulations, over HTTP, and with broken files."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ from slipway.core.errors import BadInput, ModelError
 from slipway.core.settings import Settings
 from slipway.models.artifacts import covariance_path
 from slipway.models.features import Feature, Target
-from slipway.models.frames import frame
-from slipway.models.intervals import Uncertainty, quantile, read_level
+from slipway.models.frames import build_frame
+from slipway.models.intervals import Uncertainty, parse_level, two_sided_quantile
 from slipway.models.manifest import Training
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.signature import Signature
@@ -34,7 +34,8 @@ from slipway.models.stages import sigmoid
 from slipway.serving.service import PredictionService
 from slipway.training.packaging.columns import to_records
 from slipway.training.packaging.covariance import MIN_GROUPS, NoInterval, find_uncertainty
-from slipway.training.packaging.version import describe, write
+from slipway.training.packaging.manifest_builder import build_manifest
+from slipway.training.packaging.version import write
 from slipway.web import create_app
 
 SIGNATURE = Signature(
@@ -56,7 +57,7 @@ ODD = [
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Small matrices on several threads wait for each other, where other tests run beside."""
+    """Limit numpy to one thread, which is faster for small matrices while other tests run."""
     with threadpool_limits(1):
         yield
 
@@ -120,42 +121,45 @@ def design_rows(pipeline, X):
 
 
 def inverse_hessian(pipeline, X):
-    """The formula as it is written, by numpy's plainest means."""
+    """Return the inverse Hessian and the penalty, computed directly with numpy."""
     Z, p = design_rows(pipeline, X), pipeline.predict_proba(X)[:, 1]
     penalty = np.diag([0.0] + [1 / pipeline[-1].C] * (Z.shape[1] - 1))
     return np.linalg.inv(Z.T @ np.diag(p * (1 - p)) @ Z + penalty), penalty
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_variance_any_record_equals_numpys(shape):
+def test_variance_any_record_equals_numpy(shape):
     pipeline, X, y = fitted(shape)
     records = to_records(X.head(50), SIGNATURE) + ODD
     uncertainty = find_uncertainty(pipeline, X, y, SIGNATURE, records)
     again = Uncertainty.decode(uncertainty.encode())
-    Z, (sigma, _) = design_rows(pipeline, frame(SIGNATURE, records)), inverse_hessian(pipeline, X)
-    due = np.einsum("ij,jk,ik->i", Z, sigma, Z)
-    np.testing.assert_allclose([again.variance(r) for r in records], due, rtol=1e-9)
+    Z, (sigma, _) = (
+        design_rows(pipeline, build_frame(SIGNATURE, records)),
+        inverse_hessian(pipeline, X),
+    )
+    expected = np.einsum("ij,jk,ik->i", Z, sigma, Z)
+    np.testing.assert_allclose([again.variance(r) for r in records], expected, rtol=1e-9)
 
 
-def test_variance_rows_in_groups_is_their_scatter_and_never_below_independence():
+def test_variance_grouped_rows_equals_group_scatter_and_never_decreases():
     pipeline, X, y = fitted("rare levels and scaled numbers")
     groups = np.arange(len(X)) // 5
     records = to_records(X.head(50), SIGNATURE)
-    found = [find_uncertainty(pipeline, X, y, SIGNATURE, records, g) for g in (None, groups)]
-    apart, together = (np.array([each.variance(r) for r in records]) for each in found)
+    estimates = [find_uncertainty(pipeline, X, y, SIGNATURE, records, g) for g in (None, groups)]
+    apart, together = (np.array([estimate.variance(r) for r in records]) for estimate in estimates)
     (sigma, penalty), Z = inverse_hessian(pipeline, X), design_rows(pipeline, X)
     scores = Z * (y.to_numpy() - pipeline.predict_proba(X)[:, 1])[:, None]
     sums = np.array([scores[groups == g].sum(axis=0) for g in range(120)])
     root = sqrtm(sigma).real
-    found, directions = np.linalg.eigh(root @ (sums.T @ sums * 120 / 119 + penalty) @ root)
-    assert found.min() < 0.9
-    assert found.max() > 1.1
-    held = Z[:50] @ root @ directions
-    np.testing.assert_allclose(together, held**2 @ np.maximum(found, 1.0), rtol=1e-9)
+    eigenvalues, directions = np.linalg.eigh(root @ (sums.T @ sums * 120 / 119 + penalty) @ root)
+    assert eigenvalues.min() < 0.9
+    assert eigenvalues.max() > 1.1
+    projected = Z[:50] @ root @ directions
+    np.testing.assert_allclose(together, projected**2 @ np.maximum(eigenvalues, 1.0), rtol=1e-9)
     assert (together >= apart).all()
 
 
-def test_interval_holds_the_probability_and_widens_with_the_level():
+def test_interval_contains_the_probability_and_widens_with_the_level():
     pipeline, X, y = fitted("one-hot and bins")
     records = to_records(X.head(50), SIGNATURE) + ODD
     uncertainty = find_uncertainty(pipeline, X, y, SIGNATURE, records)
@@ -169,12 +173,14 @@ def test_interval_holds_the_probability_and_widens_with_the_level():
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
-def test_quantile_equals_the_normal_distributions(level):
-    assert quantile(level) == pytest.approx(NormalDist().inv_cdf((1 + level) / 2), rel=1e-12)
+def test_two_sided_quantile_equals_the_normal_quantile(level):
+    assert two_sided_quantile(level) == pytest.approx(
+        NormalDist().inv_cdf((1 + level) / 2), rel=1e-12
+    )
 
 
-# Simulations: the truth is known, data are drawn again and again, and a share of the intervals
-# must hold it that lies within chance of the level.
+# Simulations with a known truth: the fraction of intervals that contain the truth must equal the
+# level, up to chance.
 
 POINTS = [("a", 0.0), ("a", 2.0), ("b", -1.0), ("c", 0.5)]
 TRUTH = {"a": -1.0, "b": 0.5, "c": 0.0}
@@ -187,7 +193,7 @@ DRAWS = 400
 
 @cache
 def simulated():
-    """Scores, standard errors and true log-odds at the points, by repetition."""
+    """Return scores and standard errors by repetition, and the true log-odds, at the points."""
     draw = np.random.default_rng(2013)
     X = pd.DataFrame({"kind": draw.choice(list("abc"), 500), "size": draw.normal(size=500)})
     columns = make_column_transformer(
@@ -197,49 +203,49 @@ def simulated():
     pipeline = make_pipeline(columns, regression).fit(X, np.arange(500) % 2)
     Z = columns.transform(X)
     odds = X["kind"].map(TRUTH) + 0.7 * X["size"]
-    found = []
+    estimates = []
     for _ in range(DRAWS):
         y = (draw.random(500) < 1 / (1 + np.exp(-odds))).astype(int)
         regression.fit(Z, y)
         uncertainty = find_uncertainty(pipeline, X, y, SMALL, POINTS)
         probabilities = PipelineScorer(pipeline, SMALL)(POINTS)
-        found.append(
+        estimates.append(
             [(p, uncertainty.variance(r)) for p, r in zip(probabilities, POINTS, strict=True)]
         )
-    p, variance = np.moveaxis(np.array(found), 2, 0)
+    p, variance = np.moveaxis(np.array(estimates), 2, 0)
     return np.log(p / (1 - p)), np.sqrt(variance), np.array([TRUTH[k] + 0.7 * x for k, x in POINTS])
 
 
 def covers(level, times=1.0):
-    """Whether the share of intervals that hold the truth is the level, at every point."""
+    """Whether the fraction of intervals that contain the truth equals the level at all points."""
     scores, errors, truth = simulated()
-    held = (np.abs(scores - truth) <= quantile(level) * times * errors).mean(axis=0)
-    # Of four points, one in a thousand simulations would have one beyond this.
+    covered = (np.abs(scores - truth) <= two_sided_quantile(level) * times * errors).mean(axis=0)
+    # One in a thousand simulations of four points exceeds this by chance.
     chance = 3.7 * np.sqrt(level * (1 - level) / DRAWS)
-    return bool((np.abs(held - level) < chance).all())
+    return bool((np.abs(covered - level) < chance).all())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [0.9, 0.95])
-def test_coverage_of_the_true_probability_is_the_level(level):
+def test_coverage_true_probability_equals_the_level(level):
     assert covers(level)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [0.5, 0.8, 1.3])
-def test_coverage_wrong_standard_error_fails_the_same_check(times):
+def test_coverage_wrong_standard_error_fails_the_check(times):
     assert not covers(0.9, times)
 
 
 @pytest.mark.slow
-def test_coverage_strong_ridge_is_the_level_on_the_average_over_the_levels():
-    # At a single level the ridge's bias may be more or less than H^-1 allows for; over levels
-    # that are drawn from its prior it is just that. The variance alone would not do.
+def test_coverage_strong_ridge_equals_the_level_on_average():
+    # For a single category, H^-1 can over- or underestimate the bias of the ridge. On average over
+    # categories drawn from its prior, the estimate is exact. The variance alone is too small.
     draw, n_levels = np.random.default_rng(5), 20
     X = pd.DataFrame(np.eye(n_levels)[draw.integers(0, n_levels, 300)]).add_prefix("x")
     features = tuple(Feature(name, "number", "Whether", 0.0) for name in X)
     records = [tuple(row) for row in np.eye(n_levels).tolist()]
-    held = []
+    covered = []
     for _ in range(150):
         truth = draw.normal(0, np.sqrt(0.1), n_levels) - 1
         y = (draw.random(300) < 1 / (1 + np.exp(-X.to_numpy() @ truth))).astype(int)
@@ -248,44 +254,44 @@ def test_coverage_strong_ridge_is_the_level_on_the_average_over_the_levels():
         uncertainty = find_uncertainty(model, X, y, signature, records)
         errors = np.sqrt([uncertainty.variance(record) for record in records])
         scores = model.intercept_[0] + model.coef_[0]
-        held.append((np.abs(scores - truth) <= quantile(0.9) * errors).mean())
-    assert abs(np.mean(held) - 0.9) < 3.7 * np.std(held) / np.sqrt(len(held))
+        covered.append((np.abs(scores - truth) <= two_sided_quantile(0.9) * errors).mean())
+    assert abs(np.mean(covered) - 0.9) < 3.7 * np.std(covered) / np.sqrt(len(covered))
 
 
 @pytest.mark.slow
-def test_coverage_rows_in_groups_needs_the_groups():
-    # Each group of 20 rows has a probability of its own, which is 0.3 or 0.6 on the average:
-    # the model is right, but the rows are not independent.
+def test_coverage_grouped_rows_requires_the_groups():
+    # Each group of 20 rows has its own probability, 0.3 or 0.6 on average. The model is correct,
+    # but the rows are not independent.
     draw = np.random.default_rng(7)
     kind = np.repeat(["a", "b"], 1000)
     X, groups = pd.DataFrame({"kind": kind}), np.repeat(np.arange(100), 20)
     encoder = make_column_transformer((OneHotEncoder(drop="first", sparse_output=False), ["kind"]))
     pipeline = make_pipeline(encoder, LogisticRegression(C=1e4, solver="newton-cholesky"))
     signature = Signature(SMALL.features[:1], SMALL.target)
-    held = []
+    covered = []
     for _ in range(150):
         rate = np.where(kind == "a", 0.3, 0.6)
-        own = draw.beta(5 * rate[::20], 5 * (1 - rate[::20]))
-        y = (draw.random(2000) < np.repeat(own, 20)).astype(int)
+        probabilities = draw.beta(5 * rate[::20], 5 * (1 - rate[::20]))
+        y = (draw.random(2000) < np.repeat(probabilities, 20)).astype(int)
         pipeline.fit(X, y)
         p = pipeline.predict_proba(X.iloc[:1])[0, 1]
         score = float(np.log(p / (1 - p)))
         both = [
-            find_uncertainty(pipeline, X, y, signature, [("a",)], given).interval(
+            find_uncertainty(pipeline, X, y, signature, [("a",)], grouping).interval(
                 ("a",), score, 0.9
             )
-            for given in (None, groups)
+            for grouping in (None, groups)
         ]
-        held.append([low <= 0.3 <= high for low, high in both])
-    alone, together = np.mean(held, axis=0)
+        covered.append([low <= 0.3 <= high for low, high in both])
+    alone, together = np.mean(covered, axis=0)
     assert alone < 0.75
     assert abs(together - 0.9) < 3.7 * np.sqrt(0.09 / 150)
 
 
-# What has no honest interval.
+# Models without a valid interval.
 
 
-def test_find_uncertainty_other_rows_or_weights_are_refused():
+def test_find_uncertainty_other_rows_or_weights_are_rejected():
     pipeline, X, y = fitted("one-hot and bins")
     weighted = make_pipeline(SHAPES["one-hot and bins"](), LogisticRegression())
     weighted.fit(X, y, logisticregression__sample_weight=np.where(X["day"] > 4, 2.0, 1.0))
@@ -310,14 +316,14 @@ def test_find_uncertainty_other_rows_or_weights_are_refused():
     ids=["no penalty", "lasso", "no intercept", "forest"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_find_uncertainty_other_estimators_are_refused(regression, reason):
+def test_find_uncertainty_other_estimators_are_rejected(regression, reason):
     X, y = some_rows()
     pipeline = make_pipeline(SHAPES["one-hot and bins"](), regression).fit(X, y)
     with pytest.raises(NoInterval, match=reason):
         find_uncertainty(pipeline, X, y, SIGNATURE, [])
 
 
-def test_find_uncertainty_columns_that_are_nearly_the_same_are_refused():
+def test_find_uncertainty_nearly_equal_columns_are_rejected():
     draw = np.random.default_rng(3)
     one = draw.normal(size=400)
     X = pd.DataFrame({"one": one, "two": one + 1e-6 * draw.normal(size=400)})
@@ -333,21 +339,21 @@ def test_find_uncertainty_columns_that_are_nearly_the_same_are_refused():
             find_uncertainty(model, X, y, signature, [(0.0, 1.0)])
 
 
-def test_find_uncertainty_few_groups_are_refused():
+def test_find_uncertainty_few_groups_are_rejected():
     pipeline, X, y = fitted("one-hot and bins")
     with pytest.raises(NoInterval, match="groups"):
         find_uncertainty(pipeline, X, y, SIGNATURE, [], np.arange(len(X)) % (MIN_GROUPS - 1))
 
 
-# Served.
+# Intervals of a served model.
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """A model version with a covariance; its path."""
+    """Return the path of a model version with a covariance."""
     pipeline, X, y = fitted("one-hot and bins")
     training = Training("", "", "", len(X), len(X), 0, {}, 0.0)
-    manifest = describe(
+    manifest = build_manifest(
         pipeline,
         X,
         SIGNATURE,
@@ -370,7 +376,7 @@ def client_of(path):
     return create_app(ROOT, Settings(model=path), with_pages=False).test_client()
 
 
-def test_predict_interval_alone_explained_and_in_an_array(saved):
+def test_predict_interval_single_explained_and_array_agree(saved):
     client = client_of(saved)
     plain = client.post("/predict", json=RECORD).json
     answer = client.post("/predict?interval=0.95", json=RECORD).json
@@ -389,25 +395,25 @@ def test_predict_interval_alone_explained_and_in_an_array(saved):
 
 
 @pytest.mark.parametrize("text", ["0", "1", "0.0", "1.0", "nan", "inf", "-0.5", "95", "", "0.95x"])
-def test_predict_bad_level_is_refused_by_its_name(saved, text):
+def test_predict_invalid_level_returns_422_with_the_parameter(saved, text):
     answer = client_of(saved).post("/predict", query_string={"interval": text}, json=RECORD)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json["errors"]] == ["interval"]
 
 
 @pytest.mark.parametrize("text", ["0_5", "٠.٥", " 0.5", "1e-400", "1e400", "0x1p-1"])
-def test_read_level_odd_spellings_are_refused(text):
+def test_parse_level_odd_spellings_are_rejected(text):
     with pytest.raises(BadInput):
-        read_level(text)
+        parse_level(text)
 
 
 @pytest.mark.parametrize("text", ["0.95", ".5", "9.5e-1", "1e-05", "0.9999999999999999"])
-def test_read_level_numbers_within_bounds_are_taken(text):
-    assert read_level(text) == float(text)
-    assert sigmoid(quantile(read_level(text))) >= 0.5
+def test_parse_level_numbers_within_bounds_are_accepted(text):
+    assert parse_level(text) == float(text)
+    assert sigmoid(two_sided_quantile(parse_level(text))) >= 0.5
 
 
-def test_predict_interval_of_a_model_without_one_is_refused(saved):
+def test_predict_interval_without_covariance_returns_422(saved):
     manifest = json.loads(saved.with_suffix(".json").read_bytes())
     saved.with_suffix(".json").write_text(json.dumps(manifest | {"covariance": None}))
     client = client_of(saved)
@@ -418,7 +424,7 @@ def test_predict_interval_of_a_model_without_one_is_refused(saved):
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-8]),
@@ -427,8 +433,8 @@ def test_predict_interval_of_a_model_without_one_is_refused(saved):
     ],
     ids=["gone", "cut off", "changed", "empty"],
 )
-def test_covariance_that_is_not_the_manifests_is_missed_only_where_it_is_asked(saved, harm):
-    harm(covariance_path(saved))
+def test_covariance_damaged_file_fails_only_interval_requests(saved, damage):
+    damage(covariance_path(saved))
     live = PredictionService(Settings(model=saved))
     body = json.dumps(RECORD).encode()
     assert live.predict_json(body)[0] == 200
@@ -437,12 +443,12 @@ def test_covariance_that_is_not_the_manifests_is_missed_only_where_it_is_asked(s
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", b"\xff\n", b'{"columns":2,"features":[]}\n1234'])
-def test_decode_what_is_no_covariance_is_refused(content):
+def test_decode_invalid_content_is_rejected(content):
     with pytest.raises(ModelError):
         Uncertainty.decode(content)
 
 
-def test_read_takes_only_the_file_of_that_hash(tmp_path):
+def test_read_file_with_matching_hash_is_decoded(tmp_path):
     pipeline, X, y = fitted("one-hot and bins")
     content = find_uncertainty(pipeline, X, y, SIGNATURE, ODD).encode()
     (tmp_path / "model.covariance").write_bytes(content)
@@ -450,14 +456,14 @@ def test_read_takes_only_the_file_of_that_hash(tmp_path):
     assert Uncertainty.read(tmp_path / "model.covariance", sha256).encode() == content
 
 
-def test_write_without_a_covariance_leaves_no_earlier_one_behind(saved):
+def test_write_without_covariance_removes_the_previous_file(saved):
     live = PredictionService(Settings(model=saved))
     write(b"pickle", live.model.manifest, saved)
     assert not covariance_path(saved).exists()
     assert PredictionService(Settings(model=saved)).model.manifest.covariance is None
 
 
-def test_service_that_is_not_asked_loads_nothing_for_intervals(saved):
+def test_service_without_interval_requests_does_not_import_intervals(saved):
     code = (
         "import sys, json; from pathlib import Path; from slipway.core.settings import Settings;"
         "from slipway.web import create_app;"
@@ -468,11 +474,11 @@ def test_service_that_is_not_asked_loads_nothing_for_intervals(saved):
         "assert ask('?interval=0.9').status_code == 200;"
         "print(bool({'numpy', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, saved, json.dumps(RECORD)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["False", "False"]
+    assert process.stdout.split() == ["False", "False"]

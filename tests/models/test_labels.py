@@ -1,4 +1,4 @@
-"""Labels are those of predict, in every way; scores stand where there are no probabilities."""
+"""Labels equal predict in every format; scores replace missing probabilities."""
 
 import copy
 import csv
@@ -31,7 +31,7 @@ from slipway.compiler.sql import model_sql
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.models.features import Target
-from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels, plain
+from slipway.models.labels import LabelledNumber, LabelledNumbers, Labels, without_label
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.predictor import load_predictor
 from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm
@@ -41,7 +41,7 @@ from slipway.serving.batch import csv_stream as batch
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.service import PredictionService
-from slipway.training.packaging.probes import has_answer
+from slipway.training.packaging.probes import has_prediction
 from slipway.web import create_app
 
 FAR = far_out()
@@ -58,7 +58,7 @@ def models():
 
 @pytest.fixture
 def served(name, models, tmp_path_factory):
-    """A fitted model, and the service of it."""
+    """A fitted model and its prediction service."""
     if name not in models:
         model, folder = fitted(name), tmp_path_factory.mktemp("model")
         write_fitted(model, folder)
@@ -79,21 +79,21 @@ def in_file(live, X=FAR):
 
 
 @names
-def test_label_of_far_out_rows_is_that_of_predict_in_every_way(name, served):
+def test_label_extreme_rows_equals_predict_in_every_format(name, served):
     model, live = served
-    due = predicted(model)
+    expected = predicted(model)
     bodies = [json.dumps(record).encode() for record in RECORDS]
-    assert [json.loads(live.predict_json(body)[1])["label"] for body in bodies] == due
+    assert [json.loads(live.predict_json(body)[1])["label"] for body in bodies] == expected
     status, array = live.predict_json(json.dumps(RECORDS).encode())
     assert status == 200
-    assert [answer["label"] for answer in json.loads(array)] == due
+    assert [answer["label"] for answer in json.loads(array)] == expected
     forms = [urlencode(record).encode() for record in RECORDS[::10]]
-    assert [json.loads(live.predict_form(form)[1])["label"] for form in forms] == due[::10]
-    assert [row["prediction"] for row in in_file(live)] == due
+    assert [json.loads(live.predict_form(form)[1])["label"] for form in forms] == expected[::10]
+    assert [row["prediction"] for row in in_file(live)] == expected
 
 
 @names
-def test_label_is_that_of_predict_where_the_pickle_answers(name, served):
+def test_label_pickle_engine_equals_predict(name, served):
     model, live = served
     pickled = load_predictor(live.path, "pickle")
     records = list(FAR.itertuples(index=False, name=None))
@@ -101,7 +101,7 @@ def test_label_is_that_of_predict_where_the_pickle_answers(name, served):
 
 
 @names
-def test_golden_rows_carry_the_label_of_predict(name, served):
+def test_golden_rows_contain_the_label_of_predict(name, served):
     model, live = served
     golden = live.model.manifest.golden
     X = pd.DataFrame([row.record for row in golden])[list(FAR)]
@@ -110,45 +110,45 @@ def test_golden_rows_carry_the_label_of_predict(name, served):
 
 
 @pytest.mark.parametrize("name", list(PROBABILITIES))
-def test_probabilities_are_those_of_the_pipeline(name, served):
+def test_probabilities_equal_the_pipeline(name, served):
     model, live = served
     _, array = live.predict_json(json.dumps(RECORDS).encode())
     answers = json.loads(array)
-    due = model.predict_proba(FAR)
+    expected = model.predict_proba(FAR)
     if live.model.task == "binary":
-        given, due = [answer["probability"] for answer in answers], due[:, 1]
+        actual, expected = [answer["probability"] for answer in answers], expected[:, 1]
     else:
-        given = [list(answer["probabilities"].values()) for answer in answers]
+        actual = [list(answer["probabilities"].values()) for answer in answers]
         assert all(a["probability"] == a["probabilities"][a["label"]] for a in answers)
-    # The last digits of saturated scorecards differ, because their scores are so large.
-    np.testing.assert_allclose(given, due, rtol=0, atol=1e-9)
+    # The last digits of saturated scorecards differ, because their scores are large.
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", list(SCORES))
-def test_scores_are_those_of_the_decision_function(name, served):
+def test_scores_equal_the_decision_function(name, served):
     model, live = served
-    due = model.decision_function(FAR)
-    one = json.loads(live.predict_json(json.dumps(RECORD).encode())[1])
-    number = "score" if due.ndim == 1 else "scores"
-    assert set(one) == {"label", number, "model_version"}
+    expected = model.decision_function(FAR)
+    response = json.loads(live.predict_json(json.dumps(RECORD).encode())[1])
+    number = "score" if expected.ndim == 1 else "scores"
+    assert set(response) == {"label", number, "model_version"}
     _, array = live.predict_json(json.dumps(RECORDS).encode())
-    given = [answer[number] for answer in json.loads(array)]
-    in_csv = [[row[each] for each in row if each.startswith("score")] for row in in_file(live)]
-    if due.ndim == 1:
-        assert in_csv == [[repr(score)] for score in given]
+    actual = [answer[number] for answer in json.loads(array)]
+    in_csv = [[row[key] for key in row if key.startswith("score")] for row in in_file(live)]
+    if expected.ndim == 1:
+        assert in_csv == [[repr(score)] for score in actual]
     else:
-        assert all(list(scores) == list(model.classes_) for scores in given)
-        given = [list(scores.values()) for scores in given]
-        assert in_csv == [list(map(repr, scores)) for scores in given]
-    # The rows hold numbers as large as 1e13, and the sum has the last digits of its terms.
-    np.testing.assert_allclose(given, due, rtol=1e-9, atol=1e-12 * np.abs(due).max())
+        assert all(list(scores) == list(model.classes_) for scores in actual)
+        actual = [list(scores.values()) for scores in actual]
+        assert in_csv == [list(map(repr, scores)) for scores in actual]
+    # The rows contain numbers up to 1e13, so that the sum has the rounding error of its terms.
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", list(LABELS))
-def test_model_without_scores_answers_with_a_label_alone(name, served):
+def test_model_without_scores_returns_only_a_label(name, served):
     _, live = served
-    one = json.loads(live.predict_json(json.dumps(RECORD).encode())[1])
-    assert set(one) == {"label", "model_version"}
+    response = json.loads(live.predict_json(json.dumps(RECORD).encode())[1])
+    assert set(response) == {"label", "model_version"}
     assert list(in_file(live)[0]) == ["income", "num", "prediction", "warning", "error"]
     with pytest.raises(SlipwayError, match="sum of one-feature terms"):
         live.predict_json(json.dumps(RECORD).encode(), explain=True)
@@ -168,22 +168,22 @@ def test_model_without_scores_answers_with_a_label_alone(name, served):
         ("svc", "pickle"),
     ],
 )
-def test_linear_classifier_is_compiled(name, engine, served):
+def test_classifier_uses_the_expected_engine(name, engine, served):
     _, live = served
     assert live.model.engine == engine
 
 
 @names
-def test_every_way_of_a_file_gives_the_same_bytes(name, served, monkeypatch):
+def test_predict_file_every_block_scorer_returns_the_same_bytes(name, served, monkeypatch):
     _, live = served
     text = FAR.to_csv(index=False).encode()
     fast = b"".join(predict_file(io.BytesIO(text), live))
-    monkeypatch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
+    monkeypatch.setattr(batch, "choose_block_scorer", lambda header, model: RowScorer(model))
     assert b"".join(predict_file(io.BytesIO(text), live)) == fast
 
 
 @pytest.mark.parametrize("name", ["sgd log_loss", "naive Bayes", "hinge", "svc of three", "ridge"])
-def test_document_knows_what_is_answered(name, served):
+def test_openapi_document_describes_the_response(name, served):
     _, live = served
     client = create_app(ROOT, live.settings).test_client()
     document = client.get("/apispec_1.json").json
@@ -199,7 +199,7 @@ def test_document_knows_what_is_answered(name, served):
 
 
 @pytest.mark.parametrize("name", ["linear svc", "linear svc of three"])
-def test_explain_of_a_score_adds_up_to_it(name, served):
+def test_explain_contributions_add_up_to_the_score(name, served):
     _, live = served
     answer = json.loads(live.predict_json(json.dumps(RECORD).encode(), explain=True)[1])
     several = live.model.task == "multiclass"
@@ -212,7 +212,7 @@ def test_explain_of_a_score_adds_up_to_it(name, served):
 
 
 @pytest.mark.parametrize("name", [*SCORES, *LABELS])
-def test_pages_speak_of_scores_and_never_of_a_probability(name, served):
+def test_pages_model_without_probabilities_mention_only_scores(name, served):
     _, live = served
     client = create_app(ROOT, live.settings).test_client()
     for path in ("/", "/file", "/model"):
@@ -222,8 +222,8 @@ def test_pages_speak_of_scores_and_never_of_a_probability(name, served):
     assert "the model has no probabilities" in client.get("/model", headers=HTML).text
     answer = client.post("/", data={"income": "60000", "num": "0.5"}, headers=HTML)
     assert answer.status_code == 200
-    due = client.post("/predict", json=RECORD).json["label"]
-    assert f"Answer: {due}" in answer.text
+    expected = client.post("/predict", json=RECORD).json["label"]
+    assert f"Answer: {expected}" in answer.text
     assert "UNSET" not in answer.text
     assert "nan" not in answer.text.split('id="answer"')[1].split("</section>")[0]
     assert "The model has no probabilities" in answer.text
@@ -231,13 +231,13 @@ def test_pages_speak_of_scores_and_never_of_a_probability(name, served):
 
 
 class ClientService(Service):
-    """A service that a test client answers for, which may change what comes back."""
+    """A service that forwards requests to a test client and can change the responses."""
 
     def __init__(self, client, change=lambda body: body):
         super().__init__("http://127.0.0.1")
         self._client, self._change = client, change
 
-    def ask(self, path, body=None, **headers):
+    def send(self, path, body=None, **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         method = "GET" if body is None else "POST"
         answer = self._client.open(path, method=method, data=body, headers=named)
@@ -255,8 +255,8 @@ def test_smoke_compares_scores_and_labels_with_the_golden_row(name, served):
     assert smoke.prediction().endswith(" as the golden row")
     assert smoke.file().endswith(" as the golden row")
     label = live.model.manifest.golden[0].label
-    other = next(each for each in live.model.target.classes if each != label)
-    wrong = SmokeTest(
+    other = next(text for text in live.model.target.classes if text != label)
+    changed = SmokeTest(
         ClientService(
             client,
             lambda body: body.replace(
@@ -267,26 +267,28 @@ def test_smoke_compares_scores_and_labels_with_the_golden_row(name, served):
     with pytest.raises(
         CheckFailed, match=f"the label '{other}' where the golden row has '{label}'"
     ):
-        wrong.prediction()
+        changed.prediction()
     if name in SCORES:
         with pytest.raises(CheckFailed, match=f"the label '{other}' where"):
-            wrong.file()
+            changed.file()
 
 
-def test_page_says_that_predict_gives_another_label_than_the_probability(tmp_path):
+def test_page_label_differs_from_probability_explains_why(tmp_path):
     model = fitted("centroids")
     write_fitted(model, tmp_path)
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
-    given = [client.post("/predict", json=record).json for record in RECORDS[:200]]
+    actual = [client.post("/predict", json=record).json for record in RECORDS[:200]]
     other = next(
-        i for i, one in enumerate(given) if (one["probability"] > 0.5) != (one["label"] == "yes")
+        i
+        for i, response in enumerate(actual)
+        if (response["probability"] > 0.5) != (response["label"] == "yes")
     )
     page = client.post("/", data=RECORDS[other], headers=HTML)
-    assert f"the pipeline’s predict returns “{given[other]['label']}”" in page.text
+    assert f"the pipeline’s predict returns “{actual[other]['label']}”" in page.text
 
 
 @pytest.mark.parametrize("name", ["linear svc", "ridge", "perceptron", "hinge"])
-def test_card_and_sql_of_scores(name, served):
+def test_model_card_and_sql_without_probabilities_contain_scores(name, served):
     _, live = served
     manifest = live.model.manifest
     assert "decision" in card_text(describe_card(manifest))
@@ -298,18 +300,18 @@ def test_card_and_sql_of_scores(name, served):
 @pytest.mark.parametrize(
     "name", ["sgd log_loss", "sgd log_loss of two", "linear svc", "perceptron"]
 )
-def test_sql_gives_the_label_of_predict(name, served):
+def test_sql_label_equals_predict(name, served):
     duckdb = pytest.importorskip("duckdb")
     model, live = served
     connection = duckdb.connect()
     connection.register("given", FAR.assign(row=range(len(FAR))))
     statement = model_sql(live.model.manifest, table="given", dialect="duckdb", key="row")
-    found = connection.sql(statement).df().sort_values("row")
-    assert list(found["label"]) == predicted(model)
+    table = connection.sql(statement).df().sort_values("row")
+    assert list(table["label"]) == predicted(model)
 
 
 def label_by_hand(score, positive="yes", label_from="scores"):
-    """Return the label that a scorecard of one term gives to a score."""
+    """Return the label that a scorecard with one term chooses for a score."""
     labels = Labels(Target("t", "t", ("no", "yes"), positive))
     card = Scorecard(
         (LinearPredictor(0.0, (SlopeTerm("x", 1.0, 0.0, 0.0, 0.0),)),), label_from=label_from
@@ -323,18 +325,18 @@ def label_by_hand(score, positive="yes", label_from="scores"):
 )
 def test_scorecard_label_follows_the_sign_of_the_score(score, label):
     assert label_by_hand(score) == label
-    # Where the other class is the positive one, the sum is turned around, and so is its sign.
+    # If the other class is the positive one, the score has the opposite sign.
     other = label_by_hand(-score, positive="no")
     assert other == label
 
 
-def test_scorecard_of_probabilities_gives_a_tie_to_the_first_class():
+def test_scorecard_tied_probabilities_choose_the_first_class():
     assert label_by_hand(1e-17, label_from="answers") == "no"
     assert label_by_hand(1e-17, positive="no", label_from="answers") == "no"
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
-def test_logistic_label_at_tiny_and_huge_scores_is_that_of_predict(tmp_path, positive):
+def test_logistic_label_extreme_scores_equals_predict(tmp_path, positive):
     X = pd.DataFrame({"x": np.linspace(-1, 1, 50)})
     model = LogisticRegression().fit(X, np.where(X["x"] > 0, "yes", "no"))
     model.intercept_[:] = 0.0
@@ -345,14 +347,14 @@ def test_logistic_label_at_tiny_and_huge_scores_is_that_of_predict(tmp_path, pos
     live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     assert live.model.engine == "scorecard"
     bodies = [json.dumps({"x": x}).encode() for x in far["x"]]
-    one = [json.loads(live.predict_json(body)[1])["label"] for body in bodies]
-    assert one == predicted(model, far)
+    labels = [json.loads(live.predict_json(body)[1])["label"] for body in bodies]
+    assert labels == predicted(model, far)
     _, array = live.predict_json(json.dumps(far.to_dict("records")).encode())
-    assert [answer["label"] for answer in json.loads(array)] == one
-    assert [row["prediction"] for row in in_file(live, far)] == one
+    assert [answer["label"] for answer in json.loads(array)] == labels
+    assert [row["prediction"] for row in in_file(live, far)] == labels
 
 
-def test_threshold_of_the_owner_goes_before_predict(tmp_path):
+def test_threshold_of_the_owner_overrides_predict(tmp_path):
     model = fitted("sgd log_loss of two")
     manifest = write_fitted(model, tmp_path)
     probability = json.loads(
@@ -371,7 +373,7 @@ def test_threshold_of_the_owner_goes_before_predict(tmp_path):
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
-def test_threshold_of_a_model_is_that_of_predict_for_either_class(tmp_path, positive):
+def test_threshold_of_the_model_equals_predict_for_either_class(tmp_path, positive):
     X, y = rows(), np.where(rows()["num"] > 0, "yes", "no")
     model = FixedThresholdClassifier(
         LogisticRegression(), threshold=0.5, pos_label="yes", response_method="predict_proba"
@@ -385,17 +387,17 @@ def test_threshold_of_a_model_is_that_of_predict_for_either_class(tmp_path, posi
     assert [answer["label"] for answer in json.loads(array)] == predicted(model, ties)
 
 
-def test_golden_row_with_another_label_is_a_wrong_answer(tmp_path):
+def test_golden_row_wrong_label_is_rejected(tmp_path):
     manifest = write_fitted(fitted("naive Bayes"), tmp_path)
     first, *others = manifest.golden
-    wrong = next(label for label in "abc" if label != first.label)
-    golden = (msgspec.structs.replace(first, label=wrong), *others)
+    other = next(label for label in "abc" if label != first.label)
+    golden = (msgspec.structs.replace(first, label=other), *others)
     write_manifest(msgspec.structs.replace(manifest, golden=golden), tmp_path / "model.pkl")
     with pytest.raises(SlipwayError, match="golden row 1 gets the label"):
         load_predictor(tmp_path / "model.pkl", "pickle")
 
 
-def test_manifest_without_labels_and_measure_still_loads(tmp_path):
+def test_manifest_without_labels_and_measure_loads(tmp_path):
     write_fitted(fitted("softmax"), tmp_path)
     path = tmp_path / "model.json"
     content = json.loads(path.read_bytes())
@@ -426,14 +428,14 @@ MANY = np.c_[rows()["num"] > 0, rows()["num"] > 1, rows()["income"] > 60_000].as
     ids=lambda model: type(model).__name__,
 )
 @pytest.mark.filterwarnings("ignore")
-def test_model_of_several_targets_is_rejected(tmp_path, model, with_rows):
+def test_save_several_targets_is_rejected(tmp_path, model, with_rows):
     model.fit(rows(), MANY)
     with pytest.raises(SlipwayError, match=r"several targets at once.*one model for each"):
         slipway.save(model, rows() if with_rows else None, path=tmp_path / "model.pkl")
     assert not list(tmp_path.iterdir())
 
 
-def test_outlier_detector_that_cannot_predict_is_rejected(tmp_path):
+def test_save_outlier_detector_without_predict_is_rejected(tmp_path):
     model = LocalOutlierFactor().fit(rows())
     with pytest.raises(SlipwayError, match="fit it with novelty=True"):
         slipway.save(model, rows(), path=tmp_path / "model.pkl")
@@ -455,48 +457,48 @@ def test_outlier_detector_that_cannot_predict_is_rejected(tmp_path):
     ids=repr,
 )
 @pytest.mark.parametrize("model", [LogisticRegression(), LinearSVC()], ids=["log", "svc"])
-def test_label_of_any_type_is_its_text_in_json_and_csv(tmp_path, model, classes):
+def test_label_any_type_is_text_in_json_and_csv(tmp_path, model, classes):
     y = np.where(rows()["num"] > 0, classes[1], classes[0])
     model = model.fit(rows(), y)
     write_fitted(model, tmp_path)
     live = PredictionService(Settings(model=tmp_path / "model.pkl"))
     assert live.model.target.classes == tuple(map(str, model.classes_.tolist()))
-    due = predicted(model, FAR[:50])
+    expected = predicted(model, FAR[:50])
     _, array = live.predict_json(json.dumps(RECORDS[:50]).encode())
-    assert [answer["label"] for answer in json.loads(array)] == due
-    runs = {"=1+1": "'=1+1", "@x": "'@x"}
-    given = [row["prediction"] for row in in_file(live, FAR[:50])]
-    assert given == [runs.get(label, label) for label in due]
+    assert [answer["label"] for answer in json.loads(array)] == expected
+    escaped = {"=1+1": "'=1+1", "@x": "'@x"}
+    actual = [row["prediction"] for row in in_file(live, FAR[:50])]
+    assert actual == [escaped.get(label, label) for label in expected]
 
 
 @pytest.mark.parametrize(
-    ("classes", "says"),
+    ("classes", "message"),
     [
         (["1", 1], "the classes '1' and 1 are written alike as text"),
         (["=x", "'=x"], "are written alike in a CSV file"),
         (["\ud800", "x"], "is not valid Unicode"),
     ],
 )
-def test_classes_that_cannot_be_told_apart_are_rejected(tmp_path, classes, says):
+def test_save_ambiguous_classes_are_rejected(tmp_path, classes, message):
     model = LogisticRegression().fit(rows(), rows()["num"] > 0)
     model.classes_ = np.array(classes, dtype=object)
-    with pytest.raises(SlipwayError, match=says):
+    with pytest.raises(SlipwayError, match=message):
         slipway.save(model, rows(), path=tmp_path / "model.pkl")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd log_loss", "hinge", "svc of three", "hard voting"])
-def test_saved_model_starts(tmp_path, name):
+def test_save_classifier_passes_the_start_check(tmp_path, name):
     model = fitted(name)
     manifest = slipway.save(model, rows(), path=tmp_path / "model.pkl")
     X = pd.DataFrame([manifest.golden[0].record])
     assert manifest.golden[0].label == predicted(model, X)[0]
 
 
-def test_labelled_answers_are_numbers_that_pickle_and_copy():
+def test_labelled_predictions_can_be_pickled_and_copied():
     for answer in (LabelledNumber(0.5, 1), LabelledNumbers((0.5, 0.5), 1)):
         for other in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer)):
             assert other == answer
-            assert other.place == 1
-        assert type(plain(answer)) in (float, tuple)
-        assert has_answer(answer)
+            assert other.label_index == 1
+        assert type(without_label(answer)) in (float, tuple)
+        assert has_prediction(answer)

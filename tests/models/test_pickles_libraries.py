@@ -1,4 +1,4 @@
-"""Models of other libraries are read through the list; those that are not installed are skipped."""
+"""Models of other libraries load through the allowlist; missing libraries are skipped."""
 
 import pickle
 
@@ -95,8 +95,8 @@ LIBRARIES += [skrub, optbinning]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("models", LIBRARIES, ids=lambda each: each.__name__)
-def test_models_of_a_library_are_opened_and_predict_as_before(models):
+@pytest.mark.parametrize("models", LIBRARIES, ids=lambda models: models.__name__)
+def test_load_pickle_library_models_predict_as_before(models):
     for model, rows in models(pytest.importorskip(models.__name__)):
         model.fit(rows, Y)
         opened = load_pickle(pickle.dumps(model), {})

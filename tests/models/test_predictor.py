@@ -1,4 +1,4 @@
-"""Loading a model version, and what is refused."""
+"""Loading of model versions, and rejected ones."""
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from slipway.training.packaging.columns import to_records
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the shipped model that a test may spoil."""
+    """Return the path of a copy of the shipped model, which tests may change."""
     for name in ("model.pkl", "model.json"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     return tmp_path / "model.pkl"
@@ -24,8 +24,8 @@ def respell(copy, **changes):
     write_manifest(msgspec.structs.replace(read_manifest(copy), **changes), copy)
 
 
-def test_engines_agree_on_every_flight(rows, manifest):
-    """All 327,346 rows, to 1e-12, through the checked records that serving scores."""
+def test_engines_every_flight_agree(rows, manifest):
+    """Compare the engines on the checked records of all 327,346 rows, to 1e-12."""
     records = to_records(rows.X, manifest.signature)
     assert len(records) == 327_346
     ours = load_predictor(ROOT / "model.pkl", "scorecard").score(records)
@@ -34,26 +34,26 @@ def test_engines_agree_on_every_flight(rows, manifest):
 
 
 @pytest.mark.parametrize("engine", ["scorecard", "pickle"])
-def test_load_shipped_model_says_which_engine_answers(engine):
+def test_load_shipped_model_uses_the_requested_engine(engine):
     model = load_predictor(ROOT / "model.pkl", engine)
     assert model.engine == engine
     assert model.replay() is None
 
 
-def test_load_model_without_scorecard_is_answered_by_the_pickle(copy):
+def test_load_without_scorecard_uses_the_pickle(copy):
     respell(copy, scorecard=None)
     assert load_predictor(copy, "scorecard").engine == "pickle"
 
 
-def test_load_edited_pickle_is_refused_before_it_is_opened(copy):
-    # Opened as a pickle, this would raise EOFError.
+def test_load_edited_pickle_is_rejected_before_unpickling(copy):
+    # Unpickling this would raise EOFError.
     copy.write_bytes(b"cos\nsystem\n")
     for engine in ("scorecard", "pickle"):
         with pytest.raises(ModelError, match="sha256 differs"):
             load_predictor(copy, engine)
 
 
-def test_load_missing_pickle_is_refused(copy):
+def test_load_missing_pickle_is_rejected(copy):
     copy.unlink()
     with pytest.raises(ModelError, match=r"cannot read model\.pkl"):
         load_predictor(copy, "scorecard")
@@ -69,21 +69,21 @@ def test_load_missing_manifest_is_inferred_from_the_pickle(copy, manifest):
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"name": 1}', b"\xff\xfe"])
-def test_load_broken_manifest_is_refused(copy, content):
+def test_load_broken_manifest_is_rejected(copy, content):
     copy.with_suffix(".json").write_bytes(content)
     with pytest.raises(ModelError, match="is not a manifest"):
         load_predictor(copy, "scorecard")
 
 
-def test_load_pickle_of_another_scikit_learn_names_the_fix(copy):
+def test_load_other_scikit_learn_version_names_the_fix(copy):
     respell(copy, libraries={"scikit-learn": "1.2.3"})
     with pytest.raises(ModelError, match=r"pip install scikit-learn==1\.2\.3"):
         load_predictor(copy, "pickle")
-    # The scorecard opens no pickle, so that it does not matter there.
+    # The scorecard engine does not load the pickle.
     assert load_predictor(copy, "scorecard").engine == "scorecard"
 
 
-def test_load_model_that_answers_a_golden_row_wrongly_is_refused(copy):
+def test_load_wrong_golden_prediction_is_rejected(copy):
     first, *others = read_manifest(copy).golden
     wrong = GoldenRow(first.record, first.answer + 1e-9)
     respell(copy, golden=(wrong, *others))
@@ -91,14 +91,14 @@ def test_load_model_that_answers_a_golden_row_wrongly_is_refused(copy):
         load_predictor(copy, "scorecard")
 
 
-def test_load_model_whose_golden_row_is_refused_says_so(copy):
+def test_load_invalid_golden_row_is_rejected_with_its_field(copy):
     first = read_manifest(copy).golden[0]
     respell(copy, golden=(GoldenRow({**first.record, "seats": -1}, 0.5),))
-    with pytest.raises(ModelError, match="golden row 1 is refused: seats"):
+    with pytest.raises(ModelError, match="golden row 1 is rejected: seats"):
         load_predictor(copy, "scorecard")
 
 
-def test_golden_rows_hold_gaps_and_unseen_categories(manifest):
+def test_golden_rows_contain_missing_values_and_unseen_categories(manifest):
     checked = [manifest.signature.check(row.record) for row in manifest.golden]
     assert not any(errors for _, errors, _ in checked)
     assert any(None in record for record, _, _ in checked)

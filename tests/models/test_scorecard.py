@@ -1,4 +1,4 @@
-"""The scorecard's law: the contributions and the intercept are the score."""
+"""Scorecards: the contributions and the intercept add up to the score."""
 
 import math
 import random
@@ -51,7 +51,7 @@ def test_explain_contributions_sum_with_the_intercept_to_the_score(record):
 
 
 @given(st.lists(records, min_size=1, max_size=5))
-def test_column_scorer_gives_the_same_bits_as_the_scorer(several):
+def test_column_score_equals_the_record_score_exactly(several):
     one = SUM.compile_score()
     assert SUM.compile_column_score()(several) == [one(record) for record in several]
 
@@ -65,24 +65,24 @@ def test_scorecard_json_round_trip_scores_the_same(record):
 
 
 @given(records)
-def test_softmax_gives_shares_in_the_order_of_the_scores(record):
+def test_softmax_probabilities_have_the_order_of_the_scores(record):
     (shares,) = Scorecard((SUM, OTHER, SUM), softmax=True).compile_answers()([record])
     assert math.isclose(math.fsum(shares), 1.0, rel_tol=1e-12)
     assert shares[1] >= shares[0] == shares[2]
 
 
 @given(records)
-def test_one_against_the_rest_divides_each_probability_by_their_sum(record):
+def test_one_versus_rest_probabilities_are_normalized(record):
     (shares,) = Scorecard((SUM, OTHER, SUM)).compile_answers()([record])
-    own = [sigmoid(each.compile_score()(record)) for each in (SUM, OTHER, SUM)]
-    total = math.fsum(own)
-    assert shares == (tuple(p / total for p in own) if total else (1 / 3, 1 / 3, 1 / 3))
+    separate = [sigmoid(part.compile_score()(record)) for part in (SUM, OTHER, SUM)]
+    total = math.fsum(separate)
+    assert shares == (tuple(p / total for p in separate) if total else (1 / 3, 1 / 3, 1 / 3))
 
 
 @pytest.mark.parametrize(
     ("link", "answer"), [(SIGMOID, sigmoid(-1.25)), ((), -1.25), ((Named("exp"),), math.exp(-1.25))]
 )
-def test_link_turns_the_score_into_the_answer(link, answer):
+def test_link_turns_the_score_into_the_prediction(link, answer):
     card = Scorecard((LinearPredictor(-1.25, (), link),))
     assert card.compile_answers()([()]) == [answer]
     assert card.is_log_odds == (link == SIGMOID)
@@ -92,23 +92,23 @@ def test_link_turns_the_score_into_the_answer(link, answer):
     ("age", "points"),
     [(9.999, -1.0), (10.0, 0.0), (19.999, 0.0), (20.0, 2.0), (1e300, 2.0), (None, 0.4)],
 )
-def test_steps_edge_belongs_to_the_interval_above(age, points):
+def test_step_term_edge_belongs_to_the_interval_above(age, points):
     assert SUM.explain(("red", 0.0, age, 0.0, 0.0))["age"] == points
 
 
 @pytest.mark.parametrize(
     ("depth", "points"), [(1.0, 0.5), (-1.0, -0.5), (-99.0, -2.5), (5.0, 1.5), (None, 0.3)]
 )
-def test_bent_goes_through_its_path_and_then_its_pieces(depth, points):
+def test_curve_term_applies_path_then_pieces(depth, points):
     assert SUM.explain(("red", 0.0, 0.0, depth, 0.0))["depth"] == points
 
 
-def test_mixed_adds_its_curves_up_and_has_one_gap():
+def test_curve_sum_term_adds_curves_and_has_one_missing_value():
     assert SUM.explain(("red", 0.0, 0.0, 0.0, 3.0))["width"] == 0.75 + 2.75
     assert SUM.explain(("red", 0.0, 0.0, 0.0, None))["width"] == -0.1
 
 
-def test_table_missing_and_unseen_values_have_points_of_their_own():
+def test_table_term_missing_and_unseen_values_have_separate_points():
     assert SUM.explain((None, 0.0, 0.0, 0.0, 0.0))["colour"] == 0.1
     assert SUM.explain(("blue", 0.0, 0.0, 0.0, 0.0))["colour"] == 0.75
 
@@ -125,7 +125,7 @@ def test_sigmoid_is_the_inverse_of_the_logit(log_odds):
     assert math.isclose(math.log(p) - math.log(q), log_odds, rel_tol=1e-12, abs_tol=1e-12)
 
 
-def test_scorer_scores_in_any_order_alike():
+def test_score_order_of_records_does_not_matter():
     draw = random.Random(0)
     records = [(draw.choice(["red", "x"]), *(draw.random() for _ in range(4))) for _ in range(50)]
     score = SUM.compile_score()

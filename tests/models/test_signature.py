@@ -1,4 +1,4 @@
-"""The signature's two checks, and the law that binds them."""
+"""Validation by the signature, and its agreement with the fast decoder."""
 
 import json
 
@@ -33,11 +33,11 @@ def only_error(changes):
     return errors[0]
 
 
-def test_check_good_record_gives_values_in_order():
+def test_check_valid_record_returns_values_in_order():
     assert SIGNATURE.check(GOOD) == ((1.5, 3, "red", 1, True, "x"), [], [])
 
 
-def test_check_missing_nullable_gives_none():
+def test_check_missing_nullable_returns_none():
     given = {name: value for name, value in GOOD.items() if name not in ("count", "name")}
     record, errors, warnings = SIGNATURE.check(given)
     assert record == (1.5, None, "red", 1, True, None)
@@ -76,7 +76,7 @@ def test_check_integer_valued_float_is_an_integer():
         ({"new": "true"}, "new", "not_a_flag"),
     ],
 )
-def test_check_bad_value_is_refused_by_name(changes, field, code):
+def test_check_invalid_value_is_rejected_with_its_field(changes, field, code):
     error = only_error(changes)
     assert (error.field, error.code) == (field, code)
 
@@ -87,18 +87,18 @@ def test_check_unknown_field_suggests_the_nearest():
     assert "did you mean speed?" in error.message
 
 
-def test_check_several_faults_names_them_all():
+def test_check_several_faults_are_all_reported():
     _, errors, _ = SIGNATURE.check({"speed": "1", "day": 9, "colour": "red", "what": 1})
     assert [error.field for error in errors] == ["what", "speed", "day", "new"]
 
 
 @pytest.mark.parametrize("given", [None, 1, "x", [], [GOOD]])
-def test_check_not_an_object_is_refused(given):
+def test_check_not_an_object_is_rejected(given):
     _, errors, _ = SIGNATURE.check(given)
     assert [error.code for error in errors] == ["not_an_object"]
 
 
-def test_check_unseen_category_is_answered_with_a_warning():
+def test_check_unseen_category_returns_a_warning():
     record, errors, warnings = SIGNATURE.check(GOOD | {"colour": "blue", "day": 7})
     assert errors == []
     assert (record[2], record[3]) == ("blue", 7)
@@ -108,20 +108,20 @@ def test_check_unseen_category_is_answered_with_a_warning():
     ]
 
 
-def test_check_text_spelled_values_become_values():
+def test_check_text_valid_texts_are_parsed():
     given = {"speed": "1.5", "count": "3.0", "colour": "red", "day": "1", "new": "True", "name": ""}
     assert SIGNATURE.check_text(given) == ((1.5, 3, "red", 1, True, None), [], [])
 
 
 @pytest.mark.parametrize("text", [" 1.5", "1.5 ", "\t1.5"])
-def test_check_text_blanks_around_a_number_are_left_out(text):
+def test_check_text_whitespace_around_a_number_is_ignored(text):
     given = {"speed": text, "count": "3", "colour": "red", "day": "1", "new": "true"}
     record, errors, _ = SIGNATURE.check_text(given)
     assert (record[0], errors) == (1.5, [])
 
 
 @pytest.mark.parametrize("text", MISSING_TEXTS)
-def test_check_text_that_pandas_reads_as_missing_is_missing(text):
+def test_check_text_missing_marker_of_pandas_is_missing(text):
     given = {"speed": text, "count": text, "colour": "red", "day": "1", "new": "true"}
     record, errors, _ = SIGNATURE.check_text(given)
     assert record[1] is None
@@ -129,7 +129,7 @@ def test_check_text_that_pandas_reads_as_missing_is_missing(text):
 
 
 @pytest.mark.parametrize("text", ["1_0", "0x1", "inf", "１", "1,5", "one", "true"])
-def test_check_text_that_spells_no_number_is_refused(text):
+def test_check_text_invalid_number_is_rejected(text):
     given = {"speed": text, "count": "3", "colour": "red", "day": "1", "new": "true"}
     _, errors, _ = SIGNATURE.check_text(given)
     assert [(error.field, error.code) for error in errors] == [("speed", "not_a_number")]
@@ -154,8 +154,8 @@ records = st.fixed_dictionaries({name: st.one_of(st.just(v), values) for name, v
 
 
 @given(records)
-def test_fast_record_accepts_only_what_check_has_nothing_to_say_about(given):
-    """The law of the two checks, on JSON as it is sent."""
+def test_fast_record_accepts_only_records_without_errors_and_warnings(given):
+    """Compare both checks on JSON bodies."""
     body = json.dumps(given).encode()
     record, errors, warnings = SIGNATURE.check(json.loads(body))
     try:
@@ -166,5 +166,5 @@ def test_fast_record_accepts_only_what_check_has_nothing_to_say_about(given):
 
 
 @pytest.mark.parametrize("body", [json.dumps(GOOD), json.dumps(GOOD | {"count": None})])
-def test_fast_record_takes_an_ordinary_record(body):
+def test_fast_record_accepts_an_ordinary_record(body):
     assert FAST.decode(body.encode())

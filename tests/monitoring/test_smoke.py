@@ -1,4 +1,4 @@
-"""The smoke test: it passes a service that is right, and finds what is wrong with any other."""
+"""Test the smoke test: it passes a correct service and reports each fault of a broken one."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from slipway.monitoring.smoke import smoke
 from slipway.web import create_app
 
 CHECKS = ("health", "version", "prediction", "file", "document", "headers", "errors")
-SCRIPT = ROOT / "slipway" / "smoke.py"
+SCRIPT = ROOT / "slipway" / "monitoring" / "smoke.py"
 
 
-def found(table: str) -> dict[str, str]:
-    """What is in the table: by check, what was found."""
+def results(table: str) -> dict[str, str]:
+    """Return the result of each check in the table."""
     lines = [line.split(maxsplit=2) for line in table.splitlines()[1:-1]]
-    return {what: f"{right} {told}" for right, what, told in lines}
+    return {name: f"{passed} {result}" for passed, name, result in lines}
 
 
-def alone(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the file as on a machine that has Python alone: no package, no folder of ours."""
+def run_script(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the file as on a machine without any package."""
     return subprocess.run(
-        [sys.executable, "-I", "-S", str(SCRIPT), *words],
+        [sys.executable, "-I", "-S", str(SCRIPT), *arguments],
         capture_output=True,
         text=True,
         cwd="/",
@@ -46,25 +46,25 @@ def alone(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_smoke_of_a_right_service_finds_everything_right(service, manifest):
-    table, right = smoke(service, version=manifest.version)
-    assert right, table
-    assert tuple(found(table)) == CHECKS
-    assert found(table)["health"] == "ok alive, ready"
-    assert manifest.version in found(table)["version"]
-    assert found(table)["prediction"] == f"ok {manifest.golden[0].answer:.6g} as the golden row"
-    assert found(table)["errors"] == "ok 400, 404, 405 as JSON"
-    assert table.splitlines()[-1].startswith("7 of 7 right, ")
+def test_smoke_correct_service_passes_all_checks(service, manifest):
+    table, passed = smoke(service, version=manifest.version)
+    assert passed, table
+    assert tuple(results(table)) == CHECKS
+    assert results(table)["health"] == "ok alive, ready"
+    assert manifest.version in results(table)["version"]
+    assert results(table)["prediction"] == f"ok {manifest.golden[0].answer:.6g} as the golden row"
+    assert results(table)["errors"] == "ok 400, 404, 405 as JSON"
+    assert table.splitlines()[-1].startswith("7 of 7 passed, ")
 
 
-def test_smoke_alone_needs_no_package(service):
-    done = alone(service)
+def test_smoke_script_without_packages_passes(service):
+    done = run_script(service)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "7 of 7 right" in done.stdout
+    assert "7 of 7 passed" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["-I", "-P"])
-def test_smoke_as_workflows_and_scripts_call_it(service, option):
+def test_smoke_script_called_by_path_passes(service, option):
     done = subprocess.run(
         [sys.executable, option, "deploy/smoke.py", service],
         cwd=ROOT,
@@ -75,7 +75,7 @@ def test_smoke_as_workflows_and_scripts_call_it(service, option):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_smoke_is_written_for_python_3_9():
+def test_smoke_script_is_valid_python_3_9_without_imports_of_packages():
     tree = ast.parse(SCRIPT.read_text(), feature_version=(3, 9))
     named = {
         n.name.partition(".")[0]
@@ -90,67 +90,70 @@ def test_smoke_is_written_for_python_3_9():
 
 
 @pytest.mark.slow
-def test_smoke_of_the_api_alone_under_a_prefix_with_its_commit():
-    words = [word.replace("app:app", "flask_api:app") for word in GUNICORN]
+def test_smoke_prefix_and_commit_of_the_api_app_pass():
+    arguments = [word.replace("app:app", "flask_api:app") for word in GUNICORN]
     commit = "0123456789abcdef" * 2 + "01234567"
-    with running(*words, prefix="/late", SCRIPT_NAME="/late", SLIPWAY_REVISION=commit) as (base, _):
-        table, right = smoke(f"{base}/", image=commit[:7])
-        assert right, table
-        assert f"commit {commit}" in found(table)["version"]
+    with running(*arguments, prefix="/late", SCRIPT_NAME="/late", SLIPWAY_REVISION=commit) as (
+        base,
+        _,
+    ):
+        table, passed = smoke(f"{base}/", image=commit[:7])
+        assert passed, table
+        assert f"commit {commit}" in results(table)["version"]
         assert smoke(base, image=f"registry/slipway:{commit}")[1]
-        table, right = smoke(base, image="fedcba9876543210")
-        assert not right
-        assert found(table)["version"].startswith("WRONG the code is of commit 0123")
-        # Six digits could be those of many.
+        table, passed = smoke(base, image="fedcba9876543210")
+        assert not passed
+        assert results(table)["version"].startswith("WRONG commit is 0123")
+        # Six digits can match several commits.
         assert not smoke(base, image=commit[:6])[1]
 
 
-def test_flask_smoke_says_the_same_and_ends_with_a_status(app, service):
+def test_flask_smoke_prints_the_table_and_exits_with_status(app, service):
     run = app.test_cli_runner().invoke
     done = run(args=["smoke", service])
     assert done.exit_code == 0
-    assert "7 of 7 right" in done.output
+    assert "7 of 7 passed" in done.output
     done = run(args=["smoke", service, "--version", "20200101T000000Z-00000000"])
     assert done.exit_code == 1
-    assert "6 of 7 right" in done.output
+    assert "6 of 7 passed" in done.output
     assert run(args=["smoke"]).exit_code == 2
 
 
-def test_nobody_listening_is_told_in_one_line_with_a_status():
+def test_smoke_closed_port_reports_connection_refused():
     url = f"http://127.0.0.1:{free_port()}"
-    done = alone(url, "--wait", "0.2")
+    done = run_script(url, "--wait", "0.2")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         url,
         "  WRONG  address     no answer: Connection refused",
         done.stdout.splitlines()[-1],
     ]
-    assert done.stdout.splitlines()[-1].startswith("0 of 1 right")
+    assert done.stdout.splitlines()[-1].startswith("0 of 1 passed")
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("arguments", "status", "message"),
     [
-        (("no-address",), 1, "it must begin with http:// or https://"),
+        (("no-address",), 1, "the URL must begin with http:// or https://"),
         (("http://nothing.invalid",), 1, "no answer: "),
         ((), 2, "usage:"),
         (("http://127.0.0.1:1", "--wait", "long"), 2, "usage:"),
     ],
 )
-def test_wrong_words_end_at_once_with_a_status(words, status, said):
+def test_smoke_invalid_arguments_exit_at_once(arguments, status, message):
     began = time.monotonic()
-    done = alone(*words)
+    done = run_script(*arguments)
     assert done.returncode == status
-    assert said in done.stdout + done.stderr
-    assert time.monotonic() - began < 30, "it waited for what never comes"
+    assert message in done.stdout + done.stderr
+    assert time.monotonic() - began < 30, "waited for a service that cannot start"
 
 
-# What a service that is right gave, with something changed.
+# Function that changes the status, the headers and the body of a response.
 Change = Callable[[int, dict[str, str], bytes], tuple[int, dict[str, str], bytes]]
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
-    """A service whose answers are changed on their way, and that can be asleep."""
+    """A service whose responses are changed on their way, and that can be asleep."""
 
     protocol_version = "HTTP/1.1"
     app: Flask
@@ -160,22 +163,22 @@ class Broken(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
-        made = self.app.test_client().open(
+        response = self.app.test_client().open(
             self.path, method=self.command, data=body, headers=list(self.headers.items())
         )
-        told = made.status_code, dict(made.headers), made.data
+        changed = response.status_code, dict(response.headers), response.data
         if Broken.asleep:
             Broken.asleep -= 1
-            told = 503, {}, b"<html>nothing here yet</html>"
+            changed = 503, {}, b"<html>nothing here yet</html>"
         elif self.path in self.change:
-            told = self.change[self.path](*told)
-        self.send_response(told[0])
-        for name, value in told[1].items():
+            changed = self.change[self.path](*changed)
+        self.send_response(changed[0])
+        for name, value in changed[1].items():
             if name.lower() != "content-length":
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(told[2])))
+        self.send_header("Content-Length", str(len(changed[2])))
         self.end_headers()
-        self.wfile.write(told[2])
+        self.wfile.write(changed[2])
 
     def do_POST(self) -> None:
         self.do_GET()
@@ -194,8 +197,8 @@ def broken(app: Flask) -> Iterator[str]:
     server.server_close()
 
 
-def status(due: int) -> Change:
-    return lambda _status, headers, body: (due, headers, body)
+def status(code: int) -> Change:
+    return lambda _status, headers, body: (code, headers, body)
 
 
 def without(name: str) -> Change:
@@ -208,13 +211,13 @@ def body(text: bytes) -> Change:
 
 def replaced(old: bytes, new: bytes) -> Change:
     def change(s: int, headers: dict[str, str], text: bytes) -> tuple[int, dict[str, str], bytes]:
-        assert old in text, "the service no longer says what is to be changed"
+        assert old in text, "the response lacks the text to change"
         return s, headers, text.replace(old, new)
 
     return change
 
 
-def told(**changes: object) -> Change:
+def changed_json(**changes: object) -> Change:
     return lambda s, headers, text: (s, headers, json.dumps(json.loads(text) | changes).encode())
 
 
@@ -223,81 +226,111 @@ def cut(s: int, headers: dict[str, str], text: bytes) -> tuple[int, dict[str, st
 
 
 FAULTS: dict[str, tuple[str, Change, str, str]] = {
-    "no process": ("/livez", status(500), "health", "status 500 where 200 is due"),
-    "another service": ("/livez", body(b'{"status":"ok"}'), "health", "'ok' where 'alive' is due"),
-    "not ready": ("/readyz", status(503), "health", "status 503 where 200 is due"),
-    "odd readiness": ("/readyz", told(status="so so"), "health", "/readyz says 'so so'"),
+    "no process": ("/livez", status(500), "health", "status 500, expected 200"),
+    "another service": ("/livez", body(b'{"status":"ok"}'), "health", "'ok', expected 'alive'"),
+    "not ready": ("/readyz", status(503), "health", "status 503, expected 200"),
+    "odd readiness": (
+        "/readyz",
+        changed_json(status="so so"),
+        "health",
+        "/readyz returned 'so so'",
+    ),
     "no version": ("/version", body(b"{}"), "version", "KeyError('model_version')"),
-    "no JSON": ("/version", body(b"<html>hello"), "version", "no JSON object, but '<html>hello'"),
-    "a list": ("/version", body(b"[]"), "version", "no JSON object"),
-    "moved": ("/version", status(301), "version", "status 301 where 200 is due"),
+    "no JSON": ("/version", body(b"<html>hello"), "version", "not a JSON object: '<html>hello'"),
+    "a list": ("/version", body(b"[]"), "version", "not a JSON object"),
+    "moved": ("/version", status(301), "version", "status 301, expected 200"),
     "no metadata": ("/metadata", status(404), "prediction", "status 404"),
     "empty metadata": (
         "/metadata",
         body(b"{}"),
         "prediction",
-        "does not tell what the model takes",
+        "has neither a golden row nor a signature",
     ),
-    "wrong answer": ("/predict", told(probability=0.5), "prediction", "0.5 where the golden row"),
-    "not a number": ("/predict", told(probability="high"), "prediction", "high is no answer"),
-    "infinite": ("/predict", told(probability=float("inf")), "prediction", "inf is no answer"),
-    "no answer": ("/predict", told(probability=None), "prediction", "None is no answer"),
+    "wrong answer": (
+        "/predict",
+        changed_json(probability=0.5),
+        "prediction",
+        "0.5 where the golden row",
+    ),
+    "not a number": (
+        "/predict",
+        changed_json(probability="high"),
+        "prediction",
+        "high is not a finite",
+    ),
+    "infinite": (
+        "/predict",
+        changed_json(probability=float("inf")),
+        "prediction",
+        "inf is not a finite",
+    ),
+    "no answer": ("/predict", changed_json(probability=None), "prediction", "None is not a finite"),
     "wrong row": (
         "/predict_file?counts=true",
         replaced(b"0.7049", b"0.6049"),
         "file",
         "where the golden row",
     ),
-    "cut file": ("/predict_file?counts=true", cut, "file", "the file is not whole"),
+    "cut file": ("/predict_file?counts=true", cut, "file", "incomplete file"),
     "failed row": (
         "/predict_file?counts=true",
         replaced(b"failed=0", b"failed=1"),
         "file",
-        "not answered",
+        "failed row",
     ),
     "no file": ("/predict_file?counts=true", status(502), "file", "status 502"),
     "other document": (
         "/apispec_1.json",
-        told(paths={"/": {}}),
+        changed_json(paths={"/": {}}),
         "document",
-        "does not know /predict",
+        "lacks /predict",
     ),
-    "other page": ("/apidocs/", body(b"<html>"), "document", "is not the page of the document"),
-    "no nosniff": ("/livez", without("X-Content-Type-Options"), "headers", "None where 'nosniff'"),
-    "framed": ("/livez", without("X-Frame-Options"), "headers", "None where 'DENY' is due"),
-    "no policy": ("/livez", without("Content-Security-Policy"), "headers", "missing, or another"),
+    "other page": ("/apidocs/", body(b"<html>"), "document", "is not Swagger UI"),
+    "no nosniff": (
+        "/livez",
+        without("X-Content-Type-Options"),
+        "headers",
+        "None, expected 'nosniff'",
+    ),
+    "framed": ("/livez", without("X-Frame-Options"), "headers", "None, expected 'DENY'"),
+    "no policy": ("/livez", without("Content-Security-Policy"), "headers", "missing or allows"),
     "no id": ("/livez", without("X-Request-Id"), "headers", "X-Request-Id is None"),
-    "html error": ("/no/such/address", body(b"<h1>404"), "errors", "no JSON object, but '<h1>404'"),
-    "other error": ("/no/such/address", body(b"{}"), "errors", "the 404 has no code, errors"),
-    "friendly": ("/no/such/address", status(200), "errors", "status 200 where 404 is due"),
-    "traceback": ("/no/such/address", told(message="Traceback (most"), "errors", "a traceback"),
+    "html error": ("/no/such/address", body(b"<h1>404"), "errors", "not a JSON object: '<h1>404'"),
+    "other error": ("/no/such/address", body(b"{}"), "errors", "the 404 lacks code, errors"),
+    "friendly": ("/no/such/address", status(200), "errors", "status 200, expected 404"),
+    "traceback": (
+        "/no/such/address",
+        changed_json(message="Traceback (most"),
+        "errors",
+        "a traceback",
+    ),
 }
 
 
-@pytest.mark.parametrize(("path", "change", "check", "said"), FAULTS.values(), ids=FAULTS)
-def test_smoke_finds_the_fault_and_looks_at_all_else(
-    broken, monkeypatch, path, change, check, said
+@pytest.mark.parametrize(("path", "change", "check", "message"), FAULTS.values(), ids=FAULTS)
+def test_smoke_fault_is_reported_and_all_checks_run(
+    broken, monkeypatch, path, change, check, message
 ):
     monkeypatch.setattr(Broken, "change", {path: change})
-    # What may take its time is not waited for here.
+    # Retries of the prediction check sleep for seconds.
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    table, right = smoke(broken, wait=0)
-    assert not right
-    assert tuple(found(table)) == CHECKS
-    assert found(table)[check].startswith("WRONG")
-    assert said in found(table)[check]
+    table, passed = smoke(broken, wait=0)
+    assert not passed
+    assert tuple(results(table)) == CHECKS
+    assert results(table)[check].startswith("WRONG")
+    assert message in results(table)[check]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_smoke_of_every_task_finds_everything_right(broken, monkeypatch, tmp_path, name):
+def test_smoke_every_task_passes(broken, monkeypatch, tmp_path, name):
     settings = Settings(model=write_model(name, tmp_path))
     monkeypatch.setattr(Broken, "app", create_app(ROOT, settings))
-    table, right = smoke(broken, wait=0)
-    assert right, table
-    assert "as the golden row" in found(table)["file"]
+    table, passed = smoke(broken, wait=0)
+    assert passed, table
+    assert "as the golden row" in results(table)["file"]
 
 
-def test_smoke_of_a_model_that_answers_otherwise_than_its_golden_row(broken, monkeypatch, settings):
+def test_smoke_prediction_other_than_golden_row_fails(broken, monkeypatch, settings):
     app = create_app(ROOT, settings)
     manifest = app.extensions["slipway"].model.manifest
     wrong = GoldenRow(manifest.golden[0].record, manifest.golden[0].answer / 2)
@@ -306,69 +339,70 @@ def test_smoke_of_a_model_that_answers_otherwise_than_its_golden_row(broken, mon
         spoiled, "scorecard", spoiled.scorecard.compile_answers()
     )
     monkeypatch.setattr(Broken, "app", app)
-    table, right = smoke(broken, wait=0)
-    assert not right
-    wrong = [what for what, said in found(table).items() if said.startswith("WRONG")]
-    assert wrong == ["health", "prediction", "file"]
+    table, passed = smoke(broken, wait=0)
+    assert not passed
+    failures = [name for name, result in results(table).items() if result.startswith("WRONG")]
+    assert failures == ["health", "prediction", "file"]
 
 
-def test_smoke_without_a_golden_row_asks_the_examples_and_says_so(broken, monkeypatch):
-    monkeypatch.setattr(Broken, "change", {"/metadata": told(golden=None)})
-    table, right = smoke(broken, wait=0)
-    assert right, table
-    assert "the service tells no golden row" in found(table)["prediction"]
+def test_smoke_without_golden_row_sends_the_examples(broken, monkeypatch):
+    monkeypatch.setattr(Broken, "change", {"/metadata": changed_json(golden=None)})
+    table, passed = smoke(broken, wait=0)
+    assert passed, table
+    assert "/metadata has no golden row" in results(table)["prediction"]
 
 
-def test_smoke_during_a_swap_asks_again(broken, monkeypatch):
-    asked = []
+def test_smoke_during_a_swap_retries(broken, monkeypatch):
+    requests = []
 
-    def first_another(*given: Any) -> Any:
-        asked.append(given)
-        return told(version="20200101T000000Z-00000000")(*given) if len(asked) < 3 else given
+    def change_first_two(*response: Any) -> Any:
+        requests.append(response)
+        change = changed_json(version="20200101T000000Z-00000000")
+        return change(*response) if len(requests) < 3 else response
 
-    monkeypatch.setattr(Broken, "change", {"/metadata": first_another})
-    table, right = smoke(broken, wait=0)
-    assert right, table
-    assert len(asked) == 3
+    monkeypatch.setattr(Broken, "change", {"/metadata": change_first_two})
+    table, passed = smoke(broken, wait=0)
+    assert passed, table
+    assert len(requests) == 3
 
 
-def test_smoke_waits_for_a_service_that_wakes_up(broken, monkeypatch):
+def test_smoke_sleeping_service_is_awaited(broken, monkeypatch):
     monkeypatch.setattr(Broken, "asleep", 2)
     assert smoke(broken, wait=30)[1]
     assert Broken.asleep == 0
     monkeypatch.setattr(Broken, "asleep", 10**6)
-    table, right = smoke(broken, wait=0.1)
-    assert not right
-    assert "status 503 where 200 is due: '<html>nothing here yet" in found(table)["health"]
+    table, passed = smoke(broken, wait=0.1)
+    assert not passed
+    assert "status 503, expected 200: '<html>nothing here yet" in results(table)["health"]
 
 
-def test_smoke_waits_for_a_service_that_does_not_listen_yet(broken):
+def test_smoke_closed_port_is_awaited(broken):
     port = free_port()
-    asking = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-I", str(SCRIPT), f"http://127.0.0.1:{port}", "--wait", "30"],
         stdout=subprocess.PIPE,
         text=True,
     )
-    # It has to find nobody first.
+    # The first attempt must find the port closed.
     time.sleep(0.5)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Broken)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    output = asking.communicate(timeout=60)[0]
+    output = process.communicate(timeout=60)[0]
     server.shutdown()
     server.server_close()
-    assert asking.returncode == 0, output
+    assert process.returncode == 0, output
 
 
-def test_smoke_keeps_what_it_was_told_from_moving_the_cursor(broken, monkeypatch):
-    monkeypatch.setattr(Broken, "change", {"/version": told(model_version="\x1b[2J")})
+def test_smoke_control_characters_are_replaced(broken, monkeypatch):
+    monkeypatch.setattr(Broken, "change", {"/version": changed_json(model_version="\x1b[2J")})
     table, _ = smoke(broken, wait=0)
     assert "\x1b" not in table
 
 
-def test_smoke_of_an_address_that_leads_elsewhere_names_it(broken, monkeypatch):
+def test_smoke_redirect_names_its_target(broken, monkeypatch):
     def moved(*_given: object) -> tuple[int, dict[str, str], bytes]:
         return 301, {"Location": "https://late.example.org/livez"}, b""
 
     monkeypatch.setattr(Broken, "change", {"/livez": moved})
     table, _ = smoke(broken, wait=0)
-    assert "it leads to https://late.example.org/livez" in found(table)["health"]
+    assert "redirects to https://late.example.org/livez" in results(table)["health"]

@@ -1,4 +1,4 @@
-"""Many at once at one registry: one wins each step, and nobody sees a half of anything."""
+"""Concurrent use of a registry: one process wins, and no partial state is visible."""
 
 import multiprocessing
 import os
@@ -21,11 +21,11 @@ pytest_plugins = ["registry_servers"]
 MANY = 8
 
 
-def at_once(count, call):
-    """Call a function in many threads at one moment; give what each gave or raised."""
+def call_concurrently(count, call):
+    """Call a function in many threads at once; return the results and exceptions."""
     barrier = threading.Barrier(count)
 
-    def called(number):
+    def call_at_barrier(number):
         barrier.wait()
         try:
             return call(number)
@@ -33,10 +33,10 @@ def at_once(count, call):
             return error
 
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(called, range(count)))
+        return list(pool.map(call_at_barrier, range(count)))
 
 
-def test_of_many_promoters_exactly_one_wins_each_step(address, tmp_path):
+def test_move_concurrent_threads_one_wins_each_step(address, tmp_path):
     versions = push_some(open_registry(address, {}), tmp_path, MANY)
     for step in range(1, 6):
         before = open_registry(address, {}).alias("production")
@@ -45,40 +45,42 @@ def test_of_many_promoters_exactly_one_wins_each_step(address, tmp_path):
         def promote(number, step=step, expected=expected):
             version = versions[(number + step) % MANY]
             if version == expected:
-                return Conflict("it is there")
+                return Conflict("already there")
             registry = open_registry(address, {})
             return registry.move("production", version, who=f"{number}", expected=expected)
 
-        told = at_once(MANY, promote)
-        won = [each for each in told if not isinstance(each, Conflict)]
-        assert [move.number for move in won] == [step], told
-        lost = [each.message for each in told if isinstance(each, Conflict)]
+        results = call_concurrently(MANY, promote)
+        won = [result for result in results if not isinstance(result, Conflict)]
+        assert [move.number for move in won] == [step], results
+        lost = [result.message for result in results if isinstance(result, Conflict)]
         assert any(won[0].version in message for message in lost)
     history = open_registry(address, {}).history("production")
     assert [move.number for move in history] == [1, 2, 3, 4, 5]
 
 
-def test_of_many_processes_that_promote_exactly_one_wins(address, tmp_path):
+def test_move_concurrent_processes_one_wins(address, tmp_path):
     versions = push_some(open_registry(address, {}), tmp_path, MANY)
     spawn = multiprocessing.get_context("spawn")
-    barrier, told = spawn.Barrier(MANY), spawn.Queue()
+    barrier, results = spawn.Barrier(MANY), spawn.Queue()
     processes = [
-        spawn.Process(target=move_once, args=(address, f"p{i}", versions[i], barrier, told))
+        spawn.Process(target=move_once, args=(address, f"p{i}", versions[i], barrier, results))
         for i in range(MANY)
     ]
     for process in processes:
         process.start()
-    answers = [told.get(timeout=120) for _ in processes]
+    outcomes = [results.get(timeout=120) for _ in processes]
     for process in processes:
         process.join(30)
-    won = [who for who, told in answers if told == 1]
+    won = [who for who, outcome in outcomes if outcome == 1]
     (move,) = open_registry(address, {}).history("production")
     assert won == [move.who]
-    lost = [message for _, message in answers if message != 1]
-    assert all(re.search(rf"production (is|moved .* to) {move.version}", each) for each in lost)
+    lost = [message for _, message in outcomes if message != 1]
+    assert all(
+        re.search(rf"production (has|moved .* to) {move.version}", message) for message in lost
+    )
 
 
-def test_lost_race_says_who_moved_it_meanwhile_and_where_to(address, tmp_path, monkeypatch):
+def test_move_lost_race_raises_conflict_naming_winner(address, tmp_path, monkeypatch):
     one, two, three = push_some(open_registry(address, {}), tmp_path, 3)
     mine, theirs = open_registry(address, {}), open_registry(address, {})
     mine.move("production", one, who="me")
@@ -89,41 +91,43 @@ def test_lost_race_says_who_moved_it_meanwhile_and_where_to(address, tmp_path, m
         append(move)
 
     monkeypatch.setattr(mine, "_append", moved_meanwhile)
-    told = f"production moved meanwhile, from {one} to {two} by them"
-    with pytest.raises(Conflict, match=told):
+    message = f"production moved meanwhile from {one} to {two} by them"
+    with pytest.raises(Conflict, match=message):
         mine.move("production", three, who="me")
     assert mine.resolve("@production") == two
 
 
-def test_many_pushers_of_one_version_push_it_once(address, tmp_path):
+def test_push_concurrent_same_version_is_stored_once(address, tmp_path):
     path = write_version(tmp_path, 1)
-    told = at_once(MANY, lambda i: open_registry(address, {}).push(path, who=f"{i}"))
-    assert told == [version_name(1)] * MANY
+    results = call_concurrently(MANY, lambda i: open_registry(address, {}).push(path, who=f"{i}"))
+    assert results == [version_name(1)] * MANY
     assert len(objects_of(address)) == 3
     assert open_registry(address, {}).fetch(version_name(1), tmp_path / "here").exists()
 
 
-def test_pushers_of_other_bytes_under_one_name_leave_one_whole_version(address, tmp_path):
+def test_push_concurrent_other_files_leave_one_complete_version(address, tmp_path):
     paths = [write_version(tmp_path / str(i), 1, content=b"%d" % i) for i in range(MANY)]
-    told = at_once(MANY, lambda i: open_registry(address, {}).push(paths[i], who=f"{i}"))
-    assert Counter(map(type, told))[str] <= 1
-    for version in {each for each in told if isinstance(each, str)}:
+    results = call_concurrently(
+        MANY, lambda i: open_registry(address, {}).push(paths[i], who=f"{i}")
+    )
+    assert Counter(map(type, results))[str] <= 1
+    for version in {result for result in results if isinstance(result, str)}:
         content = open_registry(address, {}).fetch(version, tmp_path / "here").read_bytes()
         assert content in [b"%d" % i for i in range(MANY)]
 
 
-def test_many_fetchers_of_one_version_do_not_harm_one_another(address, tmp_path):
+def test_fetch_concurrent_same_version_returns_same_file(address, tmp_path):
     (version,) = push_some(open_registry(address, {}), tmp_path, 1)
-    due = (tmp_path / "1" / "model.pkl").read_bytes()
+    expected = (tmp_path / "1" / "model.pkl").read_bytes()
 
-    def fetched(_):
+    def fetch(_):
         return open_registry(address, {}).fetch(version, tmp_path / "here").read_bytes()
 
-    assert at_once(MANY, fetched) == [due] * MANY
+    assert call_concurrently(MANY, fetch) == [expected] * MANY
     assert [path.name for path in (tmp_path / "here").iterdir()] == [version]
 
 
-def test_prune_and_promoters_at_once_leave_every_alias_with_a_whole_version(address, tmp_path):
+def test_prune_concurrent_moves_leave_aliases_with_complete_versions(address, tmp_path):
     versions = push_some(open_registry(address, {}), tmp_path, 6)
 
     def act(number):
@@ -135,15 +139,17 @@ def test_prune_and_promoters_at_once_leave_every_alias_with_a_whole_version(addr
         except (Unknown, RegistryError) as error:
             return error
 
-    told = at_once(MANY, act)
+    results = call_concurrently(MANY, act)
     registry = open_registry(address, {})
     removed = [
-        each for each in told if isinstance(each, RegistryError) and "pruned" in each.message
+        result
+        for result in results
+        if isinstance(result, RegistryError) and "pruned" in result.message
     ]
     for alias, version in registry.aliases().items():
-        whole = registry.find(version)
-        assert whole or removed, alias
-        if whole:
+        stored = registry.find(version)
+        assert stored or removed, alias
+        if stored:
             registry.fetch(version, tmp_path / alias)
 
 
@@ -152,22 +158,22 @@ import sys
 from pathlib import Path
 from slipway.registry import open_registry
 registry = open_registry(sys.argv[1], {})
-put_new, left = registry._objects.put_new, int(sys.argv[3])
+put_if_absent, left = registry._store.put_if_absent, int(sys.argv[3])
 def put(path, content):
     global left
     if left == 0:
         print("ready", flush=True)
         sys.stdin.read()
     left -= 1
-    return put_new(path, content)
-registry._objects.put_new = put
+    return put_if_absent(path, content)
+registry._store.put_if_absent = put
 registry.push(Path(sys.argv[2]), who="me")
 """
 
 
 @pytest.mark.parametrize("objects", [0, 1, 2])
-def test_killed_pusher_leaves_nothing_visible_and_can_push_again(address, tmp_path, objects):
-    """It is killed after so many objects; there are three, and the last says that it is there."""
+def test_push_killed_leaves_no_version_and_can_be_repeated(address, tmp_path, objects):
+    """Kill a push after some of its three objects; the last one is version.json."""
     path = write_version(tmp_path, 1)
     command = (sys.executable, "-c", PUSH_SLOWLY, address, str(path), str(objects))
     process = subprocess.Popen(
@@ -191,7 +197,7 @@ open_registry(sys.argv[1], {}).fetch(sys.argv[2], Path(sys.argv[3]))
 """
 
 
-def test_killed_fetcher_leaves_no_version_and_is_no_harm_to_the_next(tmp_path):
+def test_fetch_killed_leaves_no_version_and_can_be_repeated(tmp_path):
     address = str(tmp_path / "registry")
     registry = open_registry(address, {})
     path = write_version(tmp_path, 1, content=os.urandom(30_000_000))
@@ -206,8 +212,8 @@ def test_killed_fetcher_leaves_no_version_and_is_no_harm_to_the_next(tmp_path):
     assert fetched.read_bytes() == path.read_bytes()
 
 
-def test_bucket_that_was_asked_before_a_fork_is_refused_after_it(bucket):
-    """The library's threads do not outlive a fork: it would wait for ever."""
+def test_bucket_used_before_fork_raises_error_after_it(bucket):
+    """The threads of obstore do not survive a fork; a request would hang."""
     registry = open_registry(bucket, {})
     assert registry.versions() == []
     reading, writing = os.pipe()

@@ -1,4 +1,4 @@
-"""Scoring data where it is: from raw tables or a table of features to answers, on four engines."""
+"""Test in-database scoring of raw tables and of a table of features, on four engines."""
 
 import sqlite3
 from dataclasses import replace
@@ -24,7 +24,7 @@ OVER = replace(PROBLEM, tables=("features",))
 
 @pytest.fixture(scope="module")
 def small(manifest):
-    """A model of the parcels."""
+    """The manifest of a model for the parcels."""
     depot = TableTerm("depot", ("north", "south"), (0.4, -0.3), 0.0, 0.1)
     weight = SlopeTerm("weight", 0.07, 10.0, -0.2, 0.05)
     stops = SlopeTerm("stops", 0.2, 5.0, 0.0, 0.0)
@@ -34,7 +34,7 @@ def small(manifest):
 
 @pytest.fixture(scope="module")
 def raw():
-    """Parcels, of which one has no weight and one a weight that the API refuses."""
+    """Parcels; one has no weight, another one a weight that the API rejects."""
     rows = parcels(N_ROWS, seed=5)
     rows[3] = (*rows[3][:3], None, *rows[3][4:])
     rows[4] = (*rows[4][:3], 999.0, *rows[4][4:])
@@ -48,7 +48,7 @@ def files(raw, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(small, raw):
-    """What the API answers, by the parcel's number."""
+    """The predictions of the API by the number of the parcel."""
     depots = dict(DEPOTS)
     answers = {}
     for number, _, depot, weight, stops, _ in raw:
@@ -68,7 +68,7 @@ def require_expected(rows, expected):
 
 
 def frames(raw):
-    """Give the raw tables as frames; None as a missing cell."""
+    """Return the raw tables as frames; None becomes a missing value."""
     tables = {"parcels": raw, "depots": DEPOTS}
     return {name: pd.DataFrame(rows, columns=COLUMNS[name]) for name, rows in tables.items()}
 
@@ -93,7 +93,7 @@ def sqlite_rows(file, table="scored"):
         return connection.execute(f"SELECT number, probability, label FROM {table}").fetchall()
 
 
-def test_files_to_parquet_as_the_api_answers(small, files, expected, tmp_path):
+def test_score_files_to_parquet_equals_the_api(small, files, expected, tmp_path):
     out = tmp_path / "scored.parquet"
     with open_source(str(files), PROBLEM) as source:
         done = score(small, PROBLEM, source, str(out))
@@ -102,7 +102,7 @@ def test_files_to_parquet_as_the_api_answers(small, files, expected, tmp_path):
     require_expected(parquet_rows(out), expected)
 
 
-def test_sqlite_to_a_table_as_the_api_answers(small, sqlite_file, expected):
+def test_score_sqlite_to_table_equals_the_api(small, sqlite_file, expected):
     with open_source(f"sqlite:///{sqlite_file}", PROBLEM) as source:
         done = score(small, PROBLEM, source, "table:scored")
     assert done.rows == N_ROWS
@@ -110,7 +110,7 @@ def test_sqlite_to_a_table_as_the_api_answers(small, sqlite_file, expected):
 
 
 @pytest.mark.slow
-def test_postgres_to_a_table_as_the_api_answers(small, raw, expected, postgres_engine, tmp_path):
+def test_score_postgres_to_table_equals_the_api(small, raw, expected, postgres_engine, tmp_path):
     for name, frame in frames(raw).items():
         postgres_engine.load(name, frame)
     ((host, user),) = postgres_engine.query(
@@ -130,7 +130,7 @@ def test_postgres_to_a_table_as_the_api_answers(small, raw, expected, postgres_e
 
 
 @pytest.mark.slow
-def test_spark_to_a_folder_as_the_api_answers(small, raw, expected, tmp_path):
+def test_score_spark_to_folder_equals_the_api(small, raw, expected, tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
     for name, frame in frames(raw).items():
@@ -145,7 +145,7 @@ def test_spark_to_a_folder_as_the_api_answers(small, raw, expected, tmp_path):
     require_expected(parquet_rows(out / "*.parquet"), expected)
     one = duckdb.sql(f"SELECT number, probability, label FROM '{tmp_path / 'one.csv'}'").fetchall()
     require_expected(one, expected)
-    assert [each.name for each in tmp_path.iterdir() if "scored" in each.name] == ["scored"]
+    assert [path.name for path in tmp_path.iterdir() if "scored" in path.name] == ["scored"]
 
 
 def table_of_features(folder, raw, **more):
@@ -155,14 +155,14 @@ def table_of_features(folder, raw, **more):
     return str(folder / "features.parquet")
 
 
-def test_table_of_features_needs_no_query(small, raw, expected, tmp_path):
+def test_score_table_of_features_equals_the_api(small, raw, expected, tmp_path):
     out = tmp_path / "scored.parquet"
     with open_source(table_of_features(tmp_path, raw), OVER) as source:
         score(small, OVER, source, str(out), table="features")
     require_expected(parquet_rows(out), expected)
 
 
-def test_table_that_lacks_a_feature_is_refused(small, raw, tmp_path):
+def test_score_table_without_a_feature_raises(small, raw, tmp_path):
     file = tmp_path / "features.parquet"
     duckdb.from_df(frames(raw)["parcels"][["number", "depot"]]).write_parquet(str(file))
     with (
@@ -172,14 +172,14 @@ def test_table_that_lacks_a_feature_is_refused(small, raw, tmp_path):
         score(small, OVER, source, str(tmp_path / "out"), table="features")
 
 
-def test_table_without_a_key_is_refused(small, raw, tmp_path):
+def test_score_table_without_a_key_raises(small, raw, tmp_path):
     file = table_of_features(tmp_path, raw)
     problem = replace(OVER, key=("parcel_id",))
     with open_source(file, problem) as source, pytest.raises(SlipwayError, match="key: parcel_id"):
         score(small, problem, source, str(tmp_path / "out"), table="features")
 
 
-def test_output_that_exists_is_kept_unless_replaced(small, sqlite_file, expected):
+def test_score_existing_output_raises_unless_replaced(small, sqlite_file, expected):
     with sqlite3.connect(sqlite_file) as connection:
         connection.execute("CREATE TABLE scored (mine)")
     with open_source(f"sqlite:///{sqlite_file}", PROBLEM) as source:
@@ -189,11 +189,11 @@ def test_output_that_exists_is_kept_unless_replaced(small, sqlite_file, expected
     require_expected(sqlite_rows(sqlite_file), expected)
 
 
-def test_run_that_fails_leaves_the_output_before(small, sqlite_file, files, tmp_path):
+def test_write_failed_query_keeps_the_previous_output(small, sqlite_file, files, tmp_path):
     out = tmp_path / "scored.parquet"
     out.write_bytes(b"before")
     with open_source(str(files), PROBLEM) as source, pytest.raises(SlipwayError):
-        writing.write(source, "SELECT error('half way')", str(out), replace=True)
+        writing.write_rows(source, "SELECT error('half way')", str(out), replace=True)
     assert out.read_bytes() == b"before"
     assert not list(tmp_path.glob(".*"))
     with sqlite3.connect(sqlite_file) as connection:
@@ -201,23 +201,23 @@ def test_run_that_fails_leaves_the_output_before(small, sqlite_file, files, tmp_
             "CREATE TABLE scored AS SELECT 1 AS number, 2 AS probability, 3 AS label"
         )
     url = f"sqlite:///{sqlite_file}"
-    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="refused"):
-        writing.write(source, "SELECT nothing FROM nowhere", "table:scored", replace=True)
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="rejected"):
+        writing.write_rows(source, "SELECT nothing FROM nowhere", "table:scored", replace=True)
     assert sqlite_rows(sqlite_file) == [(1, 2, 3)]
 
 
-def test_answers_that_differ_from_the_model_are_an_error(small, files, tmp_path, monkeypatch):
+def test_score_other_predictions_than_the_model_raises(small, files, tmp_path, monkeypatch):
     from slipway.serving.batch import in_database as module
 
     wrong = msgspec.structs.replace(small, threshold=0.9)
-    honest = module.scoring_sql
+    original = module.scoring_sql
     monkeypatch.setattr(
-        module, "scoring_sql", lambda made, *more, **words: honest(wrong, *more, **words)
+        module, "scoring_sql", lambda _, *args, **options: original(wrong, *args, **options)
     )
     out = tmp_path / "scored.parquet"
     with (
         open_source(str(files), PROBLEM) as source,
-        pytest.raises(SlipwayError, match="is not the model's, so that nothing was written"),
+        pytest.raises(SlipwayError, match="differs from the model's; nothing was written"),
     ):
         score(small, PROBLEM, source, str(out))
     assert not out.exists()
@@ -246,7 +246,7 @@ def test_score_any_source_to_file_writes_the_services_predictions(
     assert (done.rows, done.checked) == (N_ROWS, 1_000)
     rows = duckdb.sql(f"SELECT number, probability, label FROM '{out}'").fetchall()
     require_expected(rows, expected)
-    assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_score_database_to_file_unifies_types_of_batches(tmp_path, monkeypatch):
@@ -257,7 +257,7 @@ def test_score_database_to_file_unifies_types_of_batches(tmp_path, monkeypatch):
     problem = replace(PROBLEM, tables=("parcels",))
     with open_source(f"sqlite:///{tmp_path / 'mixed.db'}", problem) as source:
         out = tmp_path / "out.parquet"
-        assert writing.write(source, "SELECT a FROM parcels", str(out), replace=False) == 4
+        assert writing.write_rows(source, "SELECT a FROM parcels", str(out), replace=False) == 4
     assert duckdb.sql(f"FROM '{out}'").fetchall() == [(None,), (1.0,), (2.0,), (2.5,)]
 
 
@@ -265,11 +265,11 @@ def test_score_database_to_file_failing_half_way_keeps_the_file_before(sqlite_fi
     out = tmp_path / "scored.csv"
     out.write_text("before")
     url = f"sqlite:///{sqlite_file}"
-    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="refused"):
-        writing.write(source, "SELECT nothing FROM nowhere", str(out), replace=True)
+    with open_source(url, PROBLEM) as source, pytest.raises(SlipwayError, match="rejected"):
+        writing.write_rows(source, "SELECT nothing FROM nowhere", str(out), replace=True)
     assert out.read_text() == "before"
 
 
-def test_files_take_no_table(small, files):
+def test_score_files_to_table_raises(small, files):
     with open_source(str(files), PROBLEM) as source, pytest.raises(SlipwayError, match="database"):
         score(small, PROBLEM, source, "table:scored")

@@ -1,4 +1,4 @@
-"""What the running service takes: memory that does not grow with the file."""
+"""Test that the memory of the running service does not grow with the file."""
 
 import http.client
 from pathlib import Path
@@ -8,7 +8,7 @@ from conftest import GUNICORN, running
 
 
 def worker_peak(master):
-    """Give the largest peak of a Gunicorn's workers, in MB."""
+    """Return the largest peak memory of Gunicorn's workers, in MB."""
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     peaks = []
     for child in children:
@@ -18,7 +18,7 @@ def worker_peak(master):
 
 
 def send_file(base, header, row, n_rows):
-    """Upload rows without ever holding the file, and give the last line of the answer."""
+    """Upload rows in chunks, and return the last line of the response."""
     block = row * 10_000
 
     def body():
@@ -39,7 +39,7 @@ def send_file(base, header, row, n_rows):
 
 
 @pytest.mark.slow
-def test_file_ten_times_as_long_takes_no_more_memory(example):
+def test_predict_file_ten_times_longer_uses_the_same_memory(example):
     header = (",".join(example) + "\n").encode()
     row = (",".join(map(str, example.values())) + "\n").encode()
     with running(*GUNICORN) as (base, process):

@@ -1,4 +1,4 @@
-"""POST /predict_file: what is carried, what is added, and what bad files get."""
+"""Test the unchanged cells, the added cells and the errors of POST /predict_file."""
 
 import csv
 import io
@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from slipway.core.settings import Settings
-from slipway.serving.batch import csv_reader as csvfile
-from slipway.serving.batch import csv_stream as batch
+from slipway.serving.batch import csv_reader, csv_stream
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
-from slipway.serving.batch.output_columns import text_cell
+from slipway.serving.batch.output_columns import escape_text_cell
 from slipway.serving.service import PredictionService
 
 ADDED = ("prediction", "probability", "warning", "error")
@@ -39,23 +38,23 @@ def example_cells(manifest):
     return {feature.name: str(feature.example) for feature in manifest.signature.features}
 
 
-def csv_text(rows, line_end="\n"):
-    made = io.StringIO(newline="")
-    writer = csv.DictWriter(made, list(rows[0]), lineterminator=line_end)
+def write_csv(rows, line_end="\n"):
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator=line_end)
     writer.writeheader()
     writer.writerows(rows)
-    return made.getvalue()
+    return text.getvalue()
 
 
-def answered(live, text):
+def predict_csv(live, text):
     content = text if isinstance(text, bytes) else text.encode()
     return b"".join(predict_file(io.BytesIO(content), live, counts=True)).decode(
         "utf-8", "surrogateescape"
     )
 
 
-def parsed(text):
-    """Read an answer: its rows, and the counts of its last line."""
+def parse_output(text):
+    """Return the rows of an output, and the counts of its last line."""
     rows, mark, last = text.rpartition("# rows=")
     counts = dict(part.split("=") for part in (mark + last)[2:].split())
     return list(csv.DictReader(io.StringIO(rows, newline=""))), counts
@@ -65,22 +64,22 @@ def post(client, text, kind="text/csv"):
     return client.post("/predict_file?counts=true", data=text, content_type=kind)
 
 
-def test_file_raw_body_answers_each_row(client, manifest, cells):
-    answer = post(client, csv_text([cells, cells | {"carrier": "DL"}]))
+def test_predict_file_raw_body_predicts_each_row(client, manifest, cells):
+    answer = post(client, write_csv([cells, cells | {"carrier": "DL"}]))
     assert answer.status_code == 200
     assert answer.mimetype == "text/csv"
     assert answer.headers["X-Model-Version"] == manifest.version
-    rows, counts = parsed(answer.text)
+    rows, counts = parse_output(answer.text)
     assert counts == {"rows": "2", "failed": "0", "warned": "0", "model": manifest.version}
     for row, carrier in zip(rows, ("UA", "DL"), strict=True):
-        one = client.post("/predict", data=cells | {"carrier": carrier}).json
-        assert row["prediction"] == one["label"]
-        assert float(row["probability"]) == one["probability"]
+        service = client.post("/predict", data=cells | {"carrier": carrier}).json
+        assert row["prediction"] == service["label"]
+        assert float(row["probability"]) == service["probability"]
         assert row["warning"] == row["error"] == ""
 
 
-def test_file_multipart_upload_answers_alike(client, cells):
-    text = csv_text([cells])
+def test_predict_file_multipart_upload_equals_raw_body(client, cells):
+    text = write_csv([cells])
     file = (io.BytesIO(text.encode()), "flights.csv")
     answer = client.post("/predict_file?counts=true", data={"file": file})
     assert answer.status_code == 200
@@ -88,24 +87,24 @@ def test_file_multipart_upload_answers_alike(client, cells):
     assert "attachment" in answer.headers["Content-Disposition"]
 
 
-def test_file_multipart_without_file_is_refused(client):
+def test_predict_file_multipart_without_file_returns_422(client):
     answer = client.post("/predict_file", data={"other": (io.BytesIO(b"x"), "x.csv")})
     assert answer.status_code == 422
     assert answer.json["errors"][0]["field"] == "file"
 
 
-def test_file_columns_in_any_order_and_unknown_ones_are_carried(live, cells):
+def test_predict_file_unknown_columns_in_any_order_are_kept(live, cells):
     shuffled = {"note": 'a "b", c', **dict(reversed(cells.items())), "id": " 007 "}
-    rows, _ = parsed(answered(live, csv_text([shuffled])))
+    rows, _ = parse_output(predict_csv(live, write_csv([shuffled])))
     assert list(rows[0]) == [*shuffled, *ADDED]
     assert {name: rows[0][name] for name in shuffled} == shuffled
-    plain, _ = parsed(answered(live, csv_text([cells])))
+    plain, _ = parse_output(predict_csv(live, write_csv([cells])))
     assert rows[0]["probability"] == plain[0]["probability"]
 
 
-def test_file_bad_rows_are_answered_in_their_place(live, cells):
+def test_predict_file_invalid_row_has_errors_in_its_place(live, cells):
     bad = cells | {"temperature": "hot", "carrier": ""}
-    rows, counts = parsed(answered(live, csv_text([cells, bad, cells])))
+    rows, counts = parse_output(predict_csv(live, write_csv([cells, bad, cells])))
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[1]["prediction"] == rows[1]["probability"] == ""
     assert "temperature: must be a number" in rows[1]["error"]
@@ -113,50 +112,50 @@ def test_file_bad_rows_are_answered_in_their_place(live, cells):
     assert (counts["rows"], counts["failed"]) == ("3", "1")
 
 
-def test_file_unseen_category_is_answered_with_a_warning(live, client, cells):
-    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "XXX"}])))
+def test_predict_file_unseen_category_has_a_warning(live, client, cells):
+    rows, counts = parse_output(predict_csv(live, write_csv([cells | {"dest": "XXX"}])))
     assert rows[0]["warning"].startswith("dest: training has not seen")
     assert counts["warned"] == "1"
-    one = client.post("/predict", data=cells | {"dest": "XXX"}).json
-    assert float(rows[0]["probability"]) == one["probability"]
+    service = client.post("/predict", data=cells | {"dest": "XXX"}).json
+    assert float(rows[0]["probability"]) == service["probability"]
 
 
-def test_file_missing_optional_columns_are_missing_values(live, client, cells):
+def test_predict_file_missing_optional_columns_are_missing_values(live, client, cells):
     fewer = {name: cell for name, cell in cells.items() if name not in ("temperature", "seats")}
-    rows, _ = parsed(answered(live, csv_text([fewer])))
-    one = client.post("/predict", data=cells | {"temperature": "", "seats": ""}).json
-    assert float(rows[0]["probability"]) == one["probability"]
+    rows, _ = parse_output(predict_csv(live, write_csv([fewer])))
+    service = client.post("/predict", data=cells | {"temperature": "", "seats": ""}).json
+    assert float(rows[0]["probability"]) == service["probability"]
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
-def test_file_line_ends_are_kept_and_the_mark_is_taken_off(live, cells, line_end, mark):
-    text = csv_text([cells | {"note": "a\nb"}, cells | {"note": "c"}], line_end)
-    answer = answered(live, mark + text.encode())
+def test_predict_file_keeps_line_ends_and_drops_byte_order_mark(live, cells, line_end, mark):
+    text = write_csv([cells | {"note": "a\nb"}, cells | {"note": "c"}], line_end)
+    answer = predict_csv(live, mark + text.encode())
     assert answer.startswith("carrier,")
     assert answer.count("\r\n") == (4 if line_end == "\r\n" else 0)
-    rows, counts = parsed(answer.replace("\r\n", "\n"))
+    rows, counts = parse_output(answer.replace("\r\n", "\n"))
     assert [row["note"] for row in rows] == ["a\nb", "c"]
     assert counts["failed"] == "0"
 
 
-def test_file_without_last_line_end_and_with_blank_lines(live, cells):
-    text = csv_text([cells]) + "\n\n" + csv_text([cells]).splitlines()[1]
-    rows, counts = parsed(answered(live, text))
+def test_predict_file_blank_lines_and_missing_last_line_end_are_accepted(live, cells):
+    text = write_csv([cells]) + "\n\n" + write_csv([cells]).splitlines()[1]
+    rows, counts = parse_output(predict_csv(live, text))
     assert len(rows) == 2
     assert (counts["rows"], counts["failed"]) == ("2", "0")
 
 
-def test_file_header_alone_answers_no_rows(live, columns):
-    rows, counts = parsed(answered(live, ",".join(columns)))
+def test_predict_file_header_only_returns_no_rows(live, columns):
+    rows, counts = parse_output(predict_csv(live, ",".join(columns)))
     assert rows == []
     assert counts["rows"] == "0"
 
 
 @pytest.mark.parametrize("row", ["1,2", "{good},extra", ""], ids=["short", "long", "blank cell"])
-def test_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
-    header, good = csv_text([cells]).splitlines()
-    rows, counts = parsed(answered(live, "\n".join([header, row.format(good=good), good])))
+def test_predict_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
+    header, good = write_csv([cells]).splitlines()
+    rows, counts = parse_output(predict_csv(live, "\n".join([header, row.format(good=good), good])))
     if row:
         assert "the row has" in rows[0]["error"]
         assert None not in rows[0]
@@ -164,25 +163,25 @@ def test_file_ragged_row_keeps_the_columns_in_place(live, cells, row):
     assert counts["failed"] == ("1" if row else "0")
 
 
-def test_file_open_quote_spoils_one_row_only(live, cells):
-    header, good = csv_text([cells]).splitlines()
+def test_predict_file_open_quote_affects_one_row(live, cells):
+    header, good = write_csv([cells]).splitlines()
     text = "\n".join([header, good, '"' + good, good, good])
-    rows, counts = parsed(answered(live, text))
+    rows, counts = parse_output(predict_csv(live, text))
     assert [bool(row["error"]) for row in rows] == [False, True, False, False]
     assert "a quote is not closed" in rows[1]["error"]
     assert (counts["rows"], counts["failed"]) == ("4", "1")
 
 
-def test_file_row_of_ten_megabytes_is_refused_alone(live, cells):
-    header, good = csv_text([cells | {"note": "x"}]).splitlines()
+def test_predict_file_row_of_ten_megabytes_is_rejected_alone(live, cells):
+    header, good = write_csv([cells | {"note": "x"}]).splitlines()
     huge = good[:-1] + "x" * 10_000_000
-    rows, counts = parsed(answered(live, "\n".join([header, good, huge, good])))
+    rows, counts = parse_output(predict_csv(live, "\n".join([header, good, huge, good])))
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert counts["failed"] == "1"
 
 
-def test_file_bytes_that_are_not_utf8_are_carried_and_refused_where_they_matter(live, cells):
-    header, good = csv_text([{"note": "n", **cells}]).encode().split(b"\n")[:2]
+def test_predict_file_invalid_utf8_is_rejected_in_features_only(live, cells):
+    header, good = write_csv([{"note": "n", **cells}]).encode().split(b"\n")[:2]
     carried = b"\xff" + good
     spoiled = good.replace(b"UA", b"\xff\xfe")
     answer = b"".join(predict_file(io.BytesIO(b"\n".join([header, carried, spoiled])), live))
@@ -191,8 +190,8 @@ def test_file_bytes_that_are_not_utf8_are_carried_and_refused_where_they_matter(
     assert b"carrier: not UTF-8" in lines[2]
 
 
-def test_file_nul_bytes_are_refused_in_their_row(live, cells):
-    rows, counts = parsed(answered(live, csv_text([cells | {"dest": "\0"}, cells])))
+def test_predict_file_nul_byte_is_rejected_in_its_row(live, cells):
+    rows, counts = parse_output(predict_csv(live, write_csv([cells | {"dest": "\0"}, cells])))
     assert rows[0]["error"].startswith("dest: contains a NUL")
     assert counts["failed"] == "1"
 
@@ -209,12 +208,12 @@ FILES = {
 
 
 @pytest.mark.parametrize(("content", "status", "code"), FILES.values(), ids=FILES)
-def test_file_that_cannot_be_used_is_refused(client, content, status, code):
+def test_predict_file_unusable_file_is_rejected(client, content, status, code):
     answer = post(client, content)
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
-def test_file_missing_column_names_a_likely_one(client, columns):
+def test_predict_file_missing_column_suggests_a_similar_one(client, columns):
     names = ["Carrier" if name == "carrier" else name for name in columns]
     answer = post(client, ",".join(names))
     assert answer.status_code == 422
@@ -223,30 +222,32 @@ def test_file_missing_column_names_a_likely_one(client, columns):
     assert "Carrier" in error["message"]
 
 
-def test_file_column_twice_or_reserved_is_refused(client, columns):
+def test_predict_file_duplicate_or_reserved_column_returns_422(client, columns):
     answer = post(client, ",".join([*columns, "carrier", "error"]))
     assert answer.status_code == 422
-    found = [(e["field"], e["code"]) for e in answer.json["errors"]]
-    assert found == [("carrier", "duplicate_column"), ("error", "reserved_column")]
+    errors = [(e["field"], e["code"]) for e in answer.json["errors"]]
+    assert errors == [("carrier", "duplicate_column"), ("error", "reserved_column")]
 
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n")
-def test_added_text_never_runs_in_a_spreadsheet(first):
-    (cell,) = next(csv.reader([text_cell(f"{first}SUM(A1)")], strict=True))
+def test_text_cell_formula_is_neutralized(first):
+    (cell,) = next(csv.reader([escape_text_cell(f"{first}SUM(A1)")], strict=True))
     assert cell == f"'{first}SUM(A1)"
 
 
-def test_added_number_is_not_neutralised(live, cells):
-    rows, _ = parsed(answered(live, csv_text([cells])))
+def test_predict_file_added_number_is_not_neutralized(live, cells):
+    rows, _ = parse_output(predict_csv(live, write_csv([cells])))
     assert 0 < float(rows[0]["probability"]) < 1
 
 
-def test_file_pickle_engine_answers_alike(live, cells):
+def test_predict_file_pickle_engine_equals_scorecard(live, cells):
     pickled = PredictionService(Settings(model=ROOT / "model.pkl", engine="pickle"))
-    text = csv_text([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
-    ours, theirs = (parsed(answered(one, text)) for one in (live, pickled))
-    assert ours[1] == theirs[1]
-    for a, b in zip(ours[0], theirs[0], strict=True):
+    text = write_csv([cells, cells | {"dest": "XXX", "seats": ""}, cells | {"seats": "-1"}])
+    scorecard_output, pickle_output = (
+        parse_output(predict_csv(service, text)) for service in (live, pickled)
+    )
+    assert scorecard_output[1] == pickle_output[1]
+    for a, b in zip(scorecard_output[0], pickle_output[0], strict=True):
         assert {k: v for k, v in a.items() if k != "probability"} == {
             k: v for k, v in b.items() if k != "probability"
         }
@@ -267,24 +268,24 @@ odd_cells = st.one_of(
 
 @relaxed
 @given(data=st.data(), line_end=st.sampled_from(["\n", "\r\n"]))
-def test_columns_way_and_careful_way_give_the_same_answer(live, cells, data, line_end):
-    """The law of the two ways: bytes of the whole answer, for any cells."""
+def test_block_scorers_any_cells_write_the_same_bytes(live, cells, data, line_end):
+    """Compare the whole output of the vectorized scorer and of the row scorer."""
     changes = st.dictionaries(st.sampled_from(list(cells)), odd_cells, max_size=3)
     rows = [cells | change for change in data.draw(st.lists(changes, min_size=1, max_size=6))]
-    text = csv_text(rows, line_end)
-    fast = answered(live, text)
+    text = write_csv(rows, line_end)
+    output = predict_csv(live, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
-        careful = answered(live, text)
-    assert fast == careful
+        patch.setattr(csv_stream, "choose_block_scorer", lambda header, model: RowScorer(model))
+        row_output = predict_csv(live, text)
+    assert output == row_output
 
 
 @relaxed
-@given(content=st.binary(max_size=300), quoted=st.lists(st.text(',"\n\r ab1', max_size=30)))
-@example(content=b'"', quoted=['"""\n', '"'])
-def test_hostile_file_is_answered_row_by_row_without_a_fault(live, columns, content, quoted):
-    for rows in (content, "\n".join(quoted).encode()):
-        answer = answered(live, ",".join(columns).encode() + b"\n" + rows)
+@given(content=st.binary(max_size=300), quote_cell=st.lists(st.text(',"\n\r ab1', max_size=30)))
+@example(content=b'"', quote_cell=['"""\n', '"'])
+def test_predict_file_hostile_rows_return_all_counts(live, columns, content, quote_cell):
+    for rows in (content, "\n".join(quote_cell).encode()):
+        answer = predict_csv(live, ",".join(columns).encode() + b"\n" + rows)
         assert answer.split("\n")[-2].startswith("# rows=")
 
 
@@ -293,23 +294,23 @@ def test_hostile_file_is_answered_row_by_row_without_a_fault(live, columns, cont
     notes=st.lists(st.text("ab,\"\n\r'", max_size=12), min_size=1, max_size=12),
     block_bytes=st.integers(40, 400),
 )
-def test_file_any_block_size_gives_the_same_answer(live, cells, notes, block_bytes):
-    header, row = csv_text([cells]).splitlines()
-    quoted = ['"' + note.replace('"', '""') + '"' for note in notes]
-    text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quoted)])
-    whole = answered(live, text)
+def test_predict_file_any_block_size_writes_the_same_bytes(live, cells, notes, block_bytes):
+    header, row = write_csv([cells]).splitlines()
+    quote_cell = ['"' + note.replace('"', '""') + '"' for note in notes]
+    text = "\n".join([f"{header},note", *(f"{row},{note}" for note in quote_cell)])
+    whole = predict_csv(live, text)
     with pytest.MonkeyPatch.context() as patch:
         # The header must fit the first block.
-        patch.setattr(csvfile, "BLOCK_BYTES", block_bytes + len(header) + 6)
-        assert answered(live, text) == whole
-    rows, counts = parsed(whole)
+        patch.setattr(csv_reader, "BLOCK_BYTES", block_bytes + len(header) + 6)
+        assert predict_csv(live, text) == whole
+    rows, counts = parse_output(whole)
     assert [row["note"] for row in rows] == notes
     assert counts["rows"] == str(len(notes))
 
 
-def test_file_counts_equal_the_json_array(client, cells, manifest):
+def test_predict_file_counts_failed_and_warned_rows(client, cells, manifest):
     rows = [cells, cells | {"seats": "x"}, cells | {"dest": "XXX"}]
-    _, counts = parsed(post(client, csv_text(rows)).text)
+    _, counts = parse_output(post(client, write_csv(rows)).text)
     assert counts == {"rows": "3", "failed": "1", "warned": "1", "model": manifest.version}
     typed = json.loads(client.post("/predict", json=[manifest.golden[0].record] * 3).data)
     assert len(typed) == 3

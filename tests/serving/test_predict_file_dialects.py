@@ -1,4 +1,4 @@
-"""POST /predict_file: files as Excel, Europe and compressors write them."""
+"""Test POST /predict_file with the dialects, encodings and compression of common programs."""
 
 import gzip
 import io
@@ -19,8 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from slipway import save
 from slipway.core.errors import BadInput
 from slipway.core.settings import Settings
-from slipway.serving.batch import csv_stream as batch
-from slipway.serving.batch import upload
+from slipway.serving.batch import csv_stream, upload
 from slipway.serving.batch.block_scorers import RowScorer
 from slipway.serving.batch.csv_stream import predict_file
 from slipway.serving.service import PredictionService
@@ -70,41 +69,43 @@ def rows():
 @pytest.fixture(scope="module")
 def probabilities(shop_client, rows):
     answer = shop_client.post("/predict", json=rows.to_dict("records"))
-    return [each["probability"] for each in answer.json]
+    return [prediction["probability"] for prediction in answer.json]
 
 
-def sent(client, content, kind="text/csv", **query):
+def send_file(client, content, kind="text/csv", **query):
     content = content.encode() if isinstance(content, str) else content
     return client.post(FILE, data=content, content_type=kind, query_string=query)
 
 
-def read(answer, **how):
+def read(answer, **options):
     assert answer.status_code == 200, answer.text
-    return pd.read_csv(io.BytesIO(answer.data), **how)
+    return pd.read_csv(io.BytesIO(answer.data), **options)
 
 
-def test_file_answer_read_by_plain_pandas_keeps_cells_with_a_hash(shop_client, rows, probabilities):
+def test_predict_file_output_read_by_pandas_keeps_cells_with_a_hash(
+    shop_client, rows, probabilities
+):
     content = rows.assign(address=[f"{i} Elm St #{i}" for i in range(12)]).to_csv(index=False)
-    table = read(sent(shop_client, content))
+    table = read(send_file(shop_client, content))
     assert len(table) == 12
     assert table["address"].tolist() == [f"{i} Elm St #{i}" for i in range(12)]
     assert table["probability"].tolist() == pytest.approx(probabilities, rel=1e-12)
     assert set(table["prediction"]) <= {"C", "C#"}
 
 
-def test_file_counts_come_on_request_only(shop_client, rows):
+def test_predict_file_counts_are_optional(shop_client, rows):
     content = rows.to_csv(index=False)
-    plain = sent(shop_client, content)
-    for asked in ("true", "1"):
-        counted = sent(shop_client, content, counts=asked)
+    plain = send_file(shop_client, content)
+    for flag in ("true", "1"):
+        counted = send_file(shop_client, content, counts=flag)
         last = counted.data.removeprefix(plain.data)
         assert last.startswith(b"# rows=12 failed=0 warned=0 model=")
-    assert sent(shop_client, content, counts="false").data == plain.data
-    refused = sent(shop_client, content, counts="yes")
-    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "counts")
+    assert send_file(shop_client, content, counts="false").data == plain.data
+    rejected = send_file(shop_client, content, counts="yes")
+    assert (rejected.status_code, rejected.json["errors"][0]["field"]) == (422, "counts")
 
 
-SPELLINGS = {
+DIALECTS = {
     "semicolons": ({"sep": ";"}, {"sep": ";"}),
     "semicolons and decimal commas": ({"sep": ";", "decimal": ","}, {"sep": ";", "decimal": ","}),
     "tabs": ({"sep": "\t"}, {"sep": "\t"}),
@@ -115,48 +116,50 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize(("written", "how"), SPELLINGS.values(), ids=SPELLINGS)
-def test_file_spelling_is_read_and_carried(shop_client, rows, probabilities, written, how):
+@pytest.mark.parametrize(("written", "options"), DIALECTS.values(), ids=DIALECTS)
+def test_predict_file_dialect_is_detected_and_kept(
+    shop_client, rows, probabilities, written, options
+):
     content = rows.to_csv(index=False, **written)
-    answer = sent(shop_client, content)
-    table = read(answer, **how)
+    answer = send_file(shop_client, content)
+    table = read(answer, **options)
     pd.testing.assert_frame_equal(table[list(rows)], rows)
     assert table["probability"].tolist() == pytest.approx(probabilities, rel=1e-12)
     assert table["error"].isna().all()
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_file_separator_line_is_honoured_and_carried(shop_client, rows, probabilities, separator):
+def test_predict_file_separator_line_is_used_and_kept(shop_client, rows, probabilities, separator):
     first = f"sep={separator}\r\n"
     content = first + rows.to_csv(index=False, sep=separator, lineterminator="\r\n")
-    answer = sent(shop_client, content)
+    answer = send_file(shop_client, content)
     assert answer.data.startswith(first.encode())
     table = read(answer, sep=separator, skiprows=1)
     assert table["probability"].tolist() == pytest.approx(probabilities, rel=1e-12)
 
 
-def test_file_of_semicolons_never_guesses_at_thousands(shop_client):
+def test_predict_file_semicolons_reject_mixed_decimal_marks(shop_client):
     content = "plan;age;spend\nbasic;40;12,5\nbasic;40;1.234\nbasic;40;1.234,5\n"
-    table = read(sent(shop_client, content), sep=";")
+    table = read(send_file(shop_client, content), sep=";")
     assert table["error"].isna().tolist() == [True, False, False]
     assert "decimal point where others in the file have a decimal comma" in table["error"][1]
     assert "must be a number" in table["error"][2]
     content = "plan;age;spend\nbasic;40;12.5\n" + "basic;40;13.5\n" * 60_000 + "basic;40;12,5\n"
-    *_, last = sent(shop_client, content).text.splitlines()
+    *_, last = send_file(shop_client, content).text.splitlines()
     assert "decimal comma where others in the file have a decimal point" in last
 
 
-def test_file_of_commas_has_no_decimal_commas(shop_client):
-    table = read(sent(shop_client, 'plan,age,spend\nbasic,40,"12,5"\nbasic,40,"1,200.50"\n'))
+def test_predict_file_commas_reject_decimal_commas(shop_client):
+    table = read(send_file(shop_client, 'plan,age,spend\nbasic,40,"12,5"\nbasic,40,"1,200.50"\n'))
     assert table["error"].str.contains("spend: must be a number").all()
 
 
-def test_file_of_whole_numbers_gets_decimal_points(shop_client):
-    answer = sent(shop_client, "plan;age;spend\nbasic;40;12\n")
+def test_predict_file_whole_numbers_get_decimal_points(shop_client):
+    answer = send_file(shop_client, "plan;age;spend\nbasic;40;12\n")
     assert 0 < float(read(answer, sep=";")["probability"][0]) < 1
 
 
-def test_file_answers_of_a_regression_have_the_decimal_mark_of_the_file(tmp_path):
+def test_predict_file_regression_values_have_the_decimal_mark_of_the_file(tmp_path):
     X = shop()[0][["age", "spend"]]
     save(
         make_pipeline(StandardScaler(), Ridge()).fit(X, X["age"] / 3),
@@ -166,10 +169,11 @@ def test_file_answers_of_a_regression_have_the_decimal_mark_of_the_file(tmp_path
     )
     client = create_app(ROOT, Settings(model=tmp_path / "m.pkl")).test_client()
     rows = X.head(5)
-    wanted = [each["value"] for each in client.post("/predict", json=rows.to_dict("records")).json]
-    for how in ({"sep": ";", "decimal": ","}, {"sep": "\t"}, {}):
-        answer = sent(client, rows.to_csv(index=False, **how))
-        assert read(answer, **how)["prediction"].tolist() == pytest.approx(wanted, rel=1e-12)
+    predictions = client.post("/predict", json=rows.to_dict("records")).json
+    expected = [prediction["value"] for prediction in predictions]
+    for options in ({"sep": ";", "decimal": ","}, {"sep": "\t"}, {}):
+        answer = send_file(client, rows.to_csv(index=False, **options))
+        assert read(answer, **options)["prediction"].tolist() == pytest.approx(expected, rel=1e-12)
 
 
 number_cells = st.one_of(
@@ -190,27 +194,27 @@ number_cells = st.one_of(
     quote=st.sampled_from(["", '"']),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
 )
-def test_all_ways_read_decimal_commas_alike(shop_live, cells, separator, quote, end):
+def test_block_scorers_decimal_commas_write_the_same_bytes(shop_live, cells, separator, quote, end):
     lines = [separator.join(("plan", "age", "spend"))]
     lines += [separator.join(("basic", "40", f"{quote}{cell}{quote}")) for cell in cells]
     content = (end.join(lines) + end).encode()
     fast = b"".join(predict_file(io.BytesIO(content), shop_live))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "choose_way", lambda header, model: RowScorer(model))
+        patch.setattr(csv_stream, "choose_block_scorer", lambda header, model: RowScorer(model))
         assert b"".join(predict_file(io.BytesIO(content), shop_live)) == fast
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_file_byte_order_mark_tells_its_encoding(shop_client, rows, probabilities, encoding):
-    answer = sent(shop_client, rows.to_csv(index=False).encode(encoding))
+def test_predict_file_byte_order_mark_sets_the_encoding(shop_client, rows, probabilities, encoding):
+    answer = send_file(shop_client, rows.to_csv(index=False).encode(encoding))
     table = read(answer)
     assert table["plan"].tolist() == rows["plan"].tolist()
     assert table["probability"].tolist() == pytest.approx(probabilities, rel=1e-12)
 
 
-def test_file_charset_is_honoured(shop_client, rows, probabilities):
+def test_predict_file_charset_sets_the_encoding(shop_client, rows, probabilities):
     content = rows.to_csv(index=False).encode("cp1252")
-    answers = [sent(shop_client, content, "text/csv; charset=windows-1252")]
+    answers = [send_file(shop_client, content, "text/csv; charset=windows-1252")]
     part = (io.BytesIO(content), "x.csv", "text/csv; charset=ISO-8859-1")
     answers.append(shop_client.post(FILE, data={"file": part}))
     for answer in answers:
@@ -220,67 +224,67 @@ def test_file_charset_is_honoured(shop_client, rows, probabilities):
 
 
 @pytest.mark.parametrize("charset", ["klingon", "rot13", "zlib_codec", "iso-8859-99", "utf-7"])
-def test_file_charset_that_is_not_supported_returns_415(shop_client, charset):
-    answer = sent(shop_client, "plan,age,spend\n", f"text/csv; charset={charset}")
+def test_predict_file_unsupported_charset_returns_415(shop_client, charset):
+    answer = send_file(shop_client, "plan,age,spend\n", f"text/csv; charset={charset}")
     assert answer.status_code == 415
     assert "UTF-8" in answer.json["message"]
 
 
-def test_file_of_windows_1252_without_charset_says_so_in_its_row(shop_client, rows):
+def test_predict_file_windows_1252_without_charset_is_reported_in_its_row(shop_client, rows):
     content = "plan,age,spend,note\ngrößer,40,12.5,x\nbasic,40,12.5,ä\n".encode("cp1252")
-    first, second = sent(shop_client, content).data.splitlines()[1:]
+    first, second = send_file(shop_client, content).data.splitlines()[1:]
     assert b"plan: not UTF-8, perhaps Windows-1252" in first
     assert b"charset=windows-1252" in first
     assert second.startswith(b"basic,40,12.5,\xe4,C,")
-    answer = sent(shop_client, "plan,age,spend,größe\n".encode("cp1252"))
+    answer = send_file(shop_client, "plan,age,spend,größe\n".encode("cp1252"))
     assert (answer.status_code, answer.json["code"]) == (400, "not_utf8")
     assert "charset=windows-1252" in answer.json["message"]
 
 
-def test_file_of_undefined_bytes_is_rejected_in_its_row(shop_client):
+def test_predict_file_undefined_byte_is_rejected_in_its_row(shop_client):
     content = b"plan,age,spend\nbasic\x81,40,12.5\nbasic,40,12.5\n"
-    answer = sent(shop_client, content, "text/csv; charset=windows-1252")
+    answer = send_file(shop_client, content, "text/csv; charset=windows-1252")
     first, second = answer.data.splitlines()[1:]
     assert b"plan: not UTF-8" in first
     assert second.endswith(b",,")
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_file_gzip_is_unpacked(shop_client, rows, probabilities, members):
+def test_predict_file_gzip_is_decompressed(shop_client, rows, probabilities, members):
     content = rows.to_csv(index=False).encode()
     step = len(content) // members + 1
     pieces = [content[at : at + step] for at in range(0, len(content), step)]
     packed = b"".join(map(gzip.compress, pieces))
-    answer = sent(shop_client, packed)
-    assert answer.data == sent(shop_client, content).data
+    answer = send_file(shop_client, packed)
+    assert answer.data == send_file(shop_client, content).data
     assert read(answer)["probability"].tolist() == pytest.approx(probabilities, rel=1e-12)
     uploaded = shop_client.post(FILE, data={"file": (io.BytesIO(packed), "x.csv.gz")})
     assert uploaded.data == answer.data
 
 
-def test_file_gzip_that_unpacks_over_the_limit_returns_413(shop_settings):
+def test_predict_file_gzip_over_the_limit_returns_413(shop_settings):
     packed = gzip.compress(b"plan,age,spend\n" + b"basic,40,12.5\n" * 100_000)
     limit = Settings(model=shop_settings.model, max_file_bytes=len(packed) + 1000)
-    answer = sent(create_app(ROOT, limit).test_client(), packed)
+    answer = send_file(create_app(ROOT, limit).test_client(), packed)
     assert (answer.status_code, answer.json["code"]) == (413, "too_large")
 
 
-def test_file_gzip_bomb_is_never_kept(shop_settings, monkeypatch):
+def test_predict_file_gzip_bomb_is_read_in_chunks(shop_settings, monkeypatch):
     packed = gzip.compress(b"\0" * 50_000_000)
-    most = 0
+    largest = 0
 
     class Counted(gzip.GzipFile):
         def read(self, size=-1):
-            nonlocal most
-            piece = super().read(size)
-            most = max(most, len(piece))
-            return piece
+            nonlocal largest
+            chunk = super().read(size)
+            largest = max(largest, len(chunk))
+            return chunk
 
     monkeypatch.setattr(upload.gzip, "GzipFile", Counted)
     limit = Settings(model=shop_settings.model, max_file_bytes=20_000_000)
-    answer = sent(create_app(ROOT, limit).test_client(), packed)
+    answer = send_file(create_app(ROOT, limit).test_client(), packed)
     assert answer.status_code == 413
-    assert 0 < most <= 2**20
+    assert 0 < largest <= 2**20
 
 
 NOT_CSV = {
@@ -295,11 +299,11 @@ NOT_CSV = {
 }
 
 
-@pytest.mark.parametrize(("content", "code", "said"), NOT_CSV.values(), ids=NOT_CSV)
-def test_file_of_another_format_is_named(shop_client, content, code, said):
-    answer = sent(shop_client, content)
+@pytest.mark.parametrize(("content", "code", "message"), NOT_CSV.values(), ids=NOT_CSV)
+def test_predict_file_other_format_is_named(shop_client, content, code, message):
+    answer = send_file(shop_client, content)
     assert (answer.status_code, answer.json["code"]) == (400, code)
-    assert said in answer.json["message"]
+    assert message in answer.json["message"]
 
 
 HEADERS = {
@@ -312,17 +316,17 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("header", "carried"), HEADERS.values(), ids=HEADERS)
-def test_file_header_is_found_and_carried(shop_client, header, carried):
+def test_predict_file_unusual_header_is_parsed_and_kept(shop_client, header, carried):
     names = next(iter(pd.read_csv(io.StringIO(header + "\n"), header=None).values.tolist()))
     cells = {"plan": "basic", "age": "40", "spend": "12.5"}
     row = ",".join(cells.get(str(name).strip(), "7") for name in names)
-    answer = sent(shop_client, f"{header}\n{row}\n")
+    answer = send_file(shop_client, f"{header}\n{row}\n")
     assert answer.status_code == 200
     assert answer.text.startswith(f"{header},prediction,probability,warning,error\n{row},C,")
 
 
 @pytest.mark.parametrize(
-    ("header", "field", "said"),
+    ("header", "field", "message"),
     [
         ("Plan,age,spend", "plan", "rename the column 'Plan'?"),
         ("plan,age, spend,spend ", "spend", "no such column"),
@@ -330,29 +334,29 @@ def test_file_header_is_found_and_carried(shop_client, header, carried):
         ("plan,spend", "age", "no such column"),
     ],
 )
-def test_file_header_that_does_not_fit_gives_a_hint(shop_client, header, field, said):
-    answer = sent(shop_client, header + "\n")
+def test_predict_file_wrong_header_suggests_a_column(shop_client, header, field, message):
+    answer = send_file(shop_client, header + "\n")
     assert answer.status_code == 422
     errors = {error["field"]: error["message"] for error in answer.json["errors"]}
-    assert said in errors[field]
+    assert message in errors[field]
     assert ("semicolons" in answer.json["message"]) == (";" in header)
 
 
-def test_file_header_in_another_case_is_never_a_missing_value(shop_live):
+def test_read_header_other_case_raises(shop_live):
     features = tuple(structs.replace(f, nullable=True) for f in shop_live.signature.features)
     signature = structs.replace(shop_live.signature, features=features)
     for header in ("Plan,age,spend", "plan,age, spend,spend "):
         with pytest.raises(BadInput, match="do not fit"):
-            batch.read_header(io.BytesIO(header.encode()), signature, ())
-    found, _ = batch.read_header(io.BytesIO(b"age,spend"), signature, ())
-    assert list(found.positions) == ["age", "spend"]
+            csv_stream.read_header(io.BytesIO(header.encode()), signature, ())
+    header, _ = csv_stream.read_header(io.BytesIO(b"age,spend"), signature, ())
+    assert list(header.positions) == ["age", "spend"]
 
 
-def test_file_blank_lines_are_carried_and_not_counted(shop_client):
+def test_predict_file_blank_lines_are_kept_and_not_counted(shop_client):
     content = "plan,age,spend\n\nbasic,40,12.5\n  \n\n"
-    answer = sent(shop_client, content, counts="true")
+    answer = send_file(shop_client, content, counts="true")
     lines = answer.text.split("\n")
     assert (lines[1], lines[3], lines[4]) == ("", "  ", "")
     assert lines[5].startswith("# rows=1 failed=0 ")
-    table = read(sent(shop_client, content))
+    table = read(send_file(shop_client, content))
     assert math.isfinite(table["probability"][0])

@@ -1,4 +1,4 @@
-"""A service that follows an alias in a bucket, whose store goes away, hangs, and comes back."""
+"""Test a service that follows an alias in a bucket whose store hangs, stops and recovers."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ from swapping import POLL, Versions, all_serve, clients, got, status, until
 
 from slipway.core.settings import Settings
 from slipway.registry import open_registry
-from slipway.serving.rollout.startup import first_live
+from slipway.serving.rollout.startup import load_initial_service
 
 pytest_plugins = ["registry_servers"]
-# A start ends within 20 s, of which 15 are for the registry, where nothing else runs.
+# On an idle machine, a start succeeds or fails within 20 s, 15 of them for the registry.
 IN_TIME = 45
 
 
 class Store:
-    """An S3 server that a test can stop, as a process is stopped that hangs, and let go on."""
+    """An S3 server that a test can pause, resume and kill."""
 
     def __init__(self):
         self.port = free_port()
@@ -36,8 +36,8 @@ class Store:
         until(self.answers, 60)
 
     def answers(self):
-        with socket.socket() as asking:
-            return asking.connect_ex(("127.0.0.1", self.port)) == 0
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", self.port)) == 0
 
     def environ(self):
         return {
@@ -64,7 +64,7 @@ def store(monkeypatch):
     store.end()
 
 
-def test_bucket_is_followed_and_its_absence_survived(store, tmp_path):
+def test_service_follows_a_bucket_and_survives_its_absence(store, tmp_path):
     url = f"s3://{BUCKET}/{uuid.uuid4().hex}"
     registry, versions = open_registry(url), Versions()
     paths = [save_version(tmp_path / f"{weight}", weight) for weight in (0.5, 1.5)]
@@ -78,9 +78,9 @@ def test_bucket_is_followed_and_its_absence_survived(store, tmp_path):
     }
     with running(*GUNICORN, "--workers=4", **environ) as (base, process):
         until(lambda: all_serve(base, first), 90)
-        with clients(base) as told:
+        with clients(base) as answers:
             registry.move("production", second, who="a test")
-            # A poll begins each second, and each asks the server a few times.
+            # A poll starts each second and sends a few requests.
             until(lambda: all_serve(base, second), 90)
             store.process.send_signal(signal.SIGSTOP)
             until(lambda: status(base).startswith("degraded"), 90)
@@ -96,8 +96,8 @@ def test_bucket_is_followed_and_its_absence_survived(store, tmp_path):
             until(lambda: status(base).startswith("degraded"), 90)
             assert "cannot be reached" in status(base)
             assert url not in status(base)
-        versions.require_right(told)
-        assert {each.version for each in told} == {first, second}
+        versions.require_right(answers)
+        assert {answer.version for answer in answers} == {first, second}
     with running(*GUNICORN, "--workers=1", **environ) as (base, _):
         assert got(base, "/version")["model_version"] == first
         assert status(base).startswith("degraded")
@@ -105,7 +105,7 @@ def test_bucket_is_followed_and_its_absence_survived(store, tmp_path):
 
 
 def assert_first_start_ends(environ, folder):
-    """Without a copy there is nothing to serve, however the store fails."""
+    """Assert that a start without a copy fails in time, for a hanging and for a stopped store."""
     shutil.rmtree(folder / "cache")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -113,9 +113,9 @@ def assert_first_start_ends(environ, folder):
         hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for endpoint in (hangs, os.environ["AWS_ENDPOINT_URL"]):
             began = time.monotonic()
-            words = [word.format(port=free_port()) for word in GUNICORN]
+            command = [word.format(port=free_port()) for word in GUNICORN]
             done = subprocess.run(
-                words,
+                command,
                 cwd=ROOT,
                 env=os.environ | environ | {"AWS_ENDPOINT_URL": endpoint},
                 capture_output=True,
@@ -129,18 +129,20 @@ def assert_first_start_ends(environ, folder):
 
 
 @pytest.mark.parametrize("fault", ["403", "500", "cut", "slow"])
-def test_start_from_a_faulty_bucket_ends_in_time(proxy, bucket, tmp_path, fault, monkeypatch):
+def test_start_faulty_bucket_loads_last_good_version_in_time(
+    proxy, bucket, tmp_path, fault, monkeypatch
+):
     registry = open_registry(bucket, {})
     version = registry.push(save_version(tmp_path / "a", 0.5), who="a test")
     registry.move("production", version, who="a test")
     settings = Settings.from_environ(
         tmp_path, {"SLIPWAY_MODEL": bucket, "SLIPWAY_CACHE": str(tmp_path / "cache")}
     )
-    assert first_live(settings).version == version
+    assert load_initial_service(settings).version == version
     newer = registry.push(save_version(tmp_path / "b", 1.5), who="a test")
     registry.move("production", newer, who="a test")
     proxy.fault = fault
     began = time.monotonic()
-    served = first_live(settings).version
+    served = load_initial_service(settings).version
     assert time.monotonic() - began < IN_TIME
     assert served in (version, newer) if fault == "slow" else served == version

@@ -1,4 +1,4 @@
-"""A candidate that is asked the same as production: what is counted, and that nobody waits."""
+"""Test the shadow model: its statistics, and that no client waits for it."""
 
 import json
 import math
@@ -16,12 +16,12 @@ from slipway.core.settings import Settings
 from slipway.models.predictor import Predictor
 from slipway.registry import open_registry
 from slipway.serving.rollout import shadow
-from slipway.serving.rollout.shadow import ShadowModel, ShadowStats, compare, summary
+from slipway.serving.rollout.shadow import ShadowModel, ShadowStats, compare, summarize
 from slipway.serving.service import PredictionService
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory):
+def services(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shadow")
     paths = [save_version(folder / f"{weight}", weight) for weight in (0.5, -0.6)]
     other = save_version(folder / "other", 0.75, drop="place")
@@ -29,115 +29,114 @@ def lives(tmp_path_factory):
 
 
 @pytest.fixture
-def shadowed(lives):
-    """A live model of its own, with a shadow that has a candidate."""
-    live = PredictionService(Settings(lives[0].path))
+def shadowed(services):
+    """A service with a shadow model that has a candidate."""
+    service = PredictionService(Settings(services[0].path))
     shadow = ShadowModel()
-    live.observers = (shadow,)
-    shadow.take(lives[1])
-    return live
+    service.observers = (shadow,)
+    shadow.set_candidate(services[1])
+    return service
 
 
-def probability(live, body):
-    return json.loads(live.predict_json(body)[1])["probability"]
+def probability(service, body):
+    return json.loads(service.predict_json(body)[1])["probability"]
 
 
-def test_shadow_counts_agreement_and_differences(shadowed, lives):
-    here = [probability(lives[0], body) for body in BODIES]
-    there = [probability(lives[1], body) for body in BODIES]
-    apart = [abs(a - b) for a, b in zip(here, there, strict=True)]
-    pairs = zip(here, there, strict=True)
-    labels = [(lives[0].model.label(a), lives[1].model.label(b)) for a, b in pairs]
+def test_shadow_stats_count_agreement_and_differences(shadowed, services):
+    production = [probability(services[0], body) for body in BODIES]
+    candidate = [probability(services[1], body) for body in BODIES]
+    differences = [abs(a - b) for a, b in zip(production, candidate, strict=True)]
+    pairs = zip(production, candidate, strict=True)
+    labels = [(services[0].model.label(a), services[1].model.label(b)) for a, b in pairs]
     shadowed.predict_json(BODIES[0])
     shadowed.predict_json(json.dumps(RECORDS[1:]).encode())
-    shadowed.observers[0].turn()
-    counted = shadowed.observers[0].read()
-    # Another worker was asked nothing since the candidate before.
+    shadowed.observers[0].drain_queue()
+    counted = shadowed.observers[0].read_stats()
+    # Another worker had no requests since the previous candidate.
     left = ShadowStats(counted.production, "before", compared=900)
-    told = summary([counted, left], counted.production, counted.candidate)
-    assert (told["production"], told["candidate"]) == (lives[0].version, lives[1].version)
-    assert told["compared"] == len(BODIES)
-    assert told["agreed"] == sum(a == b for a, b in labels) < len(BODIES)
-    assert told["mean_difference"] == pytest.approx(math.fsum(apart) / len(apart))
-    assert told["largest_difference"] == max(apart)
+    summary = summarize([counted, left], counted.production, counted.candidate)
+    assert (summary["production"], summary["candidate"]) == tuple(s.version for s in services[:2])
+    assert summary["compared"] == len(BODIES)
+    assert summary["agreed"] == sum(a == b for a, b in labels) < len(BODIES)
+    assert summary["mean_difference"] == pytest.approx(math.fsum(differences) / len(differences))
+    assert summary["largest_difference"] == max(differences)
 
 
-def test_shadow_answer_is_made_before_the_candidate_is_asked(shadowed, lives):
-    assert shadowed.predict_json(BODIES[0]) == lives[0].predict_json(BODIES[0])
-    assert shadowed.observers[0].read() is None
-    shadowed.observers[0].turn()
-    assert shadowed.observers[0].read().compared == 1
+def test_shadow_observe_does_not_call_the_candidate(shadowed, services):
+    assert shadowed.predict_json(BODIES[0]) == services[0].predict_json(BODIES[0])
+    assert shadowed.observers[0].read_stats() is None
+    shadowed.observers[0].drain_queue()
+    assert shadowed.observers[0].read_stats().compared == 1
 
 
-def test_shadow_candidate_with_other_features_is_incomparable(shadowed, lives):
-    shadowed.observers[0].take(lives[2])
+def test_shadow_candidate_with_other_features_is_incomparable(shadowed, services):
+    shadowed.observers[0].set_candidate(services[2])
     shadowed.predict_json(BODIES[0])
-    shadowed.observers[0].turn()
-    assert shadowed.observers[0].read() == ShadowStats(
-        lives[0].version, lives[2].version, incomparable=1
+    shadowed.observers[0].drain_queue()
+    assert shadowed.observers[0].read_stats() == ShadowStats(
+        services[0].version, services[2].version, incomparable=1
     )
 
 
-def test_shadow_record_that_the_candidate_does_not_take_is_refused(lives):
-    signature = lives[1].signature
+def test_compare_record_that_the_candidate_rejects_counts_as_refused(services):
+    signature = services[1].signature
     narrow = [
         msgspec.structs.replace(each, maximum=50) if each.name == "age" else each
         for each in signature.features
     ]
     changed = msgspec.structs.replace(signature, features=tuple(narrow))
-    manifest = msgspec.structs.replace(lives[1].model.manifest, signature=changed)
-    candidate = Predictor(manifest, "scorecard", lives[1].model.score)
-    tally = ShadowStats("a", "b")
-    names = lives[0].signature.names
+    manifest = msgspec.structs.replace(services[1].model.manifest, signature=changed)
+    candidate = Predictor(manifest, "scorecard", services[1].model.score)
+    stats = ShadowStats("a", "b")
+    names = services[0].signature.names
     records = [tuple(record[name] for name in names) for record in RECORDS]
-    compare(tally, lives[0].model, candidate, records, lives[0].model.score(records))
-    assert (tally.compared, tally.refused) == (4, 2)
+    compare(stats, services[0].model, candidate, records, services[0].model.score(records))
+    assert (stats.compared, stats.refused) == (4, 2)
 
 
-def test_shadow_candidate_without_an_answer_or_that_raises_has_failed(shadowed, lives):
+def test_shadow_candidate_without_prediction_or_raising_counts_as_failed(shadowed, services):
     def none(records):
         return [math.nan] * len(records)
 
     def raises(records):
         raise ZeroDivisionError
 
-    candidate = PredictionService(Settings(lives[1].path))
-    shadowed.observers[0].take(candidate)
+    candidate = PredictionService(Settings(services[1].path))
+    shadowed.observers[0].set_candidate(candidate)
     for number, score in enumerate((none, raises), start=1):
         candidate.model.score = score
         shadowed.predict_json(BODIES[0])
-        shadowed.observers[0].turn()
-        assert shadowed.observers[0].read().failed == number
-    assert shadowed.observers[0].read().compared == 0
+        shadowed.observers[0].drain_queue()
+        assert shadowed.observers[0].read_stats().failed == number
+    assert shadowed.observers[0].read_stats().compared == 0
 
 
-def test_shadow_queue_has_an_end_and_counts_what_it_leaves_out(shadowed, monkeypatch):
-    monkeypatch.setattr(shadow, "LIMIT", 3)
+def test_shadow_full_queue_drops_records(shadowed, monkeypatch):
+    monkeypatch.setattr(shadow, "MAX_QUEUED", 3)
     for body in BODIES:
         assert shadowed.predict_json(body)[0] == 200
-    shadowed.observers[0].turn()
-    told = shadowed.observers[0].read()
-    assert told.compared == 3
+    shadowed.observers[0].drain_queue()
+    assert shadowed.observers[0].read_stats().compared == 3
     shadowed.predict_json(BODIES[0])
-    shadowed.observers[0].turn()
-    assert shadowed.observers[0].read().compared == 4
+    shadowed.observers[0].drain_queue()
+    assert shadowed.observers[0].read_stats().compared == 4
 
 
-def test_shadow_another_version_begins_another_tally(shadowed, lives):
+def test_shadow_another_candidate_resets_the_stats(shadowed, services):
     shadowed.predict_json(BODIES[0])
-    shadowed.observers[0].turn()
-    shadowed.observers[0].take(lives[0])
+    shadowed.observers[0].drain_queue()
+    shadowed.observers[0].set_candidate(services[0])
     shadowed.predict_json(BODIES[0])
-    shadowed.observers[0].turn()
-    told = shadowed.observers[0].read()
-    assert (told.candidate, told.compared, told.difference) == (lives[0].version, 1, 0.0)
+    shadowed.observers[0].drain_queue()
+    stats = shadowed.observers[0].read_stats()
+    assert (stats.candidate, stats.compared, stats.difference) == (services[0].version, 1, 0.0)
 
 
 def compared_at_rest(base):
-    """How many records were compared, once nothing was added for a while.
+    """Return the number of compared records, once it stops growing.
 
-    Each worker compares what it has answered within a twentieth of a second, and tells of it every
-    half second.
+    Each worker drains its queue every twentieth of a second, and writes its status every half
+    second.
     """
     counted = [-1, 0]
     while counted[-1] != counted[-2]:
@@ -146,7 +145,7 @@ def compared_at_rest(base):
     return counted[-1]
 
 
-def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tmp_path, capfd):
+def test_service_shadow_counts_records_of_all_workers_and_follows_alias(tmp_path, capfd):
     registry, versions = open_registry(str(tmp_path / "registry")), Versions()
     paths = [save_version(tmp_path / f"{weight}", weight) for weight in (0.5, 1.5, -0.6)]
     first, second, third = map(versions.add, paths)
@@ -162,25 +161,25 @@ def test_shadow_of_a_service_counts_every_record_over_all_workers_and_follows(tm
     }
     logged = []
 
-    def taken_by_all(candidate):
+    def all_loaded(candidate):
         logged.append(capfd.readouterr().err)
-        taken = rf"@candidate: {candidate} serves in process (\d+)"
-        return len(set(re.findall(taken, "".join(logged)))) == 2
+        line = rf"@candidate: {candidate} serves in process (\d+)"
+        return len(set(re.findall(line, "".join(logged)))) == 2
 
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
-        told_of = lambda: got(base, "/version")["shadow"]  # noqa: E731
-        until(lambda: "no version was ever candidate" in told_of()["problem"], 30)
+        shadow_view = lambda: got(base, "/version")["shadow"]  # noqa: E731
+        until(lambda: "no alias candidate" in shadow_view()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
-            with clients(base, 2) as told:
-                until(lambda c=candidate: taken_by_all(c), 60)
-                before = len(told)
-                until(lambda b=before: len(told) > b + 20, 60)
-            versions.require_right(told)
+            with clients(base, 2) as answers:
+                until(lambda c=candidate: all_loaded(c), 60)
+                before = len(answers)
+                until(lambda b=before: len(answers) > b + 20, 60)
+            versions.require_right(answers)
             before = compared_at_rest(base)
             assert {post(base, body)[0] for body in BODIES * 5} == {200}
-            until(lambda b=before: told_of()["comparison"]["compared"] == b + 30, 60)
-        assert told_of()["problem"] == ""
+            until(lambda b=before: shadow_view()["comparison"]["compared"] == b + 30, 60)
+        assert shadow_view()["problem"] == ""
         assert all_serve(base, first, 2)
-        # A file's rows are not compared, and what is refused has no answer to compare.
+        # A rejected record has no prediction to compare.
         assert post(base, b"{}")[0] == 422

@@ -1,4 +1,4 @@
-"""What a start serves: the version that is meant, the last good one, or nothing, in one line."""
+"""Test the start of a service: the current version, the last good one, or an error in one line."""
 
 import json
 import os
@@ -20,14 +20,14 @@ from slipway.core.settings import Reference, Settings, read_reference
 from slipway.models.manifest import read_manifest
 from slipway.registry import open_registry
 from slipway.serving.rollout.alias_follower import RegistryPoller
-from slipway.serving.rollout.startup import first_live
+from slipway.serving.rollout.startup import load_initial_service
 from slipway.serving.rollout.version_cache import AliasState, VersionCache
 
 VERSION = "20260101T120000Z-1a2b3c4d"
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         ("model.pkl", "{root}/model.pkl"),
         ("none/other.pkl", "{root}/none/other.pkl"),
@@ -43,31 +43,31 @@ VERSION = "20260101T120000Z-1a2b3c4d"
         (f"gs://bucket/a/b@{VERSION}", ("gs://bucket/a/b", VERSION)),
     ],
 )
-def test_reference_is_read_from_what_was_set(tmp_path, text, meant):
+def test_read_reference_setting_returns_file_or_reference(tmp_path, text, expected):
     (tmp_path / "holds").mkdir()
     (tmp_path / "holds" / "model.pkl").touch()
     read = read_reference(tmp_path, text)
-    if isinstance(meant, str):
-        assert str(read) == meant.format(root=tmp_path)
+    if isinstance(expected, str):
+        assert str(read) == expected.format(root=tmp_path)
     else:
-        assert read == Reference(*(part.format(root=tmp_path) for part in meant))
+        assert read == Reference(*(part.format(root=tmp_path) for part in expected))
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("SLIPWAY_MODEL_POLL", "-1"), ("SLIPWAY_MODEL_POLL", "nan")]
 )
-def test_settings_that_cannot_be_used_name_their_variable(name, value):
+def test_settings_invalid_poll_names_the_variable(name, value):
     with pytest.raises(ValueError, match=name):
         Settings.from_environ(ROOT, {name: value})
 
 
-def test_settings_shadow_must_be_in_a_registry():
+def test_settings_shadow_file_raises():
     with pytest.raises(ValueError, match="SLIPWAY_SHADOW"):
         Settings.from_environ(ROOT, {"SLIPWAY_SHADOW": "other.pkl"})
 
 
 class Place:
-    """A registry with two versions, of which the first is production, and a cache."""
+    """A registry with two versions, the first of which is production, and a cache."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -83,8 +83,8 @@ class Place:
     def promote(self, version):
         self.registry.move("production", version, who="a test")
 
-    def environ(self, **more):
-        return {"SLIPWAY_MODEL": self.url, "SLIPWAY_CACHE": str(self.cache), **KEY, **more}
+    def environ(self, **environ):
+        return {"SLIPWAY_MODEL": self.url, "SLIPWAY_CACHE": str(self.cache), **KEY, **environ}
 
     @property
     def cache(self):
@@ -98,17 +98,17 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def place(template, tmp_path):
-    """A copy of a registry with its versions, because fitting takes longer than copying."""
-    made = object.__new__(Place)
-    made.__dict__.update(template.__dict__, folder=tmp_path, url=str(tmp_path / "registry"))
-    shutil.copytree(template.url, made.url)
-    made.registry = open_registry(made.url, KEY)
-    return made
+    """A copy of the template, since copying is faster than fitting."""
+    copy = object.__new__(Place)
+    copy.__dict__.update(template.__dict__, folder=tmp_path, url=str(tmp_path / "registry"))
+    shutil.copytree(template.url, copy.url)
+    copy.registry = open_registry(copy.url, KEY)
+    return copy
 
 
 def missing(place):
     shutil.rmtree(place.url)
-    return {}, "no version was ever production"
+    return {}, "no alias production"
 
 
 def pushed_file(place):
@@ -119,14 +119,14 @@ def corrupt(place):
     place.promote(place.b)
     file = pushed_file(place)
     file.write_bytes(b"\0" + file.read_bytes()[1:])
-    return {}, "is not what was pushed"
+    return {}, "was changed or truncated"
 
 
 def truncated(place):
     place.promote(place.b)
     file = pushed_file(place)
     file.write_bytes(file.read_bytes()[:100])
-    return {}, "is not what was pushed"
+    return {}, "was changed or truncated"
 
 
 def unsigned(place):
@@ -153,27 +153,27 @@ def older(path):
 
 def wrong_library(place):
     place.promote(place.push(0.6, older, tree=True))
-    return {}, "made by scikit-learn 0.24.2"
+    return {}, "saved with scikit-learn 0.24.2"
 
 
 BROKEN = [missing, corrupt, truncated, unsigned, wrong_key, wrong_library]
 
 
-@pytest.mark.parametrize("breaks", BROKEN)
-def test_broken_first_start_ends_in_one_line_with_a_status(place, breaks):
-    more, reason = breaks(place)
-    words = [word.format(port=free_port()) for word in GUNICORN]
+@pytest.mark.parametrize("break_registry", BROKEN)
+def test_start_broken_registry_and_empty_cache_exits_with_one_line(place, break_registry):
+    environ, reason = break_registry(place)
+    command = [word.format(port=free_port()) for word in GUNICORN]
     began = time.monotonic()
     done = subprocess.run(
-        [*words, "--workers=4"],
+        [*command, "--workers=4"],
         cwd=ROOT,
-        env=os.environ | place.environ(**more),
+        env=os.environ | place.environ(**environ),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    # Within 20 s where nothing else runs.
+    # On an idle machine, within 20 s.
     assert time.monotonic() - began < 45
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line]
@@ -181,19 +181,19 @@ def test_broken_first_start_ends_in_one_line_with_a_status(place, breaks):
     assert reason in line
 
 
-@pytest.mark.parametrize("breaks", BROKEN)
-def test_broken_start_with_a_last_good_version_serves_it_degraded(place, breaks):
+@pytest.mark.parametrize("break_registry", BROKEN)
+def test_start_broken_registry_serves_last_good_version_degraded(place, break_registry):
     settings = Settings.from_environ(ROOT, place.environ())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(*next(iter(KEY.items())))
-        assert first_live(settings).version == place.a
-    more, reason = breaks(place)
-    with running(*GUNICORN, "--workers=2", **place.environ(**more)) as (base, _):
+        assert load_initial_service(settings).version == place.a
+    environ, reason = break_registry(place)
+    with running(*GUNICORN, "--workers=2", **place.environ(**environ)) as (base, _):
         ready = got(base, "/readyz")
         assert (ready["status"], got(base, "/version")["model_version"]) == ("degraded", place.a)
         assert reason in ready["reason"]
         assert str(place.folder) not in ready["reason"]
-        # Gunicorn loses a signal to end that comes while it still starts its workers.
+        # Gunicorn can lose a SIGTERM that arrives while its workers start.
         until(lambda: all_serve(base, place.a, 2), 60)
 
 
@@ -203,74 +203,75 @@ def settings(place, monkeypatch):
     return Settings.from_environ(ROOT, place.environ())
 
 
-def test_fixed_version_needs_no_registry_once_it_is_in_the_cache(place, settings):
+def test_start_cached_fixed_version_without_registry_loads(place, settings):
     fixed = Reference(place.url, place.b)
     settings = Settings(settings.model, reference=fixed, cache=settings.cache)
-    assert first_live(settings).version == place.b
+    assert load_initial_service(settings).version == place.b
     shutil.rmtree(place.url)
-    assert first_live(settings).version == place.b
+    assert load_initial_service(settings).version == place.b
 
 
-def test_changed_copy_is_fetched_anew(place, settings):
-    copy = first_live(settings).path
+def test_start_changed_copy_is_fetched_again(place, settings):
+    copy = load_initial_service(settings).path
     copy.write_bytes(b"something else")
-    assert first_live(settings).version == place.a
+    assert load_initial_service(settings).version == place.a
     assert copy.read_bytes() != b"something else"
 
 
-def test_changed_copy_of_the_last_good_version_is_not_served(place, settings):
-    first_live(settings).path.write_bytes(b"something else")
+def test_start_changed_copy_without_registry_raises(place, settings):
+    load_initial_service(settings).path.write_bytes(b"something else")
     shutil.rmtree(place.url)
-    with pytest.raises(ModelError, match="nor can the last good version serve"):
-        first_live(settings)
+    with pytest.raises(ModelError, match="cannot load the last good version either"):
+        load_initial_service(settings)
 
 
-def test_refused_version_is_looked_at_once_and_logged_once(place, settings, caplog):
-    first_live(settings)
+def test_poll_rejected_version_is_checked_and_logged_once(place, settings, caplog):
+    load_initial_service(settings)
     cache = VersionCache(settings.cache, settings.reference)
-    leader = RegistryPoller(replace(settings, poll=0.001), settings.reference)
-    place.promote(place.push(0.7, older, tree=True))
+    poller = RegistryPoller(replace(settings, poll=0.001), settings.reference)
+    version = place.push(0.7, older, tree=True)
+    place.promote(version)
     for _ in range(3):
-        leader.turn()
+        poller.poll()
         time.sleep(0.01)
-    assert leader.refused == 1
+    assert poller.n_rejected == 1
     assert len(caplog.records) == 1
     assert cache.read().version == place.a
-    assert "is refused" in cache.read().problem
+    assert f"{version} rejected" in cache.read().problem
     place.promote(place.b)
-    leader.turn()
+    poller.poll()
     assert cache.read() == AliasState(place.b, "", 0, 3)
 
 
-def test_entries_that_were_deleted_bring_no_earlier_version_back(place, settings):
+def test_poll_deleted_journal_entries_keep_the_version(place, settings):
     place.promote(place.b)
-    assert first_live(settings).version == place.b
+    assert load_initial_service(settings).version == place.b
     last = max(Path(place.url).glob("aliases/production/*.json"))
     last.unlink()
-    leader = RegistryPoller(replace(settings, poll=0.001), settings.reference)
-    leader.turn()
-    standing = VersionCache(settings.cache, settings.reference).read()
-    assert (standing.version, standing.number) == (place.b, int(last.stem))
-    assert "entries were deleted" in standing.problem
-    assert first_live(settings).version == place.b
-    # Another machine, which never saw them, cannot know.
-    assert first_live(replace(settings, cache=settings.cache / "new")).version == place.a
+    poller = RegistryPoller(replace(settings, poll=0.001), settings.reference)
+    poller.poll()
+    state = VersionCache(settings.cache, settings.reference).read()
+    assert (state.version, state.number) == (place.b, int(last.stem))
+    assert "entries were deleted" in state.problem
+    assert load_initial_service(settings).version == place.b
+    # A machine that never saw these entries cannot detect the deletion.
+    assert load_initial_service(replace(settings, cache=settings.cache / "new")).version == place.a
 
 
-def test_full_disk_keeps_what_serves(place, settings):
-    """A limit on the size of files, which is how a full disk looks to a process."""
-    first_live(settings)
+def test_poll_full_disk_keeps_the_served_version(place, settings):
+    """Limit the size of files, which has the effect of a full disk."""
+    load_initial_service(settings)
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "from pathlib import Path; from slipway.core.settings import Settings;"
         "from slipway.serving.rollout.alias_follower import RegistryPoller, AliasFollower;"
-        "from slipway.serving.rollout.startup import first_live;"
-        "s = Settings.from_environ(Path('.')); live = first_live(s);"
+        "from slipway.serving.rollout.startup import load_initial_service;"
+        "s = Settings.from_environ(Path('.')); service = load_initial_service(s);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
-        "leader = Leader(s, s.reference); taken = [];"
-        "follower = Follower(s, s.reference, live, taken.append);"
-        "print('up', flush=True); input(); leader.turn(); follower.turn();"
-        "print(leader.polls_failed, len(taken), follower.cache.read().problem)"
+        "poller = RegistryPoller(s, s.reference); served = [];"
+        "follower = AliasFollower(s, s.reference, service, served.append);"
+        "print('up', flush=True); input(); poller.poll(); follower.poll();"
+        "print(poller.polls_failed, len(served), follower.cache.read().problem)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -282,13 +283,13 @@ def test_full_disk_keeps_what_serves(place, settings):
     )
     assert process.stdout.readline() == "up\n"
     place.promote(place.b)
-    told, _ = process.communicate("\n", timeout=60)
-    assert told.startswith("1 0 ")
-    assert "File too large" in told
+    output, _ = process.communicate("\n", timeout=60)
+    assert output.startswith("1 0 ")
+    assert "File too large" in output
 
 
-def test_command_on_a_registry_does_not_ask_it(place):
-    """So that a pin can be set while the registry does not answer."""
+def test_reload_command_without_registry_succeeds(place):
+    """A pin must be possible while the registry does not answer."""
     shutil.rmtree(place.url)
     done = subprocess.run(
         [sys.executable, "-m", "flask", "model", "reload"],
@@ -301,17 +302,17 @@ def test_command_on_a_registry_does_not_ask_it(place):
     assert (done.stdout, done.stderr) == ("asked\n", "")
 
 
-def test_command_beside_a_service_leaves_what_is_known_of_it(place, settings, caplog):
-    served = first_live(settings).version
+def test_start_of_a_command_keeps_the_recorded_state(place, settings, caplog):
+    served = load_initial_service(settings).version
     cache = VersionCache(settings.cache, settings.reference)
     before = cache.read()
-    assert first_live(settings, may_ask=False).version == served
+    assert load_initial_service(settings, may_poll=False).version == served
     assert (cache.read(), caplog.records) == (before, [])
 
 
-def test_cache_keeps_few_copies_and_never_one_in_use(place, settings):
+def test_evict_unused_keeps_newest_and_used_copies(place, settings):
     cache = VersionCache(settings.cache, settings.reference)
-    first_live(settings)
+    load_initial_service(settings)
     os.utime(settings.cache / place.a, (0, 0))
     for number in range(8):
         copy = settings.cache / f"20260101T00000{number}Z-0000000{number}"
@@ -326,6 +327,6 @@ def test_cache_keeps_few_copies_and_never_one_in_use(place, settings):
     assert not any("broken" in name for name in left)
 
 
-def test_answer_of_a_small_version_is_json(place, settings):
-    status, answer = first_live(settings).predict_json(BODIES[0])
+def test_start_small_version_predicts_json(place, settings):
+    status, answer = load_initial_service(settings).predict_json(BODIES[0])
     assert (status, json.loads(answer)["model_version"]) == (200, place.a)

@@ -1,4 +1,4 @@
-"""A pickle alone: taken in by `flask model add`, or served as it is."""
+"""A pickle without a manifest: added by `flask model add`, or served directly."""
 
 import os
 import pickle
@@ -34,7 +34,7 @@ def cancer():
 
 @pytest.fixture
 def bare(tmp_path, cancer):
-    """A folder with nothing but a fitted model's pickle, as a notebook leaves it."""
+    """The pickle of a fitted model in an otherwise empty folder."""
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer.data, cancer.target)
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
     return tmp_path / "bare.pkl"
@@ -45,7 +45,7 @@ def flask(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_model_add_infers_from_the_pickle_alone(bare, tmp_path):
+def test_model_add_without_rows_infers_from_the_pickle(bare, tmp_path):
     output = tmp_path / "model.pkl"
     done = flask("model", "add", bare, "--output", output)
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_model_add_infers_from_the_pickle_alone(bare, tmp_path):
     assert load_model(output, "pickle").replay() is None
 
 
-def test_model_add_learns_more_from_rows(bare, tmp_path, cancer):
+def test_model_add_with_rows_infers_categories_and_ranges(bare, tmp_path, cancer):
     cancer.frame.to_csv(tmp_path / "train.csv", index=False)
     words = ("--data", tmp_path / "train.csv", "--name", "tumours", "--positive-class", "0")
     done = flask("model", "add", bare, "--output", tmp_path / "model.pkl", *words)
@@ -72,7 +72,7 @@ def test_model_add_learns_more_from_rows(bare, tmp_path, cancer):
     assert radius.seen == (cancer.data["mean radius"].min(), cancer.data["mean radius"].max())
 
 
-def test_model_add_model_that_is_no_sum_says_why_the_pickle_answers(tmp_path):
+def test_model_add_uncompilable_model_reports_why_the_pickle_serves(tmp_path):
     iris = load_iris(as_frame=True)
     forest = RandomForestClassifier(5, random_state=0).fit(iris.data, iris.target)
     (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
@@ -82,22 +82,22 @@ def test_model_add_model_that_is_no_sum_says_why_the_pickle_answers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"not a pickle", "a text file, not a pickle file"),
         (pickle.dumps({"a": 1}), "holds an object of type dict, not a fitted estimator"),
     ],
 )
-def test_model_add_file_that_is_no_model_is_refused_in_one_line(tmp_path, content, says):
+def test_model_add_file_without_a_model_fails_with_one_line(tmp_path, content, message):
     (tmp_path / "bad.pkl").write_bytes(content)
     done = flask("model", "add", tmp_path / "bad.pkl", "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "model.pkl").exists()
 
 
-def test_model_add_rows_keep_codes_that_look_like_numbers(tmp_path):
+def test_model_add_codes_that_look_like_numbers_stay_texts(tmp_path):
     codes = pd.DataFrame({"code": ["01", "02", "10"] * 20})
     encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["code"]))
     model = make_pipeline(encoder, LogisticRegression()).fit(codes, codes["code"] == "01")
@@ -112,13 +112,13 @@ def test_model_add_rows_keep_codes_that_look_like_numbers(tmp_path):
 
 @pytest.fixture
 def array(tmp_path, cancer):
-    """The pickle of a model that was fitted on an array, and knows no names."""
+    """The pickle of a model that was fitted on an array without names."""
     model = LogisticRegression(max_iter=5000).fit(cancer.data.to_numpy(), cancer.target)
     (tmp_path / "array.pkl").write_bytes(pickle.dumps(model))
     return tmp_path / "array.pkl"
 
 
-def test_model_add_of_an_array_takes_the_columns_in_their_order(array, tmp_path, cancer):
+def test_model_add_array_model_uses_the_columns_in_order(array, tmp_path, cancer):
     cancer.frame.to_csv(tmp_path / "train.csv", index=False)
     words = ("--output", tmp_path / "new" / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", array, *words)
@@ -128,17 +128,17 @@ def test_model_add_of_an_array_takes_the_columns_in_their_order(array, tmp_path,
     assert manifest.signature.target.name == "target"
 
 
-def test_model_add_rows_of_too_few_columns_are_refused(array, tmp_path, cancer):
+def test_model_add_too_few_columns_fails(array, tmp_path, cancer):
     cancer.frame.iloc[:, :3].to_csv(tmp_path / "train.csv", index=False)
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", array, *words)
     assert done.returncode == 1
-    assert done.stderr == "Error: the model takes 30 columns, and the file has 3\n"
+    assert done.stderr == "Error: the file has 3 columns; the model takes 30\n"
 
 
 @pytest.fixture
 def older(bare):
-    """A pickle that says of itself that an older scikit-learn made it."""
+    """A pickle that names an older scikit-learn version."""
     here, there = sklearn.__version__.encode(), b"1.5.2"
     assert len(here) == len(there)
     content = bare.read_bytes()
@@ -147,18 +147,18 @@ def older(bare):
     return bare
 
 
-def test_model_add_pickle_of_another_version_is_refused(older, tmp_path):
+def test_model_add_pickle_of_another_version_fails(older, tmp_path):
     done = flask("model", "add", older, "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    due = f"bare.pkl was made by scikit-learn 1.5.2, here is {sklearn.__version__}: fit it again"
-    assert done.stderr == f"Error: {due} in this environment\n"
+    expected = (
+        f"bare.pkl was made by scikit-learn 1.5.2, here is {sklearn.__version__}: fit it again"
+    )
+    assert done.stderr == f"Error: {expected} in this environment\n"
     with pytest.raises(ModelError, match=r"made by scikit-learn 1\.5\.2"):
         load_model(older, "scorecard")
 
 
-def test_model_add_pickle_of_another_version_that_is_allowed_keeps_its_version(
-    older, tmp_path, monkeypatch
-):
+def test_model_add_allowed_version_skew_keeps_the_pickled_version(older, tmp_path, monkeypatch):
     monkeypatch.setenv("SLIPWAY_ALLOW_VERSION_SKEW", "1")
     done = flask("model", "add", older, "--output", tmp_path / "model.pkl")
     assert done.returncode == 0, done.stderr
@@ -166,22 +166,24 @@ def test_model_add_pickle_of_another_version_that_is_allowed_keeps_its_version(
     assert read_manifest(tmp_path / "model.pkl").libraries["scikit-learn"] == "1.5.2"
 
 
-def test_model_add_pickle_that_lacks_a_part_of_this_version_is_refused(tmp_path, cancer):
+def test_model_add_incomplete_pickle_fails(tmp_path, cancer):
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer.data, cancer.target)
     del model.transform_input
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps(model))
     done = flask("model", "add", tmp_path / "bare.pkl", "--output", tmp_path / "model.pkl")
     assert done.returncode == 1
-    assert "is not whole in this scikit-learn" in done.stderr
+    assert "is incomplete in this scikit-learn version" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_features_named_as_what_is_added_are_served(tmp_path, cancer):
+def test_features_named_like_output_columns_are_served(tmp_path, cancer):
     names = ["prediction", "probability", "error", "error_"]
     X = cancer.data.iloc[:, :4].set_axis(names, axis=1)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, cancer.target)
-    told = save(model, X, cancer.target, tmp_path / "model.pkl")
-    assert repr(told) == f"<Manifest of model {told.version}: 4 features, engine: scorecard>"
+    manifest = save(model, X, cancer.target, tmp_path / "model.pkl")
+    assert (
+        repr(manifest) == f"<Manifest of model {manifest.version}: 4 features, engine: scorecard>"
+    )
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
     content = X[:1].to_csv(index=False)
     answer = client.post("/predict_file?counts=true", data=content, content_type="text/csv").text
@@ -196,7 +198,7 @@ def test_features_named_as_what_is_added_are_served(tmp_path, cancer):
     assert right, table
 
 
-def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):
+def test_model_add_file_that_is_not_csv_fails(bare, tmp_path):
     (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00")
     words = ("--output", tmp_path / "model.pkl", "--data", tmp_path / "train.csv")
     done = flask("model", "add", bare, *words)
@@ -204,23 +206,23 @@ def test_model_add_file_that_is_not_csv_is_refused(bare, tmp_path):
     assert "train.csv is not UTF-8" in done.stderr
 
 
-def test_bare_pickle_is_served_and_says_what_is_not_known(bare, cancer, caplog):
+def test_bare_pickle_is_served_and_logs_unknown_facts(bare, cancer, caplog):
     client = create_app(ROOT, Settings(model=bare)).test_client()
     assert "bare.pkl has no manifest beside it" in caplog.text
-    assert "not known from the pickle: ranges" in caplog.text
+    assert "not inferred from the pickle: ranges" in caplog.text
     metadata = client.get("/metadata").json
     assert metadata["engine"] == "scorecard"
     assert metadata["version"].endswith(metadata["version"][-8:])
     row = cancer.data.iloc[3]
     answer = client.post("/predict", json=row.to_dict())
-    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.iloc[[3]])[0, 1]
+    expected = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.iloc[[3]])[0, 1]
     assert answer.status_code == 200
-    assert answer.json["probability"] == pytest.approx(due, abs=1e-12)
+    assert answer.json["probability"] == pytest.approx(expected, abs=1e-12)
     for page in ("/", "/model", "/apidocs/", "/file"):
         assert client.get(page).status_code == 200
 
 
-def test_bare_regressor_is_served_as_one(tmp_path):
+def test_bare_regressor_is_served_as_a_regressor(tmp_path):
     diabetes = load_diabetes(as_frame=True)
     ridge = make_pipeline(StandardScaler(), Ridge()).fit(diabetes.data, diabetes.target)
     (tmp_path / "ridge.pkl").write_bytes(pickle.dumps(ridge))
@@ -231,7 +233,7 @@ def test_bare_regressor_is_served_as_one(tmp_path):
 
 @pytest.fixture
 def other_version(tmp_path):
-    """The shipped model, said to be of another scikit-learn."""
+    """The shipped model with another scikit-learn version in its manifest."""
     for name in ("model.pkl", "model.json"):
         shutil.copy(ROOT / name, tmp_path / name)
     manifest = read_manifest(tmp_path / "model.pkl")
@@ -240,18 +242,18 @@ def other_version(tmp_path):
     return tmp_path / "model.pkl"
 
 
-def test_pickle_of_another_version_is_refused_with_the_fix(other_version):
+def test_pickle_of_another_version_is_rejected_with_the_fix(other_version):
     with pytest.raises(ModelError, match=r"pip install scikit-learn==1\.2\.0, or train again"):
         load_model(other_version, "pickle")
 
 
-def test_pickle_of_another_version_may_answer_when_it_is_allowed_and_right(other_version, caplog):
+def test_pickle_of_another_version_allowed_and_correct_is_served(other_version, caplog):
     model = load_model(other_version, "pickle", allow_version_skew=True)
     assert model.replay() is None
     assert "made by scikit-learn 1.2.0" in caplog.text
 
 
-def test_pickle_of_another_version_that_answers_otherwise_is_refused(other_version):
+def test_pickle_of_another_version_with_other_predictions_is_rejected(other_version):
     manifest = read_manifest(other_version)
     manifest.golden[0].record["distance"] = 1.0
     write_manifest(manifest, other_version)
@@ -259,7 +261,7 @@ def test_pickle_of_another_version_that_answers_otherwise_is_refused(other_versi
         load_model(other_version, "pickle", allow_version_skew=True)
 
 
-def test_pickle_engine_keeps_to_one_thread(tmp_path):
+def test_pickle_engine_uses_one_thread(tmp_path):
     iris = load_iris(as_frame=True)
     forest = RandomForestClassifier(5, random_state=0, n_jobs=-1).fit(iris.data, iris.target)
     (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
@@ -268,9 +270,9 @@ def test_pickle_engine_keeps_to_one_thread(tmp_path):
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from threadpoolctl import threadpool_info\n"
         f"load_model(Path({str(tmp_path / 'forest.pkl')!r}), 'scorecard')\n"
-        # OpenMP counts for each thread anew, and Gunicorn's requests have threads of their own.
+        # OpenMP has a limit for each thread, and Gunicorn handles requests in other threads.
         "info = ThreadPoolExecutor(1).submit(threadpool_info).result()\n"
-        "print(max(each['num_threads'] for each in info))"
+        "print(max(pool['num_threads'] for pool in info))"
     )
     environ = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     command = (sys.executable, "-c", code)
@@ -280,11 +282,11 @@ def test_pickle_engine_keeps_to_one_thread(tmp_path):
     assert done.stdout.strip() == "1"
 
 
-def test_record_that_the_pipeline_refuses_does_not_spoil_the_others(bare, cancer):
+def test_record_rejected_by_the_pipeline_does_not_affect_others(bare, cancer):
     model = load_model(bare, "pickle")
     records = [tuple(row) for row in cancer.data.head(20).to_numpy().tolist()]
     records[7] = (float("inf"), *records[7][1:])
     answers = np.array(model.score(records))
-    due = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.head(20))[:, 1]
+    expected = pickle.loads(bare.read_bytes()).predict_proba(cancer.data.head(20))[:, 1]
     assert np.flatnonzero(np.isnan(answers)).tolist() == [7]
-    np.testing.assert_allclose(np.delete(answers, 7), np.delete(due, 7), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(np.delete(answers, 7), np.delete(expected, 7), rtol=0, atol=1e-12)

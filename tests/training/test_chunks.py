@@ -1,4 +1,4 @@
-"""A fit in chunks is the fit in memory."""
+"""A fit in chunks equals the fit in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from slipway.training.engines.chunked import optimizers as combine
 from slipway.training.engines.chunked import value_counts as counts
 from slipway.training.engines.chunked.fit import fit_chunks
 from slipway.training.engines.chunked.memory_budget import find_memory_budget, resident_bytes
-from slipway.training.engines.chunked.progress import time_text
+from slipway.training.engines.chunked.progress import format_duration
 from slipway.training.frames import Rows
 from slipway.training.splits import FIT_FOLDS
 
@@ -57,7 +57,7 @@ FEATURES = (
 
 
 def draw(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Draw parcels with gaps, rare kinds and a column that is always the same."""
+    """Draw parcels with missing values, rare kinds and a constant column."""
     rng = np.random.default_rng(seed)
     kind = np.array(list("abcdefgh"), dtype=object)[np.minimum(rng.geometric(0.4, n) - 1, 7)]
     kind[rng.random(n) < 0.05] = None
@@ -107,8 +107,8 @@ def store(folder: Path, X: pd.DataFrame, y: Any, folds: Any = None) -> Dataset:
         file = folder / f"part-{i}.parquet"
         pq.write_table(piece, file, row_group_size=200)
         parts.append(Part(file.name, len(piece), file_sha256(file)))
-    told: dict[str, Any] = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
-    return Dataset(folder, DatasetManifest(**told | {"rows": len(y), "parts": tuple(parts)}))
+    fields: dict[str, Any] = {field.name: None for field in msgspec.structs.fields(DatasetManifest)}
+    return Dataset(folder, DatasetManifest(**fields | {"rows": len(y), "parts": tuple(parts)}))
 
 
 def chunked(problem: Problem, stored: Dataset, **options: Any) -> Pipeline:
@@ -129,7 +129,7 @@ def require_close(one: Pipeline, other: Pipeline, within: float = 1e-6) -> None:
 
 @pytest.fixture
 def few_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the Hessian be that of a hundred rows, so that passes have to make up for it."""
+    """Use a sample of a hundred rows, so that passes must correct its Hessian."""
     monkeypatch.setattr(room, "SAMPLE_ROWS", 100)
 
 
@@ -144,7 +144,7 @@ def few_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     st.sampled_from([60, 1000, 10**6]),
     st.sampled_from([0.01, 1.0, 100.0]),
 )
-def test_chunks_of_small_tables_give_the_coefficients_of_a_fit_in_memory(
+def test_chunks_small_tables_equal_a_fit_in_memory(
     n: int, seed: int, sample: int, c: float
 ) -> None:
     X, y = draw(n, seed)
@@ -154,12 +154,12 @@ def test_chunks_of_small_tables_give_the_coefficients_of_a_fit_in_memory(
         stored = store(Path(folder), X, y)
         if len(set(y[np.arange(n) % 10 < 8])) < 2:
             return
-        found = chunked(problem, stored)
+        result = chunked(problem, stored)
     fit = np.arange(n) % 10 < 8
-    due = in_memory(problem, X[fit], y[fit])
-    require_close(found, due, 1e-6 * max(1.0, c))
+    expected = in_memory(problem, X[fit], y[fit])
+    require_close(result, expected, 1e-6 * max(1.0, c))
     np.testing.assert_allclose(
-        found.predict_proba(X[fit]), due.predict_proba(X[fit]), rtol=0, atol=1e-7
+        result.predict_proba(X[fit]), expected.predict_proba(X[fit]), rtol=0, atol=1e-7
     )
 
 
@@ -175,44 +175,46 @@ def test_chunks_of_small_tables_give_the_coefficients_of_a_fit_in_memory(
     ids=["balanced", "weighed, no intercept", "liblinear", "lbfgs", "sag"],
 )
 @pytest.mark.usefixtures("few_in_memory")
-def test_chunks_options_of_the_regression_are_honoured(
+def test_chunks_options_of_the_regression_are_applied(
     regression: LogisticRegression, tmp_path: Path
 ) -> None:
     X, y = draw(2500, 5)
     fit = np.arange(len(y)) % 10 < 8
     sharp = regression.set_params(tol=1e-10, max_iter=100_000)
     problem = problem_of(sharp)
-    due = in_memory(problem, X[fit], y[fit])
-    # L-BFGS itself ends at about 1e-5.
-    require_close(chunked(problem, store(tmp_path, X, y)), due, 3e-5)
+    expected = in_memory(problem, X[fit], y[fit])
+    # L-BFGS alone ends at about 1e-5.
+    require_close(chunked(problem, store(tmp_path, X, y)), expected, 3e-5)
 
 
 @pytest.mark.usefixtures("few_in_memory")
-def test_chunks_without_a_penalty_give_the_answers_of_a_fit_in_memory(tmp_path: Path) -> None:
+def test_chunks_without_a_penalty_predict_as_a_fit_in_memory(tmp_path: Path) -> None:
     X, y = draw(3000, 8)
     fit = np.arange(len(y)) % 10 < 8
     problem = problem_of(LogisticRegression(C=np.inf, tol=1e-9, max_iter=100_000))
-    due = in_memory(problem, X[fit], y[fit])
-    found = chunked(problem, store(tmp_path, X, y))
-    np.testing.assert_allclose(found.predict_proba(X), due.predict_proba(X), rtol=0, atol=1e-4)
+    expected = in_memory(problem, X[fit], y[fit])
+    result = chunked(problem, store(tmp_path, X, y))
+    np.testing.assert_allclose(
+        result.predict_proba(X), expected.predict_proba(X), rtol=0, atol=1e-4
+    )
 
 
-def test_chunks_that_a_column_parts_without_a_penalty_are_refused(tmp_path: Path) -> None:
+def test_chunks_separable_classes_without_a_penalty_raise(tmp_path: Path) -> None:
     X, _ = draw(500, 1)
     y = (X.fragile).astype(int).to_numpy()
-    with pytest.raises(SlipwayError, match="give it a penalty"):
+    with pytest.raises(SlipwayError, match="use a penalty"):
         chunked(problem_of(LogisticRegression(C=np.inf)), store(tmp_path, X, y))
 
 
-def test_chunks_with_a_hessian_too_large_for_memory_use_its_diagonal(
+def test_chunks_hessian_too_large_for_memory_uses_its_diagonal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = draw(2000, 2)
     fit = np.arange(len(y)) % 10 < 8
     problem = problem_of(LogisticRegression(C=0.1, solver="newton-cholesky", tol=1e-12))
-    monkeypatch.setattr(combine.Fit, "_curve", lambda self, loss: loss.diagonal)
-    found = chunked(problem, store(tmp_path, X, y))
-    require_close(found, in_memory(problem, X[fit], y[fit]))
+    monkeypatch.setattr(combine.LogisticFit, "_choose_hessian", lambda self, loss: loss.diagonal)
+    result = chunked(problem, store(tmp_path, X, y))
+    require_close(result, in_memory(problem, X[fit], y[fit]))
 
 
 @pytest.mark.parametrize("rows", [100, 1_000_000], ids=["by passes", "at once"])
@@ -246,21 +248,21 @@ def test_chunks_average_is_near_the_passes_but_not_the_same(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [20_000, 300_000])
-def test_chunks_of_all_flights_give_the_coefficients_of_a_fit_in_memory(
+def test_chunks_all_flights_equal_a_fit_in_memory(
     sample: int, stored: Dataset, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", sample)
     problem = load_problem("flights")
-    due = in_memory(problem, rows.X[~rows.held_out], rows.y[~rows.held_out])
-    found = chunked(problem, stored)
-    require_close(found, due, 1e-8)
+    expected = in_memory(problem, rows.X[~rows.held_out], rows.y[~rows.held_out])
+    result = chunked(problem, stored)
+    require_close(result, expected, 1e-8)
     some = rows.X[rows.held_out]
-    p, q = found.predict_proba(some), due.predict_proba(some)
+    p, q = result.predict_proba(some), expected.predict_proba(some)
     np.testing.assert_allclose(p, q, rtol=0, atol=1e-10)
 
 
 @pytest.mark.slow
-def test_chunks_of_all_flights_on_average_are_a_little_worse(stored: Dataset, rows: Rows) -> None:
+def test_chunks_average_of_all_flights_is_slightly_worse(stored: Dataset, rows: Rows) -> None:
     problem = load_problem("flights")
     held, y = rows.X[rows.held_out], rows.y[rows.held_out]
     passes = log_loss(y, chunked(problem, stored).predict_proba(held))
@@ -269,19 +271,19 @@ def test_chunks_of_all_flights_on_average_are_a_little_worse(stored: Dataset, ro
     assert 1e-6 < worse < 0.001
 
 
-def test_chunks_progress_tells_rows_pace_and_what_is_left(
+def test_chunks_progress_reports_rows_speed_and_remaining_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "SAMPLE_ROWS", 100)
     monkeypatch.setattr(combine, "SECONDS", 0.0)
     monkeypatch.setattr("slipway.training.engines.chunked.progress.SECONDS", 0.0)
     X, y = draw(5000, 6)
-    told: list[str] = []
-    chunked(problem_of(LogisticRegression()), store(tmp_path, X, y), progress=told.append)
-    assert told[0] == "counting values: 5,000 rows"
-    assert any("of 5,000 rows, " in line and " rows/s, " in line for line in told)
-    assert any(line.startswith("writing codes") and line.endswith(" left") for line in told)
-    passes = [line for line in told if line.startswith("pass ") and not line.startswith("pass 1;")]
+    lines: list[str] = []
+    chunked(problem_of(LogisticRegression()), store(tmp_path, X, y), progress=lines.append)
+    assert lines[0] == "counting values: 5,000 rows"
+    assert any("of 5,000 rows, " in line and " rows/s, " in line for line in lines)
+    assert any(line.startswith("writing codes") and line.endswith(" left") for line in lines)
+    passes = [line for line in lines if line.startswith("pass ") and not line.startswith("pass 1;")]
     assert all("log loss 0." in line and "passes left" in line for line in passes)
     assert all(" rows/s" in line for line in passes)
     assert len(passes) > 2
@@ -292,7 +294,7 @@ def centred(X: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("regression", "step", "said"),
+    ("regression", "step", "message"),
     [
         (HistGradientBoostingClassifier(), None, "only LogisticRegression: use --engine memory"),
         (LogisticRegression(l1_ratio=1, solver="saga"), None, "L1 or elastic-net"),
@@ -300,89 +302,91 @@ def centred(X: Any) -> Any:
         (
             LogisticRegression(),
             ColumnTransformer([("c", FunctionTransformer(centred), ["size"])]),
-            "one by one",
+            "combines several values",
         ),
         (
             LogisticRegression(),
             ColumnTransformer([("c", StandardScaler(), ["weight"])]),
-            "leaves gaps",
+            "missing or infinite values",
         ),
-        (LogisticRegression(), ColumnTransformer([("c", "passthrough", ["kind"])]), "no numbers"),
-        (LogisticRegression(), ColumnTransformer([("c", "drop", ["kind"])]), "no column"),
+        (LogisticRegression(), ColumnTransformer([("c", "passthrough", ["kind"])]), "not numeric"),
+        (LogisticRegression(), ColumnTransformer([("c", "drop", ["kind"])]), "no columns"),
     ],
 )
-def test_chunks_pipeline_that_cannot_be_fitted_so_is_refused(
-    regression: Any, step: Any, said: str, tmp_path: Path
+def test_chunks_unsupported_pipeline_raises(
+    regression: Any, step: Any, message: str, tmp_path: Path
 ) -> None:
     X, y = draw(300, 3)
-    with pytest.raises(SlipwayError, match=said):
+    with pytest.raises(SlipwayError, match=message):
         chunked(problem_of(regression, step), store(tmp_path, X, y))
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         (np.zeros_like, "only one class"),
         (lambda y: y + 1, "0 or 1 in every row"),
         (lambda y: np.where(y == 1, np.nan, 0.0), "0 or 1 in every row"),
     ],
 )
-def test_chunks_target_without_two_classes_is_refused(
-    target: Any, said: str, tmp_path: Path
+def test_chunks_target_without_two_classes_raises(
+    target: Any, message: str, tmp_path: Path
 ) -> None:
     X, y = draw(300, 3)
-    with pytest.raises(SlipwayError, match=said):
+    with pytest.raises(SlipwayError, match=message):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X, target(y)))
 
 
-def test_chunks_without_rows_of_the_folds_are_refused(tmp_path: Path) -> None:
+def test_chunks_without_rows_in_the_folds_raise(tmp_path: Path) -> None:
     X, y = draw(300, 3)
     stored = store(tmp_path, X, y, np.full(300, 9))
     with pytest.raises(SlipwayError, match="only one class in 0 rows"):
         chunked(problem_of(LogisticRegression()), stored)
 
 
-def test_chunks_gap_in_a_feature_that_has_none_is_refused(tmp_path: Path) -> None:
+def test_chunks_missing_value_not_in_the_signature_raises(tmp_path: Path) -> None:
     X, y = draw(300, 3)
     grade = X.grade.astype("Int64").mask(X.grade == 1)
-    with pytest.raises(SlipwayError, match=r"grade is no integer.*never missing"):
+    with pytest.raises(SlipwayError, match=r"grade is not of kind integer.*does not allow missing"):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X.assign(grade=grade), y))
 
 
-def test_chunks_feature_with_too_many_values_is_refused_by_name(
+def test_chunks_too_many_distinct_values_raise_with_the_feature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = draw(5000, 3)
     X["size"] = np.random.default_rng(0).normal(size=5000)
     monkeypatch.setattr(counts, "VALUE_BYTES", GIB)
-    with pytest.raises(SlipwayError, match=r"size has [0-9,]+ distinct values.*round it"):
+    with pytest.raises(
+        SlipwayError, match=r"size has at least [0-9,]+ distinct values.*round the values"
+    ):
         chunked(problem_of(LogisticRegression()), store(tmp_path, X, y))
 
 
-def test_room_too_little_memory_is_refused_with_the_least() -> None:
-    with pytest.raises(SlipwayError, match="give --memory 396MiB or more"):
+def test_memory_budget_too_little_memory_raises_with_the_minimum() -> None:
+    with pytest.raises(SlipwayError, match="set --memory 396MiB or more"):
         find_memory_budget(350 * 2**20, 20, used=300 * 2**20)
 
 
 @given(st.integers(0, 2**36), st.integers(1, 1000))
-def test_room_is_never_more_than_the_memory(left: int, n_columns: int) -> None:
+def test_memory_budget_never_exceeds_the_memory(left: int, n_columns: int) -> None:
     used = 300 * 2**20
     try:
-        found = find_memory_budget(used + left, n_columns, used=used)
+        result = find_memory_budget(used + left, n_columns, used=used)
     except SlipwayError:
-        assert left < room.LEAST_BYTES
+        assert left < room.MIN_BYTES
         return
-    assert found.counts + found.free < left
-    assert 2_048 <= found.batch_rows <= room.BATCH_ROWS
-    assert found.sample_rows > 0
+    assert result.counts + result.free < left
+    assert 2_048 <= result.batch_rows <= room.BATCH_ROWS
+    assert result.sample_rows > 0
 
 
-def test_resident_bytes_are_those_of_a_python_with_numpy() -> None:
+def test_resident_bytes_match_a_python_with_numpy() -> None:
     assert 50 * 2**20 < resident_bytes() < 20 * GIB
 
 
 @pytest.mark.parametrize(
-    ("seconds", "due"), [(0.2, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
+    ("seconds", "expected"), [(0.2, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
 )
-def test_time_is_written_for_people(seconds: float, due: str) -> None:
-    assert time_text(seconds) == due
+def test_format_duration_uses_readable_units(seconds: float, expected: str) -> None:
+    assert format_duration(seconds) == expected

@@ -1,4 +1,4 @@
-"""A fit in chunks in a process of its own: its memory, its scratch file, a full disk."""
+"""A fit in chunks in a separate process: memory, scratch file, full disk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def run(folder: Path, scratch: Path, memory: int, file_size: int = 0) -> tuple[i
 
 
 @pytest.mark.slow
-def test_chunks_of_two_million_rows_keep_to_their_memory(stored: Dataset, tmp_path: Path) -> None:
+def test_chunks_two_million_rows_stay_within_the_memory_limit(
+    stored: Dataset, tmp_path: Path
+) -> None:
     drawn = draw_rows(stored, 2_000_000, tmp_path / "drawn")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -74,14 +76,14 @@ def test_chunks_of_two_million_rows_keep_to_their_memory(stored: Dataset, tmp_pa
 
 
 @pytest.mark.slow
-def test_chunks_memory_that_python_alone_takes_is_refused(stored: Dataset, tmp_path: Path) -> None:
+def test_chunks_less_memory_than_python_needs_raises(stored: Dataset, tmp_path: Path) -> None:
     code, _, err = run(stored.folder, tmp_path, 200 * MIB)
     assert code == 1
     assert "refused: 200 MiB of memory are too little" in err
 
 
 @pytest.mark.slow
-def test_chunks_full_disk_is_told_with_what_to_do(stored: Dataset, tmp_path: Path) -> None:
+def test_chunks_full_disk_raises_with_advice(stored: Dataset, tmp_path: Path) -> None:
     code, _, err = run(stored.folder, tmp_path, 1024 * MIB, MIB)
     assert code == 1
     assert f"refused: cannot write the scratch file in {tmp_path}: File too large" in err
@@ -91,10 +93,10 @@ def test_chunks_full_disk_is_told_with_what_to_do(stored: Dataset, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_chunks_that_are_ended_leave_no_scratch_file(
+def test_chunks_terminated_process_leaves_no_scratch_file(
     ended_by: signal.Signals, stored: Dataset, tmp_path: Path
 ) -> None:
-    # One fit is over in a second, which is sooner than a busy machine may come to end it.
+    # A fit takes a second, too little for a busy machine to terminate it in time.
     with subprocess.Popen(
         command(stored.folder, 1024 * MIB, times=100),
         stdout=subprocess.PIPE,
@@ -106,7 +108,7 @@ def test_chunks_that_are_ended_leave_no_scratch_file(
         for line in process.stdout:
             if line.startswith("fitting on"):
                 break
-        # By then all rows are in the file, which has no name even so.
+        # At this point, all rows are in the file, which has no name.
         assert not list(tmp_path.iterdir())
         time.sleep(0.2)
         process.send_signal(ended_by)

@@ -11,7 +11,7 @@ def results():
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-def test_estimator_is_answered_as_by_itself_or_refused_with_a_reason(tmp_path, results, name):
+def test_estimator_predicts_as_the_model_or_is_rejected_with_a_reason(tmp_path, results, name):
     model, X, _ = fitted(name)
     results[name] = tried(name, tmp_path)
     if results[name].manifest is None:
@@ -21,7 +21,7 @@ def test_estimator_is_answered_as_by_itself_or_refused_with_a_reason(tmp_path, r
         hold(Served(model, serve(tmp_path / "model.pkl")), X.head(8))
 
 
-def test_page_of_estimators_is_what_save_says(results, tmp_path):
+def test_page_of_estimators_matches_the_results_of_save(results, tmp_path):
     for name in sorted(CLASSES):
         if name not in results:
             results[name] = tried(name, tmp_path)

@@ -1,4 +1,4 @@
-"""The scores of a model, against hand-made cases."""
+"""The scores of a model in manual examples."""
 
 from itertools import pairwise
 
@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.training.evaluation.metrics import (
-    best_threshold,
-    calibration_bins,
-    precision_recall_points,
-    roc_points,
+    compute_calibration_bins,
+    compute_precision_recall_points,
+    compute_roc_points,
+    compute_slices,
+    find_best_threshold,
     score_probabilities,
-    slice_table,
 )
 
 pairs = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=4, max_size=60).filter(
@@ -27,7 +27,7 @@ def split(rows):
     return np.array(y), np.array(p)
 
 
-def test_scores_perfect_model_scores_perfectly():
+def test_scores_perfect_model_is_perfect():
     scores = score_probabilities([0, 0, 1, 1], np.array([0.0, 0.0, 1.0, 1.0]))
     assert (scores.roc_auc, scores.pr_auc, scores.brier) == (1.0, 1.0, 0.0)
     assert scores.calibration_error == 0.0
@@ -40,29 +40,29 @@ def test_scores_calibration_error_is_the_mean_distance():
 
 
 @given(pairs)
-def test_calibration_bins_hold_every_row_once(rows):
+def test_calibration_bins_count_every_row_once(rows):
     y, p = split(rows)
-    bins = calibration_bins(y, p)
+    bins = compute_calibration_bins(y, p)
     assert sum(b.rows for b in bins) == len(p)
     assert sum(b.rows * b.predicted for b in bins) == pytest.approx(p.sum())
     assert sum(b.rows * b.observed for b in bins) == pytest.approx(y.sum())
 
 
 @given(pairs)
-def test_curves_stay_in_the_unit_square_and_rise(rows):
+def test_curves_stay_in_the_unit_square_and_increase(rows):
     y, p = split(rows)
-    roc = roc_points(y, p)
+    roc = compute_roc_points(y, p)
     assert roc[-1] == (1.0, 1.0)
     assert all(a[1] <= b[1] for a, b in pairwise(roc))
-    for x, height in (*roc, *precision_recall_points(y, p)):
+    for x, height in (*roc, *compute_precision_recall_points(y, p)):
         assert 0 <= x <= 1
         assert 0 <= height <= 1
 
 
-def test_slice_table_compares_each_value_and_leaves_out_small_ones():
+def test_slices_compare_each_value_and_omit_small_ones():
     X = pd.DataFrame({"day": [1] * 150 + [2] * 120 + [3] * 5})
     y = pd.Series([0, 1] * 75 + [1] * 120 + [0] * 5)
-    slices = slice_table(X, y, np.full(275, 0.5), ("day",))
+    slices = compute_slices(X, y, np.full(275, 0.5), ("day",))
     assert [(s.value, s.rows, s.observed, s.predicted) for s in slices] == [
         ("1", 150, 0.5, 0.5),
         ("2", 120, 1.0, 0.5),
@@ -71,6 +71,6 @@ def test_slice_table_compares_each_value_and_leaves_out_small_ones():
     assert slices[1].roc_auc is None
 
 
-def test_best_threshold_parts_the_classes():
+def test_best_threshold_separates_the_classes():
     y, p = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.617, 0.9])
-    assert best_threshold(y, p) == 0.61
+    assert find_best_threshold(y, p) == 0.61

@@ -1,4 +1,4 @@
-"""Models of many shapes on scikit-learn's own data: saved, served, and asked over HTTP."""
+"""Models of many shapes on scikit-learn's data sets, saved and served over HTTP."""
 
 import json
 
@@ -126,7 +126,7 @@ def fitted(name, model):
     return model.fit(bunch.data, bunch.target), bunch.data, bunch.target
 
 
-def due(model, X):
+def expected(model, X):
     if not hasattr(model, "classes_"):
         return model.predict(X)
     probabilities = model.predict_proba(X)
@@ -134,7 +134,7 @@ def due(model, X):
 
 
 def given(answers, classes):
-    """The numbers of answers as scikit-learn would give them."""
+    """Return the numbers of predictions in scikit-learn's form."""
     if not classes:
         return np.array([answer["value"] for answer in answers])
     if len(classes) == 2:
@@ -143,7 +143,7 @@ def given(answers, classes):
 
 
 def assert_served(client, model, X, engine):
-    """Ask for 40 rows as an array, one by one, and as a file, and compare with the model."""
+    """Predict 40 rows as an array, one by one and as a file, and compare with the model."""
     sample = X.sample(40, random_state=1)
     records = json.loads(sample.to_json(orient="records", double_precision=15))
     sample = pd.DataFrame(records)[list(X.columns)]
@@ -151,27 +151,29 @@ def assert_served(client, model, X, engine):
     assert metadata["engine"] == engine
     classes = metadata["signature"]["target"].get("classes", [])
     answers = client.post("/predict", json=records).json
-    np.testing.assert_allclose(given(answers, classes), due(model, sample), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        given(answers, classes), expected(model, sample), rtol=1e-11, atol=1e-12
+    )
     for record, answer in zip(records[:5], answers, strict=False):
         single = client.post("/predict", json=record)
         assert single.status_code == 200
-        # Many rows together can end in another last bit than one alone, in numpy's hands.
+        # numpy rounds differently for many rows and for one.
         alone, among = given([single.json], classes), given([answer], classes)
         np.testing.assert_allclose(alone, among, rtol=1e-12, atol=1e-15)
     if classes:
         wanted = [str(label) for label in model.predict(sample)]
         assert [answer["label"] for answer in answers] == wanted
     file = client.post("/predict_file", data=sample.to_csv(index=False), content_type="text/csv")
-    told = file.text.splitlines()
-    place = told[0].split(",").index("prediction")
-    predicted = [line.split(",")[place] for line in told[1:]]
+    message = file.text.splitlines()
+    place = message[0].split(",").index("prediction")
+    predicted = [line.split(",")[place] for line in message[1:]]
     assert predicted == [str(answer.get("label", answer.get("value"))) for answer in answers]
     for page in ("/", "/model", "/file", "/apidocs/", "/apispec_1.json"):
         assert client.get(page).status_code == 200
 
 
 @pytest.mark.parametrize("name", SCORECARD)
-def test_linear_model_of_the_gallery_is_served_by_its_scorecard(tmp_path, name):
+def test_gallery_linear_model_is_served_by_its_scorecard(tmp_path, name):
     model, X, y = fitted(name, SCORECARD[name])
     slipway.save(model, X, y, tmp_path / "model.pkl", name=name)
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
@@ -182,7 +184,7 @@ def test_linear_model_of_the_gallery_is_served_by_its_scorecard(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", PICKLE)
-def test_other_model_of_the_gallery_is_served_by_its_pickle(tmp_path, name):
+def test_gallery_other_model_is_served_by_its_pickle(tmp_path, name):
     model, X, y = fitted(name, PICKLE[name])
     manifest = slipway.save(model, X, y, tmp_path / "model.pkl", name=name)
     assert manifest.reason
@@ -194,12 +196,12 @@ def test_other_model_of_the_gallery_is_served_by_its_pickle(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_pickle_with_threads_of_its_own_survives_the_fork(tmp_path):
-    """OpenMP's threads do not outlive a fork, and Gunicorn forks after the golden rows."""
+def test_pickle_with_openmp_threads_survives_a_fork(tmp_path):
+    """OpenMP's threads do not survive a fork, and Gunicorn forks after the golden rows."""
     model, X, y = fitted("cancer, XGBoost", PICKLE["cancer, XGBoost"])
     slipway.save(model, X, y, tmp_path / "model.pkl")
     records = json.loads(X.head(200).to_json(orient="records", double_precision=15))
-    probabilities = due(model, pd.DataFrame(records))
+    probabilities = expected(model, pd.DataFrame(records))
     environ = {"SLIPWAY_MODEL": str(tmp_path / "model.pkl")}
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         pool = PoolManager(timeout=60)

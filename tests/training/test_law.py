@@ -1,4 +1,4 @@
-"""The law: for every record, the pipeline's own answer, or an error where it has none."""
+"""The law: every record gets the pipeline's own prediction, or an error if it has none."""
 
 import tempfile
 import warnings
@@ -114,7 +114,7 @@ law = settings(
 
 
 def step_for(draw, column):
-    """Draw what reads a column; None where nothing does."""
+    """Draw the step for a column, or None."""
     if column.family != "number" or draw(st.sampled_from([False] * 5 + [True])):
         encoder = ENCODERS[draw(st.sampled_from(sorted(ENCODERS)))]()
         filling = draw(st.sampled_from(["", "", "most_frequent"]))
@@ -129,7 +129,7 @@ def step_for(draw, column):
 
 @st.composite
 def pipelines(draw, drawn):
-    """Draw a pipeline over some columns, and the task."""
+    """Draw a pipeline over some columns and its task."""
     read = [column for column in drawn if draw(st.integers(0, 7)) > 0] or drawn[:1]
     parts = [(step_for(draw, column), [column.name]) for column in read]
     remainder = draw(st.sampled_from(["drop", "drop", "passthrough"]))
@@ -151,7 +151,7 @@ def target_of(task, seed):
 
 
 def fitted(model, X, y):
-    """Fit a pipeline; None where scikit-learn cannot."""
+    """Fit a pipeline; return None if scikit-learn cannot."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
@@ -162,7 +162,7 @@ def fitted(model, X, y):
 
 @st.composite
 def cases(draw):
-    """Draw a fitted pipeline, its training rows, and rows to predict for."""
+    """Draw a fitted pipeline, its training rows, and rows to predict."""
     drawn: list[Column] = draw(columns())
     seed = draw(st.integers(0, 2**16))
     X = frame_of(drawn, seed)
@@ -177,7 +177,7 @@ def cases(draw):
 
 
 def ask_all(served, rows, texts):
-    """Ask for all rows in every way; return the answers of each way."""
+    """Predict all rows in every way; return the predictions of each way."""
     records = [records_of(row)[0] for row in rows]
     lines = [row.to_csv(index=False, header=False) for row in rows]
     header = ",".join(rows[0].columns) + "\n"
@@ -193,7 +193,7 @@ def ask_all(served, rows, texts):
 
 @law
 @given(cases())
-def test_service_gives_what_the_pipeline_gives_or_an_error_where_it_raises(case):
+def test_service_predicts_as_the_pipeline_or_rejects_what_it_raises_for(case):
     model, X, y, rows, read = case
     if fitted(model, X, y) is None:
         return
@@ -204,6 +204,6 @@ def test_service_gives_what_the_pipeline_gives_or_an_error_where_it_raises(case)
         texts = [as_read(X, row, read) for row in rows]
         for way, pairs in ask_all(served, rows, texts).items():
             for row, answer in pairs:
-                due = own_answer(model, row)
-                note(f"{way}, {served.engine}: {records_of(row)[0]} -> {answer}, due {due}")
-                assert equal(answer, due), (way, records_of(row)[0], answer, due, model)
+                expected = own_answer(model, row)
+                note(f"{way}, {served.engine}: {records_of(row)[0]} -> {answer}, due {expected}")
+                assert equal(answer, expected), (way, records_of(row)[0], answer, expected, model)

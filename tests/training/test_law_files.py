@@ -1,4 +1,4 @@
-"""The law for files: pandas habits before the fit, then ``flask model add --data`` of the file."""
+"""The law for files: pandas steps before the fit, then ``flask model add --data``."""
 
 import io
 import tempfile
@@ -34,15 +34,15 @@ law = settings(
 
 
 class Habits(NamedTuple):
-    """What a person does between the file and the fit."""
+    """The user's steps between the file and the fit."""
 
     seed: int
-    written: str  # the text that stands for a missing value in the file
+    written: str  # the text for a missing value in the file
     separator: str
     target_place: int
     index: bool
     identifier: bool
-    filled: str  # how missing texts are filled in before the fit
+    filled: str  # the replacement of missing texts before the fit
     text_codes: bool  # whether codes are read as texts
     category: bool  # whether texts become a pandas category
     dates: str
@@ -72,7 +72,7 @@ habits = st.builds(
 
 
 def raw_frame(given: Habits) -> pd.DataFrame:
-    """Return the frame that somebody wrote into the file."""
+    """Return the frame that is written to the file."""
     draw = np.random.default_rng(given.seed)
     texts = draw.choice(np.array(["basic", "a, b", 'q"x', "größer"], dtype=object), ROWS)
     X = pd.DataFrame(
@@ -102,13 +102,13 @@ def raw_frame(given: Habits) -> pd.DataFrame:
 def file_text(given: Habits, raw: pd.DataFrame) -> str:
     """Write the file."""
     if given.filled == "empty":
-        # Only an empty cell means the empty text.
+        # Only an empty cell represents the empty text.
         return raw.to_csv(index=given.index, sep=given.separator)
     return raw.to_csv(index=given.index, sep=given.separator, na_rep=given.written)
 
 
 def read_back(given: Habits, text: str) -> pd.DataFrame:
-    """Read the file, and do what is done before the fit."""
+    """Read the file, and apply the steps before the fit."""
     X = pd.read_csv(
         io.StringIO(text),
         sep=given.separator,
@@ -152,7 +152,7 @@ def model_of(given: Habits):
 
 
 def as_the_file_has_it(given: Habits, X: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as a plain ``read_csv`` has them; only a known empty text is filled in."""
+    """Return the rows as from a plain ``read_csv``, with only a known empty text filled in."""
     if given.filled != "word":
         return X
     plan = X["plan"].astype(object)
@@ -179,7 +179,7 @@ def as_the_file_has_it(given: Habits, X: pd.DataFrame) -> pd.DataFrame:
     )
 )
 @given(habits)
-def test_file_of_training_is_answered_as_the_notebook_answers_it(given):
+def test_training_file_is_predicted_as_in_the_notebook(given):
     text = file_text(given, raw_frame(given))
     read = read_back(given, text)
     labels = read.pop("left")
@@ -197,24 +197,24 @@ def test_file_of_training_is_answered_as_the_notebook_answers_it(given):
         served = Served(model, serve(Path(folder) / "added.pkl"))
         names = list(model.feature_names_in_)
         rows = as_the_file_has_it(given, read)[names].head(12)
-        due = own(model, rows)
-        hold(served, rows, due=due, ways=["json", "array", "form"])
+        expected = own(model, rows)
+        hold(served, rows, due=expected, ways=["json", "array", "form"])
         head = "\n".join(text.splitlines()[:13]) + "\n"
         answer = served.client.post("/predict_file", data=head.encode(), content_type="text/csv")
         assert answer.status_code == 200, answer.text
-        for row, right in zip(csv_rows(answer.text, given.separator), due, strict=True):
+        for row, right in zip(csv_rows(answer.text, given.separator), expected, strict=True):
             assert equal(row_outcome(row), right), (row, right)
 
 
-def test_dummies_before_the_fit_need_the_file_of_dummies(tmp_path):
+def test_dummies_before_the_fit_require_the_file_of_dummies(tmp_path):
     text = file_text(CALM, raw_frame(CALM))
-    # Names of columns may not hold a quote.
+    # Names of columns must not contain a quote.
     read = pd.read_csv(io.StringIO(text)).replace({"plan": {'q"x': "plus"}})
     labels = read.pop("left")
     X = pd.get_dummies(read[["plan", "age", "vip"]])
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, labels)
-    said = refusal(model, tmp_path, "--target", "left", data=text)
-    assert "plan_basic" in said
+    message = refusal(model, tmp_path, "--target", "left", data=text)
+    assert "plan_basic" in message
     file = X.assign(left=labels).to_csv(index=False)
     done = model_add(model, tmp_path, "--target", "left", data=file)
     assert done.exit_code == 0, done.output
@@ -227,7 +227,7 @@ CALM = Habits(
 
 
 @pytest.mark.parametrize("labels", [["young", "old"], None])
-def test_bands_of_cut_in_a_file_are_as_the_notebook_has_them(tmp_path, labels):
+def test_cut_intervals_in_a_file_are_predicted_as_in_the_notebook(tmp_path, labels):
     text = file_text(CALM, raw_frame(CALM))
     read = pd.read_csv(io.StringIO(text))
     band = pd.cut(read["age"], [0, 45, 90], labels=labels).astype(str)

@@ -1,4 +1,4 @@
-"""Files of fitted models: by pickle, joblib and skops, compressed, and what is none."""
+"""Files of fitted models: pickle, joblib, skops, compressed files and other objects."""
 
 import builtins
 import bz2
@@ -33,7 +33,7 @@ from versions import run
 from slipway.core.errors import ModelError
 from slipway.models.predictor import load_predictor
 from slipway.models.unpickling.pickles import load_pickle
-from slipway.training.packaging.model_file import answering_part, find_model_file, open_model
+from slipway.training.packaging.model_file import find_model_file, get_predicting_part, open_model
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame({"plan": ["a", "b", "c"] * 20, "age": np.arange(60.0), "x": RANDOM.random(60)})
@@ -76,7 +76,7 @@ LAST = {
 
 @pytest.mark.parametrize("last", LAST)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_open_model_of_every_writer_predicts_as_before(tmp_path, writer, last):
+def test_open_model_of_every_writer_predicts_the_same(tmp_path, writer, last):
     model = fitted(LAST[last])
     opened = open_model(tmp_path / "model", WRITERS[writer](model))
     np.testing.assert_array_equal(opened.model.predict_proba(X), model.predict_proba(X))
@@ -84,12 +84,12 @@ def test_open_model_of_every_writer_predicts_as_before(tmp_path, writer, last):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
-def test_open_model_of_plain_pickle_keeps_its_bytes(tmp_path):
+def test_open_model_plain_pickle_keeps_its_bytes(tmp_path):
     content = pickle.dumps(fitted())
     assert open_model(tmp_path / "model.pkl", content).content == content
 
 
-def test_arrays_of_joblib_keep_order_and_values():
+def test_joblib_arrays_keep_order_and_values():
     arrays = [
         np.asfortranarray(RANDOM.random((300, 200))),
         RANDOM.random((3, 4))[:, ::2],
@@ -99,13 +99,13 @@ def test_arrays_of_joblib_keep_order_and_values():
         np.array(["2020"], dtype="M8[D]"),
     ]
     opened = load_pickle(dumped(arrays), {})
-    for due, array in zip(arrays, opened, strict=True):
-        np.testing.assert_array_equal(array, due)
+    for expected, array in zip(arrays, opened, strict=True):
+        np.testing.assert_array_equal(array, expected)
     assert opened[0].flags.f_contiguous
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_file_that_is_cut_off_is_rejected_in_one_sentence(tmp_path, writer):
+def test_truncated_file_is_rejected_with_one_sentence(tmp_path, writer):
     content = WRITERS[writer](fitted())
     for length in (1, 2, 10, len(content) // 2, len(content) - 3):
         with pytest.raises(ModelError) as refused:
@@ -140,11 +140,11 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("says", OTHERS)
-def test_file_that_is_no_model_is_rejected_with_what_it_is(tmp_path, says):
+@pytest.mark.parametrize("message", OTHERS)
+def test_file_without_a_model_is_rejected_with_its_content(tmp_path, message):
     with pytest.raises(ModelError) as refused:
-        open_model(tmp_path / "model.pkl", OTHERS[says])
-    assert says in refused.value.message
+        open_model(tmp_path / "model.pkl", OTHERS[message])
+    assert message in refused.value.message
 
 
 def doubled(values):
@@ -172,17 +172,17 @@ def test_search_is_reduced_to_its_best_estimator(tmp_path, name, writer):
     search = SEARCHES[name]().fit(NUMBERS, Y)
     opened = open_model(tmp_path / "model.pkl", WRITERS[writer](search))
     assert type(opened.model) is LogisticRegression
-    assert "only best_estimator_ is kept" in opened.notes[0]
+    assert "only best_estimator_ of the" in opened.notes[0]
     np.testing.assert_array_equal(
         opened.model.predict_proba(NUMBERS), search.predict_proba(NUMBERS)
     )
-    assert answering_part(search) is search.best_estimator_
+    assert get_predicting_part(search) is search.best_estimator_
 
 
-def test_search_whose_best_estimator_needs_own_code_is_rejected(tmp_path):
+def test_search_with_custom_code_in_its_best_estimator_is_rejected(tmp_path):
     model = make_pipeline(FunctionTransformer(doubled), StandardScaler())
     search = GridSearchCV(make_pipeline(model, LogisticRegression()), {}).fit(NUMBERS, Y)
-    with pytest.raises(ModelError, match=r"test_modelfile\.doubled"):
+    with pytest.raises(ModelError, match=r"test_model_file\.doubled"):
         open_model(tmp_path / "model.pkl", pickle.dumps(search))
 
 
@@ -192,7 +192,7 @@ def test_search_without_refit_is_rejected(tmp_path):
         open_model(tmp_path / "model.pkl", pickle.dumps(search))
 
 
-def test_search_within_a_pipeline_and_memory_are_opened_without_their_spare_parts(tmp_path):
+def test_search_in_a_pipeline_with_memory_is_opened_without_unused_parts(tmp_path):
     memory = joblib.Memory(tmp_path / "cache", verbose=0)
     search = SEARCHES["distributions"]()
     model = make_pipeline(StandardScaler(), search, memory=memory).fit(NUMBERS, Y)
@@ -201,36 +201,36 @@ def test_search_within_a_pipeline_and_memory_are_opened_without_their_spare_part
     np.testing.assert_array_equal(opened.predict_proba(NUMBERS), model.predict_proba(NUMBERS))
 
 
-def test_lambda_of_cloudpickle_is_rejected_without_a_setting(tmp_path):
+def test_cloudpickle_lambda_is_rejected_without_advice_of_a_setting(tmp_path):
     model = make_pipeline(FunctionTransformer(lambda values: values * 2), LogisticRegression())
     with pytest.raises(ModelError) as refused:
         open_model(tmp_path / "model.pkl", cloudpickle.dumps(model.fit(NUMBERS, Y)))
     assert "SLIPWAY_PICKLE_ALLOW" not in refused.value.message
-    assert "mymodule.py beside the model" in refused.value.message
+    assert "mymodule.py next to the model" in refused.value.message
 
 
 @pytest.mark.parametrize(
     "function",
     [builtins.eval, functools.reduce, operator.methodcaller, joblib.load, cloudpickle.dumps],
 )
-def test_advice_never_allows_what_runs_any_code(function):
+def test_advice_never_allows_arbitrary_code(function):
     with pytest.raises(ModelError) as refused:
         load_pickle(pickle.dumps([function, own_score]), {})
     assert function.__name__ in refused.value.message
     assert "SLIPWAY_PICKLE_ALLOW" not in refused.value.message
 
 
-def test_folder_of_mlflow_is_found_and_another_is_rejected(tmp_path):
+def test_mlflow_folder_is_found_and_other_folders_are_rejected(tmp_path):
     with pytest.raises(ModelError, match="is a folder without"):
         find_model_file(tmp_path)
     (tmp_path / "MLmodel").write_text("flavors:\n")
-    with pytest.raises(ModelError, match="MLflow's folder of another kind"):
+    with pytest.raises(ModelError, match="an MLflow folder of another flavor"):
         find_model_file(tmp_path)
     (tmp_path / "model.pkl").write_bytes(b"")
     assert find_model_file(tmp_path) == tmp_path / "model.pkl"
 
 
-def test_model_add_of_a_joblib_file_writes_a_plain_pickle(tmp_path, app):
+def test_model_add_joblib_file_writes_a_plain_pickle(tmp_path, app):
     (tmp_path / "MLmodel").write_text("flavors:\n")
     (tmp_path / "model.pkl").write_bytes(dumped(fitted(), compress=3))
     output = tmp_path / "out" / "model.pkl"
@@ -247,13 +247,13 @@ def test_bare_joblib_file_is_served(tmp_path):
     assert load_predictor(tmp_path / "model.joblib", "pickle").replay() is None
 
 
-def test_skops_file_is_read_by_the_same_list(tmp_path):
+def test_skops_file_uses_the_same_allowlist(tmp_path):
     skops = pytest.importorskip("skops.io")
     model = fitted()
     opened = open_model(tmp_path / "model.skops", skops.dumps(model))
     np.testing.assert_array_equal(opened.model.predict_proba(X), model.predict_proba(X))
     own = make_pipeline(FunctionTransformer(own_score), LogisticRegression())
-    with pytest.raises(ModelError, match=r"not on the list: test_modelfile\.own_score"):
+    with pytest.raises(ModelError, match=r"not on the list: test_model_file\.own_score"):
         open_model(tmp_path / "model.skops", skops.dumps(own))
 
 
@@ -280,7 +280,7 @@ ROWS = [
 
 
 def fits(estimator):
-    """Fit an estimator on each kind of rows that it takes."""
+    """Fit an estimator on each kind of rows that it accepts."""
     for rows, labels in ROWS:
         try:
             yield estimator.fit(rows, labels)
@@ -290,7 +290,7 @@ def fits(estimator):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "kind"), all_estimators(), ids=str)
-def test_every_estimator_of_sklearn_is_opened(name, kind):
+def test_every_sklearn_estimator_is_opened(name, kind):
     frozen = [FrozenEstimator(LogisticRegression().fit(NUMBERS, Y))]
     for estimator in frozen if kind is FrozenEstimator else list(_construct_instances(kind))[:2]:
         for model in fits(estimator):

@@ -1,4 +1,4 @@
-"""The committed notebooks, and what executing them writes."""
+"""The committed notebooks, and the files that they write."""
 
 import os
 import pickle
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    """The folder that the training notebook writes to, and the evaluation reads from."""
+    """The folder between the training and the evaluation notebook."""
     return tmp_path_factory.mktemp("model")
 
 
@@ -32,7 +32,7 @@ def executed(output):
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = {}
     with pytest.MonkeyPatch.context() as environment:
-        # A kernel is a process of its own, and inherits what is set here.
+        # A kernel is a separate process that inherits these variables.
         environment.setenv("SLIPWAY_NOTEBOOK_OUTPUT", str(output))
         environment.setenv("PYTHONPATH", search)
         for path in NOTEBOOKS:
@@ -66,7 +66,7 @@ def outputs(notebook):
 
 
 def numbers(value):
-    """Give all the numbers in nested builtins, in order."""
+    """Yield all numbers in nested builtins, in order."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -79,7 +79,7 @@ def coefficients(path):
     return np.append(regression.coef_, regression.intercept_)
 
 
-def test_notebooks_are_the_three_that_the_documents_name():
+def test_notebooks_match_the_documentation():
     assert [path.stem for path in NOTEBOOKS] == ["1_data", "2_training", "3_evaluation"]
 
 
@@ -97,7 +97,7 @@ def test_committed_notebook_names_no_path_of_a_machine(committed):
     assert not [cell for cell in committed.cells if cell.metadata]
 
 
-def test_executed_notebooks_raise_nothing_and_warn_of_nothing(executed):
+def test_executed_notebooks_have_no_errors_or_warnings(executed):
     for notebook in executed.values():
         assert not [o.text for o in outputs(notebook) if o.get("name") == "stderr"]
 
@@ -107,28 +107,30 @@ def test_training_notebook_writes_model_and_manifest(trained):
     assert read_manifest(trained).estimator == "LogisticRegression"
 
 
-def test_training_notebook_gives_the_committed_coefficients(trained):
+def test_training_notebook_reproduces_the_committed_coefficients(trained):
     expected = coefficients(ROOT / "model.pkl")
     np.testing.assert_allclose(coefficients(trained), expected, rtol=0, atol=1e-9)
 
 
-def test_training_notebook_gives_the_committed_scorecard(trained):
+def test_training_notebook_reproduces_the_committed_scorecard(trained):
     paths = (trained, ROOT / "model.pkl")
-    (made,), (expected,) = (read_manifest(path).scorecard.sums for path in paths)
-    for ours, theirs in zip(made.terms, expected.terms, strict=True):
+    (trained_values,), (expected,) = (read_manifest(path).scorecard.sums for path in paths)
+    for ours, theirs in zip(trained_values.terms, expected.terms, strict=True):
         assert ours.feature == theirs.feature
-    ours, theirs = (numbers(msgspec.to_builtins(one)) for one in (made, expected))
+    ours, theirs = (numbers(msgspec.to_builtins(one)) for one in (trained_values, expected))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
-def test_training_notebook_gives_the_committed_evaluations(trained):
-    made, expected = (read_manifest(path).evaluations for path in (trained, ROOT / "model.pkl"))
-    assert made.keys() == expected.keys()
-    ours, theirs = (numbers(msgspec.to_builtins(one)) for one in (made, expected))
+def test_training_notebook_reproduces_the_committed_evaluations(trained):
+    trained_values, expected = (
+        read_manifest(path).evaluations for path in (trained, ROOT / "model.pkl")
+    )
+    assert trained_values.keys() == expected.keys()
+    ours, theirs = (numbers(msgspec.to_builtins(one)) for one in (trained_values, expected))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
-def test_evaluation_notebook_reads_the_model_that_was_just_trained(executed, trained):
+def test_evaluation_notebook_reads_the_newly_trained_model(executed, trained):
     printed = "".join(
         o.text for o in outputs(executed["3_evaluation"]) if o.get("name") == "stdout"
     )

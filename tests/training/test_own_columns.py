@@ -1,4 +1,4 @@
-"""Own models: which columns of a file are features, and which of them the model reads."""
+"""Custom models: the columns of a file that are features, and those that the model reads."""
 
 import numpy as np
 import pandas as pd
@@ -46,13 +46,13 @@ def file_of(X, y, *order, **written):
     [(("left", "age", "spend"), "left"), (("age", "left", "spend"), "left")],
     ids=["first", "between"],
 )
-def test_model_add_array_model_with_named_target_takes_the_other_columns(
+def test_model_add_array_model_with_target_uses_the_other_columns(
     tmp_path, numbers, on_array, order, target
 ):
     X, y = numbers
     served = added(on_array, tmp_path, file_of(X, y, *order), "--target", target)
-    due = own(on_array, X.head(12).to_numpy())
-    hold(served, X.head(12), due=due)
+    expected = own(on_array, X.head(12).to_numpy())
+    hold(served, X.head(12), due=expected)
     file = X.head(12).assign(left=y)[list(order)]
     assert len(served.csv(file.to_csv(index=False))) == 12
 
@@ -62,17 +62,15 @@ def test_model_add_array_model_with_named_target_takes_the_other_columns(
     [("id", "age", "spend"), ("id", "age", "spend", "left")],
     ids=["no target", "an id too many"],
 )
-def test_model_add_array_model_with_columns_to_choose_from_is_refused(
-    tmp_path, numbers, on_array, order
-):
+def test_model_add_array_model_with_ambiguous_columns_fails(tmp_path, numbers, on_array, order):
     X, y = numbers
-    said = refusal(on_array, tmp_path, data=file_of(X, y, *order))
-    assert "--features" in said
-    assert all(name in said for name in order)
+    message = refusal(on_array, tmp_path, data=file_of(X, y, *order))
+    assert "--features" in message
+    assert all(name in message for name in order)
 
 
 @pytest.mark.parametrize("order", [("left", "age", "spend"), ("age", "spend", "left")])
-def test_model_add_array_model_with_target_unnamed_never_makes_it_a_feature(
+def test_model_add_array_model_without_target_never_uses_it_as_a_feature(
     tmp_path, numbers, on_array, order
 ):
     X, y = numbers
@@ -83,14 +81,14 @@ def test_model_add_array_model_with_target_unnamed_never_makes_it_a_feature(
         assert "--target" in done.output
 
 
-def test_model_add_array_model_with_features_named_takes_those(tmp_path, numbers, on_array):
+def test_model_add_array_model_with_features_uses_them(tmp_path, numbers, on_array):
     X, y = numbers
     words = ("--features", "age,spend", "--target", "left", "--drop", "id")
     served = added(on_array, tmp_path, file_of(X, y, "id", "left", "spend", "age"), *words)
     hold(served, X.head(12), due=own(on_array, X.head(12).to_numpy()))
 
 
-def test_model_add_index_column_of_to_csv_is_said_and_no_feature(tmp_path, numbers, on_array):
+def test_model_add_index_column_of_to_csv_is_dropped_with_a_note(tmp_path, numbers, on_array):
     X, y = numbers
     done = model_add(on_array, tmp_path, data=file_of(X, y, "age", "spend", "left", index=True))
     assert "Unnamed: 0" in done.output
@@ -105,11 +103,11 @@ def test_model_add_accuracy_no_better_than_the_base_rate_warns(tmp_path, numbers
     X, y = numbers
     swapped = X.assign(left=y)[["spend", "age", "left"]].to_csv(index=False)
     words = ("--features", "spend,age", "--target", "left")
-    wrong = model_add(on_array, tmp_path, *words, data=swapped)
+    failing = model_add(on_array, tmp_path, *words, data=swapped)
     right = model_add(on_array, tmp_path, "--features", "age,spend", *words[2:], data=swapped)
-    assert wrong.exit_code == right.exit_code == 0
-    warning = "check that the columns and the target are the right ones"
-    assert warning in wrong.output
+    assert failing.exit_code == right.exit_code == 0
+    warning = "check the columns and the target"
+    assert warning in failing.output
     assert warning not in right.output
 
 
@@ -128,7 +126,7 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "reason"),
     [
         (lambda text: text.replace("left", "age", 1), "age"),
         (lambda text: text.replace("age", "years", 1), "age"),
@@ -138,13 +136,13 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
     ],
     ids=["column twice", "column missing", "capitals", "header only", "empty"],
 )
-def test_model_add_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, says):
+def test_model_add_unsuitable_file_fails_with_one_line(tmp_path, change, reason):
     X, y = customers()
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[["age", "spend"]], y)
     text = X[["age", "spend"]].assign(left=y).to_csv(index=False)
-    said = refusal(model, tmp_path, data=change(text))
-    assert says in said
-    assert said.count("\n") <= 3
+    message = refusal(model, tmp_path, data=change(text))
+    assert reason in message
+    assert message.count("\n") <= 3
 
 
 def wide_rows():
@@ -168,7 +166,7 @@ def reading(estimator, **named):
     [LogisticRegression(), RandomForestClassifier(5, random_state=0)],
     ids=["scorecard", "pickle"],
 )
-def test_unused_columns_are_neither_required_nor_checked_nor_published(tmp_path, estimator):
+def test_unused_columns_are_not_required_checked_or_published(tmp_path, estimator):
     X, y = wide_rows()
     model = reading(estimator).fit(X, y)
     served = saved(model, X, y, tmp_path)
@@ -184,7 +182,7 @@ def test_unused_columns_are_neither_required_nor_checked_nor_published(tmp_path,
     assert "unknown" in served.client.post("/predict", json=record | {"nobody": 1}).text.lower()
 
 
-def test_unused_columns_by_file_and_sql_are_ignored(tmp_path):
+def test_unused_columns_in_files_and_sql_are_ignored(tmp_path):
     X, y = customers()
     X = X.assign(name=[f"n{i}" for i in range(len(X))])
     model = reading(LogisticRegression()).fit(X, y)
@@ -196,7 +194,7 @@ def test_unused_columns_by_file_and_sql_are_ignored(tmp_path):
     hold(again, X.head(5), asked=X.head(5)[["plan", "age", "spend"]])
 
 
-def test_unused_columns_without_rows_are_left_out_as_well(tmp_path):
+def test_unused_columns_without_rows_are_omitted(tmp_path):
     X, y = wide_rows()
     model = reading(LogisticRegression()).fit(X, y)
     served = added(model, tmp_path, None)

@@ -1,4 +1,4 @@
-"""Own models: what X may be, at the fit and when the model is saved."""
+"""Custom models: the types of X in the fit and in ``save``."""
 
 import numpy as np
 import pandas as pd
@@ -32,18 +32,18 @@ def mixed(estimator):
 
 
 @both
-@pytest.mark.parametrize("made", [pl.from_pandas, pa.Table.from_pandas, pd.DataFrame])
-def test_frame_of_any_library_is_taken(tmp_path, estimator, made):
+@pytest.mark.parametrize("convert", [pl.from_pandas, pa.Table.from_pandas, pd.DataFrame])
+def test_frame_of_any_library_is_accepted(tmp_path, estimator, convert):
     X, y = customers()
-    given = made(X)
+    given = convert(X)
     try:
         model = mixed(estimator).fit(given, y)
     except (TypeError, ValueError, AttributeError):
         model = mixed(estimator).fit(X, y)
     served = saved(model, given, pl.Series("left", y.to_list()), tmp_path)
     assert served.metadata["signature"]["target"]["name"] == "left"
-    due = own(model, X.head(8))
-    hold(served, X.head(8), due=due)
+    expected = own(model, X.head(8))
+    hold(served, X.head(8), due=expected)
 
 
 ARRAYS = {
@@ -62,7 +62,7 @@ ARRAYS = {
 @both
 @pytest.mark.parametrize("fitted", ["array", "frame"])
 @pytest.mark.parametrize("given", ARRAYS)
-def test_rows_without_names_are_taken_as_scikit_learn_does(tmp_path, estimator, fitted, given):
+def test_rows_without_names_are_accepted_as_in_scikit_learn(tmp_path, estimator, fitted, given):
     X, y = numbers()
     model = make_pipeline(StandardScaler(with_mean=False), estimator)
     rows = ARRAYS[given](X)
@@ -73,20 +73,22 @@ def test_rows_without_names_are_taken_as_scikit_learn_does(tmp_path, estimator, 
     asked = X.head(8).set_axis(names, axis=1)
     if given == "float32":
         asked = asked.astype(np.float32)
-    due = own(model, asked.set_axis(X.columns, axis=1) if fitted == "frame" else asked.to_numpy())
-    hold(served, asked, due=due, exact=False)
+    expected = own(
+        model, asked.set_axis(X.columns, axis=1) if fitted == "frame" else asked.to_numpy()
+    )
+    hold(served, asked, due=expected, exact=False)
     assert (set(names) == {"age", "spend"}) == (fitted == "frame" or given == "polars")
 
 
 @both
-def test_array_model_with_a_frame_given_takes_its_names(tmp_path, estimator):
+def test_array_model_with_a_frame_uses_its_names(tmp_path, estimator):
     X, y = numbers()
     model = make_pipeline(StandardScaler(), estimator).fit(X.to_numpy(), y)
     served = saved(model, X, y, tmp_path)
     hold(served, X.head(8), due=own(model, X.head(8).to_numpy()))
 
 
-def test_frame_with_numbers_for_names_is_taken(tmp_path):
+def test_frame_with_numeric_names_is_accepted(tmp_path):
     X, y = numbers()
     X.columns = range(2)
     for estimator in ESTIMATORS:
@@ -128,20 +130,20 @@ def test_first_step_that_reads_dates_gets_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "no rows"])
-def test_dicts_are_one_feature_a_key(tmp_path, rows):
+def test_dicts_have_one_feature_for_each_key(tmp_path, rows):
     X, y = customers()
-    dicts = [{k: v for k, v in each.items() if v != "basic"} for each in X.to_dict("records")]
+    dicts = [{k: v for k, v in row.items() if v != "basic"} for row in X.to_dict("records")]
     model = make_pipeline(DictVectorizer(), LogisticRegression(max_iter=3000)).fit(dicts, y)
     served = saved(model, dicts, y, tmp_path) if rows else added(model, tmp_path, None)
     for record in ({"plan": "max", "age": 40, "spend": 2.5}, {"age": 3, "spend": 1.5}):
         assert served.one(record) == own_answer(model, [record])
-    # A value that no row had is as if it were not there.
+    # A value that is not in any row counts as absent.
     unseen = {"plan": "gold", "age": 40, "spend": 2.5}
     assert served.one(unseen) == own_answer(model, [unseen])
 
 
 @pytest.mark.parametrize("shape", ["column", "array", "frame", "list", "polars", "text"])
-def test_target_of_any_shape_is_taken(tmp_path, shape):
+def test_target_of_any_shape_is_accepted(tmp_path, shape):
     X, y = numbers()
     targets = {
         "column": y.to_frame(),

@@ -1,4 +1,4 @@
-"""Own models: what a feature may hold is what the pipeline answers, not what training held."""
+"""Custom models: a feature accepts what the pipeline predicts, not only training values."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def counted():
 
 @both
 @pytest.mark.parametrize("rows", ["rows", "no rows", "file"])
-def test_fraction_in_a_column_of_whole_numbers_is_answered(tmp_path, estimator, rows):
+def test_fraction_in_an_integer_column_is_predicted(tmp_path, estimator, rows):
     X, y = counted()
     columns = make_column_transformer((OneHotEncoder(), ["plan"]), remainder=StandardScaler())
     model = make_pipeline(columns, estimator).fit(X, y)
@@ -47,12 +47,12 @@ def test_fraction_in_a_column_of_whole_numbers_is_answered(tmp_path, estimator, 
     answer = served.client.post(
         "/predict", json={"plan": "max", "age": 40.5, "spend": 3, "visits": 1}
     )
-    told = [each["code"] for each in answer.json.get("warnings", [])]
-    assert ("not_whole" in told) == (rows != "no rows")
+    message = [warning["code"] for warning in answer.json.get("warnings", [])]
+    assert ("not_whole" in message) == (rows != "no rows")
 
 
 @both
-def test_whole_numbers_that_an_encoder_lists_are_asked_of_it(tmp_path, estimator):
+def test_integers_of_an_encoder_follow_the_encoder(tmp_path, estimator):
     X, y = counted()
     X["visits"] = X["visits"] % 5
     encoder = OneHotEncoder(handle_unknown="ignore")
@@ -63,8 +63,8 @@ def test_whole_numbers_that_an_encoder_lists_are_asked_of_it(tmp_path, estimator
     hold(served, odd)
     strict = make_column_transformer((OneHotEncoder(), ["visits"]), remainder="drop")
     model = make_pipeline(strict, estimator).fit(X, y)
-    due = hold(saved(model, X, y, tmp_path), odd)
-    assert [isinstance(each, str) for each in due] == [False, True, True, True]
+    expected = hold(saved(model, X, y, tmp_path), odd)
+    assert [isinstance(outcome, str) for outcome in expected] == [False, True, True, True]
 
 
 STEPS = {
@@ -83,9 +83,7 @@ NUMBERS = (0.0, -0.0, -1.0, 1e-320, 17.25, 1e6, -1e6, 1e15, 1e300, -1e300, np.na
 
 @both
 @pytest.mark.parametrize("name", STEPS)
-def test_numbers_far_from_training_are_answered_exactly_where_the_pipeline_does(
-    tmp_path, estimator, name
-):
+def test_numbers_far_from_training_are_predicted_as_by_the_pipeline(tmp_path, estimator, name):
     X, y = customers()
     X = X[["age", "spend"]]
     columns = make_column_transformer((STEPS[name], ["age", "spend"]))
@@ -100,14 +98,14 @@ def test_numbers_far_from_training_are_answered_exactly_where_the_pipeline_does(
     "estimator",
     [MultinomialNB(), KNeighborsClassifier(3), HistGradientBoostingClassifier(max_iter=3)],
 )
-def test_negative_numbers_are_asked_of_the_estimator(tmp_path, estimator):
+def test_negative_numbers_follow_the_estimator(tmp_path, estimator):
     X, y = customers()
     X = X[["age", "spend"]]
     served = saved(estimator.fit(X, y), X, y, tmp_path)
     hold(served, pd.DataFrame({"age": [-3, 20], "spend": [1.0, -20.0]}))
 
 
-def test_regression_that_overflows_is_an_error_as_there(tmp_path):
+def test_regression_that_overflows_is_rejected_as_by_the_pipeline(tmp_path):
     X, _ = customers()
     X = X[["age", "spend"]]
     model = make_pipeline(StandardScaler(), PoissonRegressor()).fit(X, X["spend"])
@@ -118,7 +116,7 @@ def test_regression_that_overflows_is_an_error_as_there(tmp_path):
 
 
 @both
-def test_flag_column_takes_what_the_pipeline_takes(tmp_path, estimator):
+def test_flag_column_accepts_the_values_of_the_pipeline(tmp_path, estimator):
     X, y = customers()
     X = X[["spend"]].assign(vip=X["plan"] == "max")
     columns = make_column_transformer((OneHotEncoder(), ["vip"]), remainder="passthrough")
@@ -133,7 +131,7 @@ def test_flag_column_takes_what_the_pipeline_takes(tmp_path, estimator):
     assert all(equal(answer, right) for answer in answers)
 
 
-def test_number_exactly_on_an_edge_falls_on_the_pipelines_side(tmp_path):
+def test_number_on_an_edge_is_predicted_as_by_the_pipeline(tmp_path):
     X, y = customers()
     bins = KBinsDiscretizer(4, encode="onehot", quantile_method="averaged_inverted_cdf")
     model = make_pipeline(bins, LogisticRegression()).fit(X[["age", "spend"]], y)

@@ -1,4 +1,4 @@
-"""Own models: the label is the one that ``predict`` gives."""
+"""Custom models: the label equals that of ``predict``."""
 
 import numpy as np
 import pandas as pd
@@ -50,19 +50,19 @@ def unscaled():
         LogisticRegression(max_iter=20),
     ],
 )
-def test_label_of_saturated_probabilities_is_that_of_predict(tmp_path, estimator):
+def test_label_of_saturated_probabilities_equals_predict(tmp_path, estimator):
     X, y, asked = unscaled()
     hold(saved(estimator.fit(X, y), X, y, tmp_path), asked)
 
 
-def test_label_of_two_saturated_classes_is_that_of_predict(tmp_path):
+def test_label_of_two_saturated_classes_equals_predict(tmp_path):
     X, _, asked = unscaled()
     y = (X["num"] > 0).astype(int)
     model = SGDClassifier(loss="log_loss", random_state=0).fit(X, y)
     hold(saved(model, X, y, tmp_path), asked)
 
 
-def test_label_of_tied_probabilities_is_that_of_predict(tmp_path):
+def test_label_of_tied_probabilities_equals_predict(tmp_path):
     X = pd.DataFrame({"a": [0, 0, 1, 1, 2, 2] * 10})
     for y in (["x", "y"] * 30, ["b", "a", "c"] * 20, [True, False] * 30, [2, 10] * 30):
         for model in (DecisionTreeClassifier(), RandomForestClassifier(4, random_state=0)):
@@ -96,7 +96,7 @@ def test_classifier_without_probabilities_has_a_label_and_decision_scores(tmp_pa
         assert served.client.get(page).status_code == 200
 
 
-def test_positive_class_named_turns_the_scores(tmp_path):
+def test_positive_class_option_negates_the_scores(tmp_path):
     X, y = numbers()
     y = y.map({0: "stays", 1: "leaves"})
     for model in (LogisticRegression(), RandomForestClassifier(3, random_state=0)):
@@ -104,8 +104,8 @@ def test_positive_class_named_turns_the_scores(tmp_path):
         answer = served.client.post("/predict", json={"age": 40, "spend": 20.5}).json
         row = pd.DataFrame({"age": [40], "spend": [20.5]})
         column = model.classes_.tolist().index("stays")
-        due = model.predict_proba(row)[0, column]
-        assert answer["probability"] == pytest.approx(due, abs=1e-12)
+        expected = model.predict_proba(row)[0, column]
+        assert answer["probability"] == pytest.approx(expected, abs=1e-12)
         assert answer["label"] == model.predict(row)[0]
 
 
@@ -120,7 +120,7 @@ def test_threshold_of_the_model_decides_the_label(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "no rows"])
-def test_several_labels_at_once_are_refused(tmp_path, rows):
+def test_multilabel_model_is_rejected(tmp_path, rows):
     X, y = numbers()
     several = np.column_stack([y, 1 - y, y])
     for model in (OneVsRestClassifier(LogisticRegression()), RandomForestClassifier(3)):
@@ -132,17 +132,17 @@ def test_several_labels_at_once_are_refused(tmp_path, rows):
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [-1, 1], [1.0, 2.0], [True, False], ["é", "=a,b"]])
-def test_classes_of_every_type_are_told_as_texts(tmp_path, labels):
+def test_classes_of_every_type_are_returned_as_texts(tmp_path, labels):
     X, y = numbers()
     y = np.array(labels)[y]
     hold(saved(LogisticRegression().fit(X, y), X, y, tmp_path), X.head(6))
 
 
-def test_single_class_is_answered_or_refused_in_a_sentence(tmp_path):
+def test_single_class_is_predicted_or_rejected_with_one_sentence(tmp_path):
     X, _ = numbers()
     model = RandomForestClassifier(2, random_state=0).fit(X, ["only"] * len(X))
-    told = attempt(lambda: saved(model, X, ["only"] * len(X), tmp_path))
-    if isinstance(told, str):
-        assert "class" in told
+    message = attempt(lambda: saved(model, X, ["only"] * len(X), tmp_path))
+    if isinstance(message, str):
+        assert "class" in message
     else:
-        hold(told, X.head(3))
+        hold(message, X.head(3))

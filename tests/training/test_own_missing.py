@@ -1,4 +1,4 @@
-"""Own models: the missing value and the empty text, in training, JSON, forms and files."""
+"""Custom models: missing values and empty texts in training, JSON, forms and files."""
 
 import io
 
@@ -29,7 +29,7 @@ def encoded(estimator, *texts, numbers=("age", "spend")):
 
 @both
 @pytest.mark.parametrize("road", ["save", "model add"])
-def test_empty_text_filled_in_before_the_fit_is_a_category(tmp_path, estimator, road):
+def test_empty_text_imputed_before_the_fit_is_a_category(tmp_path, estimator, road):
     X, y = customers()
     X.loc[::7, "plan"] = ""
     y = y.where(X["plan"] != "", 1)
@@ -56,7 +56,7 @@ def test_empty_text_beside_missing_values_is_missing_in_files(tmp_path, estimato
 
 @both
 @pytest.mark.parametrize("word", WORDS)
-def test_text_for_missing_in_a_file_is_missing_as_in_training(tmp_path, estimator, word):
+def test_text_for_missing_values_in_a_file_is_missing_as_in_training(tmp_path, estimator, word):
     X, y = customers()
     X["garage"] = np.random.default_rng(1).choice(["attached", word, "carport"], len(X))
     y = y ^ (X["garage"] == word)
@@ -72,7 +72,7 @@ def test_text_for_missing_in_a_file_is_missing_as_in_training(tmp_path, estimato
     assert word in served.metadata["signature"].get("missing", WORDS)
 
 
-def test_text_for_missing_that_is_a_known_category_is_that_category(tmp_path):
+def test_text_for_missing_values_that_is_a_category_stays_a_category(tmp_path):
     X, y = customers()
     X["plan"] = X["plan"].replace({"max": "NA", "plus": "None"})
     model = encoded(LogisticRegression(), "plan").fit(X, y)
@@ -83,7 +83,7 @@ def test_text_for_missing_that_is_a_known_category_is_that_category(tmp_path):
 
 @both
 @pytest.mark.parametrize("rows", ["rows", "no rows"])
-def test_missing_value_that_training_had_not_is_answered_with_a_warning(tmp_path, estimator, rows):
+def test_missing_value_not_in_training_is_predicted_with_a_warning(tmp_path, estimator, rows):
     X, y = customers()
     texts = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
@@ -95,14 +95,14 @@ def test_missing_value_that_training_had_not_is_answered_with_a_warning(tmp_path
     gaps.loc[0, "plan"] = np.nan
     gaps.loc[1, "age"] = gaps.loc[2, "spend"] = np.nan
     served = saved(model, X, y, tmp_path) if rows == "rows" else added(model, tmp_path, None)
-    due = hold(served, gaps)
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, gaps)
+    assert not any(isinstance(outcome, str) for outcome in expected)
     answer = served.client.post("/predict", json={"plan": "max", "age": None, "spend": 2.5}).json
-    told = [each["field"] for each in answer.get("warnings", []) if each["code"] == "missing_value"]
-    assert told == ["age"] * (rows == "rows")
+    message = [w["field"] for w in answer.get("warnings", []) if w["code"] == "missing_value"]
+    assert message == ["age"] * (rows == "rows")
 
 
-def test_missing_value_of_a_boosting_without_gaps_in_training_is_answered(tmp_path):
+def test_missing_value_of_boosting_without_missing_in_training_is_predicted(tmp_path):
     X, y = customers()
     X = X[["age", "spend"]]
     model = HistGradientBoostingClassifier(max_iter=5).fit(X, y)
@@ -112,7 +112,7 @@ def test_missing_value_of_a_boosting_without_gaps_in_training_is_answered(tmp_pa
     hold(served, gaps)
 
 
-def test_missing_value_that_the_pipeline_raises_for_is_required_with_the_reason(tmp_path):
+def test_missing_value_that_raises_makes_the_feature_required_with_a_reason(tmp_path):
     X, y = customers()
     columns = make_column_transformer((StandardScaler(), ["spend"]), remainder="drop")
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
@@ -125,9 +125,7 @@ def test_missing_value_that_the_pipeline_raises_for_is_required_with_the_reason(
 
 @both
 @pytest.mark.parametrize("fill", [None, np.nan], ids=["None", "NaN"])
-def test_missing_text_imputed_by_the_most_frequent_is_as_the_pipeline_has_it(
-    tmp_path, estimator, fill
-):
+def test_missing_text_imputed_by_the_most_frequent_equals_the_pipeline(tmp_path, estimator, fill):
     _, y = customers()
     texts = pd.Series([fill, "y", "x", fill] * 60, dtype=object)
     X = pd.DataFrame({"c": texts, "num": np.random.default_rng(0).normal(size=240)})
@@ -144,7 +142,7 @@ def test_missing_text_imputed_by_the_most_frequent_is_as_the_pipeline_has_it(
 
 
 @both
-def test_missing_none_as_the_most_frequent_text_is_answered(tmp_path, estimator):
+def test_missing_none_as_the_most_frequent_text_is_predicted(tmp_path, estimator):
     _, y = customers()
     X = pd.DataFrame({"c": pd.Series([None, None, "x"] * 80, dtype=object), "num": range(240)})
     step = make_pipeline(
@@ -156,7 +154,7 @@ def test_missing_none_as_the_most_frequent_text_is_answered(tmp_path, estimator)
 
 
 @both
-def test_missing_indicator_of_texts_is_as_the_pipeline_has_it(tmp_path, estimator):
+def test_missing_indicator_of_texts_equals_the_pipeline(tmp_path, estimator):
     X, y = customers()
     X = X.assign(plan=X["plan"].mask(X["spend"] > 100))
     step = make_pipeline(
@@ -172,7 +170,7 @@ def test_missing_indicator_of_texts_is_as_the_pipeline_has_it(tmp_path, estimato
 
 @both
 @pytest.mark.parametrize("strength", [1.0, 1e-7], ids=["strong", "weak"])
-def test_flag_with_gaps_as_read_csv_gives_it_keeps_its_gap(tmp_path, estimator, strength):
+def test_flag_with_missing_values_of_read_csv_keeps_them(tmp_path, estimator, strength):
     X, y = customers()
     flags = np.random.default_rng(2).choice(np.array([True, False, np.nan], dtype=object), len(X))
     X = X[["spend"]].assign(f=flags)
@@ -183,22 +181,22 @@ def test_flag_with_gaps_as_read_csv_gives_it_keeps_its_gap(tmp_path, estimator, 
     )
     model = make_pipeline(columns, estimator).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "Int64", "Float64", "string"])
 @pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "complete"])
-def test_nullable_pandas_column_is_as_the_pipeline_has_it(tmp_path, dtype, gaps):
+def test_nullable_pandas_column_equals_the_pipeline(tmp_path, dtype, gaps):
     X, y = customers()
     draw = np.random.default_rng(3)
-    made = {
+    result = {
         "boolean": draw.choice([True, False], len(X)),
         "Int64": draw.integers(0, 5, len(X)),
         "Float64": draw.normal(size=len(X)),
         "string": draw.choice(["a", "b"], len(X)),
     }
-    column = pd.Series(made[dtype], dtype=dtype)
+    column = pd.Series(result[dtype], dtype=dtype)
     X = X[["spend"]].assign(c=column.mask(draw.random(len(X)) < 0.2) if gaps else column)
     numeric = make_pipeline(SimpleImputer(), StandardScaler())
     step = OneHotEncoder(handle_unknown="ignore") if dtype == "string" else numeric
@@ -207,23 +205,23 @@ def test_nullable_pandas_column_is_as_the_pipeline_has_it(tmp_path, dtype, gaps)
         X["c"] = X["c"].astype(object).where(X["c"].notna(), np.nan)
     columns = make_column_transformer((step, ["c"]), remainder="passthrough")
     model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(X, y)
-    due = hold(saved(model, X, y, tmp_path), X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(saved(model, X, y, tmp_path), X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
 
 
-def test_number_that_makes_a_missing_value_is_answered_where_the_pipeline_does(tmp_path):
+def test_number_that_becomes_missing_is_predicted_as_by_the_pipeline(tmp_path):
     _, y = customers()
     X = pd.DataFrame({"num": np.abs(np.random.default_rng(1).normal(size=240))})
     steps = (FunctionTransformer(np.log1p), SimpleImputer(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]}))
-    assert not isinstance(due[2], str)
+    expected = hold(served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]}))
+    assert not isinstance(expected[2], str)
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y)
     hold(saved(model, X, y, tmp_path), pd.DataFrame({"num": [0.5, np.nan]}))
 
 
-def test_column_of_nothing_but_gaps_is_answered_where_the_pipeline_does(tmp_path):
+def test_column_of_only_missing_values_is_predicted_as_by_the_pipeline(tmp_path):
     X, y = customers()
     X = X[["age", "spend"]].assign(nothing=np.nan)
     model = DecisionTreeClassifier(max_depth=4, random_state=0).fit(X, y)

@@ -1,4 +1,4 @@
-"""Own models: of other packages, and as files of other kinds."""
+"""Custom models of other packages and in other file formats."""
 
 import gzip
 import io
@@ -56,14 +56,14 @@ def fitted():
     "sampler", [SMOTE(random_state=0), RandomOverSampler(), RandomUnderSampler()]
 )
 @pytest.mark.parametrize("road", ["save", "model add"])
-def test_sampler_of_imbalanced_learn_does_nothing_at_predict(tmp_path, sampler, road):
+def test_imbalanced_learn_sampler_has_no_effect_on_predict(tmp_path, sampler, road):
     X, y = numbers()
     model = make_sampling_pipeline(StandardScaler(), sampler, LogisticRegression()).fit(X, y)
     served = saved(model, X, y, tmp_path) if road == "save" else added(model, tmp_path, None)
     hold(served, X.head(8))
 
 
-def test_forest_of_imbalanced_learn_is_answered(tmp_path):
+def test_imbalanced_learn_forest_is_served(tmp_path):
     X, y = numbers()
     model = BalancedRandomForestClassifier(3, random_state=0).fit(X, y)
     hold(saved(model, X, y, tmp_path), X.head(8))
@@ -78,7 +78,7 @@ BOOSTERS = {
 
 @pytest.mark.parametrize("name", BOOSTERS)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_boosting_of_another_package_is_answered(tmp_path, name, classes):
+def test_boosting_of_another_package_is_served(tmp_path, name, classes):
     X, y = numbers()
     y = y if classes == 2 else pd.qcut(X["spend"], 3, labels=False)
     model = BOOSTERS[name]().fit(X, y)
@@ -90,7 +90,7 @@ def test_boosting_of_another_package_is_answered(tmp_path, name, classes):
 
 
 @pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
-def test_boosting_of_categories_is_answered(tmp_path, name):
+def test_boosting_of_categories_is_served(tmp_path, name):
     X, y = customers()
     sizes = np.random.default_rng(8).choice(["S", "M", "L"], len(X))
     X = X.assign(
@@ -99,15 +99,15 @@ def test_boosting_of_categories_is_answered(tmp_path, name):
     )
     model = BOOSTERS[name]().fit(X, y ^ (sizes == "M"))
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(12))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(12))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     gap = X.head(2).copy()
     gap.loc[0, "plan"] = np.nan
     hold(served, gap)
 
 
 @pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
-def test_boosting_of_values_is_answered(tmp_path, package):
+def test_boosting_regressor_is_served(tmp_path, package):
     X, _ = numbers()
     kinds = {
         "xgboost": xgboost.XGBRegressor(n_estimators=5),
@@ -118,9 +118,9 @@ def test_boosting_of_values_is_answered(tmp_path, package):
 
 
 def joblib_bytes(model, **named):
-    made = io.BytesIO()
-    joblib.dump(model, made, **named)
-    return made.getvalue()
+    result = io.BytesIO()
+    joblib.dump(model, result, **named)
+    return result.getvalue()
 
 
 FILES = {
@@ -136,7 +136,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_file_of_another_kind_is_taken(tmp_path, fitted, name):
+def test_file_of_another_format_is_accepted(tmp_path, fitted, name):
     X, _ = customers()
     done = model_add(FILES[name](fitted), tmp_path)
     assert done.exit_code == 0, done.output
@@ -144,17 +144,18 @@ def test_file_of_another_kind_is_taken(tmp_path, fitted, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_file_of_another_kind_that_is_cut_off_is_told_as_that(tmp_path, fitted, name):
+def test_truncated_file_of_another_format_is_reported_as_such(tmp_path, fitted, name):
     content = FILES[name](fitted)
-    said = refusal(content[: len(content) * 2 // 3], tmp_path)
-    assert said.count("\n") == 1
+    message = refusal(content[: len(content) * 2 // 3], tmp_path)
+    assert message.count("\n") == 1
     assert any(
-        word in said for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
+        word in message
+        for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
     )
 
 
 class _Around:
-    """A class of one's own around a model."""
+    """A custom class around a model."""
 
     def __init__(self, model):
         self.model = model
@@ -176,15 +177,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_file_that_holds_no_model_is_refused_with_the_reason(tmp_path, fitted, name):
+def test_file_without_a_model_is_rejected_with_the_reason(tmp_path, fitted, name):
     make, words = BAD[name]
-    said = refusal(make(fitted), tmp_path)
-    assert said.count("\n") == 1
-    assert all(word.lower() in said.lower() for word in words)
+    message = refusal(make(fitted), tmp_path)
+    assert message.count("\n") == 1
+    assert all(word.lower() in message.lower() for word in words)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
-def test_old_protocol_is_taken_or_refused_in_a_sentence(tmp_path, fitted, protocol):
+def test_old_protocol_is_accepted_or_rejected_with_one_sentence(tmp_path, fitted, protocol):
     done = model_add(pickle.dumps(fitted, protocol), tmp_path)
     if done.exit_code == 0:
         hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
@@ -192,7 +193,7 @@ def test_old_protocol_is_taken_or_refused_in_a_sentence(tmp_path, fitted, protoc
         assert "protocol" in done.output
 
 
-def test_folder_of_mlflow_is_taken(tmp_path, fitted):
+def test_mlflow_folder_is_accepted(tmp_path, fitted):
     folder = tmp_path / "mlflow"
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    pickled_model: model.pkl\n")
@@ -205,22 +206,22 @@ def test_folder_of_mlflow_is_taken(tmp_path, fitted):
     hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
 
 
-def test_lambda_is_refused_without_advice_that_lets_any_code_run(tmp_path):
+def test_lambda_is_rejected_without_advice_to_allow_arbitrary_code(tmp_path):
     X, y = numbers()
     steps = (FunctionTransformer(lambda X: X * 2), StandardScaler(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
-    said = refusal(cloudpickle.dumps(model), tmp_path)
-    assert "module" in said
-    advice = said.partition("SLIPWAY_PICKLE_ALLOW=")[2]
+    message = refusal(cloudpickle.dumps(model), tmp_path)
+    assert "module" in message
+    advice = message.partition("SLIPWAY_PICKLE_ALLOW=")[2]
     for word in ("cloudpickle", "_make_function", "builtins", "functools"):
         assert word not in advice
     with pytest.raises(SlipwayError, match="module"):
         saved(model, X, y, tmp_path)
 
 
-def test_class_around_a_model_is_refused_with_its_name(tmp_path, fitted):
-    said = refusal(pickle.dumps(_Around(fitted)), tmp_path)
-    assert "_Around" in said
+def test_custom_wrapper_class_is_rejected_by_name(tmp_path, fitted):
+    message = refusal(pickle.dumps(_Around(fitted)), tmp_path)
+    assert "_Around" in message
     with pytest.raises(SlipwayError, match="_Around"):
         saved(_Around(fitted), *customers(), tmp_path)
     assert own(fitted, customers()[0].head(1))

@@ -1,4 +1,4 @@
-"""Own models: steps and settings of scikit-learn, each saved, loaded and compared."""
+"""Custom models: steps and settings of scikit-learn, each saved, loaded and compared."""
 
 import tempfile
 from pathlib import Path
@@ -96,7 +96,7 @@ LAST = {
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_last_steps_of_every_kind_are_as_the_pipeline_has_them(tmp_path, name):
+def test_last_step_of_every_kind_equals_the_pipeline(tmp_path, name):
     X, y = gappy()
     model = make_pipeline(prepared(), *LAST[name]).fit(X, y)
     hold(saved(model, X, y, tmp_path), X.head(10))
@@ -112,7 +112,7 @@ IMPUTERS = {
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
-def test_imputers_are_as_the_pipeline_has_them(tmp_path, name):
+def test_imputer_equals_the_pipeline(tmp_path, name):
     X, y = gappy()
     imputer = IMPUTERS[name]
     if name == "iterative forest":
@@ -131,7 +131,7 @@ def test_imputers_are_as_the_pipeline_has_them(tmp_path, name):
         SGDClassifier(loss="log_loss", random_state=0),
     ],
 )
-def test_three_classes_are_as_the_pipeline_has_them(tmp_path, estimator):
+def test_three_classes_equal_the_pipeline(tmp_path, estimator):
     X, _ = gappy()
     y = pd.qcut(X["spend"], 3, labels=["low", "middle", "high"]).astype(str)
     model = make_pipeline(prepared(), estimator).fit(X, y)
@@ -153,13 +153,13 @@ def test_transform_output_of_the_notebook_is_kept(tmp_path, output, last):
         )
         model = make_pipeline(first, second, last)
         model.fit(X, y)
-        due = own(model, X.head(8))
+        expected = own(model, X.head(8))
         served = saved(model, X, y, tmp_path)
     assert sklearn.get_config()["transform_output"] == "default"
-    hold(served, X.head(8), due=due)
+    hold(served, X.head(8), due=expected)
 
 
-def test_memory_of_a_pipeline_is_not_needed_to_answer(tmp_path):
+def test_memory_of_a_pipeline_is_not_needed_to_predict(tmp_path):
     X, y = gappy()
     with tempfile.TemporaryDirectory() as cache:
         model = make_pipeline(prepared(), LR(), memory=cache).fit(X, y)
@@ -194,7 +194,7 @@ def test_memory_of_a_pipeline_is_not_needed_to_answer(tmp_path):
     ],
     ids=["distribution", "scorer", "several scorers"],
 )
-def test_search_answers_as_its_best_estimator(tmp_path, search):
+def test_search_predicts_as_its_best_estimator(tmp_path, search):
     X, y = gappy()
     hold(saved(search.fit(X, y), X, y, tmp_path), X.head(8))
 
@@ -217,7 +217,7 @@ NARROW = {
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_column_of_one_value_is_as_the_pipeline_has_it(tmp_path, name):
+def test_column_of_one_value_equals_the_pipeline(tmp_path, name):
     step, narrow = NARROW[name]
     X, y = customers()
     num = pd.Series(np.random.default_rng(1).normal(size=len(X)))
@@ -230,7 +230,7 @@ def test_column_of_one_value_is_as_the_pipeline_has_it(tmp_path, name):
 
 
 @pytest.mark.parametrize("drop", ["first", "if_binary"])
-def test_dropped_first_category_with_a_constant_text_is_as_the_pipeline_has_it(tmp_path, drop):
+def test_dropped_first_category_with_a_constant_text_equals_the_pipeline(tmp_path, drop):
     X, y = customers()
     X = X[["plan", "spend"]].assign(only="only")
     step = OneHotEncoder(drop=drop, handle_unknown="ignore")
@@ -262,7 +262,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_step_that_depends_on_other_rows_is_refused_by_name(tmp_path, name):
+def test_step_that_depends_on_other_rows_is_rejected_by_name(tmp_path, name):
     function, columns = BATCHES[name]
     X, y = customers()
     model = make_pipeline(FunctionTransformer(function), LR(max_iter=500)).fit(X[columns], y)
@@ -271,5 +271,5 @@ def test_step_that_depends_on_other_rows_is_refused_by_name(tmp_path, name):
     assert "functiontransformer" in refused.value.message.lower()
     assert not (tmp_path / "model.pkl").exists()
     text = X[columns].assign(left=y).to_csv(index=False)
-    said = refusal(model, tmp_path, "--target", "left", data=text)
-    assert "functiontransformer" in said.lower()
+    message = refusal(model, tmp_path, "--target", "left", data=text)
+    assert "functiontransformer" in message.lower()

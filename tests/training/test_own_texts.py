@@ -1,4 +1,4 @@
-"""Own models: texts that are no categories, and dates."""
+"""Custom models: free texts and dates."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ NEW = ["I am angry, the box came broken and late", "", "größer 😀\n\ttwo lin
 
 @pytest.mark.parametrize("rows", ["series", "list", "file", "none"])
 @pytest.mark.parametrize("vectorizer", [TfidfVectorizer(), HashingVectorizer(n_features=64)])
-def test_texts_alone_are_one_feature_that_takes_any_text(tmp_path, tickets, rows, vectorizer):
+def test_texts_alone_are_one_feature_that_accepts_any_text(tmp_path, tickets, rows, vectorizer):
     text, y = tickets
     model = make_pipeline(vectorizer, LogisticRegression()).fit(text, y)
     if rows in ("series", "list"):
@@ -42,25 +42,25 @@ def test_texts_alone_are_one_feature_that_takes_any_text(tmp_path, tickets, rows
     assert not feature.get("categories")
     name = feature["name"]
     asked = pd.DataFrame({name: [*text.head(3), *NEW]})
-    due = [own_answer(model, [each]) for each in asked[name]]
-    hold(served, asked, due=due, ways=["json", "array"])
-    # An empty field or cell is a missing value here, which the pipeline raises for.
+    expected = [own_answer(model, [row]) for row in asked[name]]
+    hold(served, asked, due=expected, ways=["json", "array"])
+    # An empty field or cell is a missing value, for which the pipeline raises.
     filled = asked.drop(index=4)
-    hold(served, filled, due=[*due[:4], *due[5:]], ways=["form", "csv"])
+    hold(served, filled, due=[*expected[:4], *expected[5:]], ways=["form", "csv"])
     (empty,) = served.form([{name: ""}])
     assert isinstance(empty, str)
     assert "ticket 7" not in served.client.get("/metadata").text
     assert "<textarea" in served.client.get("/").text
 
 
-def test_text_column_beside_others_takes_any_text(tmp_path, tickets):
+def test_text_column_beside_others_accepts_any_text(tmp_path, tickets):
     text, y = tickets
     X = pd.DataFrame({"text": text, "length": text.str.len()})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["length"]))
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
     served = saved(model, X, y, tmp_path)
     hold(served, X.head(4))
-    new = pd.DataFrame({"text": NEW, "length": [len(each) for each in NEW]})
+    new = pd.DataFrame({"text": NEW, "length": [len(text) for text in NEW]})
     hold(served, new, ways=["json", "array"])
     hold(served, new.drop(index=1), ways=["form", "csv"])
     assert served.feature("text")["kind"] == "text"
@@ -69,9 +69,9 @@ def test_text_column_beside_others_takes_any_text(tmp_path, tickets):
     assert "ticket 7" not in served.client.get("/metadata").text
 
 
-def test_text_of_many_characters_is_answered_up_to_the_limit(tmp_path, tickets):
+def test_long_text_is_predicted_up_to_the_limit(tmp_path, tickets):
     text, y = tickets
-    X = pd.DataFrame({"text": [f"{'word ' * 60}{each}" for each in text], "n": range(len(text))})
+    X = pd.DataFrame({"text": [f"{'word ' * 60}{word}" for word in text], "n": range(len(text))})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["n"]))
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
     served = saved(model, X, y, tmp_path)
@@ -83,7 +83,7 @@ def test_text_of_many_characters_is_answered_up_to_the_limit(tmp_path, tickets):
 
 
 @pytest.mark.parametrize("length", [300, 5_000])
-def test_category_of_many_characters_is_a_category(tmp_path, length):
+def test_long_category_is_a_category(tmp_path, length):
     X, y = customers()
     X["plan"] = X["plan"].map(lambda plan: plan + "x" * length)
     columns = make_column_transformer((OneHotEncoder(), ["plan"]), remainder="passthrough")
@@ -109,15 +109,15 @@ def by_month(X, y):
 DAYS = pd.date_range("2025-01-01", periods=240, freq="D")
 
 
-def test_dates_as_texts_take_days_that_training_did_not_have(tmp_path):
+def test_dates_as_texts_accept_days_not_in_training(tmp_path):
     X, y = dated(DAYS.strftime("%Y-%m-%d"))
     model = by_month(X, y)
     served = saved(model, X, y, tmp_path)
     later = X.head(8).assign(day=pd.date_range("2027-03-01", periods=8).strftime("%Y-%m-%d"))
     hold(served, later)
     odd = X.head(3).assign(day=["2027-02-30", "yesterday", "March 3, 2027"])
-    due = hold(served, odd)
-    assert [isinstance(each, str) for each in due] == [True, True, False]
+    expected = hold(served, odd)
+    assert [isinstance(outcome, str) for outcome in expected] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -141,28 +141,28 @@ def test_dates_and_times_keep_their_type_and_zone(tmp_path, moments, own_step):
     else:
         model = by_month(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.iloc[::40])
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.iloc[::40])
+    assert not any(isinstance(outcome, str) for outcome in expected)
     assert served.feature("day")["kind"] == "datetime"
     record = {"plan": "max", "age": 40, "spend": 3.5, "day": "no day"}
     assert isinstance(served.one(record), str)
 
 
-def test_date_that_is_missing_is_as_the_pipeline_has_it(tmp_path):
+def test_missing_date_equals_the_pipeline(tmp_path):
     X, y = dated(DAYS)
     X.loc[::9, "day"] = pd.NaT
     served = saved(by_month(X, y), X, y, tmp_path)
     hold(served, X.head(12))
 
 
-def test_dates_of_a_file_that_the_notebook_parsed_are_dates(tmp_path):
+def test_dates_parsed_in_the_notebook_are_dates_in_a_file(tmp_path):
     X, y = dated(DAYS)
     model = by_month(X, y)
     served = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
     hold(served, X.head(12))
 
 
-def test_texts_that_a_function_reads_are_no_categories(tmp_path):
+def test_texts_read_by_a_function_are_not_categories(tmp_path):
     X, y = customers()
     X["spend"] = X["spend"].map(lambda value: f"EUR {value}")
     step = make_pipeline(FunctionTransformer(euros), StandardScaler())
@@ -170,12 +170,12 @@ def test_texts_that_a_function_reads_are_no_categories(tmp_path):
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
     served = saved(model, X, y, tmp_path)
     new = X.head(3).assign(spend=["EUR 123456.75", "free", ""])
-    due = hold(served, new, ways=["json", "array"])
-    assert [isinstance(each, str) for each in due] == [False, True, True]
+    expected = hold(served, new, ways=["json", "array"])
+    assert [isinstance(outcome, str) for outcome in expected] == [False, True, True]
     assert served.feature("spend")["kind"] == "text"
 
 
-def test_text_column_with_texts_that_files_hold_for_missing_is_saved(tmp_path):
+def test_text_column_with_texts_for_missing_values_is_saved(tmp_path):
     X, y = customers()
     X["note"] = np.resize(["", "NA", "good day", "bad night", "null"], len(X))
     columns = make_column_transformer(
@@ -183,5 +183,5 @@ def test_text_column_with_texts_that_files_hold_for_missing_is_saved(tmp_path):
     )
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(10), ways=["json", "array"])
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(10), ways=["json", "array"])
+    assert not any(isinstance(outcome, str) for outcome in expected)

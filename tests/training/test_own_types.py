@@ -1,4 +1,4 @@
-"""Own models: the types of columns, kept from the fit to the answer."""
+"""Custom models: the types of columns, preserved from the fit to the prediction."""
 
 from decimal import Decimal
 
@@ -46,7 +46,7 @@ def forest():
 
 
 def unseen(X, column, value):
-    """Return one row with a category that the training column did not have."""
+    """Return one row with a category that is not in training."""
     row = X.head(1).copy()
     categories = [*X[column].cat.categories, value]
     ordered = X[column].cat.ordered
@@ -69,8 +69,8 @@ def test_ordered_categories_keep_their_order(tmp_path, name):
     X, y = sized()
     model = ORDERED[name].fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.head(20))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.head(20))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     hold(served, unseen(X, "size", "XL"), asked=X.head(1).assign(size="XL"))
     assert served.feature("size")["categories"] == SIZES
 
@@ -112,7 +112,7 @@ def test_unseen_value_of_a_category_column_reaches_the_pipeline_as_unseen(
 
 
 @pytest.mark.parametrize("model", [HistGradientBoostingClassifier(max_iter=5)])
-def test_unseen_value_of_a_boosting_is_its_own(tmp_path, model):
+def test_unseen_value_of_boosting_equals_the_pipeline(tmp_path, model):
     X, y = customers()
     X["plan"] = X["plan"].astype("category")
     model = model.fit(X, y)
@@ -124,7 +124,7 @@ def test_unseen_value_of_a_boosting_is_its_own(tmp_path, model):
     "step",
     [OneHotEncoder(), OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder(), TargetEncoder()],
 )
-def test_category_declared_but_not_seen_is_as_the_pipeline_has_it(tmp_path, step):
+def test_category_declared_but_not_seen_equals_the_pipeline(tmp_path, step):
     X, y = customers()
     X["plan"] = pd.Categorical(X["plan"], ["basic", "gold", "max", "plus"])
     model = beside(step, "plan").fit(X, y)
@@ -134,7 +134,7 @@ def test_category_declared_but_not_seen_is_as_the_pipeline_has_it(tmp_path, step
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "bool"])
-def test_categories_that_are_no_texts_keep_their_type(tmp_path, kind):
+def test_categories_other_than_texts_keep_their_type(tmp_path, kind):
     X, y = customers()
     values = {"int": [3, 10, 20], "float": [0.5, 1.5, 10.0], "bool": [False, True]}[kind]
     drawn = np.random.default_rng(4).choice(values, len(X))
@@ -144,7 +144,7 @@ def test_categories_that_are_no_texts_keep_their_type(tmp_path, kind):
         hold(saved(model, X, y, tmp_path), X.head(12))
 
 
-def test_intervals_of_cut_are_as_the_pipeline_has_them(tmp_path):
+def test_cut_intervals_equal_the_pipeline(tmp_path):
     X, y = customers()
     X = X[["spend"]].assign(band=pd.cut(X["age"], [0, 30, 50, 90]))
     model = beside(FunctionTransformer(codes_of), "band").fit(X, y)
@@ -158,7 +158,7 @@ def test_intervals_of_cut_are_as_the_pipeline_has_them(tmp_path):
     "estimator", [LogisticRegression(), forest(), GradientBoostingClassifier(n_estimators=5)]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_narrow_float_column_is_rounded_before_anything_else(tmp_path, estimator, dtype):
+def test_narrow_float_column_is_rounded_first(tmp_path, estimator, dtype):
     X, y = customers()
     X = (X[["age", "spend"]] / 7).astype(dtype)
     model = make_pipeline(StandardScaler(), estimator).fit(X, y)
@@ -169,7 +169,7 @@ def test_narrow_float_column_is_rounded_before_anything_else(tmp_path, estimator
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint64"])
-def test_narrow_integer_column_is_as_the_pipeline_has_it(tmp_path, dtype):
+def test_narrow_integer_column_equals_the_pipeline(tmp_path, dtype):
     X, _ = customers()
     X = pd.DataFrame({"k": (X["age"] % 12).astype(dtype)})
     y = X["k"].astype(float) * 1.5
@@ -180,7 +180,7 @@ def test_narrow_integer_column_is_as_the_pipeline_has_it(tmp_path, dtype):
     hold(served, pd.DataFrame({"k": [1.5, 2.25]}))
 
 
-def test_integer_overflow_is_that_of_numpy(tmp_path):
+def test_integer_overflow_equals_numpy(tmp_path):
     X, y = customers()
     X = pd.DataFrame({"k": X["age"] % 9})
     model = make_pipeline(FunctionTransformer(np.square), Ridge()).fit(X, X["k"] * 1.5)
@@ -212,14 +212,14 @@ def test_identifiers_beyond_the_integers_of_a_float_are_exact(tmp_path):
     ],
 )
 @pytest.mark.parametrize("step", [TargetEncoder(), OneHotEncoder(), OrdinalEncoder()])
-def test_flag_that_was_always_false_is_as_the_pipeline_has_it(tmp_path, estimator, step):
+def test_flag_that_was_always_false_equals_the_pipeline(tmp_path, estimator, step):
     X, y = customers()
     X = X[["spend"]].assign(f=False)
     model = beside(step, "f", estimator).fit(X, y)
     hold(saved(model, X, y, tmp_path), X.head(2).assign(f=[True, False]))
 
 
-def test_numbers_in_an_object_column_are_as_the_pipeline_has_them(tmp_path):
+def test_numbers_in_an_object_column_equal_the_pipeline(tmp_path):
     X, y = customers()
     X = X[["age", "spend"]].astype(object)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
@@ -228,7 +228,7 @@ def test_numbers_in_an_object_column_are_as_the_pipeline_has_them(tmp_path):
     hold(served, X.head(2).assign(age=pd.Series([1.5, 80], dtype=object)))
 
 
-def test_decimals_of_a_database_are_as_the_pipeline_has_them(tmp_path):
+def test_decimals_of_a_database_equal_the_pipeline(tmp_path):
     X, y = customers()
     X["spend"] = [Decimal(str(value)) for value in X["spend"]]
     columns = make_column_transformer(
@@ -237,26 +237,26 @@ def test_decimals_of_a_database_are_as_the_pipeline_has_them(tmp_path):
     for estimator in (LogisticRegression(), forest()):
         model = make_pipeline(columns, estimator).fit(X, y)
         served = saved(model, X, y, tmp_path)
-        due = hold(served, X.head(8))
-        assert not any(isinstance(each, str) for each in due)
+        expected = hold(served, X.head(8))
+        assert not any(isinstance(outcome, str) for outcome in expected)
 
 
-def test_infinities_of_a_boosting_are_answered(tmp_path):
+def test_infinities_of_boosting_are_predicted(tmp_path):
     X, y = customers()
     X = X[["age", "spend"]].assign(ratio=X["spend"] / X["age"])
     X.loc[::40, "ratio"] = np.inf
     X.loc[::50, "ratio"] = -np.inf
     model = HistGradientBoostingClassifier(max_iter=5).fit(X, y)
     served = saved(model, X, y, tmp_path)
-    due = hold(served, X.iloc[:3].assign(ratio=[np.inf, -np.inf, np.nan]))
-    assert not any(isinstance(each, str) for each in due)
+    expected = hold(served, X.iloc[:3].assign(ratio=[np.inf, -np.inf, np.nan]))
+    assert not any(isinstance(outcome, str) for outcome in expected)
     record = {"age": 40, "spend": 2.5, "ratio": "Infinity"}
     right = own_answer(model, pd.DataFrame([record | {"ratio": np.inf}]))
     assert served.one(record) == right
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e308, -1e308, 1e40])
-def test_number_too_large_for_the_pipeline_is_an_error_as_there(tmp_path, value):
+def test_number_too_large_is_rejected_as_by_the_pipeline(tmp_path, value):
     X, y = customers()
     X = X[["age", "spend"]] * 0.1
     for estimator in (LogisticRegression(), forest(), HistGradientBoostingClassifier(max_iter=3)):
@@ -277,7 +277,7 @@ def test_column_whose_mean_is_huge_keeps_its_digits(tmp_path):
         hold(served, pd.DataFrame({"big": [0.0, 1.0, -5e12], "num": [-0.05, 0.3, 2.0]}))
 
 
-def test_types_from_a_file_are_those_of_read_csv(tmp_path):
+def test_types_in_a_file_equal_read_csv(tmp_path):
     X, y = customers()
     model = beside(OneHotEncoder(), "plan", forest()).fit(X.astype({"spend": "float32"}), y)
     served = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")

@@ -1,4 +1,4 @@
-"""Wrappers around a pipeline, texts that stand for missing values elsewhere, and dates as texts."""
+"""Wrappers around a pipeline, texts for missing values in other files, and dates as texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WRAPPERS = {
 def test_wrapped_pipeline_keeps_categories_and_unread_columns(tmp_path, wrapper):
     X, y = countries()
     served = saved(WRAPPERS[wrapper]().fit(X, y), X, y, tmp_path)
-    features = {each["name"]: each for each in served.metadata["signature"]["features"]}
+    features = {f["name"]: f for f in served.metadata["signature"]["features"]}
     assert features["country"]["kind"] == "category"
     assert set(features) == {"country", "size"}
     hold(served, X.head(12), exact=False)
@@ -66,7 +66,7 @@ def test_wrapped_regressor_keeps_categories_and_unread_columns(tmp_path):
     hold(served, X.head(12).assign(id=7))
 
 
-def test_free_text_that_training_held_is_no_missing_value(tmp_path):
+def test_free_text_in_training_is_not_a_missing_value(tmp_path):
     X, y = countries()
     words = make_column_transformer((TfidfVectorizer(token_pattern=r"\S+"), "country"))
     served = saved(make_pipeline(words, RandomForestClassifier(5)).fit(X, y), X, y, tmp_path)
@@ -84,7 +84,7 @@ def test_dates_in_several_forms_do_not_change_the_rows_beside_them(tmp_path):
     hold(served, mixed)
 
 
-def test_module_beside_the_model_is_imported_where_it_is_allowed(tmp_path, monkeypatch):
+def test_module_beside_the_model_is_imported_if_allowed(tmp_path, monkeypatch):
     from slipway.core.settings import Settings
     from slipway.serving.service import PredictionService
 

@@ -1,4 +1,4 @@
-"""``flask retrain``: what takes over, what stays candidate and why, again, at once, and killed."""
+"""``flask retrain``: promoted, kept, repeated, concurrent and killed runs."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ from slipway.web import create_app
 
 pytest_plugins = ["registry_servers"]
 
-# Few rows are held out: their calibration error is not known better than this.
+# With few held out rows, the calibration error is not more accurate than this.
 RULES = PromotionRules(calibration_margin=0.05, resamples=300)
 SMALL = dataclasses.replace(PROBLEM, promotion=RULES)
 
@@ -44,13 +44,13 @@ def stops_alone():
     return make_pipeline(columns, LogisticRegression())
 
 
-# A pipeline that does not look at the weight: worse, but better than no model.
+# A pipeline without the weight: worse, but better than the base rate.
 WORSE = dataclasses.replace(SMALL, pipeline=stops_alone)
 
 
 @dataclass
 class Shop:
-    """A place where the small problem is trained again and again."""
+    """Folders and registry in which the small problem is retrained."""
 
     folder: Path
     address: str
@@ -70,7 +70,7 @@ class Shop:
         return str(write_tables(self.folder / "source", rows))
 
     def retrain(self, problem=None, n_rows=4_000, on_stage=None, **how):
-        """Run it once; the stages that it tells are kept."""
+        """Run once, and record the stages."""
         self.stages.clear()
 
         def progress(stage):
@@ -80,7 +80,7 @@ class Shop:
 
         order = RetrainingOptions(
             **{"rows": self.folder / "rows", "registry": self.registry, "who": "a test"},
-            **{"plan": TrainingOptions(), "source": self.source(n_rows)} | how,
+            **{"training": TrainingOptions(), "source": self.source(n_rows)} | how,
         )
         return retrain(problem or self.problem, order, progress)
 
@@ -88,12 +88,12 @@ class Shop:
         return self.registry.aliases()
 
     def versions(self):
-        return {each.version for each in self.registry.versions()}
+        return {stored.version for stored in self.registry.versions()}
 
 
 @pytest.fixture
 def anywhere(tmp_path, address):
-    """With a registry in a folder, and in a bucket."""
+    """A shop with a registry in a folder or in a bucket."""
     return Shop(tmp_path, address)
 
 
@@ -104,15 +104,15 @@ def shop(tmp_path):
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory):
-    """What a first run leaves."""
+    """The shop and the promotion after a first run."""
     folder = tmp_path_factory.mktemp("once")
-    made = Shop(folder, str(folder / "registry"))
-    return made, made.retrain()
+    built = Shop(folder, str(folder / "registry"))
+    return built, built.retrain()
 
 
 @pytest.fixture
 def begun(shop, once):
-    """A shop in which a first model is in production; and how that came."""
+    """A shop with a first model in production, and its promotion."""
     shutil.copytree(once[0].folder, shop.folder, dirs_exist_ok=True)
     return shop, once[1]
 
@@ -121,22 +121,24 @@ def failed(promotion):
     return [check.rule for check in promotion.evidence.checks if not check.passed]
 
 
-def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better_one(anywhere):
+def test_retrain_first_model_is_promoted_then_unchanged_then_improved(anywhere):
     first = anywhere.retrain()
     assert (first.outcome, first.status, first.production) == ("promoted", 0, None)
-    assert first.reason.startswith("nothing was in production, and it is better than the base rate")
+    assert first.reason.startswith(
+        "production was empty, and the model is better than the base rate"
+    )
     assert anywhere.aliases() == {"candidate": first.version, "production": first.version}
     before = objects_of(anywhere.address)
     report = before[f"versions/{first.version}/report.html"].decode()
     assert '<h2 id="promotion">Promotion</h2>' in report
-    assert f"It may take over: {first.reason}." in report
+    assert f"The version can be promoted: {first.reason}." in report
     (move,) = anywhere.registry.history("production")
     assert (move.who, move.why[:8]) == ("a test", "passed: ")
     assert json.loads(anywhere.verdict.read_text())["version"] == first.version
 
     again = anywhere.retrain()
     assert (again.outcome, again.status) == ("nothing new", 0)
-    assert again.reason == "it is the very model that is in production"
+    assert again.reason == "identical to the version in production"
     assert objects_of(anywhere.address) == before
 
     more = anywhere.retrain(n_rows=5_000)
@@ -152,163 +154,169 @@ def test_first_model_takes_over_again_is_nothing_new_and_more_rows_make_a_better
     assert new.calibration_error == pytest.approx(evaluated.calibration_error)
 
 
-def test_worse_model_stays_candidate_and_says_why_until_somebody_promotes_it(anywhere):
+def test_retrain_worse_model_stays_candidate_until_promoted_by_hand(anywhere):
     first = anywhere.retrain()
     worse = anywhere.retrain(WORSE)
     assert (worse.outcome, worse.status) == ("kept", 3)
     assert failed(worse) == ["log loss vs production"]
-    assert "asked for is below 0.002" in worse.reason
+    assert "(required: below 0.002)" in worse.reason
     assert anywhere.aliases() == {"candidate": worse.version, "production": first.version}
     report = objects_of(anywhere.address)[f"versions/{worse.version}/report.html"].decode()
-    assert f"It stays candidate: {worse.reason}." in report
+    assert f"The version stays a candidate: {worse.reason}." in report
     assert anywhere.registry.alias("candidate").why.startswith("kept: log loss vs production")
 
     again = anywhere.retrain(WORSE)
     assert (again.outcome, again.status) == ("nothing new", 0)
-    assert again.reason.startswith("candidate is this very model, judged on this very evidence")
+    assert again.reason.startswith("candidate is the same model with the same evidence")
     assert anywhere.versions() == {first.version, worse.version}
 
     anywhere.registry.move("production", worse.version, who="ada", why="I know better")
-    assert anywhere.retrain(WORSE).reason == "it is the very model that is in production"
+    assert anywhere.retrain(WORSE).reason == "identical to the version in production"
     better = anywhere.retrain()
     assert (better.outcome, better.production) == ("promoted", worse.version), better.reason
     assert better.evidence.compared["production"].log_loss.high < 0
 
 
-def test_other_thresholds_judge_the_same_model_anew(begun):
+def test_retrain_other_thresholds_compare_the_same_model_again(begun):
     shop, _ = begun
     kept = shop.retrain(WORSE)
     wide = dataclasses.replace(RULES, log_loss_margin=1.0, calibration_margin=1.0)
-    told = shop.retrain(dataclasses.replace(WORSE, promotion=wide))
-    assert (kept.outcome, told.outcome) == ("kept", "promoted")
-    assert told.rules["log_loss_margin"] == 1.0
-    assert shop.aliases()["production"] == told.version
+    run_result = shop.retrain(dataclasses.replace(WORSE, promotion=wide))
+    assert (kept.outcome, run_result.outcome) == ("kept", "promoted")
+    assert run_result.rules["log_loss_margin"] == 1.0
+    assert shop.aliases()["production"] == run_result.version
 
 
 @pytest.mark.parametrize(
     ("rules", "rule"),
     [
         ({}, None),
-        ({"min_rows": 20_001}, "rows held out"),
+        ({"min_rows": 20_001}, "held out rows"),
         ({"min_groups": 1_001}, "groups by day"),
         ({"log_loss_margin": -1.0}, "log loss vs production"),
         ({"calibration_margin": -1.0}, "calibration error vs production"),
-        # The new model is better, but by less than the interval is wide.
+        # The new model is better, but by less than the width of the interval.
         ({"log_loss_margin": 0.0}, "log loss vs production"),
         ({"log_loss_margin": 0.0, "level": 0.5}, None),
     ],
 )
-def test_each_threshold_alone_keeps_a_model(rules, rule):
+def test_compare_models_each_threshold_alone_fails_a_model(rules, rule):
     draw = np.random.default_rng(5)
     p = draw.uniform(0.05, 0.95, 20_000)
     y = (draw.random(20_000) < p).astype(float)
     answers = {"new": p, "production": np.clip(p + draw.normal(0.0, 0.005, 20_000), 0.0, 1.0)}
-    told = dataclasses.replace(SMALL, promotion=dataclasses.replace(PromotionRules(), **rules))
-    evidence = compare_models(told, Holdout(y, np.arange(20_000) // 20, answers), 0.5)
+    problem = dataclasses.replace(SMALL, promotion=dataclasses.replace(PromotionRules(), **rules))
+    evidence = compare_models(problem, Holdout(y, np.arange(20_000) // 20, answers), 0.5)
     assert evidence.passed is (rule is None)
     assert [check.rule for check in evidence.checks if not check.passed] == [rule] * bool(rule)
 
 
-def test_model_without_an_answer_for_a_row_stays_candidate():
+def test_compare_models_missing_prediction_fails_the_model():
     p = np.linspace(0.1, 0.9, 4_000)
     y = (np.random.default_rng(5).random(4_000) < p).astype(float)
     for model in ("new", "production"):
         answers = {"new": p, "production": p.copy()} | {model: np.where(p > 0.899, np.nan, p)}
         evidence = compare_models(SMALL, Holdout(y, np.arange(4_000), answers), 0.5)
-        assert f"no answer, {model}" in [c.rule for c in evidence.checks if not c.passed]
+        assert f"without prediction, {model}" in [c.rule for c in evidence.checks if not c.passed]
         assert model not in evidence.scores
 
 
-def test_first_model_no_better_than_the_base_rate_stays_candidate(shop):
+def test_retrain_first_model_not_better_than_the_base_rate_stays_candidate(shop):
     rows = [[*row[:5], row[0] % 2] for row in parcels(2_000)]
     source = write_tables(shop.folder / "luck", sorted(rows, key=lambda row: (row[1], row[0])))
-    told = shop.retrain(source=str(source))
-    assert (told.status, failed(told)) == (3, ["log loss vs base rate"])
-    assert shop.aliases() == {"candidate": told.version}
+    run_result = shop.retrain(source=str(source))
+    assert (run_result.status, failed(run_result)) == (3, ["log loss vs base rate"])
+    assert shop.aliases() == {"candidate": run_result.version}
 
 
-def test_dry_run_says_what_would_be_and_touches_nothing(shop):
-    told = shop.retrain(dry_run=True)
-    assert (told.outcome, told.dry_run) == ("promoted", True)
+def test_dry_run_reports_the_outcome_and_changes_nothing(shop):
+    run_result = shop.retrain(dry_run=True)
+    assert (run_result.outcome, run_result.dry_run) == ("promoted", True)
     assert objects_of(shop.address) == {}
     assert json.loads(shop.verdict.read_text())["dry_run"] is True
 
 
-def test_dry_run_of_a_worse_model_ends_with_3_and_touches_nothing(begun):
+def test_dry_run_worse_model_exits_with_3_and_changes_nothing(begun):
     shop, first = begun
     before = objects_of(shop.address)
-    told = shop.retrain(WORSE, dry_run=True)
-    assert (told.outcome, told.status, told.production) == ("kept", 3, first.version)
+    run_result = shop.retrain(WORSE, dry_run=True)
+    assert (run_result.outcome, run_result.status, run_result.production) == (
+        "kept",
+        3,
+        first.version,
+    )
     assert objects_of(shop.address) == before
 
 
-def test_other_promoter_meanwhile_wins_and_the_next_run_judges_against_theirs(anywhere):
+def test_retrain_concurrent_promotion_wins_and_the_next_run_compares_with_it(anywhere):
     anywhere.retrain()
     worse = anywhere.retrain(WORSE)
 
     def promote_another(stage):
-        if stage.startswith("trying it"):
+        if stage.startswith("checking the version"):
             open_registry(anywhere.address, {}).move("production", worse.version, who="ada")
 
-    told = anywhere.retrain(n_rows=5_000, on_stage=promote_another)
-    assert (told.outcome, told.status) == ("kept", 3)
-    assert told.reason.startswith("somebody else moved production meanwhile, run again")
-    assert anywhere.aliases() == {"candidate": told.version, "production": worse.version}
+    run_result = anywhere.retrain(n_rows=5_000, on_stage=promote_another)
+    assert (run_result.outcome, run_result.status) == ("kept", 3)
+    assert run_result.reason.startswith("production moved during the run; run again")
+    assert anywhere.aliases() == {"candidate": run_result.version, "production": worse.version}
     last = anywhere.retrain(n_rows=5_000)
     assert (last.outcome, last.production) == ("promoted", worse.version)
 
 
-def test_model_that_was_rolled_back_does_not_come_back_by_itself(begun):
+def test_retrain_rolled_back_model_is_not_promoted_again(begun):
     shop, first = begun
     second = shop.retrain(n_rows=5_000)
     shop.registry.rollback(who="ada", why="callers complained")
-    told = shop.retrain(n_rows=5_000)
-    assert (told.outcome, told.status) == ("kept", 3)
-    assert told.reason.startswith("ada took this very model out of production: callers complained")
+    run_result = shop.retrain(n_rows=5_000)
+    assert (run_result.outcome, run_result.status) == ("kept", 3)
+    assert run_result.reason.startswith(
+        "ada removed this model from production: callers complained"
+    )
     assert shop.retrain(n_rows=5_000).outcome == "nothing new"
     assert shop.aliases()["production"] == first.version
     assert shop.retrain(n_rows=5_500).outcome == "promoted"
     assert second.version in shop.versions()
 
 
-def test_production_whose_features_are_gone_stays_and_the_reason_says_so(begun):
+def test_retrain_production_with_removed_features_stays_with_the_reason(begun):
     shop, first = begun
-    features = tuple(each for each in SMALL.features if each.name != "weight")
+    features = tuple(f for f in SMALL.features if f.name != "weight")
     query = QUERY.replace("    p.weight,\n", "")
     other = dataclasses.replace(WORSE, features=features, query=query)
-    told = shop.retrain(other)
-    assert (told.outcome, told.status) == ("kept", 3)
-    assert failed(told) == ["production can be asked", "callers need no change"]
-    assert "it takes weight, which the rows do not have any more" in told.reason
-    assert set(told.evidence.scores) == {"new", "base rate"}
-    assert shop.aliases() == {"candidate": told.version, "production": first.version}
+    run_result = shop.retrain(other)
+    assert (run_result.outcome, run_result.status) == ("kept", 3)
+    assert failed(run_result) == ["production can predict these rows", "clients need no change"]
+    assert "the rows no longer have its features weight" in run_result.reason
+    assert set(run_result.evidence.scores) == {"new", "base rate"}
+    assert shop.aliases() == {"candidate": run_result.version, "production": first.version}
 
 
-def test_production_from_another_query_is_compared_with_a_warning(begun):
+def test_retrain_production_from_another_query_is_compared_with_a_note(begun):
     shop, _ = begun
-    told = shop.retrain(dataclasses.replace(SMALL, query=QUERY + "\n"), n_rows=5_000)
-    assert told.outcome == "promoted"
-    (note,) = told.evidence.notes
+    run_result = shop.retrain(dataclasses.replace(SMALL, query=QUERY + "\n"), n_rows=5_000)
+    assert run_result.outcome == "promoted"
+    (note,) = run_result.evidence.notes
     assert note.startswith("production may have been fitted on some of these rows")
 
 
-def test_error_leaves_production_as_it_was_and_no_verdict_of_an_earlier_run(begun):
+def test_retrain_error_keeps_production_and_removes_the_earlier_verdict(begun):
     shop, first = begun
     assert shop.verdict.exists()
-    with pytest.raises(SlipwayError, match="there is no file or folder"):
+    with pytest.raises(SlipwayError, match="no such file or folder"):
         shop.retrain(source=str(shop.folder / "nowhere"))
     assert not shop.verdict.exists()
     assert shop.aliases()["production"] == first.version
 
 
-def test_folder_that_cannot_be_written_is_told_in_a_line(shop):
+def test_retrain_unwritable_folder_raises_one_line(shop):
     shop.folder.joinpath("rows").write_text("a file is in the way")
     with pytest.raises(SlipwayError, match=r"broken off, at .*rows/retrain"):
         shop.retrain()
 
 
-# A process of its own, which says its stages, and which may be killed as a stage begins, or
-# before or after an alias is moved.
+# A separate process that prints its stages. It can be killed at the start of a stage, or before or
+# after the move of an alias.
 PROCESS = """
 import os, signal, sys
 from pathlib import Path
@@ -328,14 +336,15 @@ def at(moment):
         sys.stdin.read()
 
 move = Registry.move
-def told(self, alias, *words, **how):
+def stopping_move(self, alias, *words, **how):
     at(f"before {alias}")
     move(self, alias, *words, **how)
     at(f"after {alias}")
 
-Registry.move = told
-order = Order(Path(rows), open_registry(registry, {}), "a process", Plan(), source)
-print(retrain(SMALL, order, at).outcome)
+Registry.move = stopping_move
+opened = open_registry(registry, {})
+options = RetrainingOptions(Path(rows), opened, "a process", TrainingOptions(), source)
+print(retrain(SMALL, options, at).outcome)
 """
 
 
@@ -358,22 +367,22 @@ def process(shop, when=""):
         ("after production", 1),
     ],
 )
-def test_run_that_is_killed_is_finished_by_the_next(shop, when, versions):
+def test_retrain_killed_run_is_completed_by_the_next(shop, when, versions):
     with process(shop, when) as killed:
-        said, _ = killed.communicate(timeout=300)
+        output, _ = killed.communicate(timeout=300)
     assert killed.returncode == -signal.SIGKILL
-    assert said.splitlines()[-1].startswith(when)
-    told = shop.retrain()
-    assert told.status == 0
+    assert output.splitlines()[-1].startswith(when)
+    run_result = shop.retrain()
+    assert run_result.status == 0
     aliases = shop.aliases()
     assert aliases["candidate"] == aliases["production"]
-    # A version that no alias came to stand for is left for `flask model prune`.
+    # A version without an alias remains until `flask model prune`.
     assert len(shop.versions()) == versions
     assert len(shop.registry.history("production")) == 1
 
 
 @pytest.mark.slow
-def test_second_run_at_the_same_time_is_refused_by_name_and_the_first_ends_well(shop):
+def test_retrain_concurrent_run_is_rejected_and_the_first_completes(shop):
     with process(shop, "wait") as first:
         for line in first.stdout:
             if line.startswith("evaluating"):
@@ -381,14 +390,14 @@ def test_second_run_at_the_same_time_is_refused_by_name_and_the_first_ends_well(
         with pytest.raises(SlipwayError, match=rf"another run .*\(process {first.pid}\)"):
             shop.retrain()
         assert objects_of(shop.address) == {}
-        said, _ = first.communicate("", timeout=300)
-    assert (first.returncode, said.splitlines()[-1]) == (0, "promoted")
+        output, _ = first.communicate("", timeout=300)
+    assert (first.returncode, output.splitlines()[-1]) == (0, "promoted")
     assert shop.retrain().outcome == "nothing new"
 
 
 @pytest.fixture
 def flask_retrain(tmp_path, monkeypatch):
-    """Types the command for a problem with these rules; gives its status and its text."""
+    """Run the command for a problem with the given rules."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("SLIPWAY_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("SLIPWAY_SOURCE", "")
@@ -408,19 +417,19 @@ def flask_retrain(tmp_path, monkeypatch):
     return typed
 
 
-def test_command_ends_with_0_for_promoted_3_for_kept_1_for_undecided(flask_retrain, tmp_path):
+def test_retrain_command_exits_with_0_promoted_3_kept_1_failed(flask_retrain, tmp_path):
     done = flask_retrain("strict", "min_rows=100_000", "--dry-run")
     assert done.exit_code == 3, done.output
-    assert "would stay candidate: rows held out: 413, asked for is 100,000 or more" in done.output
+    assert "would stay candidate: held out rows: 413 (required: 100,000 or more)" in done.output
     done = flask_retrain("fair", "", "--who", "ada")
     assert done.exit_code == 0, done.output
-    assert "On 413 rows held out, 242 groups by day" in done.output
-    assert "promoted: nothing was in production" in " ".join(done.output.split())
+    assert "On 413 held out rows, 242 groups by day" in done.output
+    assert "promoted: production was empty" in " ".join(done.output.split())
     done = flask_retrain("fair", "", "--source", tmp_path / "nowhere")
     assert (done.exit_code, done.output.count("Error: ")) == (1, 1)
     assert "Traceback" not in done.output
     done = flask_retrain("fair", "")
     assert done.exit_code == 0
-    assert "nothing new: it is the very model that is in production" in done.output
+    assert "nothing new: identical to the version in production" in done.output
     (move,) = open_registry(str(tmp_path / "registry"), {}).history("production")
     assert move.who == "ada"

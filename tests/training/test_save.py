@@ -1,4 +1,4 @@
-"""slipway.save: a fitted pipeline of one's own, served with no code changed."""
+"""``slipway.save``: serve a custom fitted pipeline without code changes."""
 
 import json
 import urllib.request
@@ -53,7 +53,7 @@ def serve(path, **settings):
     [(LogisticRegression(), "scorecard"), (RandomForestClassifier(10, random_state=0), "pickle")],
     ids=["logistic", "forest"],
 )
-def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
+def test_save_custom_model_is_served_with_the_pipelines_predictions(
     tmp_path, tumours, estimator, engine
 ):
     X, y = tumours
@@ -66,8 +66,8 @@ def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
     assert manifest.signature.target.classes == ("benign", "malignant")
     records = X.head(50).to_dict("records")
     answers = client.post("/predict", json=records).json
-    due = pipeline.predict_proba(X.head(50))[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X.head(50))[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
     explained = client.post("/predict?explain=1", json=records[0])
     assert explained.status_code == (200 if engine == "scorecard" else 422)
     if engine == "pickle":
@@ -77,23 +77,23 @@ def test_save_model_of_ones_own_is_served_with_the_pipelines_answers(
     assert "mean radius" in client.get("/apispec_1.json").text
 
 
-def test_save_shows_no_row_of_the_training_to_anybody(tmp_path, tumours):
+def test_save_golden_rows_do_not_reveal_training_rows(tmp_path, tumours):
     X, y = tumours
     slipway.save(LogisticRegression(max_iter=5000).fit(X, y), X, y, tmp_path / "model.pkl")
     client = serve(tmp_path / "model.pkl")
     training = set(map(tuple, X.to_numpy().tolist()))
     lines = client.get("/sample.csv").text.splitlines()[1:]
     shown = [tuple(map(float, line.split(","))) for line in lines]
-    told = client.get("/metadata").json
+    metadata = client.get("/metadata").json
     assert len(shown) > 20
-    assert not training & {*shown, tuple(told["golden"]["record"].values())}
-    examples = {each["name"]: each["example"] for each in told["signature"]["features"]}
-    assert told["golden"]["record"] == examples
+    assert not training & {*shown, tuple(metadata["golden"]["record"].values())}
+    examples = {f["name"]: f["example"] for f in metadata["signature"]["features"]}
+    assert metadata["golden"]["record"] == examples
     (answer,) = client.post("/predict", json=[examples]).json
-    assert answer["probability"] == pytest.approx(told["golden"]["answer"], abs=1e-12)
+    assert answer["probability"] == pytest.approx(metadata["golden"]["answer"], abs=1e-12)
 
 
-def test_save_infers_kinds_gaps_and_categories(tmp_path):
+def test_save_infers_kinds_missing_values_and_categories(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), ["sex", "class", "alone"])
@@ -102,7 +102,7 @@ def test_save_infers_kinds_gaps_and_categories(tmp_path):
     manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl")
     features = {feature.name: feature for feature in manifest.signature.features}
     kinds = {name: feature.kind for name, feature in features.items()}
-    # The pipeline drops the age unread, and its encoder answers fractions and gaps as unknown.
+    # The pipeline drops the age, and its encoder treats fractions and missing values as unknown.
     assert kinds == {"sex": "category", "class": "number", "alone": "flag"}
     assert manifest.signature.ignored == {"age"}
     assert features["sex"].categories == ("female", "male")
@@ -119,7 +119,7 @@ def test_save_infers_kinds_gaps_and_categories(tmp_path):
     assert rows[2].endswith(f",True,{answer.json['probability']!r},,")
 
 
-def test_save_two_huge_values_are_refused_and_never_nan(tmp_path):
+def test_save_two_huge_values_are_rejected_and_never_nan(tmp_path):
     X, y = people()
     X = X.assign(other=X["class"] * 1.0, age=X["age"].fillna(3))
     numbers = make_column_transformer((StandardScaler(), ["age", "other"]))
@@ -137,7 +137,7 @@ def test_save_two_huge_values_are_refused_and_never_nan(tmp_path):
         assert 0 <= answer.json["probability"] <= 1
 
 
-def test_save_rows_of_the_training_give_ranges_and_what_lies_beyond_is_warned_of(tmp_path):
+def test_save_training_rows_define_ranges_and_values_beyond_warn(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]), (OneHotEncoder(), ["sex"])
@@ -162,41 +162,41 @@ def test_save_rows_of_the_training_give_ranges_and_what_lies_beyond_is_warned_of
     assert "unknown category" in rows[2]
 
 
-def test_save_positive_class_may_be_the_first(tmp_path, tumours):
+def test_save_positive_class_can_be_the_first(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     manifest = slipway.save(pipeline, X, y, tmp_path / "model.pkl", positive="benign")
     assert manifest.signature.target.positive == "benign"
     assert manifest.base_rate == pytest.approx((y == "benign").mean())
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = pipeline.predict_proba(X)[:, list(pipeline.classes_).index("benign")]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, list(pipeline.classes_).index("benign")]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
     assert [a["label"] for a in answers] == list(pipeline.predict(X))
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (KMeans(2, n_init=1), "KMeans is a clusterer"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "'maybe' is not one of two"),
     ],
 )
-def test_save_model_that_cannot_be_served_says_what_to_do(tmp_path, tumours, model, says):
+def test_save_unsupported_model_raises_with_advice(tmp_path, tumours, model, message):
     X, y = tumours
-    positive = "maybe" if "maybe" in says else None
-    with pytest.raises(SlipwayError, match=says):
+    positive = "maybe" if "maybe" in message else None
+    with pytest.raises(SlipwayError, match=message):
         slipway.save(model.fit(X, y), X, y, tmp_path / "model.pkl", positive=positive)
     assert not list(tmp_path.iterdir())
 
 
-def test_save_rows_without_a_column_of_the_model_are_refused(tmp_path, tumours):
+def test_save_rows_without_a_column_of_the_model_raise(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     with pytest.raises(SlipwayError, match="mean area"):
         slipway.save(pipeline, X.drop(columns="mean area"), y, tmp_path / "model.pkl")
 
 
-def test_save_without_rows_asks_the_model_what_it_takes(tmp_path):
+def test_save_without_rows_probes_the_model(tmp_path):
     X, y = people()
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
@@ -214,15 +214,17 @@ def test_save_without_rows_asks_the_model_what_it_takes(tmp_path):
     assert features["age"].example == pytest.approx(X["age"].mean(), rel=1e-5)
 
 
-def test_save_rows_of_a_plain_array_are_named_by_their_place(tmp_path, tumours):
+def test_save_plain_array_columns_are_named_by_position(tmp_path, tumours):
     X, y = tumours
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X.to_numpy(), y)
     manifest = slipway.save(pipeline, X.to_numpy(), y, tmp_path / "model.pkl")
     assert manifest.signature.names[:2] == ("x0", "x1")
     client = serve(tmp_path / "model.pkl", engine="pickle")
     record = dict(zip(manifest.signature.names, X.iloc[0].tolist(), strict=True))
-    due = pipeline.predict_proba(X.head(1).to_numpy())[0, 1]
-    assert client.post("/predict", json=record).json["probability"] == pytest.approx(due, abs=1e-12)
+    expected = pipeline.predict_proba(X.head(1).to_numpy())[0, 1]
+    assert client.post("/predict", json=record).json["probability"] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
@@ -234,12 +236,12 @@ def test_save_categorical_columns_reach_the_pipeline_as_such(tmp_path):
     assert client.get("/metadata").json["engine"] == "pickle"
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = client.post("/predict", json=records).json
-    due = trees.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = trees.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["boolean", object])
-def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
+def test_save_flags_with_missing_values_reach_the_pipeline_as_in_training(tmp_path, kind):
     X, y = people()
     X["alone"] = X["alone"].astype(kind)
     X.loc[3:30, "alone"] = pd.NA if kind == "boolean" else None
@@ -249,27 +251,27 @@ def test_save_flags_with_gaps_reach_the_pipeline_as_in_training(tmp_path, kind):
     client = serve(tmp_path / "model.pkl")
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = client.post("/predict", json=records).json
-    due = pipeline.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda X, y: (X.rename(columns={"age": 'a"ge'}), y), "rename it"),
         (lambda X, y: (X, np.column_stack([y, y])), "one target"),
-        (lambda X, y: (X.assign(late=pd.Timedelta("1h")), y), "JSON cannot carry"),
+        (lambda X, y: (X.assign(late=pd.Timedelta("1h")), y), "JSON cannot represent"),
         (lambda X, y: (X.assign(odd=np.resize(np.array([1, "a"], object), len(X))), y), "several"),
     ],
 )
-def test_save_rows_that_cannot_be_served_say_why(tmp_path, change, says):
+def test_save_unsupported_rows_raise_with_the_reason(tmp_path, change, message):
     X, y = people()
     X, y = change(X[["age", "class"]].fillna(1), y.astype(float))
-    with pytest.raises(SlipwayError, match=says):
+    with pytest.raises(SlipwayError, match=message):
         slipway.save(DummyRegressor().fit(X, y), X, y, tmp_path / "model.pkl")
 
 
-def test_save_function_without_a_name_is_refused(tmp_path):
+def test_save_function_without_a_name_raises(tmp_path):
     X, y = people()
     double = FunctionTransformer(lambda column: column * 2)
     model = make_pipeline(double, Ridge()).fit(X[["class"]], y)
@@ -280,7 +282,7 @@ def test_save_function_without_a_name_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "values", [[0.5, 1.5, 2.5], [True, False], [1, 2, 3]], ids=["floats", "flags", "integers"]
 )
-def test_save_categories_that_are_no_texts_are_encoded_as_in_training(tmp_path, values):
+def test_save_categories_other_than_texts_are_encoded_as_in_training(tmp_path, values):
     X, y = people()
     X = pd.DataFrame({"c": pd.Categorical(np.resize(values, len(X))), "other": X["class"]})
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]))
@@ -288,12 +290,12 @@ def test_save_categories_that_are_no_texts_are_encoded_as_in_training(tmp_path, 
     slipway.save(pipeline, X, y, tmp_path / "model.pkl")
     records = json.loads(X.to_json(orient="records", double_precision=15))
     answers = serve(tmp_path / "model.pkl").post("/predict", json=records).json
-    due = pipeline.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = pipeline.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 def of_category(X):
-    """A function that only pandas' own categories get through."""
+    """Require pandas categories."""
     kept = [X[name].cat.codes if X[name].dtype == "category" else X[name] * 0 for name in X]
     return np.column_stack(kept)
 
@@ -304,8 +306,8 @@ def test_save_categories_of_numbers_reach_the_pipeline_as_such(tmp_path, monkeyp
     model = make_pipeline(FunctionTransformer(of_category), Ridge()).fit(X, X["c"].astype(float))
     slipway.save(model, X, X["c"].astype(float), tmp_path / "model.pkl")
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = model.predict(X)
-    np.testing.assert_allclose([a["value"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = model.predict(X)
+    np.testing.assert_allclose([a["value"] for a in answers], expected, rtol=0, atol=1e-12)
 
 
 def test_save_threshold_inside_a_search_and_a_pipeline_is_kept(tmp_path, tumours):
@@ -322,7 +324,7 @@ def test_save_threshold_inside_a_search_and_a_pipeline_is_kept(tmp_path, tumours
     assert [a["label"] for a in answers] == list(searched.predict(X))
 
 
-def test_save_labels_that_do_not_follow_from_probabilities_are_kept(tmp_path):
+def test_save_labels_independent_of_probabilities_are_kept(tmp_path):
     draw = np.random.default_rng(0)
     X = pd.DataFrame({"a": draw.normal(size=60), "b": draw.normal(size=60)})
     y = X["a"] + draw.normal(size=60) > 0
@@ -330,10 +332,10 @@ def test_save_labels_that_do_not_follow_from_probabilities_are_kept(tmp_path):
     model[-1].predict = lambda rows: np.full(len(rows), True)
     manifest = describe_model(model, X, y).manifest
     assert {row.label for row in manifest.golden} == {"True"}
-    assert manifest.reason.startswith("its scorecard gives other labels than its predict on ")
+    assert manifest.reason.startswith("its scorecard and its predict return different labels for ")
 
 
-def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
+def test_save_numbers_rejected_by_the_pipeline_are_rejected(tmp_path):
     X = pd.DataFrame({"c": np.resize([0.5, 1.5, 2.5], 60)})
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(X, X["c"] == 0.5)
     manifest = slipway.save(model, X, X["c"] == 0.5, tmp_path / "model.pkl")
@@ -345,7 +347,7 @@ def test_save_numbers_that_the_pipeline_refuses_are_refused(tmp_path):
     assert [error["code"] for error in answers.json[1]["errors"]] == ["unknown_category"]
 
 
-def test_save_of_steps_with_polars_output_starts_after_a_fork(tmp_path):
+def test_save_steps_with_polars_output_start_after_a_fork(tmp_path):
     draw = np.random.default_rng(0)
     X = pd.DataFrame({"a": draw.normal(size=80), "b": draw.normal(size=80)})
     columns = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["b"]))
@@ -362,7 +364,7 @@ def test_save_of_steps_with_polars_output_starts_after_a_fork(tmp_path):
     assert answer["probability"] == model.predict_proba(pd.DataFrame([{"a": 0.5, "b": 0.1}]))[0, 1]
 
 
-def test_save_identifiers_of_64_bits_without_sign_are_exact(tmp_path):
+def test_save_unsigned_64_bit_identifiers_are_exact(tmp_path):
     draw = np.random.default_rng(0)
     ids = draw.integers(2**63, 2**64 - 1, 80, dtype="uint64")
     X = pd.DataFrame({"id": ids, "a": draw.normal(size=80)})
@@ -370,5 +372,5 @@ def test_save_identifiers_of_64_bits_without_sign_are_exact(tmp_path):
     manifest = slipway.save(model, X, X["a"] > 0, tmp_path / "model.pkl")
     assert manifest.signature.by_name["id"].dtype == "uint64"
     answers = serve(tmp_path / "model.pkl").post("/predict", json=X.to_dict("records")).json
-    due = model.predict_proba(X)[:, 1]
-    np.testing.assert_allclose([a["probability"] for a in answers], due, rtol=0, atol=1e-12)
+    expected = model.predict_proba(X)[:, 1]
+    np.testing.assert_allclose([a["probability"] for a in answers], expected, rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""``flask train``: one artifact, whatever fits it, and the same one every time."""
+"""``flask train``: the same reproducible artifact from every engine."""
 
 import json
 import os
@@ -27,7 +27,7 @@ RECORD = {"depot": "west", "weight": 12.5, "stops": 4}
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """The folder of two thousand parcels."""
+    """A folder with two thousand parcels."""
     folder = tmp_path_factory.mktemp("parcels")
     rows = sorted(parcels(2_000), key=lambda row: (row[1], row[0]))
     run_etl(PROBLEM, str(write_tables(folder / "source", rows)), folder / "rows")
@@ -36,7 +36,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(kept, tmp_path_factory):
-    """Run ``flask train`` in a process of its own; gives what it printed, and the pickle."""
+    """Run ``flask train`` in a separate process; return its output and the pickle."""
 
     def run(*words, rows=kept, **environ):
         path = tmp_path_factory.mktemp("model") / "model.pkl"
@@ -62,7 +62,7 @@ def parameters(path):
     return np.append(regression.intercept_, regression.coef_)
 
 
-def test_train_writes_the_version_and_tells_of_it(in_memory):
+def test_train_writes_and_reports_the_version(in_memory):
     done, path = in_memory
     names = {"model.pkl", "model.json", "model.covariance", "report.html"}
     assert {file.name for file in path.parent.iterdir()} == names
@@ -79,7 +79,7 @@ def test_train_writes_the_version_and_tells_of_it(in_memory):
     assert manifest.evaluations["holdout"].rows_test == training.rows_test
 
 
-def test_train_again_gives_the_same_hash(in_memory, train):
+def test_train_twice_writes_the_same_hash(in_memory, train):
     first = read_manifest(in_memory[1])
     _, path = train("--learning-curve", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="7")
     again = read_manifest(path)
@@ -91,15 +91,15 @@ def test_train_again_gives_the_same_hash(in_memory, train):
     assert again.training.learning_curve == first.training.learning_curve
 
 
-def test_train_in_chunks_gives_what_memory_gives(in_memory, train):
+def test_train_in_chunks_equals_memory(in_memory, train):
     done, path = train("--engine", "chunks", "--memory", "1GiB")
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(parameters(path), parameters(in_memory[1]), rtol=0, atol=1e-6)
     manifest = read_manifest(path)
     assert manifest.training.engine == "chunks"
     answers = [
-        load_predictor(each, "scorecard").score([tuple(RECORD.values())])[0]
-        for each in (path, in_memory[1])
+        load_predictor(pickle_path, "scorecard").score([tuple(RECORD.values())])[0]
+        for pickle_path in (path, in_memory[1])
     ]
     assert answers[0] == pytest.approx(answers[1], abs=1e-7)
 
@@ -118,37 +118,37 @@ def test_train_xgboost_is_served_by_its_pickle(train, kept):
     assert model.manifest.estimator == "XGBClassifier"
     rows = read_rows(PROBLEM, open_dataset(kept))
     test = rows.X.iloc[holdout_split(rows).test]
-    due = pickle.loads(path.read_bytes()).predict_proba(test)[:, 1]
+    expected = pickle.loads(path.read_bytes()).predict_proba(test)[:, 1]
     records = list(test.astype(object).where(test.notna(), None).itertuples(index=False, name=None))
-    np.testing.assert_allclose(model.score(records), due, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model.score(records), expected, rtol=0, atol=1e-6)
     assert "xgboost-cpu" in model.manifest.libraries
 
 
 @pytest.mark.parametrize(
-    ("words", "due"),
+    ("words", "expected"),
     [
-        (["--memory", "64MiB"], "64 MiB of memory is too little; give"),
-        (["--estimator", "xgboost", "--engine", "chunks"], "fitted in memory only"),
-        (["--memory", "plenty"], "write for instance 1GiB"),
+        (["--memory", "64MiB"], "64 MiB of memory is too little; set"),
+        (["--estimator", "xgboost", "--engine", "chunks"], "xgboost requires the memory engine"),
+        (["--memory", "plenty"], "write for example 1GiB"),
         (["--engine", "spark"], "Spark"),
     ],
 )
-def test_train_that_cannot_be_says_why_and_writes_nothing(train, words, due):
+def test_train_invalid_options_fail_with_the_reason_and_write_nothing(train, words, expected):
     done, path = train(*words, SLIPWAY_SPARK="spark://127.0.0.1:9")
     assert done.returncode != 0
-    assert due in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(path.parent.iterdir())
 
 
-def test_train_without_rows_says_what_writes_them(train, tmp_path):
+def test_train_without_rows_names_the_etl_command(train, tmp_path):
     done, _ = train(rows=tmp_path)
     assert done.returncode == 1
-    assert "there are no rows in" in done.stderr
-    assert "`flask etl` writes them" in done.stderr
+    assert "no rows in" in done.stderr
+    assert "run `flask etl`" in done.stderr
 
 
-def test_train_model_of_its_rows_is_served(in_memory, tmp_path):
+def test_train_model_is_served(in_memory, tmp_path):
     code = "import json, sys; from app import app; c = app.test_client(); " + (
         "print(json.dumps(c.post('/predict', json=json.loads(sys.argv[1])).get_json()))"
     )

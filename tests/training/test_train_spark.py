@@ -1,4 +1,4 @@
-"""Training on a real Spark cluster that loses a worker in the middle of it.
+"""Training on a real Spark cluster that loses a worker during the fit.
 
 The reference is scikit-learn's own Newton on the same rows in memory.
 """
@@ -26,31 +26,31 @@ from slipway.training.splits import Split
 
 pytest_plugins = ["spark_cluster"]
 pytestmark = pytest.mark.slow
-# 98,000 flights; a fit on all of them differs as little, and takes twice the time.
+# 98,000 flights; a fit on all flights is as exact and takes twice the time.
 FOLDS = (0, 1, 2)
 
 
 @dataclass
 class Fitted:
-    """A pipeline, what its training said, and what was killed meanwhile."""
+    """A pipeline, the messages of its training, and the killed processes."""
 
     pipeline: Pipeline
-    said: list[str]
+    messages: list[str]
     executors_before: int
     executors_after: int
 
 
 @pytest.fixture(scope="module")
 def on_cluster(spark_cluster, stored, tmp_path_factory):
-    """The flights, fitted on three workers of which one is killed in the middle of it."""
-    said = []
-    found = {}
-    killer = threading.Thread(target=lambda: found.update(kill_when_busy(spark_cluster)))
+    """The flights, fitted on three workers, one of which is killed during the fit."""
+    messages = []
+    result = {}
+    killer = threading.Thread(target=lambda: result.update(kill_when_busy(spark_cluster)))
 
     def progress(text):
-        said.append(text)
-        if "finds their coefficients" in text:
-            # The third may start late, and the job does not wait for it.
+        messages.append(text)
+        if "fitting the coefficients" in text:
+            # The third worker may start late, and the job does not wait for it.
             wait_for(lambda: executors(SparkContext._active_spark_context) == WORKERS + 1)
             killer.start()
 
@@ -68,7 +68,7 @@ def on_cluster(spark_cluster, stored, tmp_path_factory):
             progress=progress,
         )
         killer.join()
-    return Fitted(pipeline, said, found["before"], found["after"])
+    return Fitted(pipeline, messages, result["before"], result["after"])
 
 
 def kill_when_busy(master):
@@ -87,7 +87,7 @@ def kill_when_busy(master):
 
 
 def children():
-    """Give this process's own, and theirs, but for those that have ended."""
+    """Return the running child processes of this process, recursively."""
     every = psutil.Process().children(recursive=True)
     return [process for process in every if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -99,7 +99,7 @@ def stage_runs(context, name):
 
 
 def executors(context):
-    """Count the executors; the driver is listed among them."""
+    """Count the executors, including the driver."""
     return context._jsc.sc().getExecutorMemoryStatus().size() - 1
 
 
@@ -112,27 +112,27 @@ def wait_for(ready, seconds=300):
 
 @pytest.fixture(scope="module")
 def in_memory(stored, rows):
-    """The same flights, fitted by scikit-learn."""
+    """The pipeline of the same flights, fitted by scikit-learn."""
     folds = pa.Table.from_batches(stored.batches([FOLD]))[FOLD].to_numpy()
     split = Split("", np.flatnonzero(np.isin(folds, FOLDS)), np.flatnonzero(rows.held_out))
     return fit(load_problem("flights"), rows, split)
 
 
-def test_cluster_flights_have_the_coefficients_of_scikit_learn(on_cluster, in_memory):
+def test_cluster_flights_equal_scikit_learn_in_coefficients(on_cluster, in_memory):
     ours, theirs = on_cluster.pipeline[-1], in_memory[-1]
     assert ours.coef_.shape == theirs.coef_.shape
     assert np.abs(ours.coef_ - theirs.coef_).max() < 1e-7
     assert np.abs(ours.intercept_ - theirs.intercept_).max() < 1e-7
 
 
-def test_cluster_flights_have_its_probabilities_and_auc(on_cluster, in_memory, rows):
+def test_cluster_flights_equal_scikit_learn_in_probabilities_and_auc(on_cluster, in_memory, rows):
     X, y = rows.X[rows.held_out], rows.y[rows.held_out]
     ours, theirs = (m.predict_proba(X)[:, 1] for m in (on_cluster.pipeline, in_memory))
     assert np.abs(ours - theirs).max() < 1e-9
     assert roc_auc_score(y, ours) == pytest.approx(roc_auc_score(y, theirs), abs=1e-9)
 
 
-def test_cluster_worker_killed_in_the_fit_the_job_goes_on(on_cluster):
+def test_cluster_worker_killed_during_the_fit_does_not_stop_the_job(on_cluster):
     assert (on_cluster.executors_before, on_cluster.executors_after) == (3, 2)
     assert "L-BFGS" in on_cluster.said[2], "the fit went on after the kill"
     assert "Newton's step" in on_cluster.said[-1]

@@ -1,4 +1,4 @@
-"""The columns that Spark makes, cell by cell against those of the fitted scikit-learn steps."""
+"""Compare the columns of Spark and of the fitted scikit-learn steps cell by cell."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ FEATURES = (
 
 
 def rows(n_rows, seed=0):
-    """Rows with values that come often, so that many lie on the edges of the bins."""
+    """Draw rows with frequent values, so that many lie on the edges of bins."""
     draw = np.random.default_rng(seed)
     text = draw.choice(TEXTS, n_rows, p=[0.5, 0.2, 0.1, 0.1, 0.04, 0.03, 0.02, 0.01])
     text[draw.random(n_rows) < 0.1] = None
@@ -59,7 +59,7 @@ def rows(n_rows, seed=0):
 
 
 def edged(fitted_bins, X):
-    """Put the bins' very edges, and the numbers beside them, among the rows."""
+    """Add the exact edges of bins, and the numbers beside them, to the rows."""
     edges = fitted_bins.bin_edges_[0][1:-1]
     beside = [edges, np.nextafter(edges, np.inf), np.nextafter(edges, -np.inf)]
     exact = X.copy()
@@ -68,7 +68,7 @@ def edged(fitted_bins, X):
 
 
 def compared(spark, folder, fitted, X):
-    """Give the columns as Spark and as scikit-learn make them."""
+    """Return the columns of Spark and of scikit-learn."""
     problem = replace(PROBLEM, features=FEATURES)
     design = spark_design(fitted, problem, {"text", "gaps"})
     file = folder / "rows.parquet"
@@ -77,10 +77,12 @@ def compared(spark, folder, fitted, X):
     spark.conf.set("spark.sql.caseSensitive", "true")
     vectors = make_vectors(spark.read.parquet(str(file)), design).collect()
     ours = np.array([row.features.toArray() for row in vectors])
-    due = fitted.transform(X)
-    due = due.toarray() if sparse.issparse(due) else np.asarray(due, dtype=float)
+    expected = fitted.transform(X)
+    expected = (
+        expected.toarray() if sparse.issparse(expected) else np.asarray(expected, dtype=float)
+    )
     assert [row.label for row in vectors] == [float(i % 2) for i in range(len(X))]
-    return design, ours, due[:, list(design.places)]
+    return design, ours, expected[:, list(design.places)]
 
 
 def bins(n_bins=7, **settings):
@@ -106,15 +108,15 @@ def coded():
     )
 
 
-def test_coded_columns_are_the_same_cells_on_edges_and_unseen(spark, tmp_path):
+def test_coded_columns_equal_scikit_learn_on_edges_and_unseen(spark, tmp_path):
     X = rows(600)
     steps = Pipeline([("columns", coded().fit(X))])
     other = edged(steps[0].named_transformers_["kbinsdiscretizer"], rows(300, seed=1))
     other.loc[0:9, "text"] = "no such level"
     other.loc[0:9, "Text"] = 77
-    design, ours, due = compared(spark, tmp_path, steps, other)
+    design, ours, expected = compared(spark, tmp_path, steps, other)
     assert not design.numbers
-    assert (ours == due).all()
+    assert (ours == expected).all()
 
 
 def numeric():
@@ -134,31 +136,31 @@ def numeric():
     )
 
 
-def test_numeric_columns_are_the_same_numbers(spark, tmp_path):
+def test_numeric_columns_equal_scikit_learn(spark, tmp_path):
     X = rows(600)
     steps = Pipeline([("columns", numeric().fit(X))])
-    design, ours, due = compared(spark, tmp_path, steps, rows(300, seed=1))
+    design, ours, expected = compared(spark, tmp_path, steps, rows(300, seed=1))
     assert len(design.numbers) > 10
-    assert ours == pytest.approx(due, rel=1e-10, abs=1e-12)
+    assert ours == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
-def test_columns_that_overlap_get_codes_of_their_own(spark, tmp_path):
+def test_overlapping_columns_have_separate_codes(spark, tmp_path):
     X = rows(400)
     twice = make_column_transformer((OneHotEncoder(), ["Text"]), (OneHotEncoder(), ["Text"]))
-    design, ours, due = compared(spark, tmp_path, Pipeline([("twice", twice.fit(X))]), X)
+    design, ours, expected = compared(spark, tmp_path, Pipeline([("twice", twice.fit(X))]), X)
     assert [*design.codes.values()] == [7, 7]
-    assert (ours == due).all()
+    assert (ours == expected).all()
 
 
-def test_product_of_features_is_refused():
+def test_product_of_features_raises():
     both = make_column_transformer((PolynomialFeatures(2), ["Text", "full number"]))
     fitted = Pipeline([("products", both.fit(rows(50)))])
-    with pytest.raises(SlipwayError, match="products of two features; train it with"):
+    with pytest.raises(SlipwayError, match="products of two features; use --engine memory"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), ())
 
 
-def test_gap_that_a_step_refuses_is_refused():
+def test_missing_value_that_a_step_rejects_raises():
     plain = make_column_transformer((bins(), ["gaps"]))
     fitted = Pipeline([("bins", plain.fit(rows(50).dropna()))])
-    with pytest.raises(SlipwayError, match="refuses a missing gaps"):
+    with pytest.raises(SlipwayError, match="rejects missing values of gaps"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), {"gaps"})

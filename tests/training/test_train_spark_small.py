@@ -1,4 +1,4 @@
-"""Training small tables with everything in them on a local Spark.
+"""Training on a local Spark with small tables that contain every case.
 
 The reference is scikit-learn's own Newton on the same rows in memory.
 """
@@ -45,7 +45,7 @@ FEATURES = (
 
 
 def everything():
-    """One pipeline with each way in which a column can come to Spark."""
+    """Build a pipeline with every kind of column for Spark."""
     bins = KBinsDiscretizer(5, quantile_method="averaged_inverted_cdf", subsample=None)
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20), ["kind"]),
@@ -59,7 +59,7 @@ def everything():
 
 
 def drawn(n_rows, seed=0):
-    """Rows with gaps, rare levels, levels that SQL must quote, and a target that follows them."""
+    """Draw rows with missing values, rare levels, levels to quote in SQL, and their target."""
     draw = np.random.default_rng(seed)
     levels = np.array(["a", "b'", 'c"', "d\\", "é", "", "rare", "rarer"], dtype=object)
     kind = draw.choice(levels, n_rows, p=[0.3, 0.3, 0.15, 0.1, 0.08, 0.05, 0.01, 0.01])
@@ -97,7 +97,7 @@ def store(folder, X, y, folds=None):
 
 @pytest.fixture
 def fitted(spark):
-    """Fit in the session that all these tests share."""
+    """Fit in the session that these tests share."""
 
     def run(problem, stored, folds=EVERY_FOLD):
         return fit_in_session(spark, problem, stored, folds, [].append)
@@ -113,7 +113,7 @@ def test_small_table_with_everything_equals_scikit_learn(fitted, tmp_path):
     theirs = everything().fit(X[used], y[used])
     assert np.abs(ours[-1].coef_ - theirs[-1].coef_).max() < 1e-8
     assert np.abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-9
-    # The level that all rows have tells nothing, and neither does Spark.
+    # A level that all rows have has no effect in either fit.
     names = list(ours[:-1].get_feature_names_out())
     constant = names.index("onehotencoder-3__always_x")
     assert ours[-1].coef_[0, constant] == 0
@@ -149,7 +149,7 @@ def by_target():
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "says"),
+    ("pipeline", "message"),
     [
         (last(l1_ratio=0.5, solver="saga"), "'logisticregression'.*l1_ratio=0"),
         (last(C=np.inf), "'logisticregression'.*C=1.0"),
@@ -158,40 +158,40 @@ def by_target():
         (make_pipeline(StandardScaler(), Ridge()), "'ridge'.*--engine memory"),
     ],
 )
-def test_pipeline_with_another_objective_is_refused_by_name(fitted, tmp_path, pipeline, says):
+def test_pipeline_with_another_objective_raises_with_the_step(fitted, tmp_path, pipeline, message):
     X, y = drawn(20)
-    with pytest.raises(SlipwayError, match=says):
+    with pytest.raises(SlipwayError, match=message):
         fitted(problem_of(pipeline), store(tmp_path, X, y))
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "says"),
+    ("pipeline", "message"),
     [
         (products(), "PolynomialFeatures.*--engine memory"),
         (by_target(), "TargetEncoder.*--engine memory"),
     ],
 )
-def test_pipeline_with_a_step_that_counts_do_not_tell_is_refused_by_name(
-    fitted, tmp_path, pipeline, says
+def test_pipeline_with_a_step_not_fitted_from_counts_raises_with_the_step(
+    fitted, tmp_path, pipeline, message
 ):
     X, y = drawn(200)
-    with pytest.raises(SlipwayError, match=says):
+    with pytest.raises(SlipwayError, match=message):
         fitted(problem_of(pipeline), store(tmp_path, X, y))
 
 
-def test_rows_of_one_class_are_refused(fitted, tmp_path):
+def test_rows_of_one_class_raise(fitted, tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="two classes"):
         fitted(problem_of(everything()), store(tmp_path, X, 0 * y))
 
 
-def test_rows_none_at_all_are_refused(fitted, tmp_path):
+def test_no_rows_raise(fitted, tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="two classes"):
         fitted(problem_of(everything()), store(tmp_path, X, y, folds=np.full(50, 9)), folds=[1])
 
 
-def test_rows_that_spark_cannot_read_are_said_without_a_trace(fitted, tmp_path):
+def test_rows_that_spark_cannot_read_raise_without_a_stack_trace(fitted, tmp_path):
     X, y = drawn(50)
     stored = store(tmp_path, X, y)
     stored.files[1].write_bytes(b"no Parquet")
@@ -200,7 +200,7 @@ def test_rows_that_spark_cannot_read_are_said_without_a_trace(fitted, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-def test_connect_server_is_refused(tmp_path):
+def test_spark_connect_server_raises(tmp_path):
     X, y = drawn(50)
     with pytest.raises(SlipwayError, match="spark://host:port"):
         fit_spark(

@@ -1,4 +1,4 @@
-"""Counts tell a transformer all that it learns from rows."""
+"""Transformers fitted on counts equal those fitted on rows."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from slipway.models.features import Feature
 from slipway.training.engines.chunked import value_counts as counting
 from slipway.training.engines.chunked.quantiles import (
     METHODS,
+    count_rows_for,
+    make_rows_with_quantiles,
     quantiles,
-    rows_for,
-    rows_with_quantiles,
 )
 from slipway.training.engines.chunked.transformers import assemble, fit_transformers
-from slipway.training.engines.chunked.value_counts import Counts, Tally
+from slipway.training.engines.chunked.value_counts import Counts, ValueCounter
 
 FEATURES = (
     Feature("colour", "category", "", "red"),
@@ -58,7 +58,7 @@ TEXTS, ALL_TEXTS = ["colour"], ["colour", "town"]
 
 
 def draw_rows(n: int, seed: int) -> pd.DataFrame:
-    """Draw rows with gaps, ties, rare levels and a number that is nearly constant."""
+    """Draw rows with missing values, ties, rare levels and a nearly constant number."""
     rng = np.random.default_rng(seed)
     rank = np.minimum(rng.geometric(0.3, n), 9)
     weight = np.round(rng.normal(70, 12, n), int(rng.integers(0, 4)))
@@ -72,18 +72,18 @@ def draw_rows(n: int, seed: int) -> pd.DataFrame:
 
 
 def count_frame(X: pd.DataFrame) -> dict[str, Counts]:
-    """Count in pandas' way, which is another."""
-    found = {}
+    """Count values with pandas, independently of the tested code."""
+    result = {}
     for name in X:
         counts = X[name].value_counts().sort_index()
-        found[str(name)] = Counts(
+        result[str(name)] = Counts(
             counts.index.to_numpy(), counts.to_numpy().astype(np.int64), int(X[name].isna().sum())
         )
-    return found
+    return result
 
 
 def fit_both(part: Any, columns: Any, X: pd.DataFrame, **options: Any) -> tuple[Any, Any]:
-    """Fit a pipeline's transformers by its own fit, and from counts."""
+    """Fit a pipeline's transformers with its own fit and from counts."""
     chosen = ColumnTransformer([("part", part, columns)], **options)
     whole = Pipeline([("columns", chosen), ("regression", LogisticRegression())])
     with warnings.catch_warnings():
@@ -93,7 +93,7 @@ def fit_both(part: Any, columns: Any, X: pd.DataFrame, **options: Any) -> tuple[
 
 
 def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
-    """Hold learned attributes against each other, all the way down."""
+    """Compare learned attributes recursively."""
     assert type(ordinary) is type(counted), path
     if isinstance(ordinary, BaseEstimator):
         assert set(vars(ordinary)) == set(vars(counted)), path
@@ -109,7 +109,7 @@ def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
         np.testing.assert_allclose(ordinary.t, counted.t, rtol=1e-12, err_msg=path)
     elif isinstance(ordinary, np.ndarray | float | np.number):
         assert np.asarray(ordinary).dtype == np.asarray(counted).dtype, path
-        # The variance of a constant column is what the order of adding leaves of it.
+        # The variance of a constant column is rounding that depends on the order of addition.
         scale = np.max(np.abs(ordinary), initial=0.0, where=np.isfinite(ordinary))
         rounding = 1e-15 * max(1.0, float(scale))
         np.testing.assert_allclose(ordinary, counted, rtol=1e-12, atol=rounding, err_msg=path)
@@ -123,11 +123,11 @@ def require_same(ordinary: Any, counted: Any, path: str = "") -> None:
 def require_same_rows(ordinary: Any, counted: Any, X: pd.DataFrame, *, exact: bool = True) -> None:
     one, other = ordinary.transform(X), counted.transform(X)
     assert type(one) is type(other)
-    one, other = (each.toarray() if sparse.issparse(each) else each for each in (one, other))
+    one, other = (array.toarray() if sparse.issparse(array) else array for array in (one, other))
     if isinstance(one, pd.DataFrame):
         pd.testing.assert_frame_equal(one, other)
     elif exact:
-        # A quantile or a sum may end on another last digit, because it is added in another order.
+        # The order of addition changes the rounding of a quantile or a sum.
         digit = 4 * np.finfo(float).eps
         size = np.nanmax(np.abs(one), initial=0.0) if one.dtype.kind == "f" else 0.0
         np.testing.assert_allclose(one, other, rtol=digit, atol=digit * size)
@@ -225,7 +225,7 @@ EXACT = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(EXACT, st.integers(12, 400), st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 1.0]))
-def test_transformers_fitted_on_counts_are_those_fitted_on_rows(
+def test_transformers_fitted_on_counts_equal_those_fitted_on_rows(
     chosen: tuple[Any, list[str]], n: int, seed: int, threshold: float
 ) -> None:
     part, columns = chosen
@@ -234,7 +234,7 @@ def test_transformers_fitted_on_counts_are_those_fitted_on_rows(
     try:
         ordinary, counted = fit_both(part, columns, X, **options)
     except (ValueError, ZeroDivisionError):
-        # What scikit-learn refuses of these rows is refused from counts too.
+        # Rows that scikit-learn rejects are rejected from counts as well.
         chosen_step = ColumnTransformer([("part", part, columns)])
         whole = Pipeline([("columns", chosen_step), ("regression", LogisticRegression())])
         with pytest.raises(SlipwayError):
@@ -260,7 +260,7 @@ def test_transformers_fitted_on_counts_are_those_fitted_on_rows(
     st.integers(12, 400),
     st.integers(0, 10**6),
 )
-def test_sums_over_counts_are_those_over_rows_but_for_rounding(
+def test_sums_over_counts_equal_sums_over_rows_up_to_rounding(
     chosen: tuple[Any, list[str]], n: int, seed: int
 ) -> None:
     part, columns = chosen
@@ -272,7 +272,7 @@ def test_sums_over_counts_are_those_over_rows_but_for_rounding(
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(20, 300), st.integers(0, 10**6))
-def test_mixed_columns_with_pandas_output_are_the_same(n: int, seed: int) -> None:
+def test_mixed_columns_with_pandas_output_are_equal(n: int, seed: int) -> None:
     X = draw_rows(n, seed)
     columns = ColumnTransformer(
         [
@@ -298,18 +298,18 @@ def test_mixed_columns_with_pandas_output_are_the_same(n: int, seed: int) -> Non
     st.sampled_from(METHODS),
     st.integers(1, 60),
 )
-def test_quantiles_of_counts_are_numpys_to_the_last_digit(
+def test_quantiles_of_counts_equal_numpy_exactly(
     pairs: list[tuple[int, int]], method: Any, n_levels: int
 ) -> None:
     values = np.array([value / 7 for value, _ in pairs])
     times = np.array([n for _, n in pairs])
     percentages = np.linspace(0, 100, n_levels + 1)
-    due = np.percentile(np.repeat(values, times), percentages, method=method)
+    expected = np.percentile(np.repeat(values, times), percentages, method=method)
     levels = np.true_divide(percentages, 100)
-    found = quantiles(values, times, levels, method)
-    np.testing.assert_array_equal(found, due)
-    rows = rows_with_quantiles(levels, found, rows_for(levels))
-    np.testing.assert_array_equal(np.percentile(rows, percentages, method=method), due)
+    result = quantiles(values, times, levels, method)
+    np.testing.assert_array_equal(result, expected)
+    rows = make_rows_with_quantiles(levels, result, count_rows_for(levels))
+    np.testing.assert_array_equal(np.percentile(rows, percentages, method=method), expected)
 
 
 @given(
@@ -319,8 +319,8 @@ def test_quantiles_of_counts_are_numpys_to_the_last_digit(
         max_size=8,
     )
 )
-def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) -> None:
-    tally = Tally("town")
+def test_value_counter_batches_sum_to_their_rows(batches: list[list[str | None]]) -> None:
+    tally = ValueCounter("town")
     for batch in batches:
         tally.add(pa.array(batch, pa.string()))
     counts = tally.counts()
@@ -331,10 +331,10 @@ def test_tally_of_batches_sums_to_their_rows(batches: list[list[str | None]]) ->
     assert counts.counts.tolist() == [rows.count(value) for value in counts.values]
 
 
-def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "PENDING", 10)
+def test_value_counter_many_numbers_are_merged_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "MAX_PENDING", 10)
     rng = np.random.default_rng(0)
-    tally, rows = Tally("weight"), rng.integers(0, 50, 1000) / 4 - 3
+    tally, rows = ValueCounter("weight"), rng.integers(0, 50, 1000) / 4 - 3
     for batch in np.split(rows, 20):
         tally.add(pa.array(batch))
     values, counts = np.unique(rows, return_counts=True)
@@ -343,8 +343,8 @@ def test_tally_of_many_numbers_is_merged_on_the_way(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(tally.counts().counts, counts)
 
 
-def test_tally_of_nan_and_minus_zero_knows_one_gap_and_one_zero() -> None:
-    tally = Tally("height")
+def test_value_counter_nan_is_missing_and_minus_zero_is_zero() -> None:
+    tally = ValueCounter("height")
     tally.add(pa.array([0.0, -0.0, float("nan"), None, 2.0]))
     counts = tally.counts()
     assert counts.values.tolist() == [0.0, 2.0]
@@ -358,12 +358,12 @@ def own_function(X: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("part", "columns", "said"),
+    ("part", "columns", "message"),
     [
         (PowerTransformer(), ["weight"], "PowerTransformer cannot be fitted in chunks"),
         (KBinsDiscretizer(subsample=50), ["weight"], "subsample=None"),
         (KBinsDiscretizer(strategy="kmeans", subsample=None), ["weight"], "kmeans"),
-        (SimpleImputer(strategy=np.max), GAPS, "strategy of one's own"),
+        (SimpleImputer(strategy=np.max), GAPS, "custom strategies are not supported"),
         (
             make_pipeline(MinMaxScaler((1, 2)), FunctionTransformer(own_function), MinMaxScaler()),
             DENSE,
@@ -372,8 +372,8 @@ def own_function(X: Any) -> Any:
         (StandardScaler(), ["colour"], "StandardScaler"),
     ],
 )
-def test_step_that_counts_do_not_tell_is_refused_by_name(
-    part: Any, columns: list[str], said: str
+def test_step_not_fitted_from_counts_raises_with_its_name(
+    part: Any, columns: list[str], message: str
 ) -> None:
     whole = Pipeline(
         [
@@ -381,12 +381,12 @@ def test_step_that_counts_do_not_tell_is_refused_by_name(
             ("regression", LogisticRegression()),
         ]
     )
-    with pytest.raises(SlipwayError, match=said):
+    with pytest.raises(SlipwayError, match=message):
         fit_transformers(whole, count_frame(draw_rows(100, 0)), FEATURES)
 
 
 @pytest.mark.parametrize("output", ["default", "pandas"])
-def test_assembled_pipeline_is_like_a_fitted_one(output: str) -> None:
+def test_assembled_pipeline_equals_a_fitted_one(output: str) -> None:
     X = draw_rows(200, 3)
     y = (X.weight > 70).astype(int)
     columns = ColumnTransformer([("part", OneHotEncoder(sparse_output=False), TEXTS)])
@@ -396,7 +396,7 @@ def test_assembled_pipeline_is_like_a_fitted_one(output: str) -> None:
     transformers = fit_transformers(whole, count_frame(X), FEATURES)
     fitted = whole.fit(X, y)
     regression = fitted[-1]
-    made = assemble(
+    built = assemble(
         whole,
         transformers,
         regression.coef_[0],
@@ -404,5 +404,5 @@ def test_assembled_pipeline_is_like_a_fitted_one(output: str) -> None:
         n_iter=int(regression.n_iter_[0]),
         names=transformers.get_feature_names_out() if output == "pandas" else None,
     )
-    require_same(fitted, made)
-    np.testing.assert_array_equal(made.predict_proba(X), fitted.predict_proba(X))
+    require_same(fitted, built)
+    np.testing.assert_array_equal(built.predict_proba(X), fitted.predict_proba(X))

@@ -20,7 +20,7 @@ from slipway.models.features import Feature
 from slipway.models.manifest import read_manifest, write_manifest
 from slipway.models.record_texts import field_text
 from slipway.models.signature import Signature
-from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, from_text
+from slipway.models.validation import MAX_TEXT, MISSING_TEXTS, parse_text
 from slipway.reports.html.renderer import report_text
 from slipway.reports.model_card import card_text, describe_card
 from slipway.reports.model_diff import compare
@@ -171,7 +171,7 @@ def test_field_text_is_read_back_or_is_none(feature, values, missing):
             # Only what the list of missing texts takes away cannot be written.
             assert value is None or str(value) in missing or feature.kind == "category"
         else:
-            given = from_text(feature, text, missing)
+            given = parse_text(feature, text, missing)
             assert (given, str(given)) in ((value, str(value)), (value, str(given)))
             assert str(value) != "-0.0" or str(given) == "-0.0"
 
@@ -189,7 +189,7 @@ def test_sample_file_is_read_back_with_the_golden_predictions(client, manifest):
 
 def test_file_page_names_missing_texts_and_ignored_columns(client):
     text = Page(client.get("/file")).text
-    for told in ("#N/A", "null", "They may be left out, or hold any value: customer ."):
+    for told in ("#N/A", "null", "Requests may omit them, or send any value: customer ."):
         assert told in text
     assert "An empty cell, and a cell with one of these texts, is a missing value" in text
     assert re.search(r"coupon – 3 known values: \(empty text\), NA, SPRING .* NaN", text)

@@ -11,10 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from test_bad_input import BODIES
 
+from slipway.core.errors import TakesLong
 from slipway.core.settings import Settings
 from slipway.web import create_app
 from slipway.web.fast_path import with_fast_path
-from slipway.web.headers import with_headers
+from slipway.web.headers import ON_LOOP, with_headers
 
 ROOT_OF = {"wsgi.url_scheme": "http", "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
 
@@ -163,7 +164,7 @@ def test_lane_other_request_is_left_to_flask(ways, example, environ):
 def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, example, caplog):
     app = create_app(settings.model.parent, settings)
 
-    def fail(*_):
+    def fail(*_, **__):
         raise ZeroDivisionError
 
     app.extensions["slipway"].predict_json = fail
@@ -176,22 +177,60 @@ def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, examp
     ("method", "path", "by_pickle", "by_scorecard"),
     [
         ("POST", "/predict", True, False),
-        ("POST", "/", True, False),
+        ("POST", "/", True, True),
         ("POST", "/predict_file", True, True),
-        ("GET", "/readyz", True, False),
-        ("GET", "/", False, False),
-        ("GET", "/model", False, False),
+        ("POST", "/version", True, True),
+        ("GET", "/readyz", True, True),
+        ("GET", "/", True, True),
+        ("GET", "/model", True, True),
+        ("GET", "/nothing", True, True),
         ("GET", "/version", False, False),
+        ("GET", "/livez", False, False),
     ],
 )
-def test_takes_long_is_what_asks_a_pipeline(settings, method, path, by_pickle, by_scorecard):
+def test_takes_long_any_but_short_requests_is_true(settings, method, path, by_pickle, by_scorecard):
     app = create_app(settings.model.parent, settings)
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
     assert app.takes_long(environ) is by_scorecard
     app.extensions["slipway"].model.engine = "pickle"
     assert app.takes_long(environ) is by_pickle
     app.extensions["slipway"] = None
-    assert app.takes_long(environ) is (path == "/predict_file")
+    assert app.takes_long(environ) is (method == "POST" or by_scorecard)
+
+
+@pytest.mark.parametrize(
+    "environ", [{"QUERY_STRING": "explain=true"}, {"CONTENT_TYPE": "application/json; q=1"}]
+)
+def test_lane_request_for_flask_on_a_loop_raises_takes_long(ways, example, environ):
+    with pytest.raises(TakesLong):
+        asked(ways[0], json.dumps(example).encode(), **environ, **{ON_LOOP: True})
+
+
+WRONG = {f"x{number}": 1 for number in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("make", "is_long"),
+    [
+        (lambda example: example, False),
+        (lambda example: example | {"other": 1}, False),
+        (lambda example: [example] * 100, False),
+        (lambda example: [example] * 101, True),
+        (lambda example: [example, {}], True),
+        (lambda example: [{"x": 1}], True),
+        (lambda example: example | WRONG, True),
+        (lambda example: ["x" * 5000], True),
+        (lambda example: "x" * 5000, True),
+    ],
+)
+def test_lane_long_body_on_a_loop_raises_takes_long(ways, example, make, is_long):
+    body = json.dumps(make(example)).encode()
+    answered, _ = same(ways, body)
+    if is_long:
+        with pytest.raises(TakesLong):
+            asked(ways[0], body, **{ON_LOOP: True})
+    else:
+        assert asked(ways[0], body, **{ON_LOOP: True}) == answered
 
 
 def test_warm_up_asks_the_model(settings):

@@ -26,7 +26,7 @@ from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, Step
 from slipway.models.signature import Signature
 from slipway.models.stages import sigmoid
 from slipway.reports import svg_charts as charts
-from slipway.reports.formatting import byte_count, compared, percent, signed
+from slipway.reports.formatting import byte_count, compare_to_base_rate, percent, signed
 from slipway.web import create_app
 
 FORM = "application/x-www-form-urlencoded"
@@ -164,7 +164,7 @@ def test_answer_shows_what_the_api_answers(client, texts, example, manifest):
     assert answer.status_code == 200
     assert f"Answer: {due['label']}" in page.text
     assert f"{percent(due['probability'])} probability of “late”" in page.text
-    assert f"{compared(due['probability'], manifest.base_rate)}" in page.text
+    assert f"{compare_to_base_rate(due['probability'], manifest.base_rate)}" in page.text
     assert f"the sum {signed(due['log_odds'])} is the probability" in page.text
     largest = max(due["contributions"].values(), key=abs)
     assert page.all("rect")[4]["width"] == "50.0"
@@ -341,7 +341,7 @@ def test_model_page_draws_curves_and_every_term(client, manifest):
 
 def test_model_page_largest_levels_are_named(client):
     text = Page(client.get("/model")).text
-    assert "The 12 largest; 91 more lie nearer to zero." in text
+    assert "The 12 largest contributions; 91 more are closer to zero." in text
     assert "F9 — Frontier Airlines Inc." in text
 
 
@@ -436,8 +436,8 @@ def test_percent_never_makes_all_of_almost_all(share, text):
     ],
 )
 def test_compared_speaks_of_the_base_rate(share, text):
-    assert compared(share, 0.25) == text
-    assert compared(share, 0.0) == "about as likely as the average"
+    assert compare_to_base_rate(share, 0.25) == text
+    assert compare_to_base_rate(share, 0.0) == "about as likely as the average"
 
 
 def test_signed_nothing_has_no_sign():
@@ -472,23 +472,23 @@ def test_axis_ticks_are_round(low, high, ticks):
 
 def test_axis_places_its_ends():
     axis = charts.Axis(-1, 3, 200, 0)
-    assert [axis.place(value) for value in (-1, 1, 3)] == [200, 100, 0]
+    assert [axis.to_pixel(value) for value in (-1, 1, 3)] == [200, 100, 0]
 
 
 def test_bars_grow_from_the_middle():
-    made = charts.bars([2.0, -1.0, 0.0], 2.0)
+    made = charts.layout_bars([2.0, -1.0, 0.0], 2.0)
     assert [(bar.x, bar.width) for bar in made] == [(50, 50), (25, 25), (50, 0)]
-    assert charts.bars([0.0], 0.0) == [charts.Bar(0.0, 50.0, 0.0)]
+    assert charts.layout_bars([0.0], 0.0) == [charts.Bar(0.0, 50.0, 0.0)]
 
 
 def test_term_plot_steps_have_two_corners_an_edge():
     feature = Feature("x", "number", "X", 1.0, minimum=0)
     steps = StepTerm("x", (1.0, 11.0), (0.0, 1.0, -1.0), 0.0)
-    plot = charts.term_plot(steps, charts.span(steps, feature, []), -1, 1)
+    plot = charts.term_plot(steps, charts.choose_x_axis(steps, feature, []), -1, 1)
     assert len(plot.lines["curve"].split()) == 6
     assert plot.x.low == pytest.approx(0.2)
     flat = StepTerm("x", (), (0.5,), 0.0)
-    one = charts.term_plot(flat, charts.span(flat, feature, []), -1, 1)
+    one = charts.term_plot(flat, charts.choose_x_axis(flat, feature, []), -1, 1)
     assert len(one.lines["curve"].split()) == 2
 
 

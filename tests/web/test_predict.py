@@ -4,6 +4,8 @@ import json
 import math
 from urllib.parse import urlencode
 
+import msgspec
+import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,6 +79,14 @@ def test_predict_array_answers_each_in_its_place(client, example):
     ]
     assert answer.json[2]["errors"][0]["row"] == 2
     assert answer.json[0] == answer.json[3]
+
+
+@pytest.mark.parametrize("count", [99, 100, 101, 200, 250])
+def test_predict_array_encoded_in_pieces_has_the_bytes_of_one(client, example, count):
+    made = [example if place % 7 else {} for place in range(count)]
+    answer = client.post("/predict", json=made)
+    assert answer.data == msgspec.json.encode(answer.json)
+    assert len(answer.json) == count
 
 
 def test_predict_array_key_given_twice_fails_in_its_place_alone(client, example):

@@ -57,8 +57,8 @@ def test_model_page_leads_to_the_report(open_quiet):
     for name in ("Calibration, on rows held out", "Log loss by rows", "Distance "):
         plot = page.get_by_role("img", name=re.compile(f"^{name}"))
         assert plot.bounding_box()["width"] > 200
-    page.get_by_role("link", name="Where it came from").click()
-    expect(page.get_by_role("heading", name="Where it came from")).to_be_in_viewport()
+    page.get_by_role("link", name="Training data and libraries").click()
+    expect(page.get_by_role("heading", name="Training data and libraries")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("size", [360, 320])

@@ -60,8 +60,8 @@ def test_model_report_command_writes_the_report_anew(app, shipped, tmp_path):
     assert done.output == f"wrote report.html: {manifest.version}\n"
     alone = report_path(path).read_bytes()
     assert run(app, "report", path, "--previous", tmp_path / "model.pkl").exit_code == 0
-    assert "What has changed" in report_path(path).read_text()
-    assert "What has changed" not in alone.decode()
+    assert "Changes since the previous version" in report_path(path).read_text()
+    assert "Changes since the previous version" not in alone.decode()
 
 
 def test_model_report_command_without_manifest_is_refused(app, tmp_path):

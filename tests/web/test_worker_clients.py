@@ -13,8 +13,9 @@ from clients import CHUNKED, HEAD, connected, memory, post, until_closed
 from conftest import GUNICORN, running
 from served import PATIENCE
 
+from slipway.web.worker.connection import Client
 from slipway.web.worker.sender import Sender
-from slipway.web.worker.timeouts import BYTES_A_SECOND, SEND_SECONDS, Client
+from slipway.web.worker.timeouts import BYTES_A_SECOND, SEND_SECONDS
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from slipway.web.headers import ALWAYS
 ECHO = '''
 import hashlib
 
-LEFT_OUT = ("wsgi.", "gunicorn.", "REMOTE_PORT", "SERVER_PORT")
+LEFT_OUT = ("wsgi.", "gunicorn.", "slipway.", "REMOTE_PORT", "SERVER_PORT")
 
 
 def app(environ, start_response):

@@ -6,15 +6,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median, quantiles
-from types import SimpleNamespace
 
 import pytest
-from clients import loaded, memory, port_of, post, seconds_of, workers
+from clients import asked, loaded, memory, port_of, post, seconds_of, workers
 from conftest import GUNICORN, running
 from swapping import until
 
 from benchmarks.worstrequests import KINDS, comparable, exchange, search
-from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, Pool
+from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, ThreadPool
 
 pytest_plugins = ["served"]
 
@@ -33,6 +32,21 @@ POOLED = (
 app.takes_long = lambda environ: environ["PATH_INFO"] == "/predict"
 """
 )
+DEFERRED = """
+import threading
+import time
+
+from slipway.core.errors import TakesLong
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/predict":
+        if "slipway.on_loop" in environ:
+            raise TakesLong
+        time.sleep(0.02)
+    body = threading.current_thread().name.encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
 
 
 def served(folder, code):
@@ -43,7 +57,7 @@ def served(folder, code):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [SLOW, POOLED], ids=["on the loop", "in threads"])
+@pytest.mark.parametrize("code", [SLOW, POOLED, DEFERRED], ids=["loop", "threads", "deferred"])
 def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
     with running(*served(tmp_path, code)) as (base, _):
         with loaded(base, b"{}", n_clients=300) as answers:
@@ -62,6 +76,21 @@ def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
     refused = [(retry, seconds) for status, retry, seconds in answers if status == 503]
     assert {retry for retry, _ in refused} == {"1"}
     assert median(seconds for _, seconds in refused) < 0.5
+
+
+@pytest.mark.slow
+def test_worker_long_head_or_deferred_request_is_served_by_a_thread(tmp_path):
+    with running(*served(tmp_path, DEFERRED)) as (base, _):
+        short, long, deferred = (
+            asked(base, method, path, b"{}" if method == "POST" else None, **headers)[2]
+            for method, path, headers in [
+                ("GET", "/", {}),
+                ("GET", "/", {"Accept": "text/html," * 300}),
+                ("POST", "/predict", {}),
+            ]
+        )
+    assert short == b"MainThread"
+    assert {long[:18], deferred[:18]} == {b"ThreadPoolExecutor"}
 
 
 @pytest.mark.slow
@@ -158,7 +187,7 @@ def pool():
     """A pool of one thread, and the event that ends what it does."""
     end = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        yield Pool(SimpleNamespace(tpool=threads)), end
+        yield ThreadPool(threads), end
         end.set()
 
 

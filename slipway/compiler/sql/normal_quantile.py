@@ -1,4 +1,4 @@
-"""The quantile of the normal distribution as SQL."""
+"""The quantile function of the normal distribution as SQL."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from slipway.compiler.sql.expressions import (
     choose,
     divide,
     multiply,
-    negative,
+    negate,
     number,
     polynomial,
     subtract,
 )
 
-# Wichura (1988), algorithm AS 241, PPND16: for the centre, for the near and for the far tails,
-# the coefficients of a numerator and of a denominator, the constant first.
+# Wichura (1988), algorithm AS 241, PPND16: coefficients of a numerator and a denominator for the
+# centre, the near tails and the far tails, with the constant first.
 CENTRE, NEAR, FAR = (
     (
         (
@@ -94,39 +94,42 @@ CENTRE, NEAR, FAR = (
 
 
 def normal_quantile(columns: Columns, p: exp.Column) -> exp.Expr:
-    """Give the quantile of a probability, good to 1e-15.
+    """Build the normal quantile of a probability, exact to 1e-15.
 
     Parameters
     ----------
     columns : Columns
-        Takes what is used more than once.
+        Receives expressions that are used more than once.
     p : Column
 
     Returns
     -------
     Expr
-        At 0 and 1 the largest number that is taken, which the stage that follows clips.
+        At 0 and 1 the smallest and largest accepted number, which the next stage clips.
     """
     half = number(0.5)
-    middle = columns.let(subtract(p, half), "middle")
-    tail = columns.let(choose([(p < half, p)], subtract(ONE, p)), "tail")
-    root = columns.let(choose([(tail > ZERO, _root_of_log(tail))]), "root")
-    near, far = _ratio(NEAR, subtract(root, number(1.6))), _ratio(FAR, subtract(root, number(5.0)))
-    outer = columns.let(choose([(root <= number(5.0), near)], far), "outer")
-    square = columns.let(subtract(number(0.180625), multiply(middle, middle)), "square")
+    middle = columns.define(subtract(p, half), "middle")
+    tail = columns.define(choose([(p < half, p)], subtract(ONE, p)), "tail")
+    root = columns.define(choose([(tail > ZERO, _build_root_of_log(tail))]), "root")
+    near, far = (
+        _build_ratio(NEAR, subtract(root, number(1.6))),
+        _build_ratio(FAR, subtract(root, number(5.0))),
+    )
+    outer = columns.define(choose([(root <= number(5.0), near)], far), "outer")
+    square = columns.define(subtract(number(0.180625), multiply(middle, middle)), "square")
     inside = exp.Abs(this=middle.copy()) <= number(0.425)
     pairs: list[Pair] = [
         (p <= ZERO, number(-LARGEST)),
         (p >= ONE, number(LARGEST)),
-        (inside, multiply(middle, _ratio(CENTRE, square))),
-        (middle < ZERO, negative(outer)),
+        (inside, multiply(middle, _build_ratio(CENTRE, square))),
+        (middle < ZERO, negate(outer)),
     ]
     return choose(pairs, outer)
 
 
-def _root_of_log(x: exp.Expr) -> exp.Expr:
-    return exp.Sqrt(this=negative(exp.Ln(this=x.copy())))
+def _build_root_of_log(x: exp.Expr) -> exp.Expr:
+    return exp.Sqrt(this=negate(exp.Ln(this=x.copy())))
 
 
-def _ratio(of: Sequence[Sequence[float]], x: exp.Expr) -> exp.Expr:
-    return divide(polynomial(x, of[0]), polynomial(x, of[1]))
+def _build_ratio(coefficients: Sequence[Sequence[float]], x: exp.Expr) -> exp.Expr:
+    return divide(polynomial(x, coefficients[0]), polynomial(x, coefficients[1]))

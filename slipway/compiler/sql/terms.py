@@ -1,4 +1,4 @@
-"""The features' values and the points of their terms as SQL expressions."""
+"""The values of the features and the points of their terms as SQL expressions."""
 
 from __future__ import annotations
 
@@ -9,176 +9,176 @@ from sqlglot import exp
 
 from slipway.compiler.sql.expressions import (
     LARGEST,
-    LINEAR,
+    MAX_LINEAR,
     Columns,
     Pair,
     add,
     choose,
-    missing,
+    choose_interval,
+    is_null,
     multiply,
-    negative,
+    negate,
     number,
-    search,
     subtract,
 )
-from slipway.compiler.sql.stages import along
+from slipway.compiler.sql.stages import apply_stages
 from slipway.models.features import Feature
 from slipway.models.scorecard import CurveSumTerm, CurveTerm, SlopeTerm, StepTerm, TableTerm, Term
 from slipway.models.validation import LARGEST_INTEGER
 
-# A CASE compares one level after the other; docs/sql.md says what that costs.
-FEW_LEVELS = 128
+# A CASE compares the levels one by one; docs/sql.md states the cost.
+MAX_UNGROUPED = 128
 TEXTS = ("category", "text", "datetime")
 
+Levels = dict[str | bool | int | float, exp.Expr]
 
-def points(columns: Columns, feature: Feature, term: Term, x: exp.Column) -> exp.Expr:
-    """Give the points of a term.
+
+def build_points(columns: Columns, feature: Feature, term: Term, x: exp.Column) -> exp.Expr:
+    """Build the points of a term.
 
     Parameters
     ----------
     columns : Columns
-        Takes what is used more than once.
+        Receives expressions that are used more than once.
     feature : Feature
     term : Term
     x : Column
-        The value: a text for a category, else a double.
+        The value: a text for a category, otherwise a double.
 
     Returns
     -------
     Expr
-        NULL for a value that the API would refuse.
+        NULL for a value that the API would reject.
     """
-    gap = number(term.missing) if feature.nullable else exp.Null()
+    missing_points = number(term.missing) if feature.nullable else exp.Null()
     if feature.kind in TEXTS:
-        levels, unseen = _levels(feature, term)
-        return choose([(missing(x), gap)], _text_lookup(x, levels, unseen))
-    accepted = _accepted(feature, x)
-    pairs: list[Pair] = [(accepted, _of_number(columns, feature, term, x, accepted))]
+        levels, unseen = _list_levels(feature, term)
+        return choose([(is_null(x), missing_points)], _look_up_text(x, levels, unseen))
+    is_accepted = _build_condition(feature, x)
+    pairs: list[Pair] = [
+        (is_accepted, _build_number_points(columns, feature, term, x, is_accepted))
+    ]
     if not feature.nullable:
         return choose(pairs)
-    # NaN is either greater than any number, whatever its sign, or not even comparable. By
-    # these two comparisons all that remains is NaN or NULL, which is a missing value.
-    high = _range(feature)[1]
-    refused = exp.or_(x <= number(high), negative(x) < number(-high))
-    return choose([*pairs, (refused, exp.Null())], gap)
+    # NaN is greater than every number, even if negated, or not comparable. After these two
+    # comparisons only NaN and NULL remain, and both are missing values.
+    high = _find_range(feature)[1]
+    is_rejected = exp.or_(x <= number(high), negate(x) < number(-high))
+    return choose([*pairs, (is_rejected, exp.Null())], missing_points)
 
 
-def _range(feature: Feature) -> tuple[float, float]:
-    """Give the numbers that are taken, both ends included."""
+def _find_range(feature: Feature) -> tuple[float, float]:
+    """Return the accepted range of a feature, both ends included."""
     if feature.kind == "flag":
         return 0.0, 1.0
     widest = LARGEST_INTEGER if feature.kind == "integer" else LARGEST
     lows, highs = [-widest], [widest]
-    for low, high in ((feature.minimum, feature.maximum), _answered(feature)):
+    for low, high in ((feature.minimum, feature.maximum), _valid_range(feature)):
         lows += [] if low is None else [low]
         highs += [] if high is None else [high]
     return float(max(lows)), float(min(highs))
 
 
-def _answered(feature: Feature) -> tuple[float | None, float | None]:
-    """Return the range in which the pipeline answers."""
+def _valid_range(feature: Feature) -> tuple[float | None, float | None]:
+    """Return the range in which the pipeline returns predictions."""
     return getattr(feature, "answered", None) or (None, None)
 
 
-def _accepted(feature: Feature, x: exp.Column) -> exp.Expr:
-    """Ask whether a number is one that the API would take; infinite ones and NaN are not."""
-    low, high = _range(feature)
+def _build_condition(feature: Feature, x: exp.Column) -> exp.Expr:
+    """Build the condition that the API would accept a number. It is false for infinity and NaN."""
+    low, high = _find_range(feature)
     conditions: list[exp.Expr] = [x >= number(low), x <= number(high)]
     if feature.kind != "number":
         conditions.append(x.eq(exp.Floor(this=x.copy())))
     if feature.closed and feature.categories:
-        conditions.append(x.isin(*(number(float(each)) for each in feature.categories)))
+        conditions.append(x.isin(*(number(float(value)) for value in feature.categories)))
     return exp.and_(*conditions)
 
 
-def _of_number(
-    columns: Columns, feature: Feature, term: Term, x: exp.Column, accepted: exp.Expr
+def _build_number_points(
+    columns: Columns, feature: Feature, term: Term, x: exp.Column, is_accepted: exp.Expr
 ) -> exp.Expr:
-    """Give the points of a number that is in the range."""
+    """Build the points of a number inside its range."""
     if isinstance(term, TableTerm):
-        levels, unseen = _levels(feature, term)
-        return _number_lookup(x, {float(level): each for level, each in levels.items()}, unseen)
+        levels, unseen = _list_levels(feature, term)
+        return _look_up_number(x, {float(level): value for level, value in levels.items()}, unseen)
     if isinstance(term, SlopeTerm):
-        way = subtract(x, number(term.origin)) if term.origin else x
-        return add(number(term.offset), multiply(number(term.slope), way))
+        distance = subtract(x, number(term.origin)) if term.origin else x
+        return add(number(term.offset), multiply(number(term.slope), distance))
     if isinstance(term, StepTerm):
-        return search(x, term.edges, [number(each) for each in term.points])
-    # The stages are computed for every row, so that they must not meet a number out of range.
-    inside = columns.let(choose([(accepted, x)]), "inside")
+        return choose_interval(x, term.edges, [number(value) for value in term.points])
+    # Engines compute the stages for every row, so replace numbers outside the range by NULL.
+    inside = columns.define(choose([(is_accepted, x)]), "inside")
     parts = term.parts if isinstance(term, CurveSumTerm) else (term,)
-    return add(*(_bent(columns, part, inside) for part in parts))
+    return add(*(_build_curve(columns, part, inside) for part in parts))
 
 
-def _bent(columns: Columns, term: CurveTerm, x: exp.Column) -> exp.Expr:
-    return along(columns, (*term.path, term.pieces), x)
+def _build_curve(columns: Columns, term: CurveTerm, x: exp.Column) -> exp.Expr:
+    return apply_stages(columns, (*term.path, term.pieces), x)
 
 
-def _levels(
-    feature: Feature, term: Term
-) -> tuple[dict[str | bool | int | float, exp.Expr], exp.Expr]:
-    """Give the points by level, and those of any other; a closed feature has no other."""
+def _list_levels(feature: Feature, term: Term) -> tuple[Levels, exp.Expr]:
+    """Return the points by level, and those of other values; NULL for a closed feature."""
     if isinstance(term, StepTerm) and not term.edges:
-        # A text that the model does not read, as older versions wrote it.
+        # Older versions wrote this term for a text that the model does not read.
         return {}, number(term.points[0])
     if not isinstance(term, TableTerm):
-        raise TypeError(f"a category has a table of points, not {type(term).__name__}")
+        raise TypeError(f"expected a TableTerm for a category, got {type(term).__name__}")
     unseen = number(term.unseen)
     pairs = zip(term.levels, term.points, strict=True)
-    levels: dict[str | bool | int | float, exp.Expr] = {key: number(each) for key, each in pairs}
+    levels: Levels = {level: number(value) for level, value in pairs}
     if feature.closed and feature.categories:
-        kept = feature.categories
-        known: dict[str | bool | int | float, exp.Expr]
-        known = {category: levels.get(category, unseen) for category in kept}
-        return known, exp.Null()
+        return {value: levels.get(value, unseen) for value in feature.categories}, exp.Null()
     return levels, unseen
 
 
-def _number_lookup(x: exp.Column, levels: dict[float, exp.Expr], unseen: exp.Expr) -> exp.Expr:
-    """Look a number up, by halves where there are many."""
+def _look_up_number(x: exp.Column, levels: dict[float, exp.Expr], unseen: exp.Expr) -> exp.Expr:
+    """Build a lookup of a number, by bisection if there are many levels."""
     numbers = sorted(levels)
-    chunks = [numbers[start : start + LINEAR] for start in range(0, len(numbers), LINEAR)]
+    chunks = [numbers[start : start + MAX_LINEAR] for start in range(0, len(numbers), MAX_LINEAR)]
     leaves = [
-        choose([(number(each), levels[each]) for each in chunk], unseen, of=x) for chunk in chunks
+        choose([(number(level), levels[level]) for level in chunk], unseen, of=x)
+        for chunk in chunks
     ]
-    return search(x, [chunk[0] for chunk in chunks[1:]], leaves) if leaves else unseen
+    return choose_interval(x, [chunk[0] for chunk in chunks[1:]], leaves) if leaves else unseen
 
 
-def _text_lookup(
-    x: exp.Column, levels: dict[str | bool | int | float, exp.Expr], unseen: exp.Expr
-) -> exp.Expr:
-    """Look a text up; among many levels by two of its characters first.
+def _look_up_text(x: exp.Column, levels: Levels, unseen: exp.Expr) -> exp.Expr:
+    """Build a lookup of a text; many levels are grouped by two characters first.
 
-    Only levels in ASCII are parted so, because engines do not agree on what a character is in
-    any other text. A join would be quicker yet, but not in SQLite, and it doubles rows where a
-    collation takes two levels for one.
+    Only ASCII levels are grouped, because engines disagree on what a character is in other texts. A
+    join would be faster, but not in SQLite. It would also duplicate rows where a collation compares
+    two levels as equal.
     """
-    texts = {str(level): each for level, each in levels.items()}
-    if len(texts) > FEW_LEVELS:
-        plain = [text for text in texts if text.isascii()]
-        start = _best_start(plain)
+    texts = {str(level): value for level, value in levels.items()}
+    if len(texts) > MAX_UNGROUPED:
+        ascii_texts = [text for text in texts if text.isascii()]
+        start = _find_best_start(ascii_texts)
         groups: dict[str, list[str]] = defaultdict(list)
-        for text in plain:
+        for text in ascii_texts:
             groups[text[start : start + 2]].append(text)
-        window = exp.Substring(this=x.copy(), start=_integer(start + 1), length=_integer(2))
+        window = exp.Substring(
+            this=x.copy(), start=_integer_literal(start + 1), length=_integer_literal(2)
+        )
         cases = [
             (
                 window.eq(exp.Literal.string(key)),
-                _text_case(x, {text: texts[text] for text in group}, unseen),
+                _build_text_case(x, {text: texts[text] for text in group}, unseen),
             )
             for key, group in groups.items()
         ]
         unseen = choose(cases, unseen)
-        texts = {text: each for text, each in texts.items() if not text.isascii()}
-    return _text_case(x, texts, unseen)
+        texts = {text: value for text, value in texts.items() if not text.isascii()}
+    return _build_text_case(x, texts, unseen)
 
 
-def _text_case(x: exp.Column, levels: dict[str, exp.Expr], unseen: exp.Expr) -> exp.Expr:
-    pairs = [(exp.Literal.string(text), each) for text, each in levels.items()]
+def _build_text_case(x: exp.Column, levels: dict[str, exp.Expr], unseen: exp.Expr) -> exp.Expr:
+    pairs = [(exp.Literal.string(text), value) for text, value in levels.items()]
     return choose(pairs, unseen, of=x) if pairs else unseen
 
 
-def _best_start(texts: Sequence[str]) -> int:
-    """Find the two characters by which a value meets the fewest comparisons."""
+def _find_best_start(texts: Sequence[str]) -> int:
+    """Find the position of the two characters that lead to the fewest comparisons."""
 
     def comparisons(start: int) -> int:
         groups: dict[str, int] = defaultdict(int)
@@ -189,5 +189,5 @@ def _best_start(texts: Sequence[str]) -> int:
     return min(range(max(map(len, texts), default=1)), key=comparisons, default=0)
 
 
-def _integer(value: int) -> exp.Expr:
+def _integer_literal(value: int) -> exp.Expr:
     return exp.Literal.number(value)

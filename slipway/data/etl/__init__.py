@@ -1,1 +1,1 @@
-"""From raw tables to checked rows in Parquet files: query, check, write."""
+"""The ETL: run the query on the raw tables, validate the rows, write Parquet files."""

@@ -1,4 +1,4 @@
-"""What the columns of stored rows hold."""
+"""Statistics of the columns of a dataset, and the checks that use them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import polars as pl
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import ColumnStatistics, Dataset
 from slipway.data.problem import Problem
+from slipway.data.sources.csv_tables import quote
 
 
-def column_statistics(stored: Dataset) -> dict[str, ColumnStatistics]:
-    """Count gaps, and find the range of numbers and the number of distinct texts.
+def compute_statistics(dataset: Dataset) -> dict[str, ColumnStatistics]:
+    """Return missing values, ranges of numbers and counts of distinct texts by column.
 
     Parameters
     ----------
@@ -21,49 +22,48 @@ def column_statistics(stored: Dataset) -> dict[str, ColumnStatistics]:
     -------
     dict of str to ColumnStatistics
     """
-    files = [str(file) for file in stored.files]
+    files = [str(file) for file in dataset.files]
     schema = pl.read_parquet_schema(files[0])
-    asked = ", ".join(_asked(name, dtype) for name, dtype in schema.items())
+    columns = ", ".join(_statistics_sql(name, dtype) for name, dtype in schema.items())
     with duckdb.connect() as connection:
-        # The names are the query's own, and quoted.
-        read = "read_parquet($1, union_by_name = true)"
-        rows = connection.execute(f"SELECT {asked} FROM {read}", [files]).fetchall()  # noqa: S608
+        table = "read_parquet($1, union_by_name = true)"
+        rows = connection.execute(f"SELECT {columns} FROM {table}", [files]).fetchall()  # noqa: S608
     return {name: ColumnStatistics(*rows[0][i]) for i, name in enumerate(schema)}
 
 
-def _asked(name: str, dtype: pl.DataType) -> str:
-    """Ask for what there is to know about a column, as one tuple."""
-    column = '"' + name.replace('"', '""') + '"'
+def _statistics_sql(name: str, dtype: pl.DataType) -> str:
+    """Return the SQL of a column's statistics as one tuple."""
+    column = quote(name)
     missing = f"COUNT(*) - COUNT({column})"
     if dtype == pl.String:
         return f"ROW({missing}, NULL, NULL, NULL, COUNT(DISTINCT {column}))"
     number = f"CAST({column} AS DOUBLE)"
-    # The sum is the exact one, so that threads do not decide the last digit.
+    # FAVG sums exactly, so the result does not depend on threads.
     return f"ROW({missing}, MIN({number}), MAX({number}), FAVG({number}), NULL)"
 
 
-def require_balance(
-    problem: Problem, stored: Dataset, statistics: dict[str, ColumnStatistics]
+def require_trainable(
+    problem: Problem, dataset: Dataset, statistics: dict[str, ColumnStatistics]
 ) -> None:
-    """Refuse rows that nothing can be learned from.
+    """Reject a dataset that a model cannot be trained on.
 
     Raises
     ------
     SlipwayError
-        There are none, or too few of one class, or a column is nearly empty.
+        The dataset is empty, has too few rows of a class, or a feature is mostly missing.
     """
-    rows = stored.manifest.rows
+    rows = dataset.manifest.rows
     if not rows:
-        raise SlipwayError("no row is left after the checks; look at the query and its tables")
+        raise SlipwayError("no row passed the checks; check the query and its tables")
     positive = round((statistics[problem.target_column].mean or 0.0) * rows)
     fewest = min(positive, rows - positive)
     if fewest < problem.min_class_rows:
         word = "" if fewest == positive else "not "
-        need = f"{problem.min_class_rows} are needed to learn from"
+        need = f"training needs {problem.min_class_rows}"
         message = f"only {fewest} of {rows:,} rows are {word}{problem.target.positive!r}"
         raise SlipwayError(f"{message}; {need}")
     for feature in problem.features:
         missing = statistics[feature.name].missing
         if missing > problem.max_missing * rows:
             share = f"{missing:,} of {rows:,} rows, more than {problem.max_missing:.0%}"
-            raise SlipwayError(f"{feature.name} is missing in {share}; look at its source")
+            raise SlipwayError(f"{feature.name} is missing in {share}; check its source")

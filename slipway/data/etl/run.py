@@ -1,4 +1,4 @@
-"""Run a problem's query on a source, and keep the rows that pass the checks."""
+"""Run a problem's query on a source and store the valid rows."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from typing import cast
 
 import msgspec
 import polars as pl
-import sqlglot
-from sqlglot import exp
 
 from slipway.core.errors import SlipwayError
 from slipway.core.files import write_atomic
-from slipway.core.locking import locked
+from slipway.core.locking import lock_folder
 from slipway.data.dataset import MANIFEST, Dataset, DatasetManifest, Part, open_dataset
-from slipway.data.etl.column_statistics import column_statistics, require_balance
+from slipway.data.etl.column_statistics import compute_statistics, require_trainable
 from slipway.data.etl.parquet_writer import content_sha256, write_parts
-from slipway.data.etl.row_validation import named
-from slipway.data.etl.time_order import is_late
-from slipway.data.etl.watermark import Watermark, kept_parts
-from slipway.data.problem import Problem, running
+from slipway.data.etl.row_validation import match_column_names
+from slipway.data.etl.time_order import in_test_period
+from slipway.data.etl.watermark import Watermark, ordered_query, select_kept_parts
+from slipway.data.problem import Problem, field_errors
 from slipway.data.sources import Source, open_source
 
-CLASSES = "target_column may hold 0 and 1, false and true, no and yes, or the classes"
+CLASSES = "target_column accepts 0 and 1, false and true, no and yes, or the classes"
 Progress = Callable[[str], None]
 
 
@@ -44,20 +42,20 @@ def run_etl(
     progress: Progress = lambda stage: None,
     environ: Mapping[str, str] = os.environ,
 ) -> DatasetManifest:
-    """Fill a folder with a problem's rows; what was there before stays until all is well.
+    """Write a problem's dataset to a folder; replace an earlier one only on success.
 
     Parameters
     ----------
     problem : Problem
     url : str, optional
-        Of the source; by default the problem's own files.
+        The source; by default the problem's own files.
     folder : Path
     since : str, optional
-        The watermark from which on rows are read anew, or ``last`` for the stored one.
+        Read rows again from this watermark; ``last`` continues after the previous run.
     progress : callable
-        Told each stage before it begins.
+        Called with each stage before it begins.
     environ : mapping of str to str
-        Where credentials come from.
+        The environment variables with credentials.
 
     Returns
     -------
@@ -70,25 +68,25 @@ def run_etl(
     """
     started = time.perf_counter()
     try:
-        with locked(folder), open_source(url, problem, environ) as source:
+        with lock_folder(folder), open_source(url, problem, environ) as source:
             _remove_half_written(folder)
-            begun = _kept(problem, folder, since)
-            progress(f"running the query on {source.shown}")
-            manifest = _read(problem, source, folder, begun, progress)
+            kept, watermark = _load_kept_parts(problem, folder, since)
+            progress(f"running the query on {source.redacted}")
+            manifest = _read_rows(problem, source, folder, kept, watermark, progress)
             seconds = round(time.perf_counter() - started, 1)
             manifest = msgspec.structs.replace(manifest, seconds=seconds)
             _publish(manifest, folder)
             return manifest
     except OSError as error:
-        raise _explained(error, folder) from error
+        raise _disk_error(error, folder) from error
     except pl.exceptions.PolarsError as error:
-        said = str(error).splitlines()[0]
-        raise SlipwayError(f"the rows that the query gives cannot be stored: {said}") from error
+        reason = str(error).splitlines()[0]
+        raise SlipwayError(f"cannot store the rows of the query: {reason}") from error
 
 
 @contextmanager
 def default_dataset(problem: Problem, progress: Progress = lambda stage: None) -> Iterator[Dataset]:
-    """Hold the rows of a problem's own files, in a scratch folder.
+    """Write the dataset of a problem's own files to a scratch folder.
 
     Parameters
     ----------
@@ -104,118 +102,88 @@ def default_dataset(problem: Problem, progress: Progress = lambda stage: None) -
         yield open_dataset(Path(scratch))
 
 
-def _read(
+def _read_rows(
     problem: Problem,
     source: Source,
     folder: Path,
-    begun: tuple[tuple[Part, ...], Watermark | None],
+    kept: tuple[Part, ...],
+    watermark: Watermark | None,
     progress: Progress,
 ) -> DatasetManifest:
-    """Read what is new, and describe it together with what is kept."""
-    kept, mark = begun
-    first = kept[-1].last if kept else None
+    """Read new rows, and return the manifest of kept and new parts."""
     parts = list(kept)
-    batches = _batches(problem, source, kept, mark)
+    batches = _query_batches(problem, source, kept, watermark)
     for part in write_parts(problem, batches, folder):
         parts.append(part)
-        progress(f"{sum(each.rows_read for each in parts):,} rows read, until {part.last or 'now'}")
-    _require_all(problem, source, parts, first)
-    _require_good(problem, parts, folder)
+        n_rows = sum(part.rows_read for part in parts)
+        progress(f"{n_rows:,} rows read, until {part.last or 'now'}")
+    if not kept or kept[-1].last is None:
+        _require_complete(problem, source, parts)
+    _require_few_rejected(problem, parts, folder)
     progress("hashing and counting the columns")
-    stored = Dataset(folder, _described(problem, source, parts))
-    return _with_content(problem, stored)
+    dataset = Dataset(folder, _build_manifest(problem, source, parts))
+    return _add_statistics(problem, dataset)
 
 
-def _kept(
+def _load_kept_parts(
     problem: Problem, folder: Path, since: str | None
 ) -> tuple[tuple[Part, ...], Watermark | None]:
-    """Return the parts of an earlier run that stay, and its watermark."""
+    """Return the parts of an earlier run to keep, and its watermark."""
     if since is None:
         return (), None
     if problem.watermark_column is None:
-        raise SlipwayError(f"the problem {problem.name} names no watermark; run without --since")
-    stored = open_dataset(folder)
-    if stored.manifest.query_sha256 != query_sha256(problem):
+        raise SlipwayError(f"the problem {problem.name} has no watermark; run without --since")
+    dataset = open_dataset(folder)
+    if dataset.manifest.query_sha256 != query_sha256(problem):
         raise SlipwayError("the query has changed since the rows were written; run without --since")
-    return kept_parts(problem, stored, since)
+    return select_kept_parts(dataset, problem.watermark_column, since)
 
 
-def _batches(
-    problem: Problem, source: Source, kept: tuple[Part, ...], mark: Watermark | None
+def _query_batches(
+    problem: Problem, source: Source, kept: tuple[Part, ...], watermark: Watermark | None
 ) -> Iterator[pl.DataFrame]:
-    """Run the query for what comes after the parts that are kept, by watermark and key."""
+    """Yield the rows after the kept parts, ordered by watermark and key."""
     after = kept[-1].last if kept else None
-    query = ordered_query(problem, after, numeric=mark is not None and mark.numeric)
+    query = ordered_query(problem, after, numeric=watermark is not None and watermark.numeric)
     for batch in source.batches(query):
-        rows = named(problem, cast(pl.DataFrame, pl.from_arrow(batch)))
-        yield rows if after is None or mark is None else mark.later(rows, after)
+        rows = match_column_names(problem, cast(pl.DataFrame, pl.from_arrow(batch)))
+        yield rows if after is None or watermark is None else watermark.rows_after(rows, after)
 
 
-def ordered_query(problem: Problem, after: str | None = None, *, numeric: bool = False) -> str:
-    """Give the problem's query with its rows in one order on every engine.
-
-    Parameters
-    ----------
-    problem : Problem
-    after : str, optional
-        Only rows with a greater watermark.
-    numeric : bool
-        Whether the watermark is a number.
-
-    Returns
-    -------
-    str
-        In DuckDB's dialect.
-    """
-    inner = sqlglot.parse_one(problem.query, read="duckdb")
-    inner.set("order", None)
-    mark = problem.watermark_column
-    order = dict.fromkeys([*([mark] if mark else []), *problem.key])
-    query = exp.select("*").from_(exp.Subquery(this=inner, alias="row_of_query"))
-    query = query.order_by(*(exp.column(name, quoted=True) for name in order))
-    if after is not None and mark is not None:
-        column: exp.Expression = exp.column(mark, quoted=True)
-        text = column if numeric else exp.cast(column, "VARCHAR")
-        query = query.where(text > (exp.Literal.number(after) if numeric else after))
-    return query.sql(dialect="duckdb")
-
-
-def _require_all(problem: Problem, source: Source, parts: list[Part], first: str | None) -> None:
-    """Hold the count of rows against that of the raw table, where all of it was asked for."""
+def _require_complete(problem: Problem, source: Source, parts: list[Part]) -> None:
+    """Raise an error if the query did not return one row for each row of the first table."""
     read = sum(part.rows_read for part in parts)
-    if first is not None:
-        return
     table = problem.tables[0]
-    due = int(source.rows(f'SELECT COUNT(*) FROM "{table}"')[0][0])  # noqa: S608
-    if read != due:
-        raise SlipwayError(f"the query gave {read:,} rows for the {due:,} of {table}; mend it")
+    expected = int(source.rows(f'SELECT COUNT(*) FROM "{table}"')[0][0])  # noqa: S608
+    if read != expected:
+        raise SlipwayError(
+            f"the query returned {read:,} rows for the {expected:,} of {table}; correct the query"
+        )
     if not read:
-        raise SlipwayError(f"the table {table} of {source.shown} is empty")
+        raise SlipwayError(f"the table {table} of {source.redacted} is empty")
 
 
-def _require_good(problem: Problem, parts: list[Part], folder: Path) -> None:
-    """Stop where too many rows were refused; the files of refused rows are left to look at."""
-    read, refused = sum(part.rows_read for part in parts), _summed(p.quarantined for p in parts)
-    bad = sum(refused.values())
-    if bad <= problem.max_quarantined * read:
+def _require_few_rejected(problem: Problem, parts: list[Part], folder: Path) -> None:
+    """Raise an error if too many rows were rejected; the quarantine files stay."""
+    read = sum(part.rows_read for part in parts)
+    rejected = _sum_counts(part.quarantined for part in parts)
+    n_rejected = sum(rejected.values())
+    if n_rejected <= problem.max_quarantined * read:
         return
-    target = f"{problem.target_column}: not_a_class"
-    fix = (
-        f"; {CLASSES} {' and '.join(map(repr, problem.target.classes))}"
-        if target in refused
-        else ""
-    )
-    most = "; ".join(f"{reason} ({n:,})" for reason, n in Counter(refused).most_common(3))
+    fix = ""
+    if f"{problem.target_column}: not_a_class" in rejected:
+        fix = f"; {CLASSES} {' and '.join(map(repr, problem.target.classes))}"
+    reasons = "; ".join(f"{reason} ({n:,})" for reason, n in Counter(rejected).most_common(3))
     files = ", ".join(str(folder / part.quarantine) for part in parts if part.quarantine)
-    share = f"{bad:,} of {read:,} rows, more than {problem.max_quarantined:.1%}"
-    raise SlipwayError(f"{share}, were refused: {most}{fix}; they are in {files}")
+    share = f"{n_rejected:,} of {read:,} rows, more than {problem.max_quarantined:.1%}"
+    raise SlipwayError(f"{share}, were rejected: {reasons}{fix}; see {files}")
 
 
-def _described(problem: Problem, source: Source, parts: list[Part]) -> DatasetManifest:
-    """Put the counts of all parts together."""
+def _build_manifest(problem: Problem, source: Source, parts: list[Part]) -> DatasetManifest:
+    """Return the manifest of all parts, without statistics."""
     return DatasetManifest(
         problem=problem.name,
-        source=source.shown,
+        source=source.redacted,
         query_sha256=query_sha256(problem),
         data_sha256="",
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -223,23 +191,25 @@ def _described(problem: Problem, source: Source, parts: list[Part]) -> DatasetMa
         watermark=next((part.last for part in reversed(parts) if part.last is not None), None),
         rows_read=sum(part.rows_read for part in parts),
         rows=sum(part.rows for part in parts),
-        left_out=_summed(part.left_out for part in parts),
-        quarantined=_summed(part.quarantined for part in parts),
+        left_out=_sum_counts(part.left_out for part in parts),
+        quarantined=_sum_counts(part.quarantined for part in parts),
         columns={},
         parts=tuple(parts),
-        labels=_labels(problem, source),
+        labels=_read_labels(problem, source),
     )
 
 
-def _labels(problem: Problem, source: Source) -> dict[str, dict[str, str]]:
+def _read_labels(problem: Problem, source: Source) -> dict[str, dict[str, str]]:
     """Return the display names by feature and category."""
-    with running("labels"):
-        given = problem.labels(source.rows)
-        labels = {str(name): dict(names) for name, names in given.items()}
+    with field_errors("labels"):
+        result = problem.labels(source.rows)
+        labels = {str(name): dict(names) for name, names in result.items()}
     known = {feature.name for feature in problem.features}
     for name, names in labels.items():
         if name not in known:
-            raise SlipwayError(f"the problem's labels name {name!r}, which is not a feature")
+            raise SlipwayError(
+                f"the problem's labels have the key {name!r}, which is not a feature"
+            )
         for category, text in names.items():
             if not isinstance(category, str) or not isinstance(text, str):
                 pair = f"{category!r}: {text!r}"
@@ -247,40 +217,40 @@ def _labels(problem: Problem, source: Source) -> dict[str, dict[str, str]]:
     return labels
 
 
-def _with_content(problem: Problem, stored: Dataset) -> DatasetManifest:
-    """Add what takes a look at all values, and refuse rows that nothing can be learned from."""
-    statistics = column_statistics(stored)
-    require_balance(problem, stored, statistics)
-    for batch in stored.batches([problem.order_column]):
-        is_late(problem, cast(pl.Series, pl.from_arrow(batch.column(0))))
-    frames = (cast(pl.DataFrame, pl.from_arrow(batch)) for batch in stored.batches())
+def _add_statistics(problem: Problem, dataset: Dataset) -> DatasetManifest:
+    """Add statistics and the content hash; reject a dataset that cannot be trained on."""
+    statistics = compute_statistics(dataset)
+    require_trainable(problem, dataset, statistics)
+    for batch in dataset.batches([problem.order_column]):
+        in_test_period(problem, cast(pl.Series, pl.from_arrow(batch.column(0))))
+    frames = (cast(pl.DataFrame, pl.from_arrow(batch)) for batch in dataset.batches())
     return msgspec.structs.replace(
-        stored.manifest, columns=statistics, data_sha256=content_sha256(frames)
+        dataset.manifest, columns=statistics, data_sha256=content_sha256(frames)
     )
 
 
 def query_sha256(problem: Problem) -> str:
-    """Hash the query's text."""
+    """Return the SHA-256 of the query's text."""
     return hashlib.sha256(problem.query.encode()).hexdigest()
 
 
-def _summed(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
+def _sum_counts(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
+    for part in counts:
+        total.update(part)
     return dict(total)
 
 
 def _publish(manifest: DatasetManifest, folder: Path) -> None:
-    """Make the new rows the rows, in one step, and drop files that nobody reads any more."""
+    """Replace the manifest atomically, and delete files of runs before the previous one."""
     try:
-        older = open_dataset(folder).manifest.parts
+        previous = open_dataset(folder).manifest.parts
     except SlipwayError:
-        older = ()
+        previous = ()
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     write_atomic(folder / MANIFEST, content + b"\n")
-    # Somebody may just be reading the rows of the run before this one.
-    used = {name for part in (*manifest.parts, *older) for name in (part.file, part.quarantine)}
+    # Another process may still read the dataset of the previous run.
+    used = {name for part in (*manifest.parts, *previous) for name in (part.file, part.quarantine)}
     for pattern in ("part-*.parquet", "quarantine-*.jsonl"):
         for file in folder.glob(pattern):
             if file.name not in used:
@@ -288,14 +258,14 @@ def _publish(manifest: DatasetManifest, folder: Path) -> None:
 
 
 def _remove_half_written(folder: Path) -> None:
-    """Remove what a run that was killed has left."""
+    """Delete the temporary files of a killed run."""
     for file in folder.glob(".*.tmp"):
         file.unlink()
 
 
-def _explained(error: OSError, folder: Path) -> SlipwayError:
-    """Say what to do about an error of the disk."""
-    fix = "the rows of the run before are untouched"
+def _disk_error(error: OSError, folder: Path) -> SlipwayError:
+    """Return the error for a failed write."""
+    fix = "the dataset of the previous run is unchanged"
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return SlipwayError(f"the disk of {folder} is full; make room and run again; {fix}")
+        return SlipwayError(f"the disk of {folder} is full; free some space and run again; {fix}")
     return SlipwayError(f"cannot write to {folder}: {error.strerror or error}; {fix}")

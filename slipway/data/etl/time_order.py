@@ -1,4 +1,4 @@
-"""Part rows in time: those before ``time_split``, and those from it on."""
+"""Compare rows with ``time_split``: before it, or from it on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import polars as pl
 from slipway.core.errors import SlipwayError
 from slipway.data.problem import Problem
 
-MOMENT = re.compile(
+DATETIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII
 )
 
 
-def is_late(problem: Problem, column: pl.Series) -> pl.Series:
-    """Compare a column of stored rows with the problem's ``time_split``.
+def in_test_period(problem: Problem, column: pl.Series) -> pl.Series:
+    """Return whether each value is at or after the problem's ``time_split``.
 
-    Numbers compare as numbers. Dates and times compare as moments, in UTC where they name no
-    offset, however they are written; other texts compare by their bytes.
+    Numbers compare as numbers. Dates and times compare in time order; UTC is assumed if they have
+    no offset. Other texts compare by bytes.
 
     Parameters
     ----------
@@ -38,71 +38,71 @@ def is_late(problem: Problem, column: pl.Series) -> pl.Series:
     """
     split = problem.time_split
     if isinstance(split, date):
-        return _moments(problem, column) >= _as_moment(split)
+        return _to_datetimes(problem, column) >= _to_utc(split)
     if not isinstance(split, str):
-        return _numbers(problem, column) >= split
+        return _to_numbers(problem, column) >= split
     if column.dtype != pl.String:
         raise _mismatch(problem, column[0])
-    if MOMENT.fullmatch(split) and _spells_moments(column):
-        return _moments(problem, column) >= _read_moment(split)
+    if DATETIME.fullmatch(split) and _holds_datetimes(column):
+        return _to_datetimes(problem, column) >= _parse_datetime(split)
     return column >= split
 
 
-def _numbers(problem: Problem, column: pl.Series) -> pl.Series:
-    """Return a column of numbers; a text that spells one counts."""
+def _to_numbers(problem: Problem, column: pl.Series) -> pl.Series:
+    """Return a column as numbers; parse texts."""
     if column.dtype.is_numeric():
         return column
     if column.dtype != pl.String:
         raise _mismatch(problem, column[0])
     numbers = column.cast(pl.Float64, strict=False)
-    wrong = column.filter(numbers.is_null() | numbers.is_nan())
-    if len(wrong):
-        raise _mismatch(problem, wrong[0])
+    invalid = column.filter(numbers.is_null() | numbers.is_nan())
+    if len(invalid):
+        raise _mismatch(problem, invalid[0])
     return numbers
 
 
-def _moments(problem: Problem, column: pl.Series) -> pl.Series:
-    """Return a column of moments in UTC."""
+def _to_datetimes(problem: Problem, column: pl.Series) -> pl.Series:
+    """Return a column of texts as times in UTC."""
     if column.dtype != pl.String:
         raise _mismatch(problem, column[0])
-    moments: dict[str, datetime] = {}
+    parsed: dict[str, datetime] = {}
     for text in column.unique(maintain_order=True):
         try:
-            moments[text] = _read_moment(text if MOMENT.fullmatch(text) else "")
+            parsed[text] = _parse_datetime(text if DATETIME.fullmatch(text) else "")
         except ValueError as error:
             raise _mismatch(problem, text) from error
-    return column.replace_strict(moments, return_dtype=pl.Datetime("us", "UTC"))
+    return column.replace_strict(parsed, return_dtype=pl.Datetime("us", "UTC"))
 
 
-def _spells_moments(column: pl.Series) -> bool:
-    """Whether every text of a column is a date, or a date and time."""
-    return all(MOMENT.fullmatch(text) for text in column.unique())
+def _holds_datetimes(column: pl.Series) -> bool:
+    """Return whether every text is a date, or a date and time."""
+    return all(DATETIME.fullmatch(text) for text in column.unique())
 
 
-def _read_moment(text: str) -> datetime:
-    """Read a date, or a date and time, in ISO 8601."""
-    return _as_moment(datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-")))
+def _parse_datetime(text: str) -> datetime:
+    """Parse a date, or a date and time, in ISO 8601."""
+    return _to_utc(datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-")))
 
 
-def _as_moment(value: date) -> datetime:
-    """Return a date or a time as a moment in UTC."""
+def _to_utc(value: date) -> datetime:
+    """Return a date or a time as a time in UTC."""
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        # On the calendar's first or last day UTC may be beyond it.
+        # UTC can be outside the calendar on its first and last day.
         return (datetime.min if value.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def _mismatch(problem: Problem, value: object) -> SlipwayError:
-    """Name a value of the column that cannot be compared, and the field to change."""
+    """Return the error for a value that cannot be compared with ``time_split``."""
     split = problem.time_split
     kind = "a text" if isinstance(split, str) else "a number"
     if isinstance(split, date):
         kind = "a date"
-    fix = "give time_split the type of the column, or name another order_column"
+    fix = "set time_split to a value of the column's type, or choose another order_column"
     return SlipwayError(
-        f"time_split is {kind}, {str(split)!r}, and order_column {problem.order_column} "
-        f"holds {value!r}; {fix}"
+        f"time_split is {kind}, {str(split)!r}, but order_column {problem.order_column} "
+        f"has the value {value!r}; {fix}"
     )

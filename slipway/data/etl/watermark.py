@@ -1,62 +1,67 @@
-"""Where a later run begins: the parts of an earlier one that stay, by their watermark."""
+"""Incremental runs: which parts stay, and which rows the query returns, by watermark."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import polars as pl
+import sqlglot
+from sqlglot import exp
 
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import Dataset, DatasetManifest, Part
-from slipway.data.etl.row_validation import plain
-from slipway.data.etl.time_order import MOMENT
+from slipway.data.etl.row_validation import to_stored_type
+from slipway.data.etl.time_order import DATETIME
 from slipway.data.problem import Problem
 
 LAST = "last"
-Key = float | str
+SortKey = float | str
 
 
 class Watermark:
-    """The problem's watermark column, as an earlier run stored it.
+    """The watermark column as an earlier run stored it.
 
     Parameters
     ----------
     column : str
     numeric : bool
-        Whether it holds numbers. Dates and times are texts that sort in their order.
+        Whether its values are numbers. Dates and times are texts that sort in time order.
     """
 
     def __init__(self, column: str, *, numeric: bool) -> None:
         self.column = column
         self.numeric = numeric
 
-    def key(self, text: str) -> Key:
-        """Return what a watermark compares by."""
+    def sort_key(self, text: str) -> SortKey:
+        """Return the value by which watermarks are compared."""
         if not self.numeric:
-            return text.replace("T", " ", 1) if MOMENT.fullmatch(text) else text
+            return text.replace("T", " ", 1) if DATETIME.fullmatch(text) else text
         return float(text) if set(text) & set(".eEn") else int(text)
 
-    def later(self, rows: pl.DataFrame, after: str) -> pl.DataFrame:
-        """Return the rows beyond a watermark, of those that an engine gave for it.
+    def rows_after(self, rows: pl.DataFrame, after: str) -> pl.DataFrame:
+        """Drop the rows up to a watermark that an engine returned by mistake.
 
-        Engines write the same moment in several ways, so that their own comparison of texts may
-        return the rows of the watermark itself again.
+        Engines format times differently, so their comparison of texts can return the rows of the
+        watermark again.
         """
-        column = plain(self.column, rows.schema)
+        column = to_stored_type(self.column, rows.schema)
         if self.numeric:
-            return rows.filter(column > self.key(after))
-        if MOMENT.fullmatch(after):
+            return rows.filter(column > self.sort_key(after))
+        if DATETIME.fullmatch(after):
             column = column.str.replace("T", " ", literal=True)
-        return rows.filter(column > str(self.key(after)))
+        return rows.filter(column > str(self.sort_key(after)))
 
 
-def kept_parts(problem: Problem, stored: Dataset, since: str) -> tuple[tuple[Part, ...], Watermark]:
+def select_kept_parts(
+    dataset: Dataset, column: str, since: str
+) -> tuple[tuple[Part, ...], Watermark]:
     """Return the parts of an earlier run that end before a watermark.
 
     Parameters
     ----------
-    problem : Problem
-    stored : Dataset
+    dataset : Dataset
+    column : str
+        The watermark column.
     since : str
         A watermark, or ``last`` for the stored one.
 
@@ -67,43 +72,70 @@ def kept_parts(problem: Problem, stored: Dataset, since: str) -> tuple[tuple[Par
     Raises
     ------
     SlipwayError
-        The problem names no watermark, or ``since`` is not of its type.
+        ``since`` has another type than the watermark.
     """
-    column = problem.watermark_column
-    if column is None:
-        raise SlipwayError(f"the problem {problem.name} names no watermark; run without --since")
-    mark = Watermark(column, numeric=_is_numeric(stored.files, column))
-    first = stored.manifest.watermark if since == LAST else _readable(mark, stored.manifest, since)
+    watermark = Watermark(column, numeric=_is_numeric(dataset.files, column))
+    manifest = dataset.manifest
+    first = manifest.watermark if since == LAST else _validate_since(watermark, manifest, since)
     if first is None:
-        return (), mark
-    begin = mark.key(first)
+        return (), watermark
+    start = watermark.sort_key(first)
     kept = tuple(
         part
-        for part in stored.manifest.parts
-        if part.last is not None and mark.key(part.last) < begin  # type: ignore[operator]
+        for part in manifest.parts
+        if part.last is not None and watermark.sort_key(part.last) < start  # type: ignore[operator]
     )
-    return kept, mark
+    return kept, watermark
+
+
+def ordered_query(problem: Problem, after: str | None = None, *, numeric: bool = False) -> str:
+    """Return the problem's query with the same row order on every engine.
+
+    Parameters
+    ----------
+    problem : Problem
+    after : str, optional
+        Return only rows with a greater watermark.
+    numeric : bool
+        Whether the watermark is a number.
+
+    Returns
+    -------
+    str
+        SQL in DuckDB's dialect.
+    """
+    inner = sqlglot.parse_one(problem.query, read="duckdb")
+    inner.set("order", None)
+    watermark = problem.watermark_column
+    order = dict.fromkeys([*([watermark] if watermark else []), *problem.key])
+    query = exp.select("*").from_(exp.Subquery(this=inner, alias="row_of_query"))
+    query = query.order_by(*(exp.column(name, quoted=True) for name in order))
+    if after is not None and watermark is not None:
+        column: exp.Expression = exp.column(watermark, quoted=True)
+        text = column if numeric else exp.cast(column, "VARCHAR")
+        query = query.where(text > (exp.Literal.number(after) if numeric else after))
+    return query.sql(dialect="duckdb")
 
 
 def _is_numeric(files: list[Path], column: str) -> bool:
-    """Whether all files store numbers in a column."""
+    """Return whether all files store numbers in a column."""
     return all(pl.read_parquet_schema(file)[column].is_numeric() for file in files)
 
 
-def _readable(mark: Watermark, manifest: DatasetManifest, since: str) -> str:
-    """Return a watermark that the user gave, if it can be compared with the stored ones."""
-    stored = manifest.watermark or ""
-    fix = f"it ended at {stored}, and 'last' continues there"
-    if mark.numeric:
+def _validate_since(watermark: Watermark, manifest: DatasetManifest, since: str) -> str:
+    """Return the value of ``--since`` if it is comparable with the stored watermark."""
+    last = manifest.watermark or ""
+    fix = f"the last run ended at {last}; use 'last' to continue there"
+    if watermark.numeric:
         try:
-            mark.key(since)
+            watermark.sort_key(since)
         except ValueError:
             raise SlipwayError(
-                f"--since {since} is not a number, as the watermark {mark.column} is; {fix}"
+                f"--since {since} is not a number, as the watermark {watermark.column} is; {fix}"
             ) from None
-    elif MOMENT.fullmatch(stored) and not MOMENT.fullmatch(since):
-        form = "a date such as 2026-01-31"
+    elif DATETIME.fullmatch(last) and not DATETIME.fullmatch(since):
+        example = "a date such as 2026-01-31"
         raise SlipwayError(
-            f"--since {since} is not {form}, as the watermark {mark.column} is; {fix}"
+            f"--since {since} is not {example}, as the watermark {watermark.column} is; {fix}"
         )
     return since

@@ -1,4 +1,4 @@
-"""Where raw tables are, and what answers SQL about them."""
+"""Sources of raw tables, and the engines that run SQL on them."""
 
 from slipway.data.sources.engine import Source
 from slipway.data.sources.opening import open_source

@@ -1,4 +1,4 @@
-"""Files in a bucket, downloaded into a scratch folder."""
+"""Download tables from a bucket to a scratch folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.files import table_of
+from slipway.data.sources.files import classify_path
 from slipway.data.sources.source_url import SourceUrl
 
 CHUNK = 8 * 1024 * 1024
-READ = {
+CREDENTIALS = {
     "s3": (
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
@@ -41,24 +41,24 @@ READ = {
         "AZURE_STORAGE_TENANT_ID",
     ),
 }
-KIND = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
-# A whole file may take long, but not a piece of it.
+SCHEME_ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
+# A whole file can take hours, but not a single read.
 TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "24h"}
 
 
-def download(
-    address: SourceUrl, wanted: Sequence[str], environ: Mapping[str, str], folder: Path
+def download_tables(
+    source_url: SourceUrl, tables: Sequence[str], environ: Mapping[str, str], folder: Path
 ) -> Path:
-    """Download the tables of a bucket; memory holds a few megabytes of them at a time.
+    """Download the tables of a bucket, with a few megabytes in memory at a time.
 
     Parameters
     ----------
-    address : SourceUrl
+    source_url : SourceUrl
         ``s3://bucket/folder``.
-    wanted : sequence of str
-        Other files stay where they are.
+    tables : sequence of str
+        Names of the tables to download.
     environ : mapping of str to str
-        The credentials, under the names that the cloud's own tools use.
+        Credentials in the variables of the cloud's own tools.
     folder : Path
 
     Returns
@@ -75,73 +75,73 @@ def download(
         from obstore.exceptions import BaseError
     except ImportError as error:
         raise SlipwayError("buckets need obstore: pip install 'slipway[train]'") from error
-    needed = ", ".join(READ[_kind(address)][:2])
-    where = f"set {needed} and the like, and check the address"
-    prefix = address.path.strip("/")
+    variables = ", ".join(CREDENTIALS[_canonical_scheme(source_url)][:2])
+    fix = f"check the URL and the credentials ({variables}, ...)"
+    prefix = source_url.path.strip("/")
     try:
-        store = _store(address, environ)
-        found = _listed(store, prefix)
-        if not found:
-            raise SlipwayError(f"there is nothing at {address.shown}: {where}")
-        return _downloaded(store, prefix, found, wanted, folder)
+        store = _open_store(source_url, environ)
+        paths = _list_paths(store, prefix)
+        if not paths:
+            raise SlipwayError(f"no files at {source_url.redacted}; {fix}")
+        return _download_files(store, prefix, paths, tables, folder)
     except (BaseError, OSError) as error:
-        said = " ".join(str(error).partition("Debug source")[0].split())[:300]
-        raise SlipwayError(f"{address.shown} cannot be read: {said}; {where}") from error
+        reason = " ".join(str(error).partition("Debug source")[0].split())[:300]
+        raise SlipwayError(f"cannot read {source_url.redacted}: {reason}; {fix}") from error
 
 
-def _kind(address: SourceUrl) -> str:
-    return KIND.get(address.scheme, address.scheme)
+def _canonical_scheme(source_url: SourceUrl) -> str:
+    return SCHEME_ALIASES.get(source_url.scheme, source_url.scheme)
 
 
-def _store(address: SourceUrl, environ: Mapping[str, str]) -> Any:
+def _open_store(source_url: SourceUrl, environ: Mapping[str, str]) -> Any:
     """Open the bucket."""
     from obstore.store import from_url
 
-    kind = _kind(address)
-    config = {name.lower(): environ[name] for name in READ[kind] if environ.get(name)}
+    kind = _canonical_scheme(source_url)
+    config = {name.lower(): environ[name] for name in CREDENTIALS[kind] if environ.get(name)}
     options: dict[str, Any] = {**TIMEOUTS}
     if config.get("aws_endpoint_url", "").startswith("http://"):
-        # A server of one's own, on a network of one's own.
+        # A custom server, usually on a private network.
         options["allow_http"] = True
-    opened: Any = from_url
-    url = f"{kind}://{address.host}"
-    return opened(url, config=config, client_options=options, retry_config={"max_retries": 3})
+    open_url: Any = from_url
+    url = f"{kind}://{source_url.host}"
+    return open_url(url, config=config, client_options=options, retry_config={"max_retries": 3})
 
 
-def _listed(store: Any, prefix: str) -> list[str]:
-    """Name all files under a prefix, or the one file that it is."""
+def _list_paths(store: Any, prefix: str) -> list[str]:
+    """Return the paths of all files under a prefix, or the prefix itself if it is a file."""
     import obstore
 
     paths = [meta["path"] for batch in obstore.list(store, prefix or None) for meta in batch]
     if paths or not prefix:
         return paths
-    # A prefix is a folder; a file is listed in the folder that holds it.
+    # A prefix lists a folder. A single file is only in the listing of its parent.
     parent = str(PurePosixPath(prefix).parent).strip(".")
     beside = obstore.list_with_delimiter(store, parent or None)["objects"]
     return [meta["path"] for meta in beside if meta["path"] == prefix]
 
 
-def _downloaded(
-    store: Any, prefix: str, paths: list[str], wanted: Sequence[str], folder: Path
+def _download_files(
+    store: Any, prefix: str, paths: list[str], tables: Sequence[str], folder: Path
 ) -> Path:
-    """Download what is wanted."""
+    """Download the files of some tables, and return their folder or single file."""
     if paths == [prefix]:
-        return _copied(store, prefix, folder / PurePosixPath(prefix).name)
-    names = {name.lower() for name in wanted}
+        return _download_file(store, prefix, folder / PurePosixPath(prefix).name)
+    names = {name.lower() for name in tables}
     for path in paths:
         inside = PurePosixPath(path).relative_to(prefix)
-        name, kind = table_of(inside)
-        # Files of other names are left there, but known by name, to be named in an error.
+        name, kind = classify_path(inside)
+        # Error messages also name the tables that are not downloaded.
         if kind is not None and name.lower() in names:
-            _copied(store, path, folder / inside)
+            _download_file(store, path, folder / inside)
         elif kind is not None:
-            _noted(folder / inside)
+            _create_placeholder(folder / inside)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _copied(store: Any, path: str, file: Path) -> Path:
-    """Download one file, in pieces."""
+def _download_file(store: Any, path: str, file: Path) -> Path:
+    """Download one file in chunks."""
     import obstore
 
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def _copied(store: Any, path: str, file: Path) -> Path:
     return file
 
 
-def _noted(file: Path) -> None:
-    """Leave a name for what is not downloaded."""
+def _create_placeholder(file: Path) -> None:
+    """Create an empty file in place of one that is not downloaded."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()

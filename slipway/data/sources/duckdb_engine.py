@@ -1,4 +1,4 @@
-"""DuckDB, over files or over what sources without SQL have been copied into."""
+"""Query files, and copies of sources without SQL, with DuckDB."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.csv_files import diagnosis, ready
-from slipway.data.sources.csv_tables import load_text, quoted
-from slipway.data.sources.missing_texts import USUAL, MissingTexts
+from slipway.data.sources.csv_files import diagnose, prepare_csv
+from slipway.data.sources.csv_tables import load_text, quote
+from slipway.data.sources.missing_texts import DEFAULT, MissingTexts
 
 READERS = {
     "json": "read_json($files, sample_size = -1, union_by_name = true)",
     "parquet": "read_parquet($files, union_by_name = true)",
 }
-FULL = ("No space left", "File too large", "disk quota", "max_temp_directory_size")
+DISK_FULL = ("No space left", "File too large", "disk quota", "max_temp_directory_size")
 
 
 class DuckDBEngine:
-    """A DuckDB database in a scratch folder, so that tables may be larger than memory.
+    """A DuckDB database in a scratch folder; tables can be larger than memory.
 
     Parameters
     ----------
@@ -43,32 +43,32 @@ class DuckDBEngine:
         name: str,
         kind: str,
         files: Sequence[Path],
-        missing: MissingTexts = USUAL,
+        missing: MissingTexts = DEFAULT,
     ) -> None:
-        """Make a table of files: ``text``, ``json`` or ``parquet``.
+        """Create a table from files of a kind: ``text``, ``json`` or ``parquet``.
 
-        Parquet is read where it is; text is parsed once, however often a query reads it.
+        Parquet files become a view; other files are parsed once and copied.
         """
         if kind == "text":
             self._load_text(name, files, missing)
             return
-        words = {"files": [str(file) for file in files]}
-        with self._errors(f"{files[0]} cannot be read as {kind}"):
+        parameters = {"files": [str(file) for file in files]}
+        with self._errors(f"cannot read {files[0]} as {kind}"):
             if kind == "parquet":
-                relation = self._connection.sql(f"FROM {READERS[kind]}", params=words)
+                relation = self._connection.sql(f"FROM {READERS[kind]}", params=parameters)
                 relation.create_view(name)
             else:
-                create = f"CREATE TABLE {quoted(name)} AS FROM {READERS[kind]}"
-                self._connection.execute(create, words)
+                create = f"CREATE TABLE {quote(name)} AS FROM {READERS[kind]}"
+                self._connection.execute(create, parameters)
 
     def _load_text(self, name: str, files: Sequence[Path], missing: MissingTexts) -> None:
-        """Make a table of delimited text, and say in what way files are not that."""
-        usable = [ready(file, self._scratch) for file in files]
+        """Create a table from delimited text; diagnose files that cannot be read."""
+        usable = [prepare_csv(file, self._scratch) for file in files]
         try:
-            with self._errors(f"{files[0]} cannot be read as text"):
+            with self._errors(f"cannot read {files[0]} as text"):
                 load_text(self._connection, name, usable, missing)
         except SlipwayError as error:
-            reason = None if "the disk of" in error.message else diagnosis(usable)
+            reason = None if "the disk of" in error.message else diagnose(usable)
             if reason is None:
                 raise
             for file, used in zip(files, usable, strict=True):
@@ -76,54 +76,54 @@ class DuckDBEngine:
             raise SlipwayError(reason) from error
 
     def tables(self) -> list[str]:
-        """Name the tables that there are."""
+        """Return the names of all tables."""
         return [name for (name,) in self.rows("SELECT table_name FROM information_schema.tables")]
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Give all rows."""
+        """Return all rows."""
         with self._errors("the query failed"), self._connection.cursor() as cursor:
             return list(cursor.execute(sql).fetchall())
 
-    def texts(self, sql: str) -> tuple[str, ...]:
-        """Name none: texts are in the order of their bytes."""
+    def text_columns(self, sql: str) -> tuple[str, ...]:
+        """Return no names: DuckDB sorts texts by bytes."""
         return ()
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time."""
+        """Yield all rows in batches."""
         with self._errors("the query failed"), self._connection.cursor() as cursor:
             for batch in cursor.sql(sql).to_arrow_reader(rows):
-                yield plain_numbers(batch)
+                yield cast_decimals(batch)
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        """Turn what DuckDB raises into an error for people."""
+    def _errors(self, context: str) -> Iterator[None]:
+        """Convert DuckDB errors to one-line messages."""
         try:
             yield
-        # Arrow hands on what DuckDB raises while rows are read as an error of its own.
+        # Arrow wraps the errors that DuckDB raises while rows are read.
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _explained(error, what, self._scratch) from error
+            raise _to_slipway_error(error, context, self._scratch) from error
 
 
-def _explained(error: Exception, what: str, scratch: Path) -> SlipwayError:
-    """Say in one line what DuckDB said, or what to do where the disk is full."""
-    said = str(error)
-    if any(word.lower() in said.lower() for word in FULL):
-        fix = "make room there, or set TMPDIR to a folder with more"
-        return SlipwayError(f"the disk of {scratch.parent} is full: {fix}")
-    lines = [line.strip() for line in said.partition("\nLINE ")[0].splitlines() if line.strip()]
-    return SlipwayError(f"{what}: {' '.join(lines[:2])}")
+def _to_slipway_error(error: Exception, context: str, scratch: Path) -> SlipwayError:
+    """Return a one-line error for an exception of DuckDB."""
+    reason = str(error)
+    if any(word.lower() in reason.lower() for word in DISK_FULL):
+        fix = "free some space, or set TMPDIR to a folder on another disk"
+        return SlipwayError(f"the disk of {scratch.parent} is full; {fix}")
+    lines = [line.strip() for line in reason.partition("\nLINE ")[0].splitlines() if line.strip()]
+    return SlipwayError(f"{context}: {' '.join(lines[:2])}")
 
 
 @contextmanager
 def open_duckdb(scratch: Path, memory: int | None = None) -> Iterator[DuckDBEngine]:
-    """Make an empty database.
+    """Create an empty database.
 
     Parameters
     ----------
     scratch : Path
-        A folder for the database and for what a query has no memory for.
+        The folder of the database and of spilled data.
     memory : int, optional
-        Bytes.
+        Memory limit in bytes.
 
     Yields
     ------
@@ -137,11 +137,11 @@ def open_duckdb(scratch: Path, memory: int | None = None) -> Iterator[DuckDBEngi
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             yield DuckDBEngine(connection, scratch)
     except duckdb.Error as error:
-        raise _explained(error, "DuckDB failed", scratch) from error
+        raise _to_slipway_error(error, "DuckDB failed", scratch) from error
 
 
-def plain_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Give decimals as doubles, which is what every engine has.
+def cast_decimals(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Cast decimals to doubles, which every engine has.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a source is, and an engine that answers its queries."""
+"""The protocols of sources and query engines."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ BATCH_ROWS = 65_536
 
 
 class Source(Protocol):
-    """What answers queries about raw tables.
+    """A set of raw tables that can be queried.
 
     Attributes
     ----------
-    shown : str
-        The URL without anything secret, for manifests, logs and errors.
+    redacted : str
+        The URL without secrets, for manifests, logs and errors.
     dialect : str
-        The engine's, as sqlglot calls it.
+        sqlglot's name of the engine's SQL dialect.
     """
 
-    shown: str
+    redacted: str
     dialect: str
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a short query, in DuckDB's dialect, as Python's values."""
+        """Return all rows of a short query, in DuckDB's dialect, as Python values."""
 
     def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a query, in DuckDB's dialect, so many at a time, in its own types."""
+        """Yield the rows of a query, in DuckDB's dialect, in batches of the engine's types."""
 
 
 class QueryEngine(Protocol):
-    """What runs SQL in its own dialect; its errors are ``SlipwayError``."""
+    """An engine that runs SQL in its own dialect and raises ``SlipwayError``."""
 
     dialect: str
 
     def tables(self) -> list[str]:
-        """Name the tables that there are."""
+        """Return the names of all tables."""
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Give all rows."""
+        """Return all rows."""
 
-    def texts(self, sql: str) -> Collection[str]:
-        """Name the columns of a result that are texts and sorted in some language."""
+    def text_columns(self, sql: str) -> Collection[str]:
+        """Return the names of text columns, whose order can depend on a collation."""
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time."""
+        """Yield all rows in batches."""
 
 
 class EngineSource:
-    """An engine, asked in DuckDB's dialect, whose errors hold nothing secret.
+    """A source that translates queries for its engine and masks secrets in errors.
 
     Parameters
     ----------
-    engine : Engine
-    address : SourceUrl
+    engine : QueryEngine
+    source_url : SourceUrl
     """
 
-    def __init__(self, engine: QueryEngine, address: SourceUrl) -> None:
-        self.shown = address.shown
+    def __init__(self, engine: QueryEngine, source_url: SourceUrl) -> None:
+        self.redacted = source_url.redacted
         self.dialect = engine.dialect
         self._engine = engine
-        self._address = address
+        self._source_url = source_url
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a short query."""
-        with self._address.masked():
+        """Return all rows of a short query."""
+        with self._source_url.mask_errors():
             return self._engine.rows(translate(query, self.dialect))
 
     def batches(self, query: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a query, so many at a time."""
-        with self._address.masked():
-            texts = self._engine.texts(translate(query, self.dialect))
+        """Yield the rows of a query in batches."""
+        with self._source_url.mask_errors():
+            texts = self._engine.text_columns(translate(query, self.dialect))
             yield from self._engine.batches(translate(query, self.dialect, texts), rows)

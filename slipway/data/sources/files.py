@@ -1,4 +1,4 @@
-"""Tables in files: delimited text, JSON lines or Parquet, a file or a folder each."""
+"""Read tables from files: delimited text, JSON lines or Parquet, one file or folder each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from slipway.core.errors import SlipwayError
 from slipway.data.sources.duckdb_engine import DuckDBEngine, open_duckdb
 from slipway.data.sources.missing_texts import MissingTexts
+from slipway.data.sources.tables import require_tables
 
 KINDS = {
     ".csv": "text",
@@ -20,14 +21,14 @@ KINDS = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
-PACKED = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".zst")
 
 
 @contextmanager
-def open_named(
+def open_problem_files(
     tables: Mapping[str, Path], scratch: Path, memory: int | None, missing: MissingTexts
 ) -> Iterator[DuckDBEngine]:
-    """Open the files that a problem names itself.
+    """Open the files of a problem's ``read_tables``.
 
     Parameters
     ----------
@@ -40,30 +41,30 @@ def open_named(
     ------
     DuckDBEngine
     """
-    with open_duckdb(scratch, memory) as duck:
+    with open_duckdb(scratch, memory) as engine:
         for name, file in tables.items():
-            duck.load(name, "text", [file], missing)
-        yield duck
+            engine.load(name, "text", [file], missing)
+        yield engine
 
 
 @contextmanager
 def open_files(
     path: Path,
-    shown: str,
-    wanted: Sequence[str],
+    redacted: str,
+    tables: Sequence[str],
     scratch: Path,
     memory: int | None,
     missing: MissingTexts,
 ) -> Iterator[DuckDBEngine]:
-    """Open a file, which is the table of its name, or a folder of tables.
+    """Open a file, which is the table with its name, or a folder of tables.
 
     Parameters
     ----------
     path : Path
-    shown : str
-        What errors call it.
-    wanted : sequence of str
-        Other tables are not read.
+    redacted : str
+        The name of the path in errors.
+    tables : sequence of str
+        The tables to read.
     scratch : Path
     memory : int, optional
     missing : MissingTexts
@@ -75,21 +76,19 @@ def open_files(
     Raises
     ------
     SlipwayError
-        There is nothing, or it is nothing that can be read.
+        A table is absent or cannot be read.
     """
-    from slipway.data.sources.tables import require_tables
-
-    found = _found(path, shown)
-    require_tables(tuple(wanted), [*found], shown)
-    with open_duckdb(scratch, memory) as duck:
-        for name, places in found.items():
-            if name.lower() in {each.lower() for each in wanted}:
-                duck.load(name, *_one(name, places, shown), missing)
-        yield duck
+    existing = _find_tables(path, redacted)
+    require_tables(tables, existing, redacted)
+    with open_duckdb(scratch, memory) as engine:
+        for name, groups in existing.items():
+            if name.lower() in {table.lower() for table in tables}:
+                engine.load(name, *_require_one_kind(name, groups, redacted), missing)
+        yield engine
 
 
-def table_of(path: PurePath) -> tuple[str, str | None]:
-    """Give the table that a file in a folder of tables belongs to, and its kind.
+def classify_path(path: PurePath) -> tuple[str, str | None]:
+    """Return the table that a file belongs to, and its kind.
 
     Parameters
     ----------
@@ -99,38 +98,40 @@ def table_of(path: PurePath) -> tuple[str, str | None]:
     Returns
     -------
     tuple of str and str
-        The kind is None for what is no data.
+        The kind is None if the file is not data.
     """
     name = path.name
-    for packed in PACKED:
-        name = name.removesuffix(packed)
+    for suffix in COMPRESSIONS:
+        name = name.removesuffix(suffix)
     hidden = name.startswith((".", "_"))
     kind = None if hidden else KINDS.get(PurePath(name).suffix.lower())
     return (path.parts[0] if len(path.parts) > 1 else PurePath(name).stem), kind
 
 
-def _found(path: Path, shown: str) -> dict[str, dict[str, list[Path]]]:
-    """Find the files of each table, by the file or folder that holds it."""
+def _find_tables(path: Path, redacted: str) -> dict[str, dict[str, list[Path]]]:
+    """Return the files of each table, by the file or folder in the root."""
     if not path.exists():
-        raise SlipwayError(f"there is no file or folder {shown}")
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+        raise SlipwayError(f"no such file or folder: {redacted}")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
     tables: dict[str, dict[str, list[Path]]] = {}
     for file in files:
         inside = file.relative_to(root)
-        name, kind = table_of(inside)
+        name, kind = classify_path(inside)
         if kind is not None:
             tables.setdefault(name, {}).setdefault(inside.parts[0], []).append(file)
     if not tables:
-        raise SlipwayError(f"{shown} holds no table: a file or folder each, {', '.join(KINDS)}")
+        raise SlipwayError(f"no tables in {redacted}; name files TABLE{', TABLE'.join(KINDS)}")
     return tables
 
 
-def _one(name: str, places: dict[str, list[Path]], shown: str) -> tuple[str, list[Path]]:
-    """Give the one kind of a table, and its files."""
-    files = [file for held in places.values() for file in held]
-    kinds = {str(table_of(PurePath(file.name))[1]) for file in files}
-    if len(places) > 1 or len(kinds) > 1:
-        names = ", ".join([*places] if len(places) > 1 else sorted(kinds))
-        raise SlipwayError(f"{shown} has more than one {name}: {names}; leave one of them there")
+def _require_one_kind(
+    name: str, groups: dict[str, list[Path]], redacted: str
+) -> tuple[str, list[Path]]:
+    """Return the kind of a table's files, and the files."""
+    files = [file for group in groups.values() for file in group]
+    kinds = {str(classify_path(PurePath(file.name))[1]) for file in files}
+    if len(groups) > 1 or len(kinds) > 1:
+        names = ", ".join([*groups] if len(groups) > 1 else sorted(kinds))
+        raise SlipwayError(f"{redacted} has more than one {name}: {names}; keep one of them")
     return kinds.pop(), files

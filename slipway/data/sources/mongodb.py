@@ -1,4 +1,4 @@
-"""Collections of a MongoDB, copied into DuckDB a batch at a time."""
+"""Copy collections of a MongoDB into DuckDB, batch by batch."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.arrow_columns import Columns
+from slipway.data.sources.arrow_columns import ArrowConverter
 from slipway.data.sources.duckdb_engine import DuckDBEngine, open_duckdb
 from slipway.data.sources.source_url import SourceUrl
+from slipway.data.sources.tables import require_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 10_000
-SELECT_MS = 10_000
+TIMEOUT_MS = 10_000
 
 
 @contextmanager
 def open_mongo(
-    address: SourceUrl, wanted: Sequence[str], scratch: Path, memory: int | None
+    source_url: SourceUrl, tables: Sequence[str], scratch: Path, memory: int | None
 ) -> Iterator[DuckDBEngine]:
-    """Copy the collections that are wanted; each is a table, without ``_id``.
+    """Copy collections to tables, without ``_id``.
 
     Parameters
     ----------
-    address : SourceUrl
+    source_url : SourceUrl
         ``mongodb://host/DATABASE``.
-    wanted : sequence of str
+    tables : sequence of str
     scratch : Path
-        The copies, on disk.
+        The folder for the copies.
     memory : int, optional
 
     Yields
@@ -42,42 +43,42 @@ def open_mongo(
     Raises
     ------
     SlipwayError
-        The server does not answer or does not let us in, or a collection is not there.
+        The connection fails, or a collection does not exist.
     """
-    from slipway.data.sources.tables import require_tables
-
     try:
         import pymongo
         from pymongo.errors import PyMongoError
     except ImportError as error:
         raise SlipwayError("MongoDB needs pymongo: pip install 'slipway[train]'") from error
-    with open_duckdb(scratch, memory) as duck:
+    with open_duckdb(scratch, memory) as engine:
         try:
-            waits = {"serverSelectionTimeoutMS": SELECT_MS, "connectTimeoutMS": SELECT_MS}
-            options = {name: ms for name, ms in waits.items() if name not in address.query}
-            opened: Any = pymongo.MongoClient
-            with opened(address.url, **options) as client:
-                database = client[_database(address)]
-                require_tables(tuple(wanted), database.list_collection_names(), address.shown)
-                for name in wanted:
-                    found = database[name].find({}, {"_id": 0}, batch_size=BATCH)
-                    duck.load(name, "parquet", _written(found, scratch / name))
+            timeouts = {"serverSelectionTimeoutMS": TIMEOUT_MS, "connectTimeoutMS": TIMEOUT_MS}
+            options = {name: ms for name, ms in timeouts.items() if name not in source_url.query}
+            create_client: Any = pymongo.MongoClient
+            with create_client(source_url.url, **options) as client:
+                database = client[_database_name(source_url)]
+                require_tables(tables, database.list_collection_names(), source_url.redacted)
+                for name in tables:
+                    documents = database[name].find({}, {"_id": 0}, batch_size=BATCH)
+                    engine.load(name, "parquet", _write_parquet(documents, scratch / name))
         except PyMongoError as error:
-            said = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split())[:300]
             fix = "check host, user, password and database"
-            raise SlipwayError(f"{address.shown} cannot be read: {said}; {fix}") from error
-        yield duck
+            raise SlipwayError(f"cannot read {source_url.redacted}: {reason}; {fix}") from error
+        yield engine
 
 
-def _database(address: SourceUrl) -> str:
-    """Give the database that the URL names."""
-    if not address.path.strip("/"):
-        raise SlipwayError(f"name the database: {address.shown.rstrip('/')}/DATABASE")
-    return address.path.strip("/")
+def _database_name(source_url: SourceUrl) -> str:
+    """Return the name of the database in the URL."""
+    name = source_url.path.strip("/")
+    if not name:
+        example = f"{source_url.redacted.rstrip('/')}/DATABASE"
+        raise SlipwayError(f"the URL names no database; use {example}")
+    return name
 
 
-def _written(documents: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write documents as Parquet files, each with the fields and the types that it has."""
+def _write_parquet(documents: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write documents as Parquet files; each file has its own fields and types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -87,9 +88,9 @@ def _written(documents: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]
     filled: set[str] = set()
     rows = iter(documents)
     while batch := list(islice(rows, BATCH)):
-        table = _table(batch)
+        table = _to_table(batch)
         fields |= dict.fromkeys(table.column_names)
-        # A field without a value has no type, which would be in the way of another file's.
+        # A field without values has no type, and would conflict with another file.
         typed = [field.name for field in table.schema if not pa.types.is_null(field.type)]
         filled |= {*typed}
         files.append(folder / f"{len(files)}.parquet")
@@ -103,15 +104,15 @@ def _written(documents: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]
     return files
 
 
-def _table(documents: list[Mapping[str, Any]]) -> pa.Table:
-    """Give documents as a table of all the fields that any of them has."""
+def _to_table(documents: list[Mapping[str, Any]]) -> pa.Table:
+    """Return documents as a table of all their fields."""
     import pyarrow as pa
 
     names = [*dict.fromkeys(name for document in documents for name in document)]
-    values = [[_plain(document.get(name)) for name in names] for document in documents]
-    return pa.Table.from_batches([Columns(names).batch(values)])
+    values = [[_to_python(document.get(name)) for name in names] for document in documents]
+    return pa.Table.from_batches([ArrowConverter(names).batch(values)])
 
 
-def _plain(value: Any) -> Any:
-    """Give a decimal of MongoDB as Python's."""
+def _to_python(value: Any) -> Any:
+    """Convert a MongoDB decimal to a Python decimal."""
     return value.to_decimal() if hasattr(value, "to_decimal") else value

@@ -1,4 +1,4 @@
-"""A source of raw tables, by its URL."""
+"""Open the source of raw tables of a URL."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, running
+from slipway.data.problem import Problem, field_errors
 from slipway.data.sources.engine import EngineSource, QueryEngine, Source
 from slipway.data.sources.source_url import SourceUrl, read_source_url
 from slipway.data.sources.tables import require_tables
 
-if TYPE_CHECKING:
-    pass
-
-BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
-SPARKS = ("spark", "sc", "hive")
+BUCKET_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
+SPARK_SCHEMES = ("spark", "sc", "hive")
 
 
 @contextmanager
@@ -34,14 +30,14 @@ def open_source(
     Parameters
     ----------
     url : str, optional
-        Where the tables are; ``env:NAME`` takes the whole URL from a variable, and ``${NAME}``
-        a part of it. By default the problem's own files.
+        The location of the tables; by default the problem's own files. ``env:NAME`` reads the
+        whole URL from a variable, and ``${NAME}`` a part of it.
     problem : Problem
-        Its tables are looked for at once.
+        The source must have its tables.
     environ : mapping of str to str
-        Where everything secret comes from.
+        The variables with secrets.
     memory : int, optional
-        The bytes that DuckDB or the driver of Spark may take.
+        Memory limit of DuckDB or the Spark driver in bytes.
 
     Yields
     ------
@@ -50,64 +46,65 @@ def open_source(
     Raises
     ------
     SlipwayError
-        The message says what is wrong and what to do.
+        The source cannot be opened, or lacks a table.
     """
-    address = _own(problem) if url is None else read_source_url(url, environ)
+    source_url = _default_source_url(problem) if url is None else read_source_url(url, environ)
     with ExitStack() as stack:
-        with address.masked():
+        with source_url.mask_errors():
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="slipway-")))
-            opened = _opened(url, address, problem, environ, scratch, memory)
-            engine = stack.enter_context(opened)
-            require_tables(problem.tables, engine.tables(), address.shown)
-        yield EngineSource(engine, address)
+            context = _open_engine(url, source_url, problem, environ, scratch, memory)
+            engine = stack.enter_context(context)
+            require_tables(problem.tables, engine.tables(), source_url.redacted)
+        yield EngineSource(engine, source_url)
 
 
-def _own(problem: Problem) -> SourceUrl:
-    """Name the problem's own files."""
+def _default_source_url(problem: Problem) -> SourceUrl:
+    """Return the URL that represents the problem's own files."""
     return SourceUrl("own", "", "", "", {}, problem.source, ())
 
 
-def _own_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
-    """Return the files that a problem names for its tables."""
-    with running("read_tables"):
+def _read_default_tables(problem: Problem, scratch: Path) -> dict[str, Path]:
+    """Return the files of a problem's ``read_tables``."""
+    with field_errors("read_tables"):
         tables = {str(name): Path(file) for name, file in problem.read_tables(scratch).items()}
     for name, file in tables.items():
         if not file.is_file():
-            raise SlipwayError(f"the problem's read_tables names {file} for {name}; no such file")
+            raise SlipwayError(f"the problem's read_tables returns no file for {name}: {file}")
     return tables
 
 
-def _opened(
+def _open_engine(
     url: str | None,
-    address: SourceUrl,
+    source_url: SourceUrl,
     problem: Problem,
     environ: Mapping[str, str],
     scratch: Path,
     memory: int | None,
 ) -> AbstractContextManager[QueryEngine]:
-    """Choose by the scheme; what a source needs is imported with it."""
-    from slipway.data.sources.missing_texts import missing_texts
+    """Open the engine for a scheme; import only the libraries that it needs."""
+    from slipway.data.sources.missing_texts import read_missing_texts
 
-    scheme, missing = address.scheme, missing_texts(problem)
-    if url is None or scheme == "file" or scheme in BUCKETS:
+    scheme, missing = source_url.scheme, read_missing_texts(problem)
+    if url is None or scheme == "file" or scheme in BUCKET_SCHEMES:
         from slipway.data.sources import files
 
         if url is None:
-            return files.open_named(_own_tables(problem, scratch), scratch, memory, missing)
-        folder = Path(address.path)
-        if scheme in BUCKETS:
-            from slipway.data.sources.buckets import download
+            tables = _read_default_tables(problem, scratch)
+            return files.open_problem_files(tables, scratch, memory, missing)
+        path, name = Path(source_url.path), source_url.redacted
+        if scheme in BUCKET_SCHEMES:
+            from slipway.data.sources.buckets import download_tables
 
-            folder = download(address, problem.tables, environ, scratch / "downloaded")
-        return files.open_files(folder, address.shown, problem.tables, scratch, memory, missing)
+            path = download_tables(source_url, problem.tables, environ, scratch / "downloaded")
+        return files.open_files(path, name, problem.tables, scratch, memory, missing)
     if scheme.startswith("mongodb"):
         from slipway.data.sources.mongodb import open_mongo
 
-        return open_mongo(address, problem.tables, scratch, memory)
-    if scheme in SPARKS:
+        return open_mongo(source_url, problem.tables, scratch, memory)
+    if scheme in SPARK_SCHEMES:
         from slipway.data.sources.spark_catalog import open_catalog
 
-        return open_catalog(address, problem.tables, environ, scratch, memory, missing)
+        return open_catalog(source_url, problem.tables, environ, scratch, memory, missing)
     from slipway.data.sources.databases import open_database
 
-    return open_database(address, problem.tables)
+    return open_database(source_url)

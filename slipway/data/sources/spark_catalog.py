@@ -1,4 +1,4 @@
-"""Tables that Spark knows: of a catalog, of Hive's metastore, or files in a folder."""
+"""Read tables with Spark: from a catalog, Hive's metastore, or files in a folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.core.errors import SlipwayError
-from slipway.data.sources.arrow_columns import Columns
-from slipway.data.sources.duckdb_engine import plain_numbers
-from slipway.data.sources.files import table_of
-from slipway.data.sources.missing_texts import USUAL, MissingTexts
+from slipway.data.sources.arrow_columns import ArrowConverter
+from slipway.data.sources.duckdb_engine import cast_decimals
+from slipway.data.sources.files import classify_path
+from slipway.data.sources.missing_texts import DEFAULT, MissingTexts
 from slipway.data.sources.source_url import SourceUrl
-from slipway.data.sources.spark_csv import typed_texts
-from slipway.data.sources.spark_session import open_spark, require_answer
+from slipway.data.sources.spark_csv import cast_columns
+from slipway.data.sources.spark_session import open_spark, require_reachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 APP = "slipway etl"
-RESULT = {
-    # The driver holds a part of the result at a time, several times over.
+DEFAULT_SETTINGS = {
+    # The driver keeps several copies of one partition of the result in memory.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "4m",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.shuffle.partitions": "200",
@@ -43,33 +43,37 @@ SEPARATORS = {".tsv": "\t", ".psv": "|"}
 
 
 class SparkCatalogEngine:
-    """A Spark session's tables.
+    """The tables of a Spark session.
 
     Parameters
     ----------
     session : SparkSession
-    shown : str
+    redacted : str
+        The URL without secrets, for errors.
     scratch : Path, optional
-        A folder that the session's executors share with this process.
+        A folder that the executors share with this process.
     """
 
     dialect = "spark"
 
-    def __init__(self, session: SparkSession, shown: str, scratch: Path | None = None) -> None:
+    def __init__(self, session: SparkSession, redacted: str, scratch: Path | None = None) -> None:
         self._session = session
-        self._shown = shown
+        self._redacted = redacted
         self._scratch = scratch
 
-    def use(self, database: str) -> None:
-        """Take tables from a database."""
+    def use_database(self, database: str) -> None:
+        """Select the database of the tables."""
         with self._errors():
             if not self._session.catalog.databaseExists(database):
-                there = ", ".join(row[0] for row in self._session.sql("SHOW DATABASES").collect())
-                raise SlipwayError(f"{self._shown}: no database {database} (there are: {there})")
+                rows = self._session.sql("SHOW DATABASES").collect()
+                existing = ", ".join(row[0] for row in rows)
+                raise SlipwayError(
+                    f"{self._redacted} has no database {database} (databases: {existing})"
+                )
             self._session.catalog.setCurrentDatabase(database)
 
-    def load(self, folder: str, name: str, missing: MissingTexts = USUAL) -> None:
-        """Read a table from the files of its name in a folder, on whatever file system."""
+    def load(self, folder: str, name: str, missing: MissingTexts = DEFAULT) -> None:
+        """Register the files with a table's name in a folder of any file system as a view."""
         pattern = f"{folder.rstrip('/')}/{{{name},{name}.*}}"
         options = {"recursiveFileLookup": "true"}
         with self._errors():
@@ -80,81 +84,83 @@ class SparkCatalogEngine:
                 if "PATH_NOT_FOUND" not in str(error):
                     raise
                 files = []
-            kinds = {kind for kind in map(_kind, files) if kind is not None}
+            kinds = {kind for kind in map(_file_kind, files) if kind is not None}
             if len(kinds) != 1:
                 what = "no" if not kinds else "more than one kind of"
                 raise SlipwayError(f"{folder} has {what} files for the table {name}")
-            self._read(kinds.pop(), pattern, missing).createOrReplaceTempView(name)
+            self._read(*kinds.pop(), pattern, missing).createOrReplaceTempView(name)
 
     def tables(self) -> list[str]:
-        """Name the tables and views that there are."""
+        """Return the names of all tables and views."""
         with self._errors():
             return [row["tableName"] for row in self._session.sql("SHOW TABLES").collect()]
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Give all rows."""
+        """Return all rows."""
         with self._errors():
-            return [*self._streamed(self._session.sql(sql))]
+            return [*self._stream_rows(self._session.sql(sql))]
 
-    def texts(self, sql: str) -> tuple[str, ...]:
-        """Name none: texts are in the order of their bytes."""
+    def text_columns(self, sql: str) -> tuple[str, ...]:
+        """Return no names: Spark sorts texts by bytes."""
         return ()
 
     def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give all rows, so many at a time.
+        """Yield all rows in batches.
 
-        In this process's own Spark all cores write them down, in order; what a cluster gives
-        comes a part at a time by way of the driver.
+        A local Spark writes the result to files on all cores, in order. A cluster sends one
+        partition at a time through the driver.
         """
         with self._errors():
             frame = self._session.sql(sql)
             if self._scratch is not None:
-                yield from self._stored(frame, self._scratch, rows)
+                yield from self._read_from_files(frame, self._scratch, rows)
                 return
-            columns, parts = Columns(frame.columns), iter(self._streamed(frame))
-            while taken := list(islice(parts, rows)):
-                yield columns.batch(taken)
+            columns, parts = ArrowConverter(frame.columns), iter(self._stream_rows(frame))
+            while chunk := list(islice(parts, rows)):
+                yield columns.batch(chunk)
 
-    def _stored(self, frame: DataFrame, scratch: Path, rows: int) -> Iterator[pa.RecordBatch]:
-        """Give rows by way of files on this machine."""
+    def _read_from_files(
+        self, frame: DataFrame, scratch: Path, rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Write a result to files on this machine, and yield its batches."""
         import pyarrow.parquet as pq
 
         with TemporaryDirectory(dir=scratch) as folder:
             frame.write.mode("overwrite").parquet(f"file://{folder}")
             for file in sorted(Path(folder).glob("part-*.parquet")):
                 with pq.ParquetFile(file) as opened:
-                    yield from map(plain_numbers, opened.iter_batches(rows))
+                    yield from map(cast_decimals, opened.iter_batches(rows))
 
-    def _read(self, found: tuple[str, str], pattern: str, missing: MissingTexts) -> DataFrame:
-        """Read files as a table; a text that stands for a missing value is NULL."""
-        kind, suffix = found
+    def _read(self, kind: str, suffix: str, pattern: str, missing: MissingTexts) -> DataFrame:
+        """Read files as a table, with NULL for the texts that mean a missing value."""
         options = dict(READERS[kind])
         reader = self._session.read.format(options.pop("format")).options(**options)
         if kind != "text":
             return reader.load(pattern)
         texts = reader.option("sep", SEPARATORS.get(suffix, ",")).load(pattern)
-        return typed_texts(texts, missing)
+        return cast_columns(texts, missing)
 
-    def _streamed(self, frame: DataFrame) -> Iterator[tuple[Any, ...]]:
-        """Give rows a part at a time, with times in UTC, whatever Python's own zone is."""
+    def _stream_rows(self, frame: DataFrame) -> Iterator[tuple[Any, ...]]:
+        """Yield rows, one partition at a time, with times in UTC."""
         from pyspark.sql import functions
         from pyspark.sql.types import TimestampType
 
-        zoned = [i for i, f in enumerate(frame.schema) if isinstance(f.dataType, TimestampType)]
+        types = [field.dataType for field in frame.schema]
+        timestamps = [i for i, kind in enumerate(types) if isinstance(kind, TimestampType)]
         names = [functions.col(f"`{name}`") for name in frame.columns]
-        for i in zoned:
+        for i in timestamps:
             names[i] = functions.unix_micros(names[i])
-        for row in (frame.select(*names) if zoned else frame).toLocalIterator(
+        for row in (frame.select(*names) if timestamps else frame).toLocalIterator(
             prefetchPartitions=True
         ):
             values = list(row)
-            for i in zoned:
-                values[i] = None if values[i] is None else _moment(values[i])
+            for i in timestamps:
+                values[i] = None if values[i] is None else _to_datetime(values[i])
             yield tuple(values)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Say what Spark said, without its plan and its stack."""
+        """Convert Spark errors to messages without plan and stack trace."""
         from pyspark.errors import PySparkException
 
         kinds: tuple[type[Exception], ...] = (PySparkException, OSError, EOFError, RuntimeError)
@@ -167,33 +173,33 @@ class SparkCatalogEngine:
         try:
             yield
         except kinds as error:
-            said = _said(error)
-            raise SlipwayError(f"{self._shown} did not answer the query: {said}") from error
+            reason = _summarize_error(error)
+            raise SlipwayError(f"query on {self._redacted} failed: {reason}") from error
 
 
 @contextmanager
 def open_catalog(
-    address: SourceUrl,
-    wanted: Sequence[str],
+    source_url: SourceUrl,
+    tables: Sequence[str],
     environ: Mapping[str, str],
     scratch: Path,
     memory: int | None,
     missing: MissingTexts,
 ) -> Iterator[SparkCatalogEngine]:
-    """Start Spark on a source's tables.
+    """Start Spark and open the tables of a source.
 
     Parameters
     ----------
-    address : SourceUrl
+    source_url : SourceUrl
         ``spark://master/DATABASE``, ``sc://host:15002/DATABASE`` or ``hive://DATABASE``.
-    wanted : sequence of str
-        The tables, where they are files in a folder: ``?path=FOLDER``.
+    tables : sequence of str
+        Names of the tables to read if they are files in a folder: ``?path=FOLDER``.
     environ : mapping of str to str
     scratch : Path
     memory : int, optional
-        Bytes of the driver.
+        Memory of the driver in bytes.
     missing : MissingTexts
-        Of text files.
+        The texts that mean a missing value in text files.
 
     Yields
     ------
@@ -202,72 +208,76 @@ def open_catalog(
     Raises
     ------
     SlipwayError
-        There is no Spark, no database, or no file of a table.
+        Spark does not start, or the database or the files of a table do not exist.
     """
-    conf = {key: text for key, text in address.query.items() if key.startswith("spark.")}
+    conf = {key: text for key, text in source_url.query.items() if key.startswith("spark.")}
     if memory is not None:
         conf.setdefault("spark.driver.memory", f"{max(memory >> 20, 512)}m")
-    for key, text in RESULT.items():
+    for key, text in DEFAULT_SETTINGS.items():
         conf.setdefault(key, text)
-    database = address.path.strip("/")
-    if address.scheme == "hive":
-        database = address.host
-        conf = _hive(address, environ) | conf
-    master = _master(address)
+    database = source_url.path.strip("/")
+    if source_url.scheme == "hive":
+        database = source_url.host
+        conf = _hive_settings(source_url, environ) | conf
+    master = _master(source_url)
     with open_spark(master, APP, **conf) as session:
         shared = scratch if master.startswith("local") else None
-        catalog = SparkCatalogEngine(session, address.shown, shared)
+        catalog = SparkCatalogEngine(session, source_url.redacted, shared)
         if database:
-            catalog.use(database)
-        for name in wanted if "path" in address.query else ():
-            catalog.load(address.query["path"], name, missing)
+            catalog.use_database(database)
+        for name in tables if "path" in source_url.query else ():
+            catalog.load(source_url.query["path"], name, missing)
         yield catalog
 
 
-def _master(address: SourceUrl) -> str:
-    """Give the master that a URL means."""
-    if address.scheme == "hive":
-        return address.query.get("master", "local[*]")
-    if address.scheme == "sc":
-        own = {k: v for k, v in address.query.items() if k != "path" and not k.startswith("spark.")}
-        settings = "".join(f";{key}={text}" for key, text in own.items())
-        return f"sc://{address.host}/{settings}"
-    return address.host if LOCAL.fullmatch(address.host) else f"spark://{address.host}"
+def _master(source_url: SourceUrl) -> str:
+    """Return the Spark master of a URL."""
+    if source_url.scheme == "hive":
+        return source_url.query.get("master", "local[*]")
+    if source_url.scheme == "sc":
+        settings = "".join(
+            f";{key}={text}"
+            for key, text in source_url.query.items()
+            if key != "path" and not key.startswith("spark.")
+        )
+        return f"sc://{source_url.host}/{settings}"
+    return source_url.host if LOCAL.fullmatch(source_url.host) else f"spark://{source_url.host}"
 
 
-def _hive(address: SourceUrl, environ: Mapping[str, str]) -> dict[str, str]:
-    """Say where Hive's metastore is; Spark would otherwise make one in the current folder."""
+def _hive_settings(source_url: SourceUrl, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of Hive's metastore; Spark's default is the working folder."""
     uris = environ.get(METASTORE, "")
     folders = [environ[name] for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR") if name in environ]
-    known = any((Path(folder) / "hive-site.xml").is_file() for folder in folders)
-    if not uris and not known and not any("metastore" in key for key in address.query):
+    has_hive_site = any((Path(folder) / "hive-site.xml").is_file() for folder in folders)
+    if not uris and not has_hive_site and not any("metastore" in key for key in source_url.query):
         raise SlipwayError(
-            f"{address.shown} needs a metastore: set {METASTORE}=thrift://host:9083, or "
+            f"{source_url.redacted} needs a metastore: set {METASTORE}=thrift://host:9083, or "
             "SPARK_CONF_DIR to the folder of hive-site.xml"
         )
     conf = {"spark.sql.catalogImplementation": "hive"}
     if uris:
         parts = [urlsplit(uri.strip()) for uri in uris.split(",")]
-        require_answer("Hive metastore", [f"{part.hostname}:{part.port or 9083}" for part in parts])
+        servers = [f"{part.hostname}:{part.port or 9083}" for part in parts]
+        require_reachable("Hive metastore", servers)
         conf["spark.hadoop.hive.metastore.uris"] = uris
     return conf
 
 
-def _kind(file: str) -> tuple[str, str] | None:
-    """Give the kind of a file, and its suffix, which tells what its cells are parted by."""
+def _file_kind(file: str) -> tuple[str, str] | None:
+    """Return the kind of a file, and the suffix that implies its separator."""
     path = PurePosixPath(file)
-    kind = table_of(PurePosixPath(path.name))[1]
+    kind = classify_path(PurePosixPath(path.name))[1]
     return None if kind is None else (kind, next((s for s in path.suffixes if s in SEPARATORS), ""))
 
 
-def _moment(micros: int) -> datetime:
-    """Give a time by its microseconds since 1970."""
+def _to_datetime(micros: int) -> datetime:
+    """Return the time that is some microseconds after 1970."""
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
-def _said(error: Exception) -> str:
-    """Give what Spark said first, and the last of its causes."""
+def _summarize_error(error: Exception) -> str:
+    """Return the first lines of a Spark error, and its last cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if line.startswith("Caused by: ")]
     return " ".join(lines[:2] + causes[-1:])[:500] or type(error).__name__

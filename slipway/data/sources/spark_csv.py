@@ -1,4 +1,4 @@
-"""A table of Spark from delimited text: the texts for missing values, then the types."""
+"""Convert the text columns of a Spark frame: missing values, then types."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from slipway.data.sources.missing_texts import MissingTexts
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# What all texts of a column must spell for it to have the type; the first that fits is taken. A
-# number with a zero in front is a text, as a postcode is.
+# A column gets the first type whose pattern matches all its texts. Numbers with a leading zero,
+# such as postcodes, stay texts.
 TYPES = {
     "boolean": "(?i)^(true|false)$",
     "bigint": r"^\s*[+-]?(0|[1-9]\d{0,17})\s*$",
@@ -20,15 +20,15 @@ TYPES = {
 }
 
 
-def typed_texts(frame: DataFrame, missing: MissingTexts) -> DataFrame:
-    """Return a frame of texts with missing values, and each column in its own type.
+def cast_columns(frame: DataFrame, missing: MissingTexts) -> DataFrame:
+    """Replace missing texts by NULL, and cast each column to the type of its texts.
 
-    Spark itself knows one text for a missing value only.
+    Spark's own reader accepts only one text for missing values.
 
     Parameters
     ----------
     frame : DataFrame
-        Of texts.
+        A frame of text columns.
     missing : MissingTexts
 
     Returns
@@ -37,28 +37,28 @@ def typed_texts(frame: DataFrame, missing: MissingTexts) -> DataFrame:
     """
     from pyspark.sql import functions as sql
 
-    cells = {name: sql.col(_quoted(name)) for name in frame.columns}
-    filled = {n: sql.when(~cell.isin([*missing.texts]), cell) for n, cell in cells.items()}
-    asked = [
+    cells = {name: sql.col(_quote(name)) for name in frame.columns}
+    present = {n: sql.when(~cell.isin([*missing.texts]), cell) for n, cell in cells.items()}
+    aggregates = [
         sql.min(cell.rlike(pattern).cast("int")).alias(f"{i} {kind}")
-        for i, cell in enumerate(filled.values())
+        for i, cell in enumerate(present.values())
         for kind, pattern in TYPES.items()
     ]
-    fits = frame.select(*asked).collect()[0]
+    fits = frame.select(*aggregates).collect()[0]
     columns = []
     for i, name in enumerate(frame.columns):
         kinds = [kind for kind in TYPES if fits[f"{i} {kind}"] == 1]
-        # Where no category is known, the column's own type decides.
+        # Without known categories, the type of the column decides which texts are missing.
         known = missing.categories.get(name.lower())
         kind = "string" if known or not kinds else kinds[0]
-        kept = known or (missing.kept if kind == "string" else frozenset())
-        gone = [text for text in missing.texts if text not in kept]
-        cell: Any = sql.when(~cells[name].isin(gone), cells[name])
+        kept = known or (missing.category_texts if kind == "string" else frozenset())
+        missing_here = [text for text in missing.texts if text not in kept]
+        cell: Any = sql.when(~cells[name].isin(missing_here), cells[name])
         cell = sql.trim(cell) if kind in ("bigint", "double") else cell
         columns.append(cell.cast(kind).alias(name))
     return frame.select(*columns)
 
 
-def _quoted(name: str) -> str:
-    """Write a name in Spark's SQL."""
+def _quote(name: str) -> str:
+    """Return a name as an identifier in Spark SQL."""
     return "`" + name.replace("`", "``") + "`"

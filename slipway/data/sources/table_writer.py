@@ -1,4 +1,4 @@
-"""Write the rows of a statement where the source is, in one step: all of them or nothing."""
+"""Write the rows of a statement at the source, atomically."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 TABLE = "table:"
-HALF = "slipway_half_written"
-GONE = "slipway_replaced"
+DRAFT_NAME = "slipway_half_written"
+REPLACED_NAME = "slipway_replaced"
 
 
-def native_rows(source: Source, sql: str) -> list[tuple[Any, ...]]:
-    """Give all rows of a statement in the source's own dialect.
+def fetch_native_rows(source: Source, sql: str) -> list[tuple[Any, ...]]:
+    """Return all rows of a statement in the source's own dialect.
 
     Parameters
     ----------
@@ -36,74 +36,74 @@ def native_rows(source: Source, sql: str) -> list[tuple[Any, ...]]:
     -------
     list of tuple
     """
-    opened = _engine_source(source)
-    with opened._address.masked():
-        return opened._engine.rows(sql)
+    engine_source = _engine_source(source)
+    with engine_source._source_url.mask_errors():
+        return engine_source._engine.rows(sql)
 
 
-def write(source: Source, sql: str, out: str, *, replace: bool) -> int:
-    """Write the rows of a statement.
+def write_rows(source: Source, sql: str, out: str, *, replace: bool) -> int:
+    """Write the rows of a statement to a file or table.
 
     Parameters
     ----------
     source : Source
     sql : str
-        In the source's own dialect.
+        A statement in the source's own dialect.
     out : str
-        A ``.parquet`` or ``.csv`` file on this machine; ``table:NAME`` in a database; with Spark
-        any other name is a folder of Parquet files.
+        A ``.parquet`` or ``.csv`` file on this machine, or ``table:NAME`` in a database. With
+        Spark, any other name is a folder of Parquet files.
     replace : bool
-        Whether what is there may be replaced.
+        Whether to replace an existing output.
 
     Returns
     -------
     int
-        How many rows there are.
+        The number of rows.
 
     Raises
     ------
     SlipwayError
-        The output exists, or the engine fails; then what was there before is untouched.
+        The output exists, or the engine fails. An existing output stays unchanged.
     """
-    opened = _engine_source(source)
-    with opened._address.masked():
-        if _is_file(out) and not isinstance(opened._engine, DuckDBEngine):
-            return _streamed(opened._engine, sql, Path(out), replace=replace)
-        return _write(opened._engine, sql, out, replace=replace)
+    engine_source = _engine_source(source)
+    with engine_source._source_url.mask_errors():
+        if _is_file(out) and not isinstance(engine_source._engine, DuckDBEngine):
+            return _write_batches(engine_source._engine, sql, Path(out), replace=replace)
+        return _write(engine_source._engine, sql, out, replace=replace)
 
 
 def _is_file(out: str) -> bool:
-    """Whether an output is one file on this machine."""
+    """Return whether an output is one file on this machine."""
     return "://" not in out and not out.startswith(TABLE) and out.endswith((".parquet", ".csv"))
 
 
 def _engine_source(source: Source) -> EngineSource:
     if not isinstance(source, EngineSource):
-        raise SlipwayError(f"{source.shown} has no engine that could be asked in its own dialect")
+        raise SlipwayError(f"{source.redacted} has no engine for queries in its own dialect")
     return source
 
 
 @singledispatch
 def _write(engine: Any, sql: str, out: str, *, replace: bool) -> int:
-    """Write with an engine."""
-    raise SlipwayError(f"there is no way to write with a {type(engine).__name__}")
+    """Write the rows of a statement with an engine."""
+    raise SlipwayError(f"cannot write with a {type(engine).__name__}")
 
 
 @_write.register
 def _(engine: DuckDBEngine, sql: str, out: str, *, replace: bool) -> int:
-    with _in_one_step(Path(_file(out)), replace=replace) as half:
-        return _copied(engine, sql, half, csv=out.endswith(".csv"))
+    with _atomic_file(Path(_file_name(out)), replace=replace) as draft:
+        return _copy_to_file(engine, sql, draft, csv=out.endswith(".csv"))
 
 
-def _streamed(engine: QueryEngine, sql: str, path: Path, *, replace: bool) -> int:
-    """Write the rows that an engine gives, so many at a time, into one file.
+def _write_batches(engine: QueryEngine, sql: str, path: Path, *, replace: bool) -> int:
+    """Write the batches of an engine to one file.
 
-    Each batch has the types of its own values, and DuckDB finds those that hold for all.
+    Each batch has the types of its own values; DuckDB infers the common types.
     """
     import pyarrow.parquet as pq
 
     with (
-        _in_one_step(path, replace=replace) as half,
+        _atomic_file(path, replace=replace) as draft,
         TemporaryDirectory(prefix="slipway-") as folder,
     ):
         parts = 0
@@ -111,104 +111,107 @@ def _streamed(engine: QueryEngine, sql: str, path: Path, *, replace: bool) -> in
             with pq.ParquetWriter(Path(folder) / f"{parts:09}.parquet", batch.schema) as writer:
                 writer.write_batch(batch)
         if not parts:
-            raise SlipwayError("the query gives no rows to score")
-        with TemporaryDirectory(prefix="slipway-") as scratch, open_duckdb(Path(scratch)) as duck:
-            given = f"FROM read_parquet('{folder}/*.parquet', union_by_name = true)"
-            return _copied(duck, given, half, csv=path.suffix == ".csv")
+            raise SlipwayError("the query returns no rows to score")
+        with TemporaryDirectory(prefix="slipway-") as scratch, open_duckdb(Path(scratch)) as duckdb:
+            query = f"FROM read_parquet('{folder}/*.parquet', union_by_name = true)"
+            return _copy_to_file(duckdb, query, draft, csv=path.suffix == ".csv")
 
 
-def _copied(duck: DuckDBEngine, sql: str, path: Path, *, csv: bool) -> int:
-    """Write the rows of a query of DuckDB's as a file."""
-    text = str(path).replace("'", "''")
-    form = "csv, HEADER" if csv else "parquet"
-    return int(duck.rows(f"COPY ({sql}) TO '{text}' (FORMAT {form})")[0][0])
+def _copy_to_file(engine: DuckDBEngine, sql: str, path: Path, *, csv: bool) -> int:
+    """Write the rows of a DuckDB query to a file."""
+    quoted_path = str(path).replace("'", "''")
+    file_format = "csv, HEADER" if csv else "parquet"
+    return int(engine.rows(f"COPY ({sql}) TO '{quoted_path}' (FORMAT {file_format})")[0][0])
 
 
 @contextmanager
-def _in_one_step(path: Path, *, replace: bool) -> Iterator[Path]:
-    """Yield another name to write to; the file gets its own name at the end, or never."""
+def _atomic_file(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Yield a temporary path, and rename it to ``path`` on success."""
     if path.exists() and (path.is_dir() or not replace):
-        raise _exists(str(path))
-    half = path.with_name(f".{path.name}.tmp")
+        raise _output_exists(str(path))
+    draft = path.with_name(f".{path.name}.tmp")
     try:
-        yield half
-        os.replace(half, path)
+        yield draft
+        os.replace(draft, path)
     except OSError as error:
         raise SlipwayError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        half.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 @_write.register
 def _(engine: SparkCatalogEngine, sql: str, out: str, *, replace: bool) -> int:
-    session, folder = engine._session, _file(out)
+    session, folder = engine._session, _file_name(out)
     if not hasattr(session, "_jvm"):
-        raise SlipwayError("a Spark Connect server cannot write so: give its master, spark://host")
-    half, gone = f"{folder.rstrip('/')}.{HALF}", f"{folder.rstrip('/')}.{GONE}"
+        raise SlipwayError("cannot write through Spark Connect; use the master, spark://host")
+    stem = folder.rstrip("/")
+    draft, replaced = f"{stem}.{DRAFT_NAME}", f"{stem}.{REPLACED_NAME}"
     with engine._errors():
         paths = session.sparkContext._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
         target = paths(folder)
         files = target.getFileSystem(session.sparkContext._jsc.hadoopConfiguration())
         if files.exists(target) and not replace:
-            raise _exists(out)
-        session.sql(sql).write.mode("overwrite").parquet(half)
-        rows = session.read.parquet(half).count()
+            raise _output_exists(out)
+        session.sql(sql).write.mode("overwrite").parquet(draft)
+        rows = session.read.parquet(draft).count()
         if files.exists(target):
-            files.rename(target, paths(gone))
-        files.rename(paths(half), target)
-        files.delete(paths(gone), True)
+            files.rename(target, paths(replaced))
+        files.rename(paths(draft), target)
+        files.delete(paths(replaced), True)
     return rows
 
 
 @_write.register
 def _(engine: SqlAlchemyEngine, sql: str, out: str, *, replace: bool) -> int:
-    name = _table(out)
+    name = _table_name(out)
     with engine._errors():
         import sqlalchemy
 
-        # What was read so far would hold the locks that a new table has to wait for.
+        # The open read transaction has locks that would block the new table.
         engine._connection.rollback()
-        with _writer(engine._connection.engine) as connection:
-            there = sqlalchemy.inspect(connection).has_table(name)
-            if there and not replace:
-                raise _exists(out)
+        with _open_writer(engine._connection.engine) as connection:
+            exists = sqlalchemy.inspect(connection).has_table(name)
+            if exists and not replace:
+                raise _output_exists(out)
             quote = connection.dialect.identifier_preparer.quote_identifier
-            return _replaced(connection, sql, quote(name), quote(HALF), quote(GONE), there)
+            return _replace_table(
+                connection, sql, quote(name), quote(DRAFT_NAME), quote(REPLACED_NAME), exists
+            )
 
 
-def _replaced(
-    connection: sqlalchemy.Connection, sql: str, name: str, half: str, gone: str, there: bool
+def _replace_table(
+    connection: sqlalchemy.Connection, sql: str, name: str, draft: str, replaced: str, exists: bool
 ) -> int:
-    """Make a table under another name, and give it its own at the end.
+    """Create a table under a temporary name, then rename it; return the number of rows.
 
-    MySQL ends a transaction with each of these statements, so that the last is but one there.
+    MySQL commits after each of these statements, so there one RENAME statement swaps the tables.
     """
 
     def run(statement: str) -> Any:
         return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
-    in_one = connection.dialect.name in ("mysql", "mariadb")
-    run(f"DROP TABLE IF EXISTS {half}")
+    is_mysql = connection.dialect.name in ("mysql", "mariadb")
+    run(f"DROP TABLE IF EXISTS {draft}")
     try:
-        run(f"CREATE TABLE {half} AS {sql}")
-        rows = int(run(f"SELECT COUNT(*) FROM {half}").scalar_one())  # noqa: S608
-        if in_one and there:
-            run(f"RENAME TABLE {name} TO {gone}, {half} TO {name}")
-            run(f"DROP TABLE {gone}")
+        run(f"CREATE TABLE {draft} AS {sql}")
+        rows = int(run(f"SELECT COUNT(*) FROM {draft}").scalar_one())  # noqa: S608
+        if is_mysql and exists:
+            run(f"RENAME TABLE {name} TO {replaced}, {draft} TO {name}")
+            run(f"DROP TABLE {replaced}")
         else:
-            if there:
+            if exists:
                 run(f"DROP TABLE {name}")
-            run(f"ALTER TABLE {half} RENAME TO {name}")
+            run(f"ALTER TABLE {draft} RENAME TO {name}")
     except Exception:
-        if in_one:
-            run(f"DROP TABLE IF EXISTS {half}")
+        if is_mysql:
+            run(f"DROP TABLE IF EXISTS {draft}")
         raise
     return rows
 
 
 @contextmanager
-def _writer(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
-    """Open a connection that may write, in one transaction."""
+def _open_writer(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
+    """Open a writable connection with one transaction."""
     import sqlalchemy
 
     sqlite = engine.dialect.name == "sqlite"
@@ -217,7 +220,7 @@ def _writer(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
     try:
         with writing.connect() as connection:
             if sqlite:
-                # Python's module would begin a transaction only with the first INSERT.
+                # Python's module starts a transaction only at the first INSERT.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
@@ -225,22 +228,22 @@ def _writer(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
         writing.dispose()
 
 
-def _table(out: str) -> str:
-    """Give the table that an output names."""
+def _table_name(out: str) -> str:
+    """Return the table that an output names."""
     if not out.startswith(TABLE) or not out.removeprefix(TABLE):
         raise SlipwayError(
-            f"the output {out} is neither a table of the database nor a file: give {TABLE}NAME, "
+            f"the output {out} is neither a table nor a file; use {TABLE}NAME, "
             "or a name that ends in .parquet or .csv"
         )
     return out.removeprefix(TABLE)
 
 
-def _file(out: str) -> str:
-    """Give the file or folder that an output names."""
+def _file_name(out: str) -> str:
+    """Return the file or folder that an output names."""
     if out.startswith(TABLE):
-        raise SlipwayError(f"{out} needs a database; give a file that ends in .parquet or .csv")
+        raise SlipwayError(f"{out} needs a database; use a file that ends in .parquet or .csv")
     return out
 
 
-def _exists(out: str) -> SlipwayError:
-    return SlipwayError(f"{out} exists; --replace puts the new answers in its place")
+def _output_exists(out: str) -> SlipwayError:
+    return SlipwayError(f"{out} exists; --replace overwrites it")

@@ -1,1 +1,1 @@
-"""Read pickles without running them: our own constructors, and checks of what they build."""
+"""Load pickles safely: an allowlist, constructors for listed calls, and checks of the result."""

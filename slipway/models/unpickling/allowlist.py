@@ -1,14 +1,16 @@
-"""The names that the pickle of a fitted model may contain, and what it may do with each.
+"""The names that the pickle of a fitted model may contain, and their permissions.
 
-``made``
-    A class. Its objects begin empty, without their constructor, and then get their state.
-``built``
-    A name that a pickle calls. A constructor of ours answers the call (``slipway/unpickling``).
-``named``
+``instantiable``
+    A class. Its objects are created empty, without their constructor, and then restored.
+``callable``
+    A function or class that a pickle calls. A constructor of this package replaces it.
+``reference``
     A function or class that a model only refers to, such as the ``func`` of a
     ``FunctionTransformer``. The pickle cannot call it.
-``spare``
-    A part that no prediction needs, such as a cache on disk. An empty object stands for it.
+``placeholder``
+    A part that predictions do not need, such as a cache on disk. An empty object replaces it.
+``custom``
+    A name that the operator has allowed.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal
 
-Permission = Literal["made", "built", "named", "spare", "own"]
+Permission = Literal["instantiable", "callable", "reference", "placeholder", "custom"]
 
-_BUILT = {
+_CONSTRUCTOR_PATHS = {
     "_codecs": {"encode": "basic.make_bytes"},
     "builtins": {
         "bytearray": "basic.make_bytearray",
@@ -49,16 +51,16 @@ _BUILT = {
     "functools": {"partial": ""},
     "numpy": {"dtype": "arrays.make_dtype"},
     "numpy._core.multiarray": {
-        "_reconstruct": "arrays.empty_array",
+        "_reconstruct": "arrays.make_empty_array",
         "scalar": "arrays.make_scalar",
     },
-    "numpy._core.numeric": {"_frombuffer": "arrays.array_of_buffer"},
+    "numpy._core.numeric": {"_frombuffer": "arrays.make_array_of_buffer"},
     "numpy.core.multiarray": {
-        "_reconstruct": "arrays.empty_array",
+        "_reconstruct": "arrays.make_empty_array",
         "scalar": "arrays.make_scalar",
     },
-    "numpy.core.numeric": {"_frombuffer": "arrays.array_of_buffer"},
-    "numpy.ma.core": {"_mareconstruct": "arrays.empty_masked"},
+    "numpy.core.numeric": {"_frombuffer": "arrays.make_array_of_buffer"},
+    "numpy.ma.core": {"_mareconstruct": "arrays.make_empty_masked"},
     "numpy.random._pickle": {
         "__bit_generator_ctor": "generators.make_bit_generator",
         "__generator_ctor": "generators.make_generator",
@@ -76,15 +78,15 @@ _BUILT = {
     "pandas.core.indexes.datetimes": {"_new_DatetimeIndex": "frames.make_dates_index"},
     "pandas.core.indexes.interval": {"_new_IntervalIndex": "frames.make_interval_index"},
     "pandas.core.internals.managers": {"BlockManager": "frames.make_manager"},
-    "pytz": {"_UTC": "basic.make_old_zone", "_p": "basic.make_old_zone"},
+    "pytz": {"_UTC": "basic.make_pytz_zone", "_p": "basic.make_pytz_zone"},
     "sklearn.metrics._dist_metrics": {"newObj": "compiled.make_new"},
     "sklearn.neighbors._ball_tree": {"newObj": "compiled.make_new"},
     "sklearn.neighbors._kd_tree": {"newObj": "compiled.make_new"},
     "sklearn.tree._tree": {"Tree": "compiled.make_tree"},
 }
-# Fixed steps of time, each with its count; the others of pandas call functions.
+# Offsets that are fixed durations; other offsets of pandas call functions.
 _OFFSETS = "Nano Micro Milli Second Minute Hour Day"
-_MADE = {
+_INSTANTIABLE = {
     "builtins": "object",
     "catboost.core": "CatBoost CatBoostClassifier CatBoostRegressor",
     "lightgbm.basic": "Booster",
@@ -118,7 +120,7 @@ _MADE = {
     "skrub.selectors._base": "All And Cols Filter Inv NameFilter Not Or Sub XOr",
     "xgboost.core": "Booster",
 }
-_NAMED = {
+_REFERENCES = {
     "builtins": "bool dict float int str",
     "numpy": "append asarray atleast_1d atleast_2d average clip column_stack concatenate cumprod "
     "cumsum diff expand_dims hstack isin max mean median min nan_to_num nanmax nanmean nanmedian "
@@ -160,19 +162,19 @@ _NAMED = {
     "skrub.selectors._selectors": "_cardinality_below",
     "zoneinfo": "ZoneInfo",
 }
-# A cache on disk with its path, and distributions that a search draws from.
-_SPARE = ("joblib._store_backends", "joblib.memory", "pathlib", "scipy.stats.")
-# Modules all of whose own classes are plain numbers and arithmetic.
+# Caches on disk with their paths, and distributions of randomized searches.
+_UNNEEDED = ("joblib._store_backends", "joblib.memory", "pathlib", "scipy.stats.")
+# Modules that define only classes of plain numbers and arithmetic.
 _FAMILIES: dict[str, Permission] = {
-    "sklearn._loss._loss": "built",
-    "sklearn._loss.link": "made",
-    "sklearn._loss.loss": "made",
-    "sklearn.gaussian_process.kernels": "made",
-    "sklearn.linear_model._sgd_fast": "built",
-    "sklearn.metrics._dist_metrics": "named",
-    "sklearn.model_selection._split": "made",
-    "sklearn.neighbors._ball_tree": "named",
-    "sklearn.neighbors._kd_tree": "named",
+    "sklearn._loss._loss": "callable",
+    "sklearn._loss.link": "instantiable",
+    "sklearn._loss.loss": "instantiable",
+    "sklearn.gaussian_process.kernels": "instantiable",
+    "sklearn.linear_model._sgd_fast": "callable",
+    "sklearn.metrics._dist_metrics": "reference",
+    "sklearn.model_selection._split": "instantiable",
+    "sklearn.neighbors._ball_tree": "reference",
+    "sklearn.neighbors._kd_tree": "reference",
 }
 _METRICS = frozenset(f"sklearn.metrics._{kind}" for kind in ("classification", "ranking"))
 _METRICS |= {"sklearn.metrics._regression", "sklearn.metrics.cluster._supervised"}
@@ -188,7 +190,7 @@ _LIBRARIES = (
     "optbinning",
     "skrub",
 )
-# Their estimators evaluate expressions, or fetch models from a network.
+# Estimators that evaluate expressions or download models.
 _UNSAFE = (
     "skrub._data_ops",
     "skrub._llm_encoder",
@@ -196,73 +198,77 @@ _UNSAFE = (
 )
 
 
-def _listed(names: dict[str, str]) -> frozenset[tuple[str, str]]:
+def _split_names(names: dict[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset((module, name) for module, text in names.items() for name in text.split())
 
 
 CONSTRUCTORS: dict[tuple[str, str], str] = {
-    (module, name): path for module, names in _BUILT.items() for name, path in names.items()
+    (module, name): path
+    for module, names in _CONSTRUCTOR_PATHS.items()
+    for name, path in names.items()
 }
 CONSTRUCTORS |= {
     ("pandas._libs.tslibs.offsets", name): "frames.make_offset" for name in _OFFSETS.split()
 }
 EXACT: dict[tuple[str, str], Permission] = {
-    **dict.fromkeys(_listed(_MADE), "made"),
-    **dict.fromkeys(_listed(_NAMED), "named"),
-    **dict.fromkeys(CONSTRUCTORS, "built"),
+    **dict.fromkeys(_split_names(_INSTANTIABLE), "instantiable"),
+    **dict.fromkeys(_split_names(_REFERENCES), "reference"),
+    **dict.fromkeys(CONSTRUCTORS, "callable"),
 }
 
 
-def is_spare(module: str) -> bool:
-    """Whether a module's objects are never needed for a prediction."""
-    return module in _SPARE or module.startswith(_SPARE[-1])
+def is_unneeded(module: str) -> bool:
+    """Whether predictions never need the objects of a module."""
+    return module in _UNNEEDED or module.startswith(_UNNEEDED[-1])
 
 
-def may_hold(module: str) -> bool:
-    """Whether anything on the list can be in a module; no other module is imported."""
+def may_contain(module: str) -> bool:
+    """Whether a module may contain allowed names; other modules are never imported."""
     package, *inner = module.split(".")
     if package in _LIBRARIES:
-        unsafe = any(module == each or module.startswith(f"{each}.") for each in _UNSAFE)
+        unsafe = any(module == prefix or module.startswith(f"{prefix}.") for prefix in _UNSAFE)
         return not unsafe and not any(part == "conftest" or "test" in part for part in inner)
     return module in _UFUNCS
 
 
-def way_of(module: str, name: str, found: Any) -> Permission | None:
-    """Return how something that was found by its name may be used; None where it may not.
+def permission_of(module: str, name: str, value: Any) -> Permission | None:
+    """Return the permission of an object, or None if it is not allowed.
 
     Parameters
     ----------
     module, name : str
-        By which it was found; it must be at home there, because a module of scikit-learn also
-        has in it whatever it imports.
-    found : object
+        The module and the name of the object. The module must define the object, because
+        modules of scikit-learn also contain the names that they import.
+    value : object
 
     Returns
     -------
-    {"made", "built", "named"} or None
+    {"instantiable", "callable", "reference"} or None
     """
     if module in _UFUNCS:
-        return "named" if _is_plain_numpy(found) else None
-    at_home = getattr(found, "__module__", "") == module and getattr(found, "__name__", "") == name
-    if not at_home or not may_hold(module):
+        return "reference" if _is_plain_numpy(value) else None
+    is_defined_here = (
+        getattr(value, "__module__", "") == module and getattr(value, "__name__", "") == name
+    )
+    if not is_defined_here or not may_contain(module):
         return None
-    if isinstance(found, type):
-        return _FAMILIES.get(module) or ("made" if _is_estimator(found) else None)
-    if _FAMILIES.get(module) == "built" and name.startswith("__pyx_unpickle_"):
-        return "built"
-    return "named" if module in _METRICS and not name.startswith("_") else None
+    if isinstance(value, type):
+        return _FAMILIES.get(module) or ("instantiable" if _is_estimator(value) else None)
+    if _FAMILIES.get(module) == "callable" and name.startswith("__pyx_unpickle_"):
+        return "callable"
+    return "reference" if module in _METRICS and not name.startswith("_") else None
 
 
-def _is_plain_numpy(found: Any) -> bool:
-    """Whether it is arithmetic by element, or the type of one number."""
+def _is_plain_numpy(value: Any) -> bool:
+    """Whether an object is a universal function or a scalar type of numpy."""
     import numpy as np
 
-    return isinstance(found, np.ufunc) or (
-        isinstance(found, type) and issubclass(found, np.generic)
+    return isinstance(value, np.ufunc) or (
+        isinstance(value, type) and issubclass(value, np.generic)
     )
 
 
-def _is_estimator(found: type) -> bool:
+def _is_estimator(kind: type) -> bool:
     from sklearn.base import BaseEstimator
 
-    return issubclass(found, BaseEstimator) and not inspect.isabstract(found)
+    return issubclass(kind, BaseEstimator) and not inspect.isabstract(kind)

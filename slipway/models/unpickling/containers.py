@@ -1,4 +1,4 @@
-"""Find the pickle in a model file: compressed, written by joblib, or of another kind."""
+"""Find the pickle in a model file: decompress it and report other formats."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 from slipway.core.errors import ModelError
 
-_LEAST = 2**28
-_RATIO = 200
-_MOST = 2**32
-_GZIP = 31
+_MIN_BOUND = 2**28
+_MAX_RATIO = 200
+_MAX_BOUND = 2**32
+_GZIP_WBITS = 31
 _FIX = "save the fitted scikit-learn model with joblib.dump or pickle.dump"
 _COMPRESSED: dict[bytes, Callable[[], Any]] = {
-    b"\x1f\x8b": lambda: zlib.decompressobj(_GZIP),
+    b"\x1f\x8b": lambda: zlib.decompressobj(_GZIP_WBITS),
     b"\x78\x01": zlib.decompressobj,
     b"\x78\x5e": zlib.decompressobj,
     b"\x78\x9c": zlib.decompressobj,
@@ -27,11 +27,11 @@ _COMPRESSED: dict[bytes, Callable[[], Any]] = {
     b"\xfd7zXZ\0": lzma.LZMADecompressor,
     b"\x5d\0\0": lzma.LZMADecompressor,
 }
-_OTHERS = {
+_UNSUPPORTED = {
     b"\x04\x22\x4d\x18": "is compressed with LZ4; use joblib.dump(model, path, compress=3)",
     b"\x28\xb5\x2f\xfd": "is compressed with Zstandard; use joblib.dump(model, path, compress=3)",
     b"\x89HDF\r\n": f"is an HDF5 file, such as Keras writes; {_FIX}",
-    b"\x93NUMPY": f"is an array of numpy, not a model; {_FIX}",
+    b"\x93NUMPY": f"is a numpy array, not a model; {_FIX}",
     b"%PDF": f"is a PDF file, not a model; {_FIX}",
 }
 
@@ -47,13 +47,13 @@ def zip_names(content: bytes) -> list[str]:
     Raises
     ------
     ModelError
-        The archive is broken, or expands to more than a model file may.
+        The archive is broken or expands too far.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError) as error:
-        raise ModelError(f"is a ZIP archive that cannot be read: {error}") from error
+        raise ModelError(f"is an invalid ZIP archive: {error}") from error
     if sum(entry.file_size for entry in entries) > _bound(content):
         raise ModelError("expands to more than 200 times its size")
     return [entry.filename for entry in entries]
@@ -65,15 +65,15 @@ def unwrap(content: bytes) -> bytes:
     Raises
     ------
     ModelError
-        The file is of another kind, cut off, or expands too far.
+        The file has another format, is truncated, or expands too far.
     """
     if not content:
         raise ModelError("is empty; save the model again")
-    for magic, reason in _OTHERS.items():
+    for magic, reason in _UNSUPPORTED.items():
         if content.startswith(magic):
             raise ModelError(reason)
     if is_zip(content):
-        raise ModelError(_archive(zip_names(content)))
+        raise ModelError(_describe_archive(zip_names(content)))
     if content[:1] == b"\x08" and b"onnx" in content[:400].lower():
         raise ModelError(f"is an ONNX file, which has no pipeline to check it against; {_FIX}")
     for magic, decompressor in _COMPRESSED.items():
@@ -82,34 +82,34 @@ def unwrap(content: bytes) -> bytes:
     return content
 
 
-def _archive(names: list[str]) -> str:
-    """Say what a ZIP archive is, by the names in it."""
+def _describe_archive(names: list[str]) -> str:
+    """Return the message about a ZIP archive, depending on the names in it."""
     if any(name.endswith("data.pkl") for name in names):
         return f"is a model of PyTorch; {_FIX}"
     if "config.json" in names:
         return f"is a model of Keras; {_FIX}"
-    return f"is a ZIP archive without a model that can be read; {_FIX}"
+    return f"is a ZIP archive without a supported model; {_FIX}"
 
 
 def _bound(content: bytes) -> int:
-    return min(_MOST, max(_LEAST, _RATIO * len(content)))
+    return min(_MAX_BOUND, max(_MIN_BOUND, _MAX_RATIO * len(content)))
 
 
 def _expand(content: bytes, decompressor: Callable[[], Any]) -> bytes:
-    """Decompress within a bound; a file may have several parts."""
+    """Decompress a file, which may have several parts, up to a maximum size."""
     bound, parts, size = _bound(content), [], 0
     try:
         while content:
-            expand = decompressor()
-            parts.append(expand.decompress(content, bound + 1 - size))
+            stream = decompressor()
+            parts.append(stream.decompress(content, bound + 1 - size))
             size += len(parts[-1])
             if size > bound:
                 raise ModelError(
                     "expands to more than 200 times its size; save it without compression"
                 )
-            if not expand.eof:
-                raise ModelError("is compressed and cut off; copy or save it again")
-            content = expand.unused_data.lstrip(b"\0")
+            if not stream.eof:
+                raise ModelError("is compressed and truncated; copy or save it again")
+            content = stream.unused_data.lstrip(b"\0")
     except (zlib.error, OSError, lzma.LZMAError, ValueError) as error:
         raise ModelError(f"is compressed and damaged: {error}; copy or save it again") from error
     return b"".join(parts)

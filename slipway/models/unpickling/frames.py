@@ -1,4 +1,4 @@
-"""Constructors of pandas' types, with exact arguments."""
+"""Constructors of pandas' types that check their arguments."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pandas.core.indexes.interval import _new_IntervalIndex  # type: ignore[attr
 from pandas.core.internals.blocks import Block  # type: ignore[import-not-found]
 from pandas.core.internals.managers import BlockManager, SingleBlockManager  # type: ignore[import-not-found]
 
-from slipway.models.unpickling.plain import is_plain, words
+from slipway.models.unpickling.plain import is_plain, split_words
 from slipway.models.unpickling.rejection import require, require_types
 
-OFFSETS = words("Nano Micro Milli Second Minute Hour Day")
+OFFSETS = split_words("Nano Micro Milli Second Minute Hour Day")
 MASKED = ("data", "mask", "_data", "_mask", "_dtype", "_cache")
 
 
 def is_array(values: Any) -> bool:
-    """Whether values are what a column of pandas can be, and hold nothing but plain values."""
+    """Whether values are an array of a pandas column with only plain values."""
     if type(values) is np.ndarray:
         return is_plain(values)
     if isinstance(values, NDArrayBacked):
-        # None until its state is set.
+        # The array is None until its state is restored.
         return values._ndarray is not None
     return issubclass(type(values), ExtensionArray) and hasattr(values, "_data")
 
@@ -40,59 +40,64 @@ def is_dtype(dtype: Any) -> bool:
 
 
 def make_block(*args: Any) -> Any:
-    """Make the block of a frame."""
-    require(len(args) == 3 and is_array(args[0]), "makes a frame in another way")
+    """Construct the block of a frame."""
+    require(len(args) == 3 and is_array(args[0]), "constructs a frame with unexpected arguments")
     require_types("pandas' _unpickle_block", args[1:], (slice, np.ndarray, BlockPlacement), int)
-    require(is_plain(args[1]), "makes a frame in another way")
+    require(is_plain(args[1]), "constructs a frame with unexpected arguments")
     return _unpickle_block(*args)
 
 
 def make_manager(*args: Any) -> Any:
-    """Make what a frame keeps its blocks in."""
+    """Construct the block manager of a frame."""
     require_types("pandas' BlockManager", args, tuple, list)
     blocks, axes = args
-    right = all(issubclass(type(each), Block) for each in blocks)
-    right = right and all(issubclass(type(each), pd.Index) for each in axes)
-    require(right and len(axes) == 2, "makes a frame in another way")
-    rows = len(axes[1])
-    held = [each.values.shape[-1] for each in blocks]
-    require(all(count == rows for count in held), "makes a frame in another way")
+    valid = all(issubclass(type(block), Block) for block in blocks)
+    valid = valid and all(issubclass(type(axis), pd.Index) for axis in axes)
+    require(valid and len(axes) == 2, "constructs a frame with unexpected arguments")
+    lengths = {block.values.shape[-1] for block in blocks}
+    require(lengths <= {len(axes[1])}, "constructs a frame with unexpected arguments")
     return BlockManager(*args)
 
 
 def set_series_manager(manager: Any, state: Any) -> None:
-    """Set what a series keeps its values in."""
-    right = type(state) is tuple and len(state) == 4 and type(state[3]) is dict
-    require(right and set(state[3]) == {"0.14.1"}, "fills a series in another way")
-    held = state[3]["0.14.1"]
-    right = type(held) is dict and set(held) == {"axes", "blocks"}
-    right = right and type(held["axes"]) is list and type(held["blocks"]) is list
-    require(right and len(held["axes"]) == 1, "fills a series in another way")
-    right = all(issubclass(type(each), pd.Index) for each in (*held["axes"], *state[0]))
-    require(right and len(held["blocks"]) == 1, "fills a series in another way")
-    block = held["blocks"][0]
-    right = type(block) is dict and set(block) == {"values", "mgr_locs"}
-    require(right and is_array(block["values"]), "fills a series in another way")
-    require(type(block["mgr_locs"]) in (slice, BlockPlacement), "fills a series in another way")
+    """Restore the block manager of a series."""
+    valid = type(state) is tuple and len(state) == 4 and type(state[3]) is dict
+    require(valid and set(state[3]) == {"0.14.1"}, "restores a series from an unexpected state")
+    content = state[3]["0.14.1"]
+    valid = type(content) is dict and set(content) == {"axes", "blocks"}
+    valid = valid and type(content["axes"]) is list and type(content["blocks"]) is list
+    require(valid and len(content["axes"]) == 1, "restores a series from an unexpected state")
+    valid = all(issubclass(type(axis), pd.Index) for axis in (*content["axes"], *state[0]))
+    require(valid and len(content["blocks"]) == 1, "restores a series from an unexpected state")
+    block = content["blocks"][0]
+    valid = type(block) is dict and set(block) == {"values", "mgr_locs"}
+    require(valid and is_array(block["values"]), "restores a series from an unexpected state")
+    require(
+        type(block["mgr_locs"]) in (slice, BlockPlacement),
+        "restores a series from an unexpected state",
+    )
     manager.__setstate__(state)
 
 
 def set_frame(frame: Any, state: Any) -> None:
-    """Set a frame's or a series' values and name."""
-    require(type(state) is dict, "fills a frame in another way")
+    """Restore a frame's or a series' values and name."""
+    require(type(state) is dict, "restores a frame from an unexpected state")
     known = {"_mgr", "_typ", "_metadata", "attrs", "_flags", "_name", "name", "_attrs"}
-    require(set(state) <= known and "_mgr" in state, "fills a frame in another way")
+    require(set(state) <= known and "_mgr" in state, "restores a frame from an unexpected state")
     kind = BlockManager if type(frame) is pd.DataFrame else SingleBlockManager
     rest = {name: value for name, value in state.items() if name != "_mgr"}
-    right = type(state["_mgr"]) is kind and type(getattr(state["_mgr"], "blocks", None)) is tuple
-    require(right and is_plain(rest), "fills a frame in another way")
-    require(rest.get("_metadata", []) in ([], ["_name"], ["name"]), "fills a frame in another way")
+    valid = type(state["_mgr"]) is kind and type(getattr(state["_mgr"], "blocks", None)) is tuple
+    require(valid and is_plain(rest), "restores a frame from an unexpected state")
+    require(
+        rest.get("_metadata", []) in ([], ["_name"], ["name"]),
+        "restores a frame from an unexpected state",
+    )
     frame.__setstate__(state)
 
 
 INDEXES = tuple(
     getattr(pd, name)
-    for name in words(
+    for name in split_words(
         "Index RangeIndex CategoricalIndex MultiIndex DatetimeIndex TimedeltaIndex "
         "PeriodIndex IntervalIndex"
     )
@@ -100,39 +105,41 @@ INDEXES = tuple(
 
 
 def make_index(*args: Any) -> Any:
-    """Make an index of plain values."""
+    """Construct an index of plain values."""
     kind, parts = _index_parts(args)
-    require(kind is not pd.IntervalIndex, "makes an index in another way")
+    require(kind is not pd.IntervalIndex, "constructs an index with unexpected arguments")
     return _new_Index(kind, parts)
 
 
 def make_dates_index(*args: Any) -> Any:
-    """Make an index of dates."""
+    """Construct an index of dates."""
     kind, parts = _index_parts(args)
-    require(kind is pd.DatetimeIndex, "makes an index in another way")
+    require(kind is pd.DatetimeIndex, "constructs an index with unexpected arguments")
     return _new_DatetimeIndex(kind, parts)
 
 
 def make_interval_index(*args: Any) -> Any:
-    """Make an index of intervals."""
+    """Construct an index of intervals."""
     kind, parts = _index_parts(args)
-    require(kind is pd.IntervalIndex, "makes an index in another way")
+    require(kind is pd.IntervalIndex, "constructs an index with unexpected arguments")
     return _new_IntervalIndex(kind, parts)
 
 
 def _index_parts(args: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
-    """Check what an index is made of: arrays, dtypes, names and numbers."""
+    """Return the class and the parts of an index: arrays, dtypes, names and numbers."""
     require_types("a constructor of an index", args[1:], dict)
     kind, parts = args
-    require(any(kind is each for each in INDEXES), "makes an index in another way")
-    right = all(type(name) is str and _is_index_part(part) for name, part in parts.items())
-    require(right, "makes an index in another way")
+    require(
+        any(kind is index for index in INDEXES), "constructs an index with unexpected arguments"
+    )
+    valid = all(type(name) is str and _is_index_part(part) for name, part in parts.items())
+    require(valid, "constructs an index with unexpected arguments")
     return kind, dict(parts)
 
 
 def _is_index_part(part: Any) -> bool:
     if type(part) in (list, tuple) and not is_plain(part):
-        return all(_is_index_part(each) for each in part)
+        return all(map(_is_index_part, part))
     known = issubclass(type(part), pd.Index) or is_dtype(part) or type(part) in _offsets()
     return known or is_plain(part) or is_array(part)
 
@@ -142,30 +149,33 @@ def _offsets() -> tuple[type, ...]:
 
 
 def make_backed(*args: Any) -> Any:
-    """Make the empty array of dates, categories or texts to which a state is given."""
+    """Construct an empty array of dates, categories or texts, to be restored."""
     require_types("pandas' NDArrayBacked", args[1:], int, (type(None), tuple))
     kind = args[0]
-    require(isinstance(kind, type), "makes an array of pandas in another way")
+    require(isinstance(kind, type), "constructs an array of pandas with unexpected arguments")
     backed = issubclass(kind, NDArrayBacked) and issubclass(kind, ExtensionArray)
-    right = backed and kind.__module__.startswith("pandas.core.arrays.")
-    require(right and args[2] is None, "makes an array of pandas in another way")
+    valid = backed and kind.__module__.startswith("pandas.core.arrays.")
+    require(valid and args[2] is None, "constructs an array of pandas with unexpected arguments")
     return NDArrayBacked.__new__(kind)
 
 
 def set_backed(array: Any, state: Any) -> None:
-    """Set the numbers and the dtype of such an array."""
-    right = type(state) is tuple and len(state) in (2, 3)
-    parts = state if right else ()
+    """Restore the values and the dtype of an array of dates, categories or texts."""
+    valid = type(state) is tuple and len(state) in (2, 3)
+    parts = state if valid else ()
     values = [part for part in parts if type(part) is np.ndarray]
     rest = [part for part in parts if type(part) is not np.ndarray]
-    require(right and len(values) == 1 and is_plain(values[0]), "fills an array in another way")
+    require(
+        valid and len(values) == 1 and is_plain(values[0]),
+        "restores an array from an unexpected state",
+    )
     known = all(is_dtype(part) or _is_attributes(part) for part in rest)
-    require(known, "fills an array in another way")
+    require(known, "restores an array from an unexpected state")
     array.__setstate__(state)
 
 
 def _is_attributes(part: Any) -> bool:
-    """Whether these are an array's attributes: its frequency and caches."""
+    """Whether a part of a state has the attributes of an array: frequency and caches."""
     if type(part) is not dict:
         return False
     known = ("_freq", "_cache", "freq")
@@ -176,20 +186,20 @@ def _is_attributes(part: Any) -> bool:
 
 
 def set_masked_array(array: Any, state: Any) -> None:
-    """Set numbers and mask of an array with missing values."""
-    right = type(state) is dict and set(state) <= set(MASKED)
-    require(right, "fills an array in another way")
+    """Restore the numbers and the mask of an array with missing values."""
+    valid = type(state) is dict and set(state) <= set(MASKED)
+    require(valid, "restores an array from an unexpected state")
     parts = {name: part for name, part in state.items() if name != "_cache"}
     known = all(is_dtype(part) or is_plain(part) for part in parts.values())
-    require(known, "fills an array in another way")
+    require(known, "restores an array from an unexpected state")
     array.__dict__.update(parts)
 
 
 def set_pandas_dtype(dtype: Any, state: Any) -> None:
-    """Set categories, order, unit or time zone."""
+    """Restore the categories, order, unit or time zone of a dtype."""
     known = {"categories", "ordered", "unit", "tz", "subtype", "closed", "freq", "_cache"}
-    right = type(state) is dict and set(state) <= known
-    require(right and all(map(_is_index_part, state.values())), "describes a dtype in another way")
+    valid = type(state) is dict and set(state) <= known
+    require(valid and all(map(_is_index_part, state.values())), "describes an unexpected dtype")
     if not hasattr(type(dtype), "__setstate__"):
         dtype.__dict__.update(state)
     else:
@@ -197,22 +207,25 @@ def set_pandas_dtype(dtype: Any, state: Any) -> None:
 
 
 def make_string_dtype(*args: Any) -> Any:
-    """Make the dtype of texts."""
+    """Construct the dtype of texts."""
     storages = ("python", "pyarrow")
-    require(len(args) in (1, 2) and type(args[0]) is str, "describes a dtype in another way")
-    right = args[0] in storages and is_plain(args[1:])
-    require(right, "describes a dtype in another way")
+    require(len(args) in (1, 2) and type(args[0]) is str, "describes an unexpected dtype")
+    valid = args[0] in storages and is_plain(args[1:])
+    require(valid, "describes an unexpected dtype")
     return pd.StringDtype(*args)
 
 
 def make_timestamp(*args: Any) -> Any:
-    """Make a timestamp."""
-    require(len(args) in (3, 4) and _is_time(args), "makes a timestamp in another way")
+    """Construct a timestamp."""
+    require(
+        len(args) in (3, 4) and _are_plain_or_none(args),
+        "constructs a timestamp with unexpected arguments",
+    )
     return _unpickle_timestamp(*args)
 
 
 def make_timedelta(*args: Any) -> Any:
-    """Make a duration."""
+    """Construct a duration."""
     require_types("pandas' _timedelta_unpickle", args, int, int)
     return _timedelta_unpickle(*args)
 
@@ -222,23 +235,23 @@ def make_not_a_time(*args: Any) -> Any:
     return pd.NaT
 
 
-def _is_time(args: tuple[Any, ...]) -> bool:
-    return all(type(each) in (int, type(None)) or is_plain(each) for each in args)
+def _are_plain_or_none(args: tuple[Any, ...]) -> bool:
+    return all(type(arg) in (int, type(None)) or is_plain(arg) for arg in args)
 
 
 def make_interval(*args: Any) -> Any:
-    """Make an interval of numbers or dates."""
-    require(len(args) == 3 and is_plain(args), "makes an interval in another way")
+    """Construct an interval of numbers or dates."""
+    require(len(args) == 3 and is_plain(args), "constructs an interval with unexpected arguments")
     return pd.Interval(*args)
 
 
 def make_offset(kind: type, *args: Any) -> Any:
-    """Make a fixed step of time, such as a day."""
+    """Construct a fixed offset, such as a day."""
     require_types("an offset of pandas", args[:2], int, (bool, int))
     return kind(args[0])
 
 
 def set_offset(offset: Any, state: Any) -> None:
-    """Check a fixed step's state, which its constructor has set already."""
-    right = type(state) is dict and all(map(is_plain, state.values()))
-    require(right, "fills an offset in another way")
+    """Check the state of a fixed offset, which its constructor has set already."""
+    valid = type(state) is dict and all(map(is_plain, state.values()))
+    require(valid, "restores an offset from an unexpected state")

@@ -1,7 +1,7 @@
-"""Check what a pickle has built before anything asks it for a prediction.
+"""Check the objects of a pickle before the first prediction.
 
-Each object is of a listed class by then, but a model also finds methods by their names and calls
-what it holds. So names of methods, functions and inner estimators are checked where they stand.
+All objects have allowed classes, but models also look up methods by name and call their attributes.
+Therefore attributes that contain method names, functions or inner estimators are checked.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import types
 from typing import Any
 
 from slipway.models.unpickling.basic import Constructor
-from slipway.models.unpickling.plain import CONTAINERS, atoms, words
+from slipway.models.unpickling.placeholder import Placeholder
+from slipway.models.unpickling.plain import CONTAINERS, atoms, split_words
 from slipway.models.unpickling.rejection import require
-from slipway.models.unpickling.spare import Spare
 
-# What scikit-learn calls on an inner estimator by a name that is kept beside it.
-METHODS = words(
+# Methods that scikit-learn calls on an inner estimator by a stored name.
+METHODS = split_words(
     "auto default decision_function predict predict_proba predict_log_proba score_samples "
     "transform fit_transform"
 )
-_METHOD_NAMES = words(
+_METHOD_NAMES = split_words(
     "response_method _response_method stack_method stack_method_ chain_method chain_method_"
 )
-_ESTIMATORS = words(
+_ESTIMATORS = split_words(
     "estimator estimator_ _estimator base_estimator base_estimator_ best_estimator_ estimators "
     "estimators_ named_estimators_ final_estimator final_estimator_ classifier classifier_ "
     "regressor regressor_ transformer transformer_ model model_ clusterer clusterer_ pca pca_ "
@@ -34,21 +34,21 @@ _ESTIMATORS = words(
     "ordinal_encoder one_hot_encoder base_contrast_encoder feature_encoder label_encoder "
     "_mapper _bin_mapper _discretizer bin_mapper_ nbrs_ _centerer regression_ imputer_estimator"
 )
-# Lists of tuples, in which the estimator is the second.
-_STEPS = words("steps transformer_list transformers transformers_")
-_NO_FIT = words(
+# Lists of tuples whose second element is an estimator.
+_STEPS = split_words("steps transformer_list transformers transformers_")
+_NO_FIT = split_words(
     "_CalibratedClassifier _SigmoidCalibration _ConstantPredictor _BinMapper TreePredictor"
 )
-# Attributes that hold a function, or the name of one that the library itself knows.
-_FUNCTIONS = words(
+# Attributes that contain a function, or the name of a function of the library.
+_FUNCTIONS = split_words(
     "func inverse_func metric metric_ kernel kernel_ analyzer tokenizer preprocessor link "
     "score_func importance_getter activation distance_func affinity decode_error function "
     "functions aggregations"
 )
 _NAME = re.compile(r"[A-Za-z][\w ,-]*_?(\.[A-Za-z]\w*)*")
-_SCORERS = words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
-# None of these is asked for a prediction, so that a part that was not made may stand there.
-_SPARE = words(
+_SCORERS = split_words("owner scorer_ scorers_ scoring scorer _scorer _curve_scorer _scorers")
+# Predictions do not use these attributes, so that they may contain placeholders.
+_UNUSED = split_words(
     "memory scoring scorer_ cv param_distributions param_grid cv_results_ callbacks "
     "best_params_ multimetric_"
 )
@@ -61,34 +61,34 @@ _VALUES = (bool, dict, float, int, list, object, set, str, tuple, bytes, frozens
 
 
 class Graph:
-    """A walk over everything that a model holds.
+    """A traversal of all objects of a model.
 
     Parameters
     ----------
     own : set of (str, str)
-        Modules and names that the operator has allowed; the attributes of these classes are
-        their own.
+        Modules and names that the operator has allowed; attributes of these classes are not
+        checked.
     """
 
     def __init__(self, own: frozenset[tuple[str, str]]) -> None:
-        self._names = own
+        self._own_names = own
         self._pending: list[Any] = []
         self._seen: dict[int, Any] = {}
 
     def check(self, root: Any) -> None:
-        """Check all that can be reached from an object.
+        """Check all objects that are reachable from an object.
 
         Raises
         ------
         PickleRejected
-            Something stands where a model has another thing.
+            An attribute contains an unexpected object.
         """
         self._pending.append(root)
         while self._pending:
             value = self._pending.pop()
             if type(value) in atoms() or id(value) in self._seen:
                 continue
-            # Kept, so that no other object gets its identity.
+            # Keep a reference, so that no other object gets the same identity.
             self._seen[id(value)] = value
             self._check(value)
 
@@ -107,7 +107,7 @@ class Graph:
         elif isinstance(value, _FUNCTION_TYPES):
             return
         elif kind is functools.partial:
-            # What is bound was checked when it was bound; its objects are checked here.
+            # The unpickler checked the types of bound values; check their contents here.
             self._add([*value.args, *value.keywords.values()])
         else:
             self._check_object(value)
@@ -127,127 +127,131 @@ class Graph:
 
         known = value in _VALUES or issubclass(value, np.generic) or value is np.ndarray
         known = known or value in atoms() or self._is_own(value)
-        require(known, f"holds the class {value.__name__} itself")
+        require(known, f"contains the class {value.__name__}")
 
     def _is_own(self, kind: type) -> bool:
         module = kind.__module__
-        return bool({(module, kind.__qualname__), (module, "*")} & self._names)
+        return bool({(module, kind.__qualname__), (module, "*")} & self._own_names)
 
     def _check_object(self, value: Any) -> None:
         kind = type(value)
-        require(kind is not Constructor, "holds a function that only a pickle calls")
-        if kind is Spare:
+        require(kind is not Constructor, "contains a function that only pickles call")
+        if kind is Placeholder:
             require(False, f"needs {'.'.join(value.name)}")
         attributes = getattr(value, "__dict__", None)
         if attributes is None or kind.__module__.startswith("pandas."):
             return
         own = self._is_own(kind)
-        for name, held in list(attributes.items()):
-            if type(held) in atoms() and type(held) is not str:
+        for name, attribute in list(attributes.items()):
+            if type(attribute) in atoms() and type(attribute) is not str:
                 continue
-            if name in _SPARE and not own and holds_spare(held):
+            if name in _UNUSED and not own and contains_placeholder(attribute):
                 attributes[name] = None
                 continue
-            check_attribute(kind, name, held, own=own)
-            self._pending.append(held)
-        _check_reader(kind, attributes)
+            check_attribute(kind, name, attribute, own=own)
+            self._pending.append(attribute)
+        _reject_file_readers(kind, attributes)
 
 
-def check_attribute(kind: type, name: str, held: Any, *, own: bool = False) -> None:
-    """Check what stands under a name, where the name says what a library does with it.
+def check_attribute(kind: type, name: str, value: Any, *, own: bool = False) -> None:
+    """Check an attribute whose name implies how a library uses it.
 
     Raises
     ------
     PickleRejected
-        It is not a method's name, a function or an estimator where the library needs one.
+        The attribute should be a method name, a function or an estimator, but is not.
     """
     where = f"in {kind.__name__}.{name}"
     if name in _METHOD_NAMES:
-        require(_is_method(held), f"names another method {where}")
+        require(_are_methods(value), f"contains an unknown method name {where}")
     if own:
         return
     if name in _STEPS:
-        require(_are_steps(held), f"has no estimator {where}")
+        require(_are_steps(value), f"has no estimator {where}")
     elif name in _ESTIMATORS:
-        require(_are_estimators(held), f"has no estimator {where}")
+        require(_are_estimators(value), f"has no estimator {where}")
     elif name in _FUNCTIONS:
-        require(_is_function(held), f"has no function of a model {where}")
+        require(_is_function(value), f"has no allowed function {where}")
     elif name not in _SCORERS:
-        require(not _is_scorer(held), f"has a scorer {where}")
+        require(not _is_scorer(value), f"has a scorer {where}")
     fitted = name.endswith("_") or name.startswith("_")
     if fitted and kind.__module__.startswith("sklearn."):
-        require(not _is_frame(held), f"has a frame {where}")
+        require(not _is_frame(value), f"has a frame {where}")
 
 
-def _are_steps(held: Any) -> bool:
-    """Whether the second of each tuple is an estimator; the third are columns, which are not."""
-    if type(held) not in (list, tuple):
-        return _are_estimators(held)
-    pairs = all(type(each) in (list, tuple) and len(each) > 1 for each in held)
-    return pairs and all(_is_estimator(each[1]) for each in held)
+def _are_steps(value: Any) -> bool:
+    """Whether the second element of each tuple is an estimator; the third are columns."""
+    if type(value) not in (list, tuple):
+        return _are_estimators(value)
+    are_pairs = all(type(step) in (list, tuple) and len(step) > 1 for step in value)
+    return are_pairs and all(_is_estimator(step[1]) for step in value)
 
 
-def _is_method(held: Any) -> bool:
-    """Whether one name of a method, or several, are those that make predictions."""
-    several = held if type(held) in (list, tuple) else [held]
-    return all(each is None or (type(each) is str and each in METHODS) for each in several)
+def _are_methods(value: Any) -> bool:
+    """Whether values are names of prediction methods, or None."""
+    names = value if type(value) in (list, tuple) else [value]
+    return all(name is None or (type(name) is str and name in METHODS) for name in names)
 
 
-def _is_estimator(held: Any) -> bool:
-    kind = type(held)
-    known = kind in atoms() or isinstance(held, type) or kind.__name__ in _NO_FIT
-    return known or (callable(getattr(kind, "fit", None)) and not _is_frame(held)) or kind is Spare
+def _is_estimator(value: Any) -> bool:
+    kind = type(value)
+    known = kind in atoms() or isinstance(value, type) or kind.__name__ in _NO_FIT
+    return (
+        known
+        or (callable(getattr(kind, "fit", None)) and not _is_frame(value))
+        or kind is Placeholder
+    )
 
 
-def _are_estimators(held: Any, depth: int = 4) -> bool:
-    """Whether these are estimators, in lists and dictionaries as libraries keep them."""
-    kind = type(held)
+def _are_estimators(value: Any, depth: int = 4) -> bool:
+    """Whether values are estimators, possibly in nested lists and dictionaries."""
+    kind = type(value)
     if issubclass(kind, dict):
-        held = list(held.values())
-    elif kind.__module__ == "numpy" and hasattr(held, "dtype"):
-        held = held.ravel().tolist() if held.dtype.hasobject else []
+        value = list(value.values())
+    elif kind.__module__ == "numpy" and hasattr(value, "dtype"):
+        value = value.ravel().tolist() if value.dtype.hasobject else []
     elif kind not in CONTAINERS:
-        return _is_estimator(held)
-    return depth > 0 and all(_are_estimators(each, depth - 1) for each in held)
+        return _is_estimator(value)
+    return depth > 0 and all(_are_estimators(element, depth - 1) for element in value)
 
 
-def _is_function(held: Any) -> bool:
-    """Whether it is a function, or what a library itself makes of a name."""
-    if type(held) is str:
-        known = _NAME.fullmatch(held) is not None and "__" not in held
-        return known and held not in _WRITERS and not held.startswith("to_")
-    if type(held) in (list, tuple):
-        return all(map(_is_function, held))
-    return not _is_scorer(held) and not _is_frame(held)
+def _is_function(value: Any) -> bool:
+    """Whether a value is a function, or the name of a function of the library."""
+    if type(value) is str:
+        known = _NAME.fullmatch(value) is not None and "__" not in value
+        return known and value not in _WRITERS and not value.startswith("to_")
+    if type(value) in (list, tuple):
+        return all(map(_is_function, value))
+    return not _is_scorer(value) and not _is_frame(value)
 
 
-# Names by which pandas' agg() would find a method that writes files or runs code.
-_WRITERS = words("eval query pipe apply agg aggregate transform map applymap")
+# Names of methods that write files or run code, which pandas' agg() would look up.
+_WRITERS = split_words("eval query pipe apply agg aggregate transform map applymap")
 
 
-def _is_scorer(held: Any) -> bool:
-    return type(held).__module__ == "sklearn.metrics._scorer"
+def _is_scorer(value: Any) -> bool:
+    return type(value).__module__ == "sklearn.metrics._scorer"
 
 
-def _is_frame(held: Any) -> bool:
-    """Whether it is a frame or a series, whose methods are no model's."""
-    return type(held).__module__ in ("pandas.core.frame", "pandas.core.series")
+def _is_frame(value: Any) -> bool:
+    """Whether a value is a frame or a series, whose methods are not those of a model."""
+    return type(value).__module__ in ("pandas.core.frame", "pandas.core.series")
 
 
-def _check_reader(kind: type, attributes: dict[str, Any]) -> None:
-    """Reject what opens files by the names in its input."""
+def _reject_file_readers(kind: type, attributes: dict[str, Any]) -> None:
+    """Reject vectorizers that open files named in their input."""
     modules = [base.__module__ for base in kind.__mro__] if "input" in attributes else []
     if "sklearn.feature_extraction.text" in modules:
-        right = type(attributes["input"]) is str and attributes["input"] == "content"
-        require(right, f"has a {kind.__name__} that opens files named in its input")
+        valid = type(attributes["input"]) is str and attributes["input"] == "content"
+        require(valid, f"has a {kind.__name__} that opens files named in its input")
 
 
-def holds_spare(held: Any) -> bool:
-    """Whether a part that was not made is in here."""
-    pending, seen = [held], set()
+def contains_placeholder(root: Any) -> bool:
+    """Whether an object contains a placeholder."""
+    pending, seen = [root], set()
     while pending:
         value = pending.pop()
-        if type(value) is Spare:
+        if type(value) is Placeholder:
             return True
         if type(value) in atoms() or id(value) in seen or isinstance(value, type):
             continue

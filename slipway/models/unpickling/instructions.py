@@ -1,4 +1,4 @@
-"""Pickle's instructions, each with the checks that Python's own do not make."""
+"""Pickle instructions with checks that Python's unpickler lacks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from slipway.models.unpickling.placeholder import Placeholder
 from slipway.models.unpickling.plain import MAPS, atoms, is_key
 from slipway.models.unpickling.rejection import require
-from slipway.models.unpickling.spare import Spare
 
-# Of processes that share a registry, of objects kept elsewhere, and of no pickler today.
-_NEVER = (
+# Instructions for shared registries, for objects stored elsewhere, and of obsolete picklers.
+_UNSUPPORTED = (
     *(pickle.INST, pickle.OBJ),
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
     *(pickle.PERSID, pickle.BINPERSID),
@@ -19,104 +19,107 @@ _NEVER = (
 )
 
 
-def _reduce(pickled: Any) -> None:
-    args = pickled.stack.pop()
-    pickled.stack[-1] = pickled.call(pickled.stack[-1], args)
+def _reduce(unpickler: Any) -> None:
+    args = unpickler.stack.pop()
+    unpickler.stack[-1] = unpickler.call(unpickler.stack[-1], args)
 
 
-def _newobj(pickled: Any) -> None:
-    args = pickled.stack.pop()
-    pickled.stack[-1] = pickled.make(pickled.stack[-1], args)
+def _newobj(unpickler: Any) -> None:
+    args = unpickler.stack.pop()
+    unpickler.stack[-1] = unpickler.make(unpickler.stack[-1], args)
 
 
-def _newobj_ex(pickled: Any) -> None:
-    require(pickled.stack.pop() == {}, "makes an object in another way")
-    _newobj(pickled)
+def _newobj_ex(unpickler: Any) -> None:
+    require(unpickler.stack.pop() == {}, "constructs an object with unexpected arguments")
+    _newobj(unpickler)
 
 
-def _build(pickled: Any) -> None:
-    state = pickled.stack.pop()
-    thing = pickled.stack[-1]
-    if type(thing).__name__ == "ArrayHeader" and pickled.way(type(thing)) == "made":
-        pickled.stack[-1] = pickled.read_array(state)
+def _build(unpickler: Any) -> None:
+    state = unpickler.stack.pop()
+    instance = unpickler.stack[-1]
+    if (
+        type(instance).__name__ == "ArrayHeader"
+        and unpickler.permission(type(instance)) == "instantiable"
+    ):
+        unpickler.stack[-1] = unpickler.read_array(state)
     else:
-        pickled.set_state(thing, state)
+        unpickler.set_state(instance, state)
 
 
-def _require_list(thing: Any) -> None:
-    require(type(thing) is list, "adds to what is not a list")
+def _require_list(instance: Any) -> None:
+    require(type(instance) is list, "appends to an object that is not a list")
 
 
-def _append(pickled: Any) -> None:
-    value = pickled.stack.pop()
-    _require_list(pickled.stack[-1])
-    pickled.stack[-1].append(value)
+def _append(unpickler: Any) -> None:
+    value = unpickler.stack.pop()
+    _require_list(unpickler.stack[-1])
+    unpickler.stack[-1].append(value)
 
 
-def _appends(pickled: Any) -> None:
-    values = pickled.pop_mark()
-    _require_list(pickled.stack[-1])
-    pickled.stack[-1].extend(values)
+def _appends(unpickler: Any) -> None:
+    values = unpickler.pop_mark()
+    _require_list(unpickler.stack[-1])
+    unpickler.stack[-1].extend(values)
 
 
-def _setitem(pickled: Any) -> None:
-    value, key = pickled.stack.pop(), pickled.stack.pop()
-    fill(pickled, pickled.stack[-1], [key], [value])
+def _setitem(unpickler: Any) -> None:
+    value, key = unpickler.stack.pop(), unpickler.stack.pop()
+    fill(unpickler, unpickler.stack[-1], [key], [value])
 
 
-def _setitems(pickled: Any) -> None:
-    items = pickled.pop_mark()
-    fill(pickled, pickled.stack[-1], items[::2], items[1::2])
+def _setitems(unpickler: Any) -> None:
+    items = unpickler.pop_mark()
+    fill(unpickler, unpickler.stack[-1], items[::2], items[1::2])
 
 
-def _dict(pickled: Any) -> None:
-    items = pickled.pop_mark()
-    pickled.stack.append({})
-    fill(pickled, pickled.stack[-1], items[::2], items[1::2])
+def _dict(unpickler: Any) -> None:
+    items = unpickler.pop_mark()
+    unpickler.stack.append({})
+    fill(unpickler, unpickler.stack[-1], items[::2], items[1::2])
 
 
-def fill(pickled: Any, thing: Any, keys: list[Any], values: list[Any]) -> None:
-    """Fill a dictionary, or one of a listed class, with plain keys."""
-    if type(thing) is Spare:
+def fill(unpickler: Any, instance: Any, keys: list[Any], values: list[Any]) -> None:
+    """Set items of a dictionary or an allowed subclass; keys must be plain."""
+    if type(instance) is Placeholder:
         return
-    kind = type(thing)
-    known = kind in MAPS or pickled.way(kind) in ("made", "own")
-    require(known and issubclass(kind, dict), "fills what is not a dictionary")
+    kind = type(instance)
+    known = kind in MAPS or unpickler.permission(kind) in ("instantiable", "custom")
+    require(known and issubclass(kind, dict), "sets items of an object that is not a dictionary")
     _require_keys(keys)
-    dict.update(thing, zip(keys, values, strict=True))
+    dict.update(instance, zip(keys, values, strict=True))
 
 
 def _require_keys(keys: list[Any]) -> None:
     if not atoms().issuperset(map(type, keys)):
-        require(all(map(is_key, keys)), "has an unusual thing as a key")
+        require(all(map(is_key, keys)), "contains an unsupported dictionary key")
 
 
-def _additems(pickled: Any) -> None:
-    items = pickled.pop_mark()
-    require(type(pickled.stack[-1]) is set, "adds to what is not a set")
+def _additems(unpickler: Any) -> None:
+    items = unpickler.pop_mark()
+    require(type(unpickler.stack[-1]) is set, "adds to an object that is not a set")
     _require_keys(items)
-    pickled.stack[-1].update(items)
+    unpickler.stack[-1].update(items)
 
 
-def _frame(pickled: Any) -> None:
-    pickled.read(8)
+def _frame(unpickler: Any) -> None:
+    unpickler.read(8)
 
 
-def _frozenset(pickled: Any) -> None:
-    items = pickled.pop_mark()
+def _frozenset(unpickler: Any) -> None:
+    items = unpickler.pop_mark()
     _require_keys(items)
-    pickled.stack.append(frozenset(items))
+    unpickler.stack.append(frozenset(items))
 
 
-def _bytearray(pickled: Any) -> None:
-    """Read a bytearray; Python's own reader allocates its length before there are as many bytes."""
-    length = int.from_bytes(pickled.read(8), "little")
-    require(length <= pickled.size, "says that it is longer than it is")
-    pickled.stack.append(bytearray(pickled.read(length)))
+def _bytearray(unpickler: Any) -> None:
+    """Read a bytearray; Python's reader would allocate its length before it checks it."""
+    length = int.from_bytes(unpickler.read(8), "little")
+    require(length <= unpickler.size, "contains a bytearray that is longer than the pickle")
+    unpickler.stack.append(bytearray(unpickler.read(length)))
 
 
-def _never(pickled: Any) -> None:
-    require(False, "uses an instruction of shared registries or of another process")
+def _reject(unpickler: Any) -> None:
+    require(False, "uses an instruction for shared registries or other processes")
 
 
 INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
@@ -133,5 +136,5 @@ INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
     pickle.FROZENSET: _frozenset,
     pickle.BYTEARRAY8: _bytearray,
     pickle.FRAME: _frame,
-    **dict.fromkeys(_NEVER, _never),
+    **dict.fromkeys(_UNSUPPORTED, _reject),
 }

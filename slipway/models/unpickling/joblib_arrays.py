@@ -1,4 +1,4 @@
-"""Read the arrays that joblib writes between the instructions of a pickle."""
+"""Read arrays that joblib writes between the instructions of a pickle."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from slipway.models.unpickling.arrays import require_dtype, size_of
+from slipway.models.unpickling.arrays import count_elements, require_dtype
 from slipway.models.unpickling.rejection import Budget, require
 
 _KNOWN = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
 
 
 class ArrayHeader:
-    """What stands before an array in joblib's files, in place of a class of joblib's."""
+    """The header of an array in joblib's files, in place of joblib's class."""
 
 
 def read_array(state: Any, read: Callable[[int], bytes], budget: Budget) -> Any:
@@ -23,7 +23,7 @@ def read_array(state: Any, read: Callable[[int], bytes], budget: Budget) -> Any:
     Parameters
     ----------
     state : dict
-        The header's own.
+        The state of the header.
     read : callable
         Reads a number of bytes from the file.
     budget : Budget
@@ -31,13 +31,13 @@ def read_array(state: Any, read: Callable[[int], bytes], budget: Budget) -> Any:
     Returns
     -------
     ndarray or None
-        None where its elements are objects, which follow as a pickle of their own.
+        None if its elements are objects, which follow as a nested pickle.
     """
-    right = type(state) is dict and set(state) <= _KNOWN and state.get("subclass") is np.ndarray
-    require(right and state.get("order") in ("C", "F"), "writes an array in another way")
+    valid = type(state) is dict and set(state) <= _KNOWN and state.get("subclass") is np.ndarray
+    require(valid and state.get("order") in ("C", "F"), "stores an array in an unexpected format")
     dtype, shape, order = state.get("dtype"), state.get("shape"), state["order"]
     require_dtype(dtype)
-    count = size_of(shape)
+    count = count_elements(shape)
     if dtype.hasobject:
         return None
     if state.get("numpy_array_alignment_bytes") is not None:
@@ -45,7 +45,7 @@ def read_array(state: Any, read: Callable[[int], bytes], budget: Budget) -> Any:
     size = count * dtype.itemsize
     budget.spend(size)
     content = read(size)
-    require(len(content) == size, "is cut off in an array")
-    # A bytearray, because joblib's arrays can be written to.
+    require(len(content) == size, "is truncated within an array")
+    # A bytearray, because joblib's arrays are writable.
     values = np.frombuffer(bytearray(content), dtype) if size else np.empty(count, dtype)
     return values.reshape(shape, order=order)

@@ -1,4 +1,4 @@
-"""Find what a pickle names, through the list, with our constructors in place of functions."""
+"""Look up the names in a pickle; constructors of this package replace functions."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from slipway.models.unpickling.allowlist import (
     CONSTRUCTORS,
     EXACT,
     Permission,
-    is_spare,
-    may_hold,
-    way_of,
+    is_unneeded,
+    may_contain,
+    permission_of,
 )
 from slipway.models.unpickling.basic import Constructor
-from slipway.models.unpickling.spare import Spare
-from slipway.models.unpickling.survey import names_in
+from slipway.models.unpickling.placeholder import Placeholder
+from slipway.models.unpickling.survey import list_names
 
 _JOBLIB = {("joblib.numpy_pickle", "NumpyArrayWrapper")}
 Builder = Callable[..., Any]
 
 
 class NotListed(Exception):
-    """A pickle asks for a name that is not on the list."""
+    """A pickle contains a name that is not on the allowlist."""
 
     def __init__(self, name: tuple[str, str]) -> None:
         super().__init__(name)
         self.name = name
 
 
-class Names:
-    """The names that one pickle has asked for, and how each may be used.
+class AllowedNames:
+    """The names in one pickle, and their permissions.
 
     Parameters
     ----------
     own : set of (str, str)
-        What the operator has added.
+        Names that the operator has allowed.
     builders : mapping
-        Constructors that need the unpickler itself.
-    spare_unknown : bool
-        Whether empty objects stand for unknown names.
+        Constructors that need the unpickler.
+    replace_unknown : bool
+        Whether placeholders replace unknown names.
     """
 
     def __init__(
@@ -50,97 +50,96 @@ class Names:
         own: frozenset[tuple[str, str]],
         builders: Mapping[tuple[str, str], Builder] | None = None,
         *,
-        spare_unknown: bool = False,
+        replace_unknown: bool = False,
     ) -> None:
         self.own = own
-        self._special = builders or {}
-        self._spare_unknown = spare_unknown
-        # By identity; the objects themselves are kept, so that no other gets their identity.
-        self._found: dict[int, tuple[Any, Permission]] = {}
+        self._unpickler_builders = builders or {}
+        self._replace_unknown = replace_unknown
+        # By identity. The references keep other objects from getting the same identity.
+        self._permissions: dict[int, tuple[Any, Permission]] = {}
         self._builders: dict[int, Builder] = {}
         self._names: dict[tuple[str, str], Any] = {}
 
     def find(self, module: str, name: str) -> Any:
-        """Return what a name stands for.
+        """Return the object or constructor of a name.
 
         Raises
         ------
         NotListed
-            It is not on the list.
+            The name is not on the allowlist.
         """
         if (module, name) not in self._names:
             self._names[module, name] = self._find(module, name)
         return self._names[module, name]
 
     def _find(self, module: str, name: str) -> Any:
-        found: Any
+        value: Any
         try:
-            found, way = self.resolve(module, name)
+            value, permission = self.resolve(module, name)
         except NotListed:
-            if not self._spare_unknown:
+            if not self._replace_unknown:
                 raise
-            found, way = Spare((module, name)), "spare"
-        if way == "built":
-            return self._remember_builder(module, name, found)
-        self._found[id(found)] = (found, way)
-        return found
+            value, permission = Placeholder((module, name)), "placeholder"
+        if permission == "callable":
+            return self._register_builder(module, name, value)
+        self._permissions[id(value)] = (value, permission)
+        return value
 
     def resolve(self, module: str, name: str) -> tuple[Any, Permission]:
-        """Return what a name stands for, and how it may be used."""
+        """Return the object of a name, and its permission."""
         if (module, name) in self.own or (module, "*") in self.own:
-            return _find_own(module, name, whole=(module, name) not in self.own), "own"
-        if is_spare(module):
-            return Spare((module, name)), "spare"
+            return _find_own(module, name, whole=(module, name) not in self.own), "custom"
+        if is_unneeded(module):
+            return Placeholder((module, name)), "placeholder"
         if (module, name) in _JOBLIB:
             from slipway.models.unpickling.joblib_arrays import ArrayHeader
 
-            return ArrayHeader, "made"
-        way = EXACT.get((module, name))
-        if "." in name or not (way or may_hold(module)):
+            return ArrayHeader, "instantiable"
+        permission = EXACT.get((module, name))
+        if "." in name or not (permission or may_contain(module)):
             raise NotListed((module, name))
-        found = getattr(import_module(module), name, None)
-        way = way or way_of(module, name, found)
-        if found is None or way is None:
+        value = getattr(import_module(module), name, None)
+        permission = permission or permission_of(module, name, value)
+        if value is None or permission is None:
             raise NotListed((module, name))
-        return found, way
+        return value, permission
 
-    def _remember_builder(self, module: str, name: str, found: Any) -> Any:
-        """Put a constructor of ours in the place of a function, and beside a class."""
-        build = self._builder(module, name, found)
-        if not isinstance(found, type):
+    def _register_builder(self, module: str, name: str, value: Any) -> Any:
+        """Return a constructor in place of a function; register one for a class."""
+        build = self._find_builder(module, name, value)
+        if not isinstance(value, type):
             return Constructor(name, build)
-        self._found[id(found)] = (found, "built")
-        self._builders[id(found)] = build
-        return found
+        self._permissions[id(value)] = (value, "callable")
+        self._builders[id(value)] = build
+        return value
 
-    def way(self, thing: Any) -> Permission | None:
-        """Return how a thing may be used; None for what the pickle has not named but made."""
-        return self._found.get(id(thing), (None, None))[1]
+    def permission(self, value: Any) -> Permission | None:
+        """Return the permission of an object that the pickle has named, otherwise None."""
+        return self._permissions.get(id(value), (None, None))[1]
 
-    def builder(self, thing: Any) -> Builder:
-        """Return the constructor of ours for a class that is built."""
-        return self._builders[id(thing)]
+    def builder(self, value: Any) -> Builder:
+        """Return the constructor that replaces calls of a class."""
+        return self._builders[id(value)]
 
-    def _builder(self, module: str, name: str, found: Any) -> Callable[..., Any]:
-        """Find the constructor of ours that answers the calls of a name."""
-        if (module, name) in self._special:
-            return self._special[module, name]
+    def _find_builder(self, module: str, name: str, value: Any) -> Callable[..., Any]:
+        """Return the constructor that replaces calls of a name."""
+        if (module, name) in self._unpickler_builders:
+            return self._unpickler_builders[module, name]
         if (module, name) in CONSTRUCTORS:
             part, _, function = CONSTRUCTORS[module, name].partition(".")
             build = getattr(import_module(f"slipway.models.unpickling.{part}"), function)
-            return functools.partial(build, found) if function == "make_offset" else build
+            return functools.partial(build, value) if function == "make_offset" else build
         from slipway.models.unpickling.compiled import make_by_cython, make_numbered
 
-        return functools.partial(
-            make_numbered if isinstance(found, type) else make_by_cython, found
-        )
+        build = make_numbered if isinstance(value, type) else make_by_cython
+        return functools.partial(build, value)
 
-    def not_listed(self, content: bytes, proto: int) -> list[tuple[str, str]]:
-        """List what of a pickle is not on the list, without running it."""
+    def list_rejected(self, content: bytes, proto: int) -> list[tuple[str, str]]:
+        """Return the names in a pickle that are not allowed, without running it."""
         names = []
-        for name in dict.fromkeys(names_in(content)):
+        for name in dict.fromkeys(list_names(content)):
             try:
-                self.resolve(*(of_python_3(*name) if proto < 3 else name))
+                self.resolve(*(translate_python_2(*name) if proto < 3 else name))
             except NotListed as error:
                 names.append(error.name)
             except (ImportError, AttributeError):
@@ -148,18 +147,18 @@ class Names:
         return names
 
 
-def of_python_3(module: str, name: str) -> tuple[str, str]:
-    """Translate a name of Python 2, as protocols 0 to 2 have them."""
+def translate_python_2(module: str, name: str) -> tuple[str, str]:
+    """Return the Python 3 name for a Python 2 name, as in protocols 0 to 2."""
     if (module, name) in NAME_MAPPING:
         return NAME_MAPPING[module, name]
     return IMPORT_MAPPING.get(module, module), name
 
 
 def _find_own(module: str, name: str, *, whole: bool) -> Any:
-    """Find what the operator has allowed; of a whole module only what it defines itself."""
-    found: Any = import_module(module)
+    """Return an object that the operator has allowed; a whole module must define it itself."""
+    value: Any = import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    if whole and getattr(found, "__module__", "") != module:
+        value = getattr(value, part)
+    if whole and getattr(value, "__module__", "") != module:
         raise NotListed((module, name))
-    return found
+    return value

@@ -1,9 +1,9 @@
-"""Open the pickle of a fitted model without running what it says; see docs/model-life.md.
+"""Load the pickle of a fitted model without running its code; see docs/model-life.md.
 
-A pickle is a program: it names classes and functions, calls them, and gives objects their state.
-Here it may name only what is on a list (``picklenames.py``) and what the operator has added. It
-calls nothing but constructors of ours (``unpickling/``), which take exact types. What it has
-built is checked (``unpickling/graph.py``) before anything uses it.
+A pickle is a program: it names classes and functions, calls them, and restores objects. Here it
+may contain only names on an allowlist (``allowlist.py``) and those that the operator has added.
+Its calls run constructors of this package, which check the types of their arguments. The objects
+are checked (``graph.py``) before their first use.
 """
 
 from __future__ import annotations
@@ -16,31 +16,38 @@ from typing import Any
 
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.graph import Graph
-from slipway.models.unpickling.names import Names, NotListed
+from slipway.models.unpickling.names import AllowedNames, NotListed
 from slipway.models.unpickling.rejection import PickleRejected
 from slipway.models.unpickling.unpickler import AllowlistUnpickler
 
-__all__ = ["SETTING", "PickleRejected", "is_listed", "load_pickle", "own_names", "require_whole"]
+__all__ = [
+    "SETTING",
+    "PickleRejected",
+    "allowed_names",
+    "is_allowed",
+    "load_pickle",
+    "require_complete",
+]
 
 SETTING = "SLIPWAY_PICKLE_ALLOW"
-_SHOWN = 20
+_MAX_NAMES = 20
 _DANGEROUS = ("cloudpickle", "dill", "_dill", "joblib", "functools", "operator", "copyreg")
 
 
 def load_pickle(
-    content: bytes, environ: Mapping[str, str] = os.environ, *, spare_unknown: bool = False
+    content: bytes, environ: Mapping[str, str] = os.environ, *, replace_unknown: bool = False
 ) -> Any:
-    """Open a pickle through the list.
+    """Load a pickle through the allowlist.
 
     Parameters
     ----------
     content : bytes
     environ : mapping of str to str
-        ``SLIPWAY_PICKLE_ALLOW`` has your own names: ``package.module:Name``, separated by
+        ``SLIPWAY_PICKLE_ALLOW`` allows further names: ``package.module:Name``, separated by
         commas, or ``package.module:*`` for everything that a module defines.
-    spare_unknown : bool
-        Whether empty objects stand for unknown names. The caller must check what it uses of the
-        result with ``require_whole``.
+    replace_unknown : bool
+        Whether placeholders replace unknown names. The caller must check the parts that it uses
+        with ``require_complete``.
 
     Returns
     -------
@@ -49,57 +56,60 @@ def load_pickle(
     Raises
     ------
     PickleRejected
-        The pickle asks for a name that is not on the list, or does what no model's pickle does.
+        The pickle contains a name that is not allowed, or an unsafe operation.
     ModelError
-        The pickle cannot be read for another reason.
+        The pickle is invalid for another reason.
     """
-    own = own_names(environ)
-    unpickler = AllowlistUnpickler(content, own, spare_unknown=spare_unknown)
+    own = allowed_names(environ)
+    unpickler = AllowlistUnpickler(content, own, replace_unknown=replace_unknown)
     try:
         model = unpickler.load_complete()
-        if not spare_unknown:
+        if not replace_unknown:
             Graph(own).check(model)
     except NotListed as error:
-        names = [error.name, *unpickler.names.not_listed(content, unpickler.proto)]
+        names = [error.name, *unpickler.names.list_rejected(content, unpickler.proto)]
         raise PickleRejected(_rejection_message(names, own)) from None
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(_unreadable(content, error)) from error
+        raise ModelError(_describe_error(content, error)) from error
     return model
 
 
-def own_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """Read the names that the operator has added."""
-    entries = [entry.strip() for entry in environ.get(SETTING, "").split(",")]
+def allowed_names(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return the names that the operator has allowed."""
+    text = environ.get(SETTING, "")
+    entries = [entry.strip() for entry in text.split(",")]
     names = [entry.partition(":") for entry in entries if entry]
     if not all(module and name for module, _, name in names):
-        raise ModelError(f"{SETTING} must be names such as mymodule:MyTransformer, with commas")
+        raise ModelError(
+            f"{SETTING} must be comma-separated names such as mymodule:MyTransformer, not {text!r}"
+        )
     return frozenset((module, name) for module, _, name in names)
 
 
-def is_listed(module: str, name: str, own: frozenset[tuple[str, str]] = frozenset()) -> bool:
-    """Whether a name is on the list, or the operator's own."""
+def is_allowed(module: str, name: str, own: frozenset[tuple[str, str]] = frozenset()) -> bool:
+    """Whether a name is on the allowlist, or allowed by the operator."""
     try:
-        Names(own).resolve(module, name)
+        AllowedNames(own).resolve(module, name)
     except (NotListed, ImportError, AttributeError):
         return False
     return True
 
 
-def require_whole(part: Any, environ: Mapping[str, str] = os.environ) -> None:
-    """Check what is used of a pickle that was opened with ``spare_unknown``.
+def require_complete(part: Any, environ: Mapping[str, str] = os.environ) -> None:
+    """Check a part of a pickle that was loaded with ``replace_unknown``.
 
     Raises
     ------
     PickleRejected
-        A part of it was not made, or stands where a model has another thing.
+        The part contains a placeholder or an unexpected object.
     """
-    Graph(own_names(environ)).check(part)
+    Graph(allowed_names(environ)).check(part)
 
 
-def _unreadable(content: bytes, error: Exception) -> str:
-    """Say why a file is not a pickle that can be read."""
+def _describe_error(content: bytes, error: Exception) -> str:
+    """Return the message for a file that cannot be read as a pickle."""
     if isinstance(error, RecursionError):
         return "cannot read the pickle: nested too deeply"
     if not content:
@@ -108,30 +118,30 @@ def _unreadable(content: bytes, error: Exception) -> str:
         text = content[:1000].isascii() and b"\0" not in content[:1000]
         return f"cannot read the pickle: {'a text file, ' if text else ''}not a pickle file"
     if not content.endswith(pickle.STOP):
-        return "cannot read the pickle: the file is cut off; copy or write it again"
-    fix = "what it uses must be in a module that can be imported here, not in a notebook"
+        return "cannot read the pickle: the file is truncated; copy or save it again"
+    fix = "its classes and functions must be in importable modules, not in a notebook"
     return f"cannot read the pickle: {type(error).__name__}: {error}; {fix}"
 
 
-def _rejection_message(refused: Sequence[tuple[str, str]], own: frozenset[tuple[str, str]]) -> str:
-    """Name what was rejected, and what its owner can do."""
-    names = list(dict.fromkeys(refused))
-    # A name can be anything, also what moves a terminal's cursor.
-    listed = ", ".join(ascii(f"{module}.{name}")[1:-1] for module, name in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    told = f"the pickle asks for {listed}{more}, which a model is not made of; it was rejected"
+def _rejection_message(rejected: Sequence[tuple[str, str]], own: frozenset[tuple[str, str]]) -> str:
+    """Return the message about rejected names, with a fix."""
+    names = list(dict.fromkeys(rejected))
+    # Names can contain control characters that would move the cursor.
+    listed = ", ".join(ascii(f"{module}.{name}")[1:-1] for module, name in names[:_MAX_NAMES])
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    message = f"rejected the pickle, which uses {listed}{more}"
     packages = {module.partition(".")[0] for module, _ in names}
     if "__main__" in packages or packages & {"cloudpickle", "dill", "_dill"}:
-        return f"{told}. Move functions and classes of a notebook to a module, {_AGAIN}"
+        return f"{message}; move functions and classes of a notebook to a module, {_FIX}"
     if more or any(map(_is_dangerous, packages)):
-        return f"{told}, and no model needs it"
+        return f"{message}; fitted models do not need this"
     setting = ",".join(sorted(f"{module}:{name}" for module, name in {*names, *own}))
-    return f"{told}; if it is code of your own, set {SETTING}={setting}"
+    return f"{message}; if that is your own code, set {SETTING}={setting}"
 
 
-_AGAIN = "such as mymodule.py beside the model, import them from there, and fit the model again"
+_FIX = "such as mymodule.py next to the model, import them from there and fit the model again"
 
 
 def _is_dangerous(package: str) -> bool:
-    """Whether a package has functions that run any code, so that none is to be allowed."""
+    """Whether a package has functions that run arbitrary code and must not be allowed."""
     return package in sys.stdlib_module_names or package in _DANGEROUS

@@ -9,20 +9,20 @@ from collections import Counter, OrderedDict, defaultdict
 from functools import lru_cache
 from typing import Any
 
-_DEPTH = 8
-_MOST_KEYS = 1000
+_MAX_DEPTH = 8
+_MAX_KEY_PARTS = 1000
 CONTAINERS = (list, tuple, set, frozenset)
 MAPS = (dict, OrderedDict, defaultdict, Counter)
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the words of a text, as lists of names are written here."""
+def split_words(text: str) -> frozenset[str]:
+    """Return the set of words in a text."""
     return frozenset(text.split())
 
 
 @lru_cache(1)
 def atoms() -> frozenset[type]:
-    """Return the types of values that hold no other object and no code."""
+    """Return the types of values that contain neither other objects nor code."""
     import numpy as np
     import pandas as pd
 
@@ -34,8 +34,8 @@ def atoms() -> frozenset[type]:
     return frozenset(numbers | dates | zones | pandas | basic | {decimal.Decimal, type(...)})
 
 
-def is_plain(value: Any, depth: int = _DEPTH) -> bool:
-    """Whether a value is plain through and through."""
+def is_plain(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    """Whether a value and all of its elements are plain."""
     import numpy as np
 
     kind = type(value)
@@ -51,14 +51,14 @@ def is_plain(value: Any, depth: int = _DEPTH) -> bool:
         return False
     if atoms().issuperset(map(type, value)):
         return True
-    return depth > 0 and all(is_plain(each, depth - 1) for each in value)
+    return depth > 0 and all(is_plain(element, depth - 1) for element in value)
 
 
 def is_key(value: Any) -> bool:
-    """Whether hashing and comparing a value runs no code and takes no time."""
+    """Whether a value can be hashed and compared quickly and without running code."""
     kind = type(value)
     if kind in atoms():
         return kind not in (bytearray, object)
-    if kind not in (tuple, frozenset) or len(value) > _MOST_KEYS:
+    if kind not in (tuple, frozenset) or len(value) > _MAX_KEY_PARTS:
         return False
-    return all(type(each) in atoms() and type(each) is not bytearray for each in value)
+    return all(type(part) in atoms() and type(part) is not bytearray for part in value)

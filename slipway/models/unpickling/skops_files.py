@@ -1,4 +1,4 @@
-"""Read models that skops wrote, by the same list of names as pickles."""
+"""Load models that skops wrote, with the allowlist of pickles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from slipway.core.errors import ModelError
 from slipway.models.unpickling.containers import is_zip, zip_names
 from slipway.models.unpickling.pickles import (
     SETTING,
-    is_listed,
+    allowed_names,
+    is_allowed,
     load_pickle,
-    own_names,
-    require_whole,
+    require_complete,
 )
 from slipway.models.unpickling.rejection import PickleRejected
 
@@ -24,37 +24,38 @@ def is_skops(content: bytes) -> bool:
 
 
 def load_skops(content: bytes, environ: Mapping[str, str]) -> Any:
-    """Open a model that skops wrote.
+    """Load a model that skops wrote.
 
     Raises
     ------
     PickleRejected
-        It has types that are not on the list.
+        The file has types that are not on the allowlist.
     ModelError
         skops is not installed, or cannot read it.
     """
     try:
         import skops.io  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
-        raise ModelError("is a file of skops; run: pip install skops") from error
-    own = own_names(environ)
+        raise ModelError("is a skops file; run: pip install skops") from error
+    own = allowed_names(environ)
     try:
         types = [str(name) for name in skops.io.get_untrusted_types(data=content)]
-        names = [(module, name) for module, _, name in (each.rpartition(".") for each in types)]
-        refused = [name for name in names if not is_listed(*name, own)]
-        if refused:
-            raise PickleRejected(_refusal(refused))
+        names = [(module, name) for module, _, name in (path.rpartition(".") for path in types)]
+        rejected = [name for name in names if not is_allowed(*name, own)]
+        if rejected:
+            raise PickleRejected(_rejection_message(rejected))
         model = skops.io.loads(content, trusted=types)
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(f"cannot be read by skops: {type(error).__name__}: {error}") from error
-    require_whole(model, environ)
-    # What is served is a pickle, so that it is held to the rules of one at once.
+    require_complete(model, environ)
+    # The model will be served from a pickle, so that it must pass those checks as well.
     return load_pickle(pickle.dumps(model, protocol=5), environ)
 
 
-def _refusal(refused: list[tuple[str, str]]) -> str:
-    listed = ", ".join(f"{module}.{name}" for module, name in refused[:20])
-    setting = ",".join(f"{module}:{name}" for module, name in refused[:20])
-    return f"has types that are not on the list: {listed}; for your own, set {SETTING}={setting}"
+def _rejection_message(rejected: list[tuple[str, str]]) -> str:
+    listed = ", ".join(f"{module}.{name}" for module, name in rejected[:20])
+    setting = ",".join(f"{module}:{name}" for module, name in rejected[:20])
+    fix = f"if they are your own, set {SETTING}={setting}"
+    return f"has types that are not on the list: {listed}; {fix}"

@@ -1,4 +1,4 @@
-"""Give objects their state: by checked setters, or as plain attributes."""
+"""Restore the state of objects, with checking setters or as plain attributes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from slipway.models.unpickling.placeholder import Placeholder
 from slipway.models.unpickling.plain import is_plain
 from slipway.models.unpickling.rejection import Budget, require
-from slipway.models.unpickling.spare import Spare
 
 Setter = Callable[[Any, Any, Budget], None]
-# Their own __setstate__ only reads what is checked here, or ignores its argument.
+# Classes whose __setstate__ uses only checked attributes, or ignores its argument.
 _HARMLESS = {
     ("sklearn.base", "BaseEstimator"),
     ("sklearn.isotonic", "IsotonicRegression"),
@@ -21,33 +21,36 @@ _HARMLESS = {
 _CATBOOST = ("_prediction_values_change", "_loss_value_change")
 
 
-def set_state(thing: Any, state: Any, budget: Budget, *, made: bool) -> None:
-    """Give an object its state; one without a setter here must be of a class that was made.
+def set_state(instance: Any, state: Any, budget: Budget, *, may_set_attributes: bool) -> None:
+    """Restore the state of an object.
 
-    Others, such as a time zone, may be shared with the rest of the process.
+    Plain attributes may be set only on objects that the unpickler has constructed. Other objects,
+    such as time zones, may be shared with the rest of the process.
 
     Raises
     ------
     PickleRejected
-        The object takes no state, or not this one.
+        The object has no state, or the state is invalid.
     """
-    kind: Any = type(thing)
-    found = setter(kind)
-    require(made or found is not _set_attributes, f"changes an object of {kind.__name__}")
-    found(thing, state, budget)
+    kind: Any = type(instance)
+    setter = find_setter(kind)
+    require(
+        may_set_attributes or setter is not _set_attributes, f"changes an object of {kind.__name__}"
+    )
+    setter(instance, state, budget)
 
 
 @lru_cache(10_000)
-def setter(kind: type) -> Setter:
-    """Find what sets the state of objects of a type."""
+def find_setter(kind: type) -> Setter:
+    """Return the function that restores the state of objects of a type."""
     package = kind.__module__.partition(".")[0]
     finder = _FINDERS.get(package)
-    found = finder(kind) if finder else None
-    return found or _set_attributes
+    setter = finder(kind) if finder else None
+    return setter or _set_attributes
 
 
 def _without_budget(function: Callable[[Any, Any], None]) -> Setter:
-    return lambda thing, state, budget: function(thing, state)
+    return lambda instance, state, budget: function(instance, state)
 
 
 def _numpy_setter(kind: type) -> Setter | None:
@@ -118,11 +121,14 @@ def _xgboost_setter(kind: type) -> Setter | None:
 
 
 def _set_xgboost(booster: Any, state: Any) -> None:
-    """Load XGBoost's own bytes."""
-    require(type(state) is dict and is_plain(state), "fills a booster in another way")
-    right = all(type(name) is str and not name.startswith("__") for name in state)
+    """Restore a booster of XGBoost from bytes."""
+    require(type(state) is dict and is_plain(state), "restores a booster from an unexpected state")
+    valid = all(type(name) is str and not name.startswith("__") for name in state)
     kinds = (type(None), bytearray)
-    require(right and type(state.get("handle", 0)) in kinds, "fills a booster in another way")
+    require(
+        valid and type(state.get("handle", 0)) in kinds,
+        "restores a booster from an unexpected state",
+    )
     booster.__setstate__(state)
 
 
@@ -131,11 +137,11 @@ def _lightgbm_setter(kind: type) -> Setter | None:
 
 
 def _set_lightgbm(booster: Any, state: Any) -> None:
-    """Load LightGBM's own text."""
-    require(type(state) is dict and is_plain(state), "fills a booster in another way")
+    """Restore a booster of LightGBM from text."""
+    require(type(state) is dict and is_plain(state), "restores a booster from an unexpected state")
     handles = {type(state.get(name)) for name in ("handle", "_handle")}
-    right = handles <= {type(None), str} and not state.get("_network", state.get("network"))
-    require(right, "fills a booster in another way")
+    valid = handles <= {type(None), str} and not state.get("_network", state.get("network"))
+    require(valid, "restores a booster from an unexpected state")
     booster.__setstate__(state)
 
 
@@ -144,16 +150,19 @@ def _catboost_setter(kind: type) -> Setter | None:
 
 
 def _set_catboost(model: Any, state: Any) -> None:
-    """Load CatBoost's own bytes and its parameters."""
-    require(type(state) is dict and is_plain(state), "fills a model of CatBoost in another way")
-    right = all(type(name) is str for name in state) and "_test_eval" not in state
-    right = right and type(state.get("__model", b"")) is bytes
-    require(right, "fills a model of CatBoost in another way")
+    """Restore a model of CatBoost from bytes and parameters."""
+    require(
+        type(state) is dict and is_plain(state),
+        "restores a model of CatBoost from an unexpected state",
+    )
+    valid = all(type(name) is str for name in state) and "_test_eval" not in state
+    valid = valid and type(state.get("__model", b"")) is bytes
+    require(valid, "restores a model of CatBoost from an unexpected state")
     model.__setstate__(state)
 
 
-def _spare_setter(kind: type) -> Setter | None:
-    return (lambda thing, state, budget: None) if kind is Spare else None
+def _placeholder_setter(kind: type) -> Setter | None:
+    return (lambda instance, state, budget: None) if kind is Placeholder else None
 
 
 _FINDERS: dict[str, Callable[[type], Setter | None]] = {
@@ -163,53 +172,55 @@ _FINDERS: dict[str, Callable[[type], Setter | None]] = {
     "xgboost": _xgboost_setter,
     "lightgbm": _lightgbm_setter,
     "catboost": _catboost_setter,
-    "slipway": _spare_setter,
+    "slipway": _placeholder_setter,
 }
 
 
-def _set_attributes(thing: Any, state: Any, budget: Budget) -> None:
-    """Give an object its attributes, none of which may take the place of a method."""
-    kind: Any = type(thing)
+def _set_attributes(instance: Any, state: Any, budget: Budget) -> None:
+    """Set attributes of an object; they must not replace methods."""
+    kind: Any = type(instance)
     slots: Any = None
     if type(state) is tuple and len(state) == 2:
         state, slots = state
     state = {} if state is None else state
     for names in (state, slots or {}):
-        require(type(names) is dict, "gives an object the state of another")
-        require(set(map(type, names)) <= {str}, "gives an object a nameless attribute")
+        require(type(names) is dict, "restores an object from an unexpected state")
+        require(set(map(type, names)) <= {str}, "sets an attribute with an invalid name")
         _require_names(kind, tuple(names))
-    require(type(state.get("_sklearn_version", "")) is str, "names no version of scikit-learn")
-    _apply(thing, state)
+    require(
+        type(state.get("_sklearn_version", "")) is str, "contains an invalid scikit-learn version"
+    )
+    _apply_state(instance, state)
     for name, value in (slots or {}).items():
-        require(name in _slots(kind), "gives an object a nameless attribute")
-        object.__setattr__(thing, name, value)
+        require(name in _slots(kind), "sets an attribute with an invalid name")
+        object.__setattr__(instance, name, value)
 
 
 @lru_cache(10_000)
 def _require_names(kind: type, names: tuple[str, ...]) -> None:
     for name in names:
-        require(not name.startswith("__"), "gives an object a special method")
+        require(not name.startswith("__"), "sets a special method of an object")
         require(not _is_method(kind, name), f"replaces the method {name} of {kind.__name__}")
 
 
-def _apply(thing: Any, state: dict[str, Any]) -> None:
-    kind: Any = type(thing)
-    own = _setstate_home(kind)
-    if own is None:
+def _apply_state(instance: Any, state: dict[str, Any]) -> None:
+    kind: Any = type(instance)
+    home = _find_setstate_class(kind)
+    if home is None:
         if state:
-            require(hasattr(thing, "__dict__"), "changes what cannot be changed")
-            thing.__dict__.update(state)
+            require(hasattr(instance, "__dict__"), "sets attributes of an object that has none")
+            instance.__dict__.update(state)
         return
-    require(own in _HARMLESS, f"needs {own[1]}.__setstate__, which is not on the list")
-    if own == ("sklearn.isotonic", "IsotonicRegression"):
+    require(home in _HARMLESS, f"needs {home[1]}.__setstate__, which is not on the allowlist")
+    if home == ("sklearn.isotonic", "IsotonicRegression"):
         for name in ("X_thresholds_", "y_thresholds_"):
-            require(is_plain(state.get(name), 0), "has another thing in place of an array")
-    thing.__setstate__(state)
+            require(is_plain(state.get(name), 0), "contains another object in place of an array")
+    instance.__setstate__(state)
 
 
 @lru_cache(10_000)
-def _setstate_home(kind: type) -> tuple[str, str] | None:
-    """Return the class that defines the ``__setstate__`` of a type."""
+def _find_setstate_class(kind: type) -> tuple[str, str] | None:
+    """Return module and name of the class that defines ``__setstate__`` of a type."""
     for base in kind.__mro__:
         if "__setstate__" in vars(base):
             return base.__module__, base.__name__
@@ -227,8 +238,8 @@ def _slots(kind: type) -> frozenset[str]:
 
 
 def _is_method(kind: type, name: str) -> bool:
-    """Whether a class defines a method, or a computed attribute, of a name."""
-    found = inspect.getattr_static(kind, name, None)
-    if inspect.ismemberdescriptor(found) or inspect.isgetsetdescriptor(found):
+    """Whether a class defines a method or property with a name."""
+    attribute = inspect.getattr_static(kind, name, None)
+    if inspect.ismemberdescriptor(attribute) or inspect.isgetsetdescriptor(attribute):
         return False
-    return callable(found) or hasattr(type(found), "__get__")
+    return callable(attribute) or hasattr(type(attribute), "__get__")

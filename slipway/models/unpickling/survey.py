@@ -1,4 +1,4 @@
-"""List the names that a pickle asks for, without running any of its instructions."""
+"""List the names in a pickle without running its instructions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
 
 
-def names_in(content: bytes) -> list[tuple[str, str]]:
-    """Return every class and function that a pickle names, in its order.
+def list_names(content: bytes) -> list[tuple[str, str]]:
+    """Return all classes and functions that a pickle names, in order.
 
-    The opcodes are read, not run: only texts are followed, through the memo to the instruction
-    that takes two of them for a name. A pickle that hides its names otherwise lists fewer.
+    The opcodes are parsed, not run. Only texts are followed, through the memo to the instruction
+    that combines two of them to a name. Names that are hidden in other ways are not listed.
     """
-    reader = _Reader()
+    collector = _NameCollector()
     try:
         for opcode, argument, _ in pickletools.genops(content):
-            reader.read(opcode.name, argument)
-    except Exception:  # noqa: S110 - what a broken pickle has named so far is enough
+            collector.read(opcode.name, argument)
+    except Exception:  # noqa: S110 - a broken pickle still has names
         pass
-    return reader.names
+    return collector.names
 
 
-class _Reader:
-    """The last texts that were pushed, and those in the memo."""
+class _NameCollector:
+    """Collect names from the last texts that were pushed, and those in the memo."""
 
     def __init__(self) -> None:
         self.names: list[tuple[str, str]] = []
@@ -34,7 +34,7 @@ class _Reader:
         self._memo: dict[int, str | None] = {}
 
     def read(self, name: str, argument: Any) -> None:
-        """Follow one instruction."""
+        """Process one instruction."""
         if name in _TEXTS:
             self._texts = [*self._texts[-3:], argument]
         elif name in _PUTS:
@@ -47,11 +47,11 @@ class _Reader:
             self.names.append((module, attribute))
             self._texts = [*self._texts[-3:], None]
         elif name == "STACK_GLOBAL":
-            self._name_of_stack()
+            self._collect_stack_name()
         else:
             self._texts = [*self._texts[-3:], None]
 
-    def _name_of_stack(self) -> None:
+    def _collect_stack_name(self) -> None:
         module, attribute = ([None, None, *self._texts])[-2:]
         if module is not None and attribute is not None:
             self.names.append((module, attribute))

@@ -1,4 +1,4 @@
-"""The report of a model version: one HTML file beside its pickle, to read, keep and print."""
+"""The report of a model version: one HTML file next to its pickle, to read, keep and print."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def write_report(
     previous: Manifest | None = None,
     promotion: Promotion | None = None,
 ) -> Path:
-    """Write the report of a version beside its pickle.
+    """Write the report of a version next to its pickle.
 
     Parameters
     ----------
     manifest : Manifest
     model : Path
-        The pickle, beside which the covariance stands too.
+        The pickle. The covariance is in the same folder.
     previous : Manifest, optional
-        The version in production before, to compare with.
+        The previous version in production, to compare with.
     promotion : Promotion, optional
-        How it was held against that version, on the same rows.
+        The comparison with that version on the same rows.
 
     Returns
     -------
     Path
     """
-    # A web process gives reports and never writes one; it does not load what that needs.
+    # A web process only serves reports, so it does not import the renderer.
     from slipway.reports.html.renderer import report_text
 
     text = report_text(manifest, model, previous, promotion)

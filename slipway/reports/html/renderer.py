@@ -15,7 +15,13 @@ from slipway.reports import feature_texts
 from slipway.reports import learning_curve_charts as learningplots
 from slipway.reports import svg_charts as charts
 from slipway.reports.formatting import FILTERS
-from slipway.reports.html.sections import compared, counts, evaluated, label_rule, read_uncertainty
+from slipway.reports.html.sections import (
+    build_comparison,
+    build_evaluations,
+    count_rows,
+    label_rule,
+    read_uncertainty,
+)
 from slipway.reports.html.template_folder import TEMPLATES
 from slipway.reports.term_charts import score_unit, sum_cards
 
@@ -26,25 +32,25 @@ def report_text(
     previous: Manifest | None = None,
     promotion: Promotion | None = None,
 ) -> str:
-    """Write the report of a version as HTML; see ``slipway.reports.html.write_report``.
+    """Return the report of a version as HTML; see ``slipway.reports.html.write_report``.
 
-    It asks for nothing from outside: styles and drawings are part of it, and its own policy
-    forbids a browser everything else, should something be in it that ought not to be.
+    The report loads nothing from outside: it contains its styles and drawings. As a second line of
+    defence, its Content-Security-Policy blocks everything else.
     """
     uncertainty, no_intervals = read_uncertainty(manifest, model)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return (
-        _environment()
+        _create_environment()
         .get_template("report.html")
         .render(
             style=Markup(style),  # noqa: S704
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             manifest=manifest,
             features=manifest.signature.by_name,
-            counts=counts(manifest.training),
+            counts=count_rows(manifest.training),
             label_rule=label_rule(manifest),
-            evaluated=evaluated(manifest, previous),
-            compared=compared(manifest, previous),
+            evaluated=build_evaluations(manifest, previous),
+            compared=build_comparison(manifest, previous),
             promotion=promotion,
             sums=sum_cards(manifest, uncertainty),
             unit=score_unit(manifest),
@@ -55,10 +61,10 @@ def report_text(
     )
 
 
-def _environment() -> Environment:
-    """Make what renders templates; every text from the manifest is escaped."""
+def _create_environment() -> Environment:
+    """Create the template environment, which escapes all texts from the manifest."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.filters.update(
-        {write.__name__: write for write in (*FILTERS, *feature_texts.FILTERS)}
+        {function.__name__: function for function in (*FILTERS, *feature_texts.FILTERS)}
     )
     return environment

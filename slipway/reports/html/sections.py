@@ -1,4 +1,4 @@
-"""What a report says beyond what the manifest does: sums that add up, and comparisons."""
+"""Contents of a report that the manifest does not contain: row counts and comparisons."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from slipway.models.intervals import Uncertainty
 from slipway.models.manifest import Evaluation, Manifest, Scores, Training
 from slipway.reports.model_diff import Difference, compare
 
-MOST_CHANGES = 12
+MAX_CHANGES = 12
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """An evaluation, with the scores of the version before where that has them.
+class EvaluationSection:
+    """An evaluation, with the scores of the previous version if it has them.
 
     Attributes
     ----------
     key : str
     evaluation : Evaluation
     scores : dict of str to Scores
-        ``before`` stands behind ``model``.
+        ``before`` comes after ``model``.
     same_rows : bool
-        Whether both were tested on the same rows, as far as the manifests tell.
+        Whether both versions were tested on the same rows, according to the manifests.
     """
 
     key: str
@@ -37,8 +37,8 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What has changed since the version before.
+class ComparisonSection:
+    """The changes since the previous version.
 
     Attributes
     ----------
@@ -51,79 +51,79 @@ class Compared:
 
     @property
     def terms(self) -> Sequence[tuple[str, str, str, float | None, float | None]]:
-        """The largest changes of terms: feature, class, place, before and after."""
+        """The largest changes of terms: feature, class, value, before and after."""
         terms = self.difference.terms or ()
-        return [(t.feature, t.label, t.where, t.before, t.after) for t in terms[:MOST_CHANGES]]
+        return [(t.feature, t.label, t.where, t.before, t.after) for t in terms[:MAX_CHANGES]]
 
     @property
     def further_terms(self) -> int:
-        """How many more terms have changed."""
-        return max(len(self.difference.terms or ()) - MOST_CHANGES, 0)
+        """The number of other terms that have changed."""
+        return max(len(self.difference.terms or ()) - MAX_CHANGES, 0)
 
 
-def counts(training: Training) -> list[tuple[str, int]]:
-    """Give what became of the rows read; the counts add up to them."""
-    told = [("fitted on", training.rows_fit), ("held out, to test on", training.rows_test)]
-    told += [(f"left out: {reason}", count) for reason, count in training.left_out.items()]
-    rest = training.rows_read - sum(count for _, count in told)
-    return [*told, ("not accounted for", rest)] if rest else told
+def count_rows(training: Training) -> list[tuple[str, int]]:
+    """Return the use of the rows read, with counts that add up to all rows."""
+    uses = [("used for fitting", training.rows_fit), ("held out for testing", training.rows_test)]
+    uses += [(f"left out: {reason}", count) for reason, count in training.left_out.items()]
+    rest = training.rows_read - sum(count for _, count in uses)
+    return [*uses, ("not accounted for", rest)] if rest else uses
 
 
 def label_rule(manifest: Manifest) -> str:
-    """Say how an answer becomes a label; empty where there is none."""
+    """Describe how a prediction becomes a label; empty for a regression."""
     target, threshold = manifest.signature.target, manifest.threshold
     if target.task == "regression":
         return ""
     if target.measure != "probability":
-        return "The label is what the pipeline's predict returns; the model has no probabilities."
+        return "The label is the result of the pipeline's predict; the model has no probabilities."
     if threshold is None:
-        return "The label is the most probable class; of equal ones, the one of predict."
+        return "The label is the most probable class. A tie goes to the class that predict returns."
     rule = f"A probability of {threshold:g} or more gets the label “{target.positive}”"
-    return f"{rule}{_other(target)}."
+    return f"{rule}{_describe_other_class(target)}."
 
 
-def _other(target: Target) -> str:
-    """Name the class of the lower probabilities."""
-    others = [each for each in target.classes if each != target.positive]
-    return f", a lower one “{others[0]}”" if len(others) == 1 else ""
+def _describe_other_class(target: Target) -> str:
+    """Describe the class of lower probabilities."""
+    others = [name for name in target.classes if name != target.positive]
+    return f", a lower probability “{others[0]}”" if len(others) == 1 else ""
 
 
-def evaluated(manifest: Manifest, previous: Manifest | None) -> list[Evaluated]:
-    """Put the scores of the version before beside those of this one."""
+def build_evaluations(manifest: Manifest, previous: Manifest | None) -> list[EvaluationSection]:
+    """Return the evaluations, with the scores of the previous version next to this one's."""
     before = {} if previous is None else previous.evaluations
-    made = []
-    for key, each in manifest.evaluations.items():
-        scores, old = dict(each.scores), before.get(key)
+    evaluations = []
+    for key, evaluation in manifest.evaluations.items():
+        scores, old = dict(evaluation.scores), before.get(key)
         same_rows = True
         if previous is not None and old is not None and "model" in old.scores:
-            scores = _beside(scores, old.scores["model"])
-            same_rows = _same_rows(manifest, each, previous, old)
-        made.append(Evaluated(key, each, scores, same_rows))
-    return made
+            scores = _insert_previous(scores, old.scores["model"])
+            same_rows = _has_same_rows(manifest, evaluation, previous, old)
+        evaluations.append(EvaluationSection(key, evaluation, scores, same_rows))
+    return evaluations
 
 
-def _beside(scores: dict[str, Scores], before: Scores) -> dict[str, Scores]:
-    """Put a version's scores behind those of this model."""
-    first = {name: its for name, its in scores.items() if name == "model"}
-    return first | {"before": before} | scores
+def _insert_previous(scores: dict[str, Scores], before: Scores) -> dict[str, Scores]:
+    """Insert the scores of the previous version after those of this model."""
+    own = {name: values for name, values in scores.items() if name == "model"}
+    return own | {"before": before} | scores
 
 
-def _same_rows(a: Manifest, one: Evaluation, b: Manifest, other: Evaluation) -> bool:
-    """Whether two versions were tested on the same rows, as far as can be told."""
+def _has_same_rows(a: Manifest, one: Evaluation, b: Manifest, other: Evaluation) -> bool:
+    """Return whether two versions were tested on the same rows, as far as the manifests show."""
     data = a.training.data_sha256 == b.training.data_sha256 != ""
     same = (one.description, one.rows_test) == (other.description, other.rows_test)
     return data and same
 
 
-def compared(manifest: Manifest, previous: Manifest | None) -> Compared | None:
-    """Compare with the version before, where there is another one."""
+def build_comparison(manifest: Manifest, previous: Manifest | None) -> ComparisonSection | None:
+    """Compare with the previous version; None without one, or for the same file."""
     if previous is None or previous.sha256 == manifest.sha256:
         return None
-    return Compared(previous, compare(previous, manifest))
+    return ComparisonSection(previous, compare(previous, manifest))
 
 
 def read_uncertainty(manifest: Manifest, model: Path) -> tuple[Uncertainty | None, str]:
-    """Read the covariance beside a pickle, or say why there are no intervals."""
+    """Read the covariance next to a pickle; without one, return the reason."""
     if manifest.scorecard is None:
         return None, ""
     if manifest.covariance is None:

@@ -1,4 +1,4 @@
-"""The folder of the report's templates."""
+"""The folder of the report templates."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""The ways to answer a block of rows, with one meaning.
+"""Strategies to score a block of rows; all of them return the same predictions.
 
-Any row can be checked by itself. Where polars is installed, whole columns are read at once, and
-only the rows there is some doubt about are checked so; and where the model is a sum of simple
-terms, even the cells that are added are made a column at a time.
+``RowScorer`` checks each row separately. With polars, ``FrameScorer`` reads whole columns, and
+checks only the rows that it cannot read with certainty. For a sum of simple terms,
+``VectorizedScorer`` also writes the added cells column by column.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.models.features import Answer, Record
-from slipway.models.frames import grouped
+from slipway.models.frames import group_records
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from slipway.serving.batch.typed_columns import ColumnReader, TypedRows
     from slipway.serving.batch.vectorized_scorer import ColumnScorer
 
-Answered = tuple[list[int], list[Answer]]
+ScoredRows = tuple[list[int], list[Answer]]
 
 
 @dataclass
 class PartialBlock:
-    """What a way makes of a block before any row is checked by itself.
+    """Result of a strategy before any row is checked separately.
 
     Attributes
     ----------
     added : list of (str or None)
-        The cells of the rows that are done.
+        The added cells of the rows that are done.
     doubtful : list of int
-        The rows that must be checked.
-    values : Values, optional
-        The rows that need no check, but still an answer.
+        The rows to check.
+    values : TypedRows, optional
+        The rows that need no check but are not scored yet.
     """
 
     added: list[str | None]
@@ -47,24 +47,24 @@ class PartialBlock:
 
 
 class RowScorer:
-    """Check every row by itself."""
+    """Check every row separately."""
 
     def __init__(self, model: Predictor) -> None:
         self._model = model
 
     def begin(self, block: Block) -> PartialBlock:
-        """Do what can be done without a check."""
+        """Mark all rows for the check."""
         n_rows = len(block.texts)
         return PartialBlock([None] * n_rows, list(range(n_rows)))
 
-    def score(self, begun: PartialBlock, rows: list[int], records: list[Record]) -> Answered:
-        """Score the rows that were checked, and those that needed none.
+    def score(self, partial: PartialBlock, rows: list[int], records: list[Record]) -> ScoredRows:
+        """Score the checked rows, and the rows of ``partial`` that need no check.
 
         Parameters
         ----------
-        begun : PartialBlock
+        partial : PartialBlock
         rows : list of int
-            The places of the records in the block.
+            The positions of the records in the block.
         records : list of tuple
 
         Returns
@@ -75,25 +75,25 @@ class RowScorer:
         return rows, self._model.score(records) if records else []
 
 
-class FusedScorer(RowScorer):
-    """Go from columns of texts to the cells that are added."""
+class VectorizedScorer(RowScorer):
+    """Write the added cells from columns of text."""
 
     def __init__(self, model: Predictor, scorer: ColumnScorer) -> None:
         super().__init__(model)
         self._scorer = scorer
 
     def begin(self, block: Block) -> PartialBlock:
-        """Answer all rows but those with some doubt."""
+        """Write the added cells of all rows that can be read with certainty."""
         added = self._scorer(block)
         doubtful = [i for i, cells in enumerate(added) if cells is None] if None in added else []
         return PartialBlock(added, doubtful)
 
 
-class ColumnsScorer(RowScorer):
-    """Read columns of values, and let the model score the block in one call.
+class FrameScorer(RowScorer):
+    """Read columns of values, and score the block in one call of the model.
 
-    The rows that were checked come back to their places before, because the last bit of a
-    product of matrices can depend on the row's place in it.
+    Checked rows return to their positions first, because the last bit of a matrix product can
+    depend on the position of a row.
     """
 
     def __init__(self, model: Predictor, reader: ColumnReader) -> None:
@@ -101,21 +101,23 @@ class ColumnsScorer(RowScorer):
         self._reader = reader
 
     def begin(self, block: Block) -> PartialBlock:
-        """Read all rows but those with some doubt."""
+        """Read all rows that can be read with certainty."""
         values = self._reader(block)
         n_rows = len(block.texts)
         doubtful = sorted(set(range(n_rows)).difference(values.rows))
         return PartialBlock([None] * n_rows, doubtful, values)
 
-    def score(self, begun: PartialBlock, rows: list[int], records: list[Record]) -> Answered:
-        """Score the rows that were checked, and those that needed none."""
+    def score(self, partial: PartialBlock, rows: list[int], records: list[Record]) -> ScoredRows:
+        """Score the checked rows, and the rows of ``partial`` that need no check."""
         from slipway.serving.batch.typed_columns import to_frame
 
-        if begun.values is None or not (begun.values.rows or rows):
+        if partial.values is None or not (partial.values.rows or rows):
             return [], []
         signature, scorer = self._model.manifest.signature, self._model.score
-        alike, others = _parted(signature, records)
-        values = begun.values.joined([records[i] for i in alike], [rows[i] for i in alike])
+        same_types, others = _split_by_types(signature, records)
+        values = partial.values.with_records(
+            [records[i] for i in same_types], [rows[i] for i in same_types]
+        )
         if isinstance(scorer, PipelineScorer):
             answers = scorer.score_frame(to_frame(signature, values.columns)) if values.rows else []
         else:
@@ -126,18 +128,18 @@ class ColumnsScorer(RowScorer):
         return values.rows + [rows[i] for i in others], answers + more
 
 
-def _parted(signature: Signature, records: list[Record]) -> tuple[list[int], list[int]]:
-    """Part the records that fit columns of the training types from those that widen one."""
+def _split_by_types(signature: Signature, records: list[Record]) -> tuple[list[int], list[int]]:
+    """Split records into those that fit the column types of the training and the others."""
     types = tuple(feature.column_type for feature in signature.features)
-    alike: list[int] = []
+    same_types: list[int] = []
     others: list[int] = []
-    for places, found in grouped(signature, records):
-        (alike if found == types else others).extend(places)
-    return sorted(alike), sorted(others)
+    for positions, column_types in group_records(signature, records):
+        (same_types if column_types == types else others).extend(positions)
+    return sorted(same_types), sorted(others)
 
 
 def choose_block_scorer(header: Header, model: Predictor) -> RowScorer:
-    """Choose the quickest way that the model and the install have.
+    """Choose the fastest strategy that the model and the installed packages allow.
 
     Parameters
     ----------
@@ -149,19 +151,21 @@ def choose_block_scorer(header: Header, model: Predictor) -> RowScorer:
     RowScorer
     """
     with suppress(ImportError):
-        # polars is large, and a service that answers single predictions does without it.
-        from slipway.serving.batch.typed_columns import ColumnReader, is_plain
-        from slipway.serving.batch.vectorized_scorer import SIMPLE, ColumnScorer
+        # polars is large; a service without it still predicts.
+        from slipway.serving.batch.typed_columns import ColumnReader, is_readable
+        from slipway.serving.batch.vectorized_scorer import SIMPLE_TERMS, ColumnScorer
 
         signature, scorecard = model.manifest.signature, model.manifest.scorecard
-        if not is_plain(signature):
+        if not is_readable(signature):
             return RowScorer(model)
         if model.engine == "scorecard" and scorecard is not None and scorecard.is_log_odds:
             log_odds = scorecard.sums[0]
-            if all(isinstance(term, SIMPLE) for term in log_odds.terms):
-                labels, least = label_cells(model), model.labels.least
+            if all(isinstance(term, SIMPLE_TERMS) for term in log_odds.terms):
+                labels, positive_from = label_cells(model), model.labels.positive_from
                 by_score = model.labels.threshold is None and scorecard.label_from == "scores"
-                scorer = ColumnScorer(log_odds, signature, header, labels, least, by_score=by_score)
-                return FusedScorer(model, scorer)
-        return ColumnsScorer(model, ColumnReader(signature, header))
+                scorer = ColumnScorer(
+                    log_odds, signature, header, labels, positive_from, by_score=by_score
+                )
+                return VectorizedScorer(model, scorer)
+        return FrameScorer(model, ColumnReader(signature, header))
     return RowScorer(model)

@@ -1,4 +1,4 @@
-"""How a CSV file is written: its separator, its line ends and its decimal mark."""
+"""The dialect of a CSV file: separator, line end and decimal mark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from slipway.core.csv_cells import quoted
+from slipway.core.csv_cells import quote_cell
 
 COMMA, SEMICOLON, TAB = ",", ";", "\t"
 _EXPONENT = r"([eE][+-]?\d+)?"
@@ -18,16 +18,15 @@ _WITH_POINT = re.compile(rf"\s*[+-]?(\d+\.\d*|\.\d+){_EXPONENT}\s*", re.ASCII)
 
 @dataclass(frozen=True)
 class Dialect:
-    """The marks of a file.
+    """Separator, line end and decimal mark of a file.
 
     Attributes
     ----------
     separator : str
-        Between two cells.
     line_end : str
         LF, CR LF or CR.
     decimal : str
-        The mark of its numbers: a point or a comma. Empty where the first rows show neither.
+        A point or a comma; empty if the first rows have neither.
     """
 
     separator: str = COMMA
@@ -40,23 +39,23 @@ class Dialect:
         return self.line_end[-1]
 
     @cached_property
-    def is_plain(self) -> bool:
-        """Whether the added cells need no respelling."""
+    def is_standard(self) -> bool:
+        """Whether added cells can be written unchanged."""
         return self.separator == COMMA and self.decimal != ","
 
     def write_cell(self, text: str) -> str:
-        """Write one cell, in quotes where it needs them."""
-        return quoted(text, self.separator)
+        """Return one cell, quoted if necessary."""
+        return quote_cell(text, self.separator)
 
-    def respelled(self, added: str, numbers: slice) -> str:
-        """Write added cells with the file's own marks.
+    def format_cells(self, added: str, numbers: slice) -> str:
+        """Return added cells in this dialect.
 
         Parameters
         ----------
         added : str
             The cells, each after a comma, with decimal points.
         numbers : slice
-            Which of them are numbers.
+            The positions of the numbers among them.
         """
         if not added:
             return added
@@ -65,14 +64,14 @@ class Dialect:
             cells[numbers] = [number.replace(".", ",") for number in cells[numbers]]
         return "".join(self.separator + self.write_cell(cell) for cell in cells)
 
-    def number_text(self, text: str) -> str:
-        """Spell a cell of a numeric column with a decimal point, where it has one comma."""
+    def normalize_decimal(self, text: str) -> str:
+        """Replace the decimal comma of a number with a decimal point."""
         if self.decimal == "." or "," not in text or not _WITH_COMMA.fullmatch(text):
             return text
         return text.replace(",", ".")
 
-    def misfit(self, text: str) -> str:
-        """Say why a cell is not read as a number: its mark is not that of the others."""
+    def decimal_error(self, text: str) -> str:
+        """Return an error for a number with another decimal mark than the file; else empty."""
         if self.decimal == "," and _WITH_POINT.fullmatch(text):
             return "the number has a decimal point where others in the file have a decimal comma"
         if self.decimal == "." and _WITH_COMMA.fullmatch(text):
@@ -80,10 +79,10 @@ class Dialect:
         return ""
 
 
-def decimal_mark(cells: Iterable[str]) -> str:
-    """Find the decimal mark of numeric columns.
+def find_decimal_mark(cells: Iterable[str]) -> str:
+    """Return the decimal mark of numeric columns.
 
-    One decimal comma decides: a point may then separate thousands, and is rejected.
+    A single decimal comma decides. A point may then separate thousands and is rejected.
 
     Parameters
     ----------
@@ -92,12 +91,12 @@ def decimal_mark(cells: Iterable[str]) -> str:
     Returns
     -------
     str
-        A comma, a point, or nothing where no cell has a mark.
+        A comma or a point; empty if no cell has a decimal mark.
     """
-    found = ""
+    mark = ""
     for cell in cells:
         if "," in cell and _WITH_COMMA.fullmatch(cell):
             return ","
-        if not found and "." in cell and _WITH_POINT.fullmatch(cell):
-            found = "."
-    return found
+        if not mark and "." in cell and _WITH_POINT.fullmatch(cell):
+            mark = "."
+    return mark

@@ -1,4 +1,4 @@
-"""The first row of a CSV file: its columns, and where each feature stands."""
+"""The header of a CSV file, and the columns of the features."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from itertools import islice
 from slipway.core.errors import BadBody, BadInput, FieldError
 from slipway.models.features import Feature
 from slipway.models.signature import Signature
-from slipway.serving.batch.csv_dialect import COMMA, SEMICOLON, TAB, Dialect, decimal_mark
+from slipway.serving.batch.csv_dialect import COMMA, SEMICOLON, TAB, Dialect, find_decimal_mark
 
+# Characters of an unreadable row that are kept.
 MAX_KEPT = 1_000
-# Of those that the model does not use; as many as a spreadsheet has.
+# Columns that the model does not use; a spreadsheet has as many.
 MAX_COLUMNS = 16_384
-# Rows from which the decimal mark is read.
+# Rows to detect the decimal mark from.
 FIRST_ROWS = 20_000
-# A hint costs milliseconds where a header has many columns.
+# A suggestion takes milliseconds in a wide header.
 MAX_HINTS = 3
 MAX_CANDIDATES = 200
-_NAMES = {COMMA: "commas", SEMICOLON: "semicolons", TAB: "tabs"}
-# The bytes that are not UTF-8, as "surrogateescape" keeps them.
+_SEPARATOR_NAMES = {COMMA: "commas", SEMICOLON: "semicolons", TAB: "tabs"}
+# Bytes that are not UTF-8, decoded with "surrogateescape".
 _ESCAPED = re.compile("[\udc80-\udcff]")
 NOT_UTF8 = (
     "not UTF-8, perhaps Windows-1252 (Latin-1): save the file as UTF-8, "
@@ -34,19 +35,19 @@ NOT_UTF8 = (
 
 @dataclass(frozen=True)
 class Header:
-    """The first row: the columns, where each feature stands, and how the file is written.
+    """The header of a file: its columns, the position of each feature, and the dialect.
 
     Attributes
     ----------
     text : str
     names : list of str
     positions : dict of str to int
-        The column of each feature that the file has.
+        The column of each feature in the file.
     dialect : Dialect
     numbers : tuple of str
         The numeric features whose cells may have a decimal comma.
     before : str
-        A line ``sep=`` that stood in front, with its end.
+        The line ``sep=`` before the header, with its line end; empty without one.
     """
 
     text: str
@@ -56,39 +57,39 @@ class Header:
     numbers: tuple[str, ...] = ()
     before: str = ""
 
-    def named(self, cells: list[str]) -> dict[str, str]:
-        """Return the features' cells by name, as they came."""
+    def select_cells(self, cells: list[str]) -> dict[str, str]:
+        """Return the cells of the features by name, unchanged."""
         return {name: cells[position] for name, position in self.positions.items()}
 
-    def spelled(self, given: dict[str, str]) -> Mapping[str, str]:
-        """Return the cells with decimal points."""
+    def normalize_decimals(self, cells: dict[str, str]) -> Mapping[str, str]:
+        """Return the cells with decimal points instead of commas."""
         if not self.numbers:
-            return given
-        return given | {name: self.dialect.number_text(given[name]) for name in self.numbers}
+            return cells
+        return cells | {name: self.dialect.normalize_decimal(cells[name]) for name in self.numbers}
 
-    def misfits(self, given: Mapping[str, str]) -> list[FieldError]:
-        """Return an error for each cell that cannot be read without a guess."""
+    def cell_errors(self, cells: Mapping[str, str]) -> list[FieldError]:
+        """Return an error for each cell with invalid UTF-8 or another decimal mark."""
         errors = []
-        if not "".join(given.values()).isascii():
+        if not "".join(cells.values()).isascii():
             errors += [
                 FieldError(name, None, "not_utf8", NOT_UTF8)
-                for name, text in given.items()
+                for name, text in cells.items()
                 if _ESCAPED.search(text)
             ]
         for name in self.numbers:
-            message = self.dialect.misfit(given[name])
+            message = self.dialect.decimal_error(cells[name])
             if message:
                 errors.append(FieldError(name, None, "not_a_number", message))
         return errors
 
     def is_blank(self, text: str) -> bool:
-        """Whether a line is empty, and so not a row; in a file of one column it is a cell."""
+        """Return whether a line is empty, not a row; in a file of one column it is a cell."""
         return len(self.names) > 1 and not text.strip(" ")
 
-    def fitted(self, text: str, cells: list[str]) -> str:
-        """Make a row that cannot be answered as wide as the header, so that columns stay put.
+    def fit_width(self, text: str, cells: list[str]) -> str:
+        """Return a rejected row with as many cells as the header.
 
-        Of a row that cannot be read, its beginning stands in the first column.
+        The first column of an unreadable row holds its beginning.
         """
         separator, n_columns = self.dialect.separator, len(self.names)
         missing = n_columns - max(len(cells), 1)
@@ -101,46 +102,47 @@ class Header:
 def parse_header(
     text: str, dialect: Dialect, before: str, signature: Signature, added: tuple[str, ...]
 ) -> Header:
-    """Find the features' columns in the first row.
+    """Parse the header with the first separator that fits the model.
 
-    Commas come first; where they do not fit the model, semicolons and tabs are tried.
+    The order is comma, semicolon, tab.
 
     Parameters
     ----------
     text : str
     dialect : Dialect
     before : str
-        The line ``sep=`` in front, which settles the separator; empty for none.
+        The line ``sep=`` before the header, which sets the separator; empty without one.
     signature : Signature
     added : tuple of str
+        The columns that the service adds.
 
     Raises
     ------
     BadBody
-        The row is not CSV.
+        The line is not CSV, or has too many columns.
     BadInput
-        A column is missing, present twice, or has the name of one that is added.
+        A column is missing, duplicated, or has the name of an added column.
     """
     separators = (dialect.separator,) if before else (COMMA, SEMICOLON, TAB)
-    found: list[Header] = []
+    candidates: list[Header] = []
     for separator in separators:
         names = _split(text, separator)
-        if names is None or (found and len(names) == 1):
+        if names is None or (candidates and len(names) == 1):
             continue
         if len(names) > MAX_COLUMNS + len(signature.names):
             raise BadBody(f"the file has over {MAX_COLUMNS:,} columns", code="not_csv")
-        positions = _positions(names, signature)
-        written = replace(dialect, separator=separator)
-        header = Header(text, names, positions, written, before=before)
-        if not _problems(header, signature, added):
+        positions = _find_positions(names, signature)
+        used_dialect = replace(dialect, separator=separator)
+        header = Header(text, names, positions, used_dialect, before=before)
+        if not _has_errors(header, signature, added):
             return header
-        found.append(header)
-    if not found:
+        candidates.append(header)
+    if not candidates:
         raise BadBody("the first line is not CSV", code="not_csv")
-    best = max(found, key=lambda header: len(header.positions))
-    name = _NAMES.get(best.dialect.separator)
-    by = f", separated by {name}," if name and name != "commas" else ""
-    message = f"the columns{by} do not fit the model"
+    best = max(candidates, key=lambda header: len(header.positions))
+    name = _SEPARATOR_NAMES.get(best.dialect.separator)
+    separated_by = f", separated by {name}," if name and name != "commas" else ""
+    message = f"the columns{separated_by} do not fit the model"
     raise BadInput(message, errors=_column_errors(best, signature, added))
 
 
@@ -151,28 +153,28 @@ def _split(text: str, separator: str) -> list[str] | None:
         return None
 
 
-def _positions(names: list[str], signature: Signature) -> dict[str, int]:
-    """Find each feature's column; one with blanks around its name counts where it is alone."""
-    exact = {name: place for place, name in reversed(list(enumerate(names)))}
+def _find_positions(names: list[str], signature: Signature) -> dict[str, int]:
+    """Return the column of each feature; a unique name with blanks around it matches too."""
+    exact = {name: column for column, name in reversed(list(enumerate(names)))}
     stripped = defaultdict(list)
-    for place, name in enumerate(names):
+    for column, name in enumerate(names):
         if name not in signature.by_name:
-            stripped[name.strip()].append(place)
+            stripped[name.strip()].append(column)
     positions = {}
     for name in signature.names:
-        alike = stripped.get(name.strip(), ())
+        same = stripped.get(name.strip(), ())
         if name in exact:
             positions[name] = exact[name]
-        elif len(alike) == 1:
-            positions[name] = alike[0]
+        elif len(same) == 1:
+            positions[name] = same[0]
     return positions
 
 
-def _absent(header: Header, signature: Signature) -> list[Feature]:
-    """List the features without a column that need one.
+def _find_missing(header: Header, signature: Signature) -> list[Feature]:
+    """Return the features that need a column but have none.
 
-    One that may be missing needs it too where a column has its name but for case or blanks: it
-    would otherwise be missing in every row without a word.
+    An optional feature needs a column if another column differs from its name only in case or
+    blanks. All its values would silently be missing otherwise.
     """
     folded = {name.strip().lower() for name in header.names if name not in signature.by_name}
     return [
@@ -183,48 +185,53 @@ def _absent(header: Header, signature: Signature) -> list[Feature]:
     ]
 
 
-def _problems(header: Header, signature: Signature, added: tuple[str, ...]) -> bool:
-    """Whether there is anything wrong with the columns."""
-    counted = Counter(header.names)
-    twice = any(counted[name] > 1 for name in signature.names)
-    reserved = not counted.keys().isdisjoint(added)
-    return bool(_absent(header, signature)) or twice or not header.positions or reserved
+def _has_errors(header: Header, signature: Signature, added: tuple[str, ...]) -> bool:
+    """Return whether the columns do not fit the model."""
+    occurrences = Counter(header.names)
+    has_duplicates = any(occurrences[name] > 1 for name in signature.names)
+    has_reserved = not occurrences.keys().isdisjoint(added)
+    return (
+        bool(_find_missing(header, signature))
+        or has_duplicates
+        or not header.positions
+        or has_reserved
+    )
 
 
 def _column_errors(
     header: Header, signature: Signature, added: tuple[str, ...]
 ) -> list[FieldError]:
-    """Return everything that is wrong with the columns."""
+    """Return all errors of the columns."""
     errors: list[FieldError] = []
-    counted, hints = Counter(header.names), MAX_HINTS
-    absent = {feature.name for feature in _absent(header, signature)}
+    occurrences, hints = Counter(header.names), MAX_HINTS
+    missing_names = {feature.name for feature in _find_missing(header, signature)}
     for feature in signature.features:
-        if counted[feature.name] > 1:
-            message = "the file has this column twice"
+        if occurrences[feature.name] > 1:
+            message = "duplicate column"
             errors.append(FieldError(feature.name, None, "duplicate_column", message))
-        elif feature.name in absent:
-            hint = _hint(feature, header.names) if hints else ""
+        elif feature.name in missing_names:
+            hint = _suggest_column(feature, header.names) if hints else ""
             hints -= bool(hints)
             message = f"the file has no such column{hint}"
             errors.append(FieldError(feature.name, None, "missing_column", message))
-    message = "the answer adds a column of this name; rename it"
-    errors += [FieldError(n, None, "reserved_column", message) for n in added if counted[n]]
+    message = "the service adds a column of this name; rename yours"
+    errors += [FieldError(n, None, "reserved_column", message) for n in added if occurrences[n]]
     if not header.positions and not errors:
         message = "the file has none of the model's columns"
         errors.append(FieldError(None, None, "missing_column", message))
     return errors
 
 
-def _hint(feature: Feature, names: list[str]) -> str:
-    """Suggest a column for a feature: one that differs in case, else the nearest."""
-    some = [name[:64] for name in names[:MAX_CANDIDATES]]
-    alike = [name for name in some if name.strip().lower() == feature.name.strip().lower()]
-    near = alike or get_close_matches(feature.name, some, n=1)
-    return f"; rename the column {near[0]!r}?" if near else ""
+def _suggest_column(feature: Feature, names: list[str]) -> str:
+    """Return a hint at the most similar column, first of all one that differs only in case."""
+    candidates = [name[:64] for name in names[:MAX_CANDIDATES]]
+    same = [name for name in candidates if name.strip().lower() == feature.name.strip().lower()]
+    suggestions = same or get_close_matches(feature.name, candidates, n=1)
+    return f"; rename the column {suggestions[0]!r}?" if suggestions else ""
 
 
-def with_decimals(header: Header, rows: list[str], signature: Signature) -> Header:
-    """Find the decimal mark of a file whose separator is not the comma.
+def detect_decimals(header: Header, rows: list[str], signature: Signature) -> Header:
+    """Return the header with the decimal mark of a file whose separator is not the comma.
 
     Parameters
     ----------
@@ -233,18 +240,16 @@ def with_decimals(header: Header, rows: list[str], signature: Signature) -> Head
         The first rows.
     signature : Signature
     """
-    if header.dialect.separator == COMMA:
-        return header
     numbers = tuple(
         feature.name
         for feature in signature.features
         if feature.kind in ("number", "integer") and feature.name in header.positions
     )
-    places = [header.positions[name] for name in numbers]
+    positions = [header.positions[name] for name in numbers]
     reader = csv.reader(islice(rows, FIRST_ROWS), delimiter=header.dialect.separator)
     try:
-        mark = decimal_mark(
-            row[place] for row in reader if len(row) == len(header.names) for place in places
+        mark = find_decimal_mark(
+            row[column] for row in reader if len(row) == len(header.names) for column in positions
         )
     except csv.Error:
         mark = ""

@@ -15,18 +15,18 @@ from datetime import UTC, datetime
 
 from slipway.core.errors import ModelError, SlipwayError
 from slipway.core.settings import Reference, Settings
-from slipway.serving.rollout.startup import load_version, question
+from slipway.serving.rollout.startup import build_probe_request, load_version
 from slipway.serving.rollout.version_cache import AliasState, VersionCache
 from slipway.serving.rollout.version_probe import VersionRejected, probe
 from slipway.serving.service import PredictionService
 
-# What could not be loaded is tried again so often.
-AGAIN_SECONDS = 10.0
+# Seconds before a process retries a version that it could not load.
+RETRY_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
 class RegistryPoller:
-    """The process that asks the registry, or one that would if that one ended.
+    """Polls the registry for all processes of a machine while it holds the leader's lock.
 
     Parameters
     ----------
@@ -36,63 +36,64 @@ class RegistryPoller:
     Attributes
     ----------
     problem : str
-        Why what it found out could not be written down.
-    refused, polls_failed : int
+        Why the state of the alias could not be recorded; empty if it was.
+    n_rejected, polls_failed : int
     """
 
     def __init__(self, settings: Settings, reference: Reference) -> None:
         self.problem = ""
-        self.refused = self.polls_failed = 0
+        self.n_rejected = self.polls_failed = 0
         self._settings, self._reference = settings, reference
         self._cache = VersionCache(settings.cache, reference)
-        self._bad: VersionRejected | None = None
-        self._told = ""
-        self._mark = 0
-        self._due = 0.0
+        self._rejected: VersionRejected | None = None
+        self._logged_problem = ""
+        self._reload_mark = 0
+        self._next_poll = 0.0
 
-    def turn(self) -> None:
-        """Ask the registry if it is time to, and if it is this process that does."""
+    def poll(self) -> None:
+        """Poll the registry if a poll is due and this process is the leader."""
         if not self._cache.acquire_leadership():
             return
-        standing, mark = self._cache.read() or AliasState(""), self._cache.reload_mark()
-        if self._reference.is_fixed and standing.version == self._reference.name:
+        state, mark = self._cache.read() or AliasState(""), self._cache.reload_mark()
+        if self._reference.is_fixed and state.version == self._reference.name:
             return
-        if mark not in (self._mark, standing.asked):
-            self._bad = None
-        elif not self._settings.poll or time.monotonic() < self._due:
+        if mark not in (self._reload_mark, state.asked):
+            self._rejected = None
+        elif not self._settings.poll or time.monotonic() < self._next_poll:
             return
-        self._mark, self._due = mark, time.monotonic() + self._settings.poll
-        self._write(standing, self._found(standing, mark))
+        self._reload_mark, self._next_poll = mark, time.monotonic() + self._settings.poll
+        self._record(state, self._resolve(state, mark))
 
-    def _found(self, standing: AliasState, mark: int) -> AliasState:
-        """Give what the reference stands for now."""
-        bad, number = self._bad.version if self._bad else "", standing.number
-        asked = question(self._settings, self._reference, standing, bad)
+    def _resolve(self, state: AliasState, mark: int) -> AliasState:
+        """Return the current state of the alias."""
+        rejected, number = self._rejected.version if self._rejected else "", state.number
+        request = build_probe_request(self._settings, self._reference, state, rejected)
         try:
-            said = probe(asked)
-            version, number = said.version, said.number
-            if self._bad and version == self._bad.version:
-                raise self._bad
-            self._bad, problem = None, ""
+            status = probe(request)
+            version, number = status.version, status.number
+            if self._rejected and version == self._rejected.version:
+                raise self._rejected
+            self._rejected, problem = None, ""
         except VersionRejected as error:
-            version, problem = standing.version, error.message
-            self.refused += problem != self._told
-            self._bad = error if error.lasting else None
+            version, problem = state.version, error.message
+            self.n_rejected += problem != self._logged_problem
+            self._rejected = error if error.is_permanent else None
         except ModelError as error:
-            version, problem = standing.version, error.message
+            version, problem = state.version, error.message
             self.polls_failed += 1
-        self._tell(problem)
+        self._log_problem(problem)
         return AliasState(version, problem, mark, number)
 
-    def _tell(self, problem: str) -> None:
-        """Log what is wrong once, and not at each look."""
-        if problem and problem != self._told:
-            _log.error("%s stays as it is: %s", self._reference.name, problem)
-        elif self._told and not problem:
-            _log.warning("%s is well again", self._reference.name)
-        self._told = problem
+    def _log_problem(self, problem: str) -> None:
+        """Log a problem once, not at each poll."""
+        if problem and problem != self._logged_problem:
+            _log.error("alias %s not updated: %s", self._reference.name, problem)
+        elif self._logged_problem and not problem:
+            _log.warning("alias %s recovered", self._reference.name)
+        self._logged_problem = problem
 
-    def _write(self, before: AliasState, now: AliasState) -> None:
+    def _record(self, before: AliasState, now: AliasState) -> None:
+        """Write a changed state for the other processes."""
         try:
             if now != before:
                 self._cache.write(now)
@@ -104,63 +105,63 @@ class RegistryPoller:
 
 
 class AliasFollower:
-    """Keeps this process at what was found to be good.
+    """Keeps this process at the version that the poller recorded.
 
     Parameters
     ----------
     settings : Settings
     reference : Reference
-    live : PredictionService, optional
-        What this process has at first.
-    take : callable
-        Gets each new version, loaded and warm.
+    service : PredictionService, optional
+        The service that this process starts with.
+    serve : callable
+        Called with the service of each new version, loaded and warmed up.
 
     Attributes
     ----------
     version, since : str
     problem : str
-        Why this process does not have the version that it should.
-    swaps, refused : int
+        Why this process does not serve the recorded version; empty if it does.
+    swaps, n_rejected : int
     """
 
     def __init__(
         self,
         settings: Settings,
         reference: Reference,
-        live: PredictionService | None,
-        take: Callable[[PredictionService], None],
+        service: PredictionService | None,
+        serve: Callable[[PredictionService], None],
     ) -> None:
-        self.version = live.version if live else ""
+        self.version = service.version if service else ""
         self.since, self.problem = _now(), ""
-        self.swaps = self.refused = 0
+        self.swaps = self.n_rejected = 0
         self.cache = VersionCache(settings.cache, reference)
-        self._settings, self._take, self._name = settings, take, reference.name
-        self._failed, self._again = "", 0.0
+        self._settings, self._serve, self._name = settings, serve, reference.name
+        self._failed, self._retry_at = "", 0.0
 
-    def turn(self) -> None:
-        """Take the version that is written down, if this process has another one."""
-        standing = self.cache.read()
-        wanted = self.cache.pinned() or (standing.version if standing else "")
-        if wanted in ("", self.version):
+    def poll(self) -> None:
+        """Load the pinned or recorded version if this process serves another one."""
+        state = self.cache.read()
+        target = self.cache.pinned() or (state.version if state else "")
+        if target in ("", self.version):
             self._failed = self.problem = ""
-        elif wanted != self._failed or time.monotonic() > self._again:
-            self._load(wanted)
+        elif target != self._failed or time.monotonic() > self._retry_at:
+            self._load(target)
 
-    def _load(self, wanted: str) -> None:
-        """Load a version beside the present one, and put it in its place."""
+    def _load(self, target: str) -> None:
+        """Load a version beside the served one, then serve it."""
         try:
-            live = load_version(self._settings, self.cache, wanted)
+            service = load_version(self._settings, self.cache, target)
         except SlipwayError as error:
-            if wanted != self._failed:
-                self.refused += 1
-                _log.error("%s cannot be loaded: %s", wanted, error.message)
-            self.problem = f"{wanted} cannot be loaded: {error.message}"
-            self._failed, self._again = wanted, time.monotonic() + AGAIN_SECONDS
+            if target != self._failed:
+                self.n_rejected += 1
+                _log.error("cannot load %s: %s", target, error.message)
+            self.problem = f"cannot load {target}: {error.message}"
+            self._failed, self._retry_at = target, time.monotonic() + RETRY_SECONDS
             return
-        self._take(live)
+        self._serve(service)
         self.swaps += 1
-        self.version, self.since, self.problem, self._failed = wanted, _now(), "", ""
-        _log.warning("%s: %s serves in process %s", self._name, wanted, os.getpid())
+        self.version, self.since, self.problem, self._failed = target, _now(), "", ""
+        _log.warning("%s: %s serves in process %s", self._name, target, os.getpid())
 
 
 def _now() -> str:

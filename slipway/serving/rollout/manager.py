@@ -1,6 +1,6 @@
-"""What a worker does beside serving: follow its references, and tell how it stands.
+"""Follow the model and shadow aliases of a worker, and report the status of all workers.
 
-Nothing here is started before the fork, and nothing at all where a file is served.
+Threads start after the fork, and only where the model comes from a registry.
 """
 
 from __future__ import annotations
@@ -13,167 +13,175 @@ from typing import Any
 
 from slipway.core.settings import Reference, Settings
 from slipway.serving.rollout.alias_follower import AliasFollower, RegistryPoller
-from slipway.serving.rollout.shadow import ShadowModel, summary
+from slipway.serving.rollout.shadow import ShadowModel, summarize
 from slipway.serving.rollout.worker_status import WorkerStatus, WorkerStatusBoard
 from slipway.serving.service import PredictionService
 
-# How often is looked at what is written down on this machine; two small files are read.
-TICK = 0.5
-# How often the candidate is asked what has been answered meanwhile.
-SHADOW_TICK = 0.05
+# Seconds between two reads of the recorded state; a read opens two small files.
+POLL_SECONDS = 0.5
+# Seconds between two batches of the shadow model.
+SHADOW_SECONDS = 0.05
 _log = logging.getLogger(__name__)
 
 
 class RolloutManager:
-    """The references of a process.
+    """Follows the references of one process.
 
     Parameters
     ----------
     settings : Settings
-    live : PredictionService, optional
-        What is served at first.
+    service : PredictionService, optional
+        The service that this process starts with.
     serve : callable
-        Puts another version in its place, in one step.
+        Replaces the served version in one step.
     """
 
     def __init__(
         self,
         settings: Settings,
-        live: PredictionService | None,
+        service: PredictionService | None,
         serve: Callable[[PredictionService], None],
     ) -> None:
         self._board = WorkerStatusBoard()
-        self._live, self._serve = live, serve
+        self._service, self._serve = service, serve
         self._stop = threading.Event()
-        self._leaders: list[RegistryPoller] = []
-        self._model: AliasFollower | None = None
-        self._shadowed: AliasFollower | None = None
+        self._pollers: list[RegistryPoller] = []
+        self._model_follower: AliasFollower | None = None
+        self._shadow_follower: AliasFollower | None = None
         self._shadow: ShadowModel | None = None
         if settings.reference and not settings.reference.is_fixed:
-            self._model = AliasFollower(settings, settings.reference, live, self._take)
-            self._follow(settings, settings.reference)
+            self._model_follower = self._follow(settings, settings.reference, service, self._swap)
         if settings.shadow:
             self._shadow = ShadowModel()
-            self._shadowed = AliasFollower(settings, settings.shadow, None, self._shadow.take)
-            self._follow(settings, settings.shadow)
+            set_candidate = self._shadow.set_candidate
+            self._shadow_follower = self._follow(settings, settings.shadow, None, set_candidate)
 
-    def _follow(self, settings: Settings, reference: Reference) -> None:
-        self._leaders.append(RegistryPoller(settings, reference))
+    def _follow(
+        self,
+        settings: Settings,
+        reference: Reference,
+        service: PredictionService | None,
+        serve: Callable[[PredictionService], None],
+    ) -> AliasFollower:
+        self._pollers.append(RegistryPoller(settings, reference))
+        return AliasFollower(settings, reference, service, serve)
 
     def start(self) -> None:
-        """Catch up with what was found out since the master began, and follow from now on."""
-        if self._live is not None:
-            self._observe(self._live)
-        if self._model:
-            self._model.swaps = 0
-        self._guarded(self._catch_up)
+        """Load the version recorded since the master started, and start the threads."""
+        if self._service is not None:
+            self._attach_shadow(self._service)
+        if self._model_follower:
+            self._model_follower.swaps = 0
+        self._run_safely(self._poll_followers)
         tasks: list[tuple[Callable[[], None], float]] = [
-            (self._catch_up, TICK),
-            (self._lead, TICK),
+            (self._poll_followers, POLL_SECONDS),
+            (self._poll_registries, POLL_SECONDS),
         ]
         if self._shadow is not None:
-            tasks.append((self._shadow.turn, SHADOW_TICK))
-        for do, seconds in tasks:
-            name = f"slipway{do.__name__}"
-            threading.Thread(target=self._run, args=(do, seconds), name=name, daemon=True).start()
+            tasks.append((self._shadow.drain_queue, SHADOW_SECONDS))
+        for task, seconds in tasks:
+            name = f"slipway-{task.__name__.strip('_')}"
+            args = (task, seconds)
+            threading.Thread(target=self._repeat, args=args, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Let the threads end."""
+        """Stop the threads after their current step."""
         self._stop.set()
 
     def before_reload(self) -> None:
-        """Take what serves by now into the master, and let the registry be asked at once.
+        """Load the current version into the master, and request a poll of the registry.
 
-        New workers then begin with the present version, and share its memory. The master itself
-        asks nothing, and whatever goes wrong is left to the workers.
+        New workers then start with the current version and share its memory. The master does not
+        poll the registry. It leaves every failure to the workers.
         """
         for follower in self._followers():
-            self._guarded(follower.cache.request_reload)
-        if self._model:
-            self._guarded(self._model.turn)
+            self._run_safely(follower.cache.request_reload)
+        if self._model_follower:
+            self._run_safely(self._model_follower.poll)
 
     @property
     def pinned(self) -> str:
-        """The version that this machine was told to stay with."""
-        return self._model.cache.pinned() if self._model else ""
+        """The version that this machine is pinned to; empty if it is not pinned."""
+        return self._model_follower.cache.pinned() if self._model_follower else ""
 
     @property
     def problem(self) -> str:
-        """Why the model that is served may not be the one that should be; empty if it is."""
-        if self._model is None:
+        """Why the served version may not be the current one; empty if it is."""
+        if self._model_follower is None:
             return ""
-        standing = self._model.cache.read()
-        told = [standing.problem if standing else "", *(row.problem for row in self._board.read())]
-        return next(filter(None, told), "")
+        state = self._model_follower.cache.read()
+        problems = [worker.problem for worker in self._board.read()]
+        return next(filter(None, [state.problem if state else "", *problems]), "")
 
     def workers(self) -> list[WorkerStatus]:
-        """Give what each worker of this master tells."""
+        """Return the status of each worker of this master."""
         return self._board.read()
 
     def describe(self) -> dict[str, Any]:
-        """Tell of all workers, and how the candidate compares."""
-        rows = self.workers()
-        told = [{name: getattr(row, name) for name in row.__struct_fields__[:-1]} for row in rows]
-        described: dict[str, Any] = {"pinned": self.pinned or None, "workers": told}
-        if self._shadowed is not None:
-            standing = self._shadowed.cache.read()
-            described["shadow"] = {
-                "problem": standing.problem if standing else "",
-                "comparison": self._compared(rows),
+        """Return the status of all workers and the comparison with the shadow model."""
+        workers = self.workers()
+        names = WorkerStatus.__struct_fields__[:-1]
+        views = [{name: getattr(worker, name) for name in names} for worker in workers]
+        description: dict[str, Any] = {"pinned": self.pinned or None, "workers": views}
+        if self._shadow_follower is not None:
+            state = self._shadow_follower.cache.read()
+            description["shadow"] = {
+                "problem": state.problem if state else "",
+                "comparison": self._compare_shadow(workers),
             }
-        return described
+        return description
 
-    def _compared(self, rows: list[WorkerStatus]) -> dict[str, Any] | None:
-        """Tell how the candidate compares, over all workers."""
+    def _compare_shadow(self, workers: list[WorkerStatus]) -> dict[str, Any] | None:
+        """Return the comparison with the shadow model over all workers."""
         candidate = self._shadow.candidate if self._shadow else None
-        if candidate is None or self._live is None:
+        if candidate is None or self._service is None:
             return None
-        tallies = [row.shadow for row in rows if row.shadow]
-        return summary(tallies, self._live.version, candidate.version)
+        stats = [worker.shadow for worker in workers if worker.shadow]
+        return summarize(stats, self._service.version, candidate.version)
 
     def _followers(self) -> list[AliasFollower]:
-        return [each for each in (self._model, self._shadowed) if each]
+        return [follower for follower in (self._model_follower, self._shadow_follower) if follower]
 
-    def _take(self, live: PredictionService) -> None:
-        self._observe(live)
-        self._live = live
-        self._serve(live)
+    def _swap(self, service: PredictionService) -> None:
+        self._attach_shadow(service)
+        self._service = service
+        self._serve(service)
 
-    def _observe(self, live: PredictionService) -> None:
-        live.observers = (self._shadow,) if self._shadow else ()
+    def _attach_shadow(self, service: PredictionService) -> None:
+        service.observers = (self._shadow,) if self._shadow else ()
 
-    def _catch_up(self) -> None:
+    def _poll_followers(self) -> None:
         for follower in self._followers():
-            follower.turn()
-        self._board.write(self._row())
+            follower.poll()
+        self._board.write(self._status())
 
-    def _lead(self) -> None:
-        for leader in self._leaders:
-            leader.turn()
+    def _poll_registries(self) -> None:
+        for poller in self._pollers:
+            poller.poll()
 
-    def _row(self) -> WorkerStatus:
-        """Tell how this worker stands."""
-        model = self._model
-        # The first leader is that of the served model, where one is followed.
-        leader = self._leaders[0] if model else None
+    def _status(self) -> WorkerStatus:
+        """Return the status of this worker."""
+        follower = self._model_follower
+        # The poller of the served model comes first, if the model has one.
+        poller = self._pollers[0] if follower else None
         return WorkerStatus(
             pid=os.getpid(),
-            version=self._live.version if self._live else "",
-            since=model.since if model else "",
-            problem=(model.problem if model else "") or (leader.problem if leader else ""),
-            swaps=model.swaps if model else 0,
-            refused=(model.refused if model else 0) + (leader.refused if leader else 0),
-            polls_failed=leader.polls_failed if leader else 0,
-            shadow=self._shadow.read() if self._shadow else None,
+            version=self._service.version if self._service else "",
+            since=follower.since if follower else "",
+            problem=(follower.problem if follower else "") or (poller.problem if poller else ""),
+            swaps=follower.swaps if follower else 0,
+            refused=(follower.n_rejected if follower else 0) + (poller.n_rejected if poller else 0),
+            polls_failed=poller.polls_failed if poller else 0,
+            shadow=self._shadow.read_stats() if self._shadow else None,
         )
 
-    def _run(self, do: Callable[[], None], seconds: float) -> None:
+    def _repeat(self, task: Callable[[], None], seconds: float) -> None:
         while not self._stop.wait(seconds):
-            self._guarded(do)
+            self._run_safely(task)
 
-    def _guarded(self, do: Callable[[], None]) -> None:
-        """Do something whose failure must not end the thread, nor the worker."""
+    def _run_safely(self, task: Callable[[], None]) -> None:
+        """Run a task; log its failure, which must not end the thread or the worker."""
         try:
-            do()
+            task()
         except Exception:
-            _log.exception("following the registry failed; it goes on")
+            _log.exception("following the registry failed; the next poll retries")

@@ -1,8 +1,9 @@
-"""A candidate that is asked whatever the served model answers, and whose answers nobody gets.
+"""Shadow model: receives the same requests as the served model.
 
-An answer is put in a queue, which takes a tenth of a microsecond, and a thread asks the candidate
-for many at once. So its callers wait neither for a candidate that is slow nor for one that fails.
-What does not fit into the queue is counted and left out. Files are not compared.
+Its predictions are compared and counted, not returned. A request puts its records into a queue,
+which takes a tenth of a microsecond. A thread scores many of them in one call, so that clients
+never wait for a slow or failing candidate. Records that exceed the queue are counted and dropped.
+Files are not compared.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from slipway.models.features import Answer, Record
 from slipway.models.predictor import Predictor
 from slipway.serving.service import PredictionService
 
-# Records that wait at most, and those that are scored in one call.
-LIMIT = 20_000
-AT_ONCE = 500
+# Records in the queue, and records that one call scores.
+MAX_QUEUED = 20_000
+BATCH_SIZE = 500
 _log = logging.getLogger(__name__)
 
 
 class ShadowStats(msgspec.Struct):
-    """How two versions compare, by what was sent to the service.
+    """Comparison of two versions on the records that the service received.
 
     Attributes
     ----------
     production, candidate : str
     compared : int
-        Records that both have answered.
+        Records that both versions have answered.
     agreed : int
-        Of those, the ones with the same label; all of them for a regression.
+        Compared records with the same label; all of them for a regression.
     difference, largest_difference : float
-        Of the probabilities, or of the values: the sum, and the largest.
+        Sum and maximum of the absolute differences of the probabilities, or of the values.
     refused : int
-        Records that the candidate does not take.
+        Records that the candidate rejects.
     failed : int
-        Records that it takes but has no answer to.
+        Records that the candidate accepts but cannot answer.
     incomparable : int
         Records of a version with other features or another target.
     left_out : int
@@ -67,7 +68,7 @@ class ShadowModel:
     Attributes
     ----------
     candidate : PredictionService or None
-        Exchanged in one step, as the served model is.
+        Replaced in one step, as the served model is.
     """
 
     def __init__(self) -> None:
@@ -75,128 +76,134 @@ class ShadowModel:
         self._queue: deque[tuple[Predictor, list[Record], list[Answer]]] = deque()
         self._waiting = self._left_out = 0
         self._lock = threading.Lock()
-        self._tally: ShadowStats | None = None
+        self._stats: ShadowStats | None = None
 
-    def take(self, candidate: PredictionService) -> None:
-        """Compare with this version from now on."""
+    def set_candidate(self, candidate: PredictionService) -> None:
+        """Compare the following predictions with this version."""
         self.candidate = candidate
 
     def observe(self, model: Predictor, records: list[Record], answers: list[Answer]) -> None:
-        """Note what was answered; anything else is done later."""
+        """Queue records and their predictions for the comparison."""
         if self.candidate is None:
             return
         with self._lock:
-            if self._waiting + len(records) > LIMIT:
+            if self._waiting + len(records) > MAX_QUEUED:
                 self._left_out += len(records)
                 return
             self._waiting += len(records)
         self._queue.append((model, records, answers))
 
-    def turn(self) -> None:
-        """Compare what was answered since the last turn."""
+    def drain_queue(self) -> None:
+        """Compare all queued predictions with those of the candidate."""
         candidate = self.candidate
         while candidate is not None and self._queue:
-            model, records, answers = self._next()
-            tally = self._tally_of(model, candidate)
+            model, records, answers = self._next_batch()
+            stats = self._stats_of(model, candidate)
             try:
-                compare(tally, model, candidate.model, records, answers)
+                compare(stats, model, candidate.model, records, answers)
             except Exception:
-                # Whatever a candidate does, it is its own fault, and nobody else's.
-                if not tally.failed:
+                # A failing candidate must not affect the worker.
+                if not stats.failed:
                     _log.exception("the candidate failed")
-                tally.failed += len(records)
+                stats.failed += len(records)
 
-    def read(self) -> ShadowStats | None:
-        """Give a copy of the tally."""
-        if self._tally is None:
+    def read_stats(self) -> ShadowStats | None:
+        """Return a copy of the statistics; None before the first comparison."""
+        if self._stats is None:
             return None
-        return msgspec.structs.replace(self._tally, left_out=self._left_out)
+        return msgspec.structs.replace(self._stats, left_out=self._left_out)
 
-    def _next(self) -> tuple[Predictor, list[Record], list[Answer]]:
-        """Join what waits for the same version, up to a limit."""
-        model, first, its_answers = self._queue.popleft()
-        records, answers = list(first), list(its_answers)
-        while self._queue and self._queue[0][0] is model and len(records) < AT_ONCE:
-            _, more, more_answers = self._queue.popleft()
-            records += more
+    def _next_batch(self) -> tuple[Predictor, list[Record], list[Answer]]:
+        """Join queued records of the same version, up to ``BATCH_SIZE``."""
+        model, first_records, first_answers = self._queue.popleft()
+        records, answers = list(first_records), list(first_answers)
+        while self._queue and self._queue[0][0] is model and len(records) < BATCH_SIZE:
+            _, more_records, more_answers = self._queue.popleft()
+            records += more_records
             answers += more_answers
         with self._lock:
             self._waiting -= len(records)
         return model, records, answers
 
-    def _tally_of(self, model: Predictor, candidate: PredictionService) -> ShadowStats:
-        """Give the tally of two versions; another pair begins another."""
+    def _stats_of(self, model: Predictor, candidate: PredictionService) -> ShadowStats:
+        """Return the statistics of two versions; reset them for another pair."""
         pair = model.manifest.version, candidate.version
-        if self._tally is None or (self._tally.production, self._tally.candidate) != pair:
-            self._tally = ShadowStats(*pair)
+        if self._stats is None or (self._stats.production, self._stats.candidate) != pair:
+            self._stats = ShadowStats(*pair)
             self._left_out = 0
-        return self._tally
+        return self._stats
 
 
 def compare(
-    tally: ShadowStats,
+    stats: ShadowStats,
     model: Predictor,
     candidate: Predictor,
     records: list[Record],
     answers: list[Answer],
 ) -> None:
-    """Ask a candidate for some records, and count how its answers compare.
+    """Score records with a candidate, and count how its predictions differ.
 
     Parameters
     ----------
-    tally : ShadowStats
-        It is added to.
+    stats : ShadowStats
+        Updated in place.
     model, candidate : Predictor
     records : list of tuple
-        In the order of the model's features.
+        Values in the order of the model's features.
     answers : list
-        What the model has answered.
+        The model's predictions for the records.
     """
     if not is_comparable(model, candidate):
-        tally.incomparable += len(records)
+        stats.incomparable += len(records)
         return
     if model.manifest.signature.features != candidate.manifest.signature.features:
-        kept = [_taken(model, candidate, record) for record in records]
-        pairs = [(r, a) for r, a in zip(kept, answers, strict=True) if r is not None]
-        tally.refused += len(records) - len(pairs)
+        converted = [_convert_record(model, candidate, record) for record in records]
+        pairs = [(r, a) for r, a in zip(converted, answers, strict=True) if r is not None]
+        stats.refused += len(records) - len(pairs)
         records, answers = [r for r, _ in pairs], [a for _, a in pairs]
     if not records:
         return
     for answer, other in zip(answers, candidate.score(records), strict=True):
-        distance = _distance(answer, other)
-        if math.isfinite(distance):
-            tally.compared += 1
-            tally.agreed += not model.target.classes or (
-                model.label(answer) == candidate.label(other)
-            )
-            tally.difference += distance
-            tally.largest_difference = max(tally.largest_difference, distance)
-        else:
-            tally.failed += 1
+        _count_pair(stats, model, candidate, answer, other)
 
 
-def summary(
-    tallies: Sequence[ShadowStats], production: str, candidate: str
+def _count_pair(
+    stats: ShadowStats, model: Predictor, candidate: Predictor, answer: Answer, other: Answer
+) -> None:
+    """Add one pair of predictions to the statistics."""
+    distance = _distance(answer, other)
+    if not math.isfinite(distance):
+        stats.failed += 1
+        return
+    stats.compared += 1
+    stats.agreed += not model.target.classes or model.label(answer) == candidate.label(other)
+    stats.difference += distance
+    stats.largest_difference = max(stats.largest_difference, distance)
+
+
+def summarize(
+    stats: Sequence[ShadowStats], production: str, candidate: str
 ) -> dict[str, Any] | None:
-    """Add up what several processes have counted for two versions.
+    """Add up the statistics that several processes have for two versions.
 
-    A process that was asked nothing since a version changed still tells of the one before.
+    A process without requests since a version changed still has statistics of the version before.
+    These are skipped.
 
     Parameters
     ----------
-    tallies : sequence of ShadowStats
+    stats : sequence of ShadowStats
     production, candidate : str
 
     Returns
     -------
     dict or None
-        None where nothing was compared yet.
+        None before the first comparison.
     """
-    same = [t for t in tallies if (t.production, t.candidate) == (production, candidate)]
+    same = [s for s in stats if (s.production, s.candidate) == (production, candidate)]
     if not same:
         return None
     total = {
-        name: sum(getattr(tally, name) for tally in same)
+        name: sum(getattr(one, name) for one in same)
         for name in ("compared", "agreed", "refused", "failed", "incomparable", "left_out")
     }
     compared = total["compared"]
@@ -204,20 +211,20 @@ def summary(
         "production": production,
         "candidate": candidate,
         **total,
-        "mean_difference": sum(t.difference for t in same) / compared if compared else None,
-        "largest_difference": max(t.largest_difference for t in same) if compared else None,
+        "mean_difference": sum(s.difference for s in same) / compared if compared else None,
+        "largest_difference": max(s.largest_difference for s in same) if compared else None,
     }
 
 
-def _taken(model: Predictor, candidate: Predictor, record: Record) -> Record | None:
-    """Give a record as the candidate takes it; None if it does not."""
+def _convert_record(model: Predictor, candidate: Predictor, record: Record) -> Record | None:
+    """Return a record in the candidate's order of features; None if the candidate rejects it."""
     named = dict(zip(model.manifest.signature.names, record, strict=True))
     checked, errors, _ = candidate.manifest.signature.check(named)
     return None if errors else checked
 
 
 def _distance(answer: Answer, other: Answer) -> float:
-    """Give how far two answers are apart: of probabilities of several classes, the furthest."""
+    """Return the absolute difference of two predictions; the largest one over several classes."""
     if isinstance(answer, tuple) and isinstance(other, tuple):
         return max(abs(a - b) for a, b in zip(answer, other, strict=True))
     if isinstance(answer, tuple) or isinstance(other, tuple):

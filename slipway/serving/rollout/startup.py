@@ -1,7 +1,7 @@
-"""The model that a start serves: the one that is meant, or the last good one.
+"""Load the model that a service starts with: the current version, or the last good one.
 
-A start must neither fail nor hang because a store is away, as long as this machine has a version
-that served before. With none it must end, and say why.
+A start must not fail or hang because a registry is away, as long as this machine has a version
+that served before. Without such a version it ends with an error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from slipway.serving.service import PredictionService
 _log = logging.getLogger(__name__)
 
 
-def first_live(settings: Settings, *, may_ask: bool = True) -> PredictionService:
-    """Load what is to be served at the start.
+def load_initial_service(settings: Settings, *, may_poll: bool = True) -> PredictionService:
+    """Load the version to serve at the start.
 
     Parameters
     ----------
     settings : Settings
-    may_ask : bool
-        Whether to ask the registry; a command takes what is in the cache.
+    may_poll : bool
+        Whether to poll the registry; a command uses the version in the cache.
 
     Returns
     -------
@@ -36,41 +36,41 @@ def first_live(settings: Settings, *, may_ask: bool = True) -> PredictionService
     Raises
     ------
     ModelError
-        There is nothing that could be served.
+        No version can be served.
     """
     if settings.reference is None:
         return PredictionService(settings)
     cache = VersionCache(settings.cache, settings.reference)
-    problem = "nothing of it is in the cache"
+    problem = f"no version of {settings.reference.name} in the cache"
     for version in (cache.pinned(), settings.reference.name if settings.reference.is_fixed else ""):
         with suppress(ModelError):
             if version:
                 return load_version(settings, cache, version)
-    if not may_ask:
-        return _last_good(settings, cache, problem)
+    if not may_poll:
+        return _load_last_good(settings, cache, problem)
     try:
-        return _asked(settings, cache, settings.reference)
+        return _load_current(settings, cache, settings.reference)
     except ModelError as error:
-        live = _last_good(settings, cache, error.message)
-        _log.error("the last good version, %s, serves: %s", live.version, error.message)
-        standing = cache.read() or AliasState("")
-        _remember(cache, replace(standing, version=live.version, problem=error.message))
-        return live
+        service = _load_last_good(settings, cache, error.message)
+        _log.error("serving the last good version, %s: %s", service.version, error.message)
+        state = cache.read() or AliasState("")
+        _record(cache, replace(state, version=service.version, problem=error.message))
+        return service
 
 
-def question(
-    settings: Settings, reference: Reference, standing: AliasState, bad: str = ""
+def build_probe_request(
+    settings: Settings, reference: Reference, state: AliasState, rejected: str = ""
 ) -> ProbeRequest:
-    """Put the question which version a reference stands for.
+    """Build the request to resolve and check a reference.
 
     Parameters
     ----------
     settings : Settings
     reference : Reference
-    standing : AliasState
-        What it stood for until now.
-    bad : str
-        A version that is known to be refused.
+    state : AliasState
+        The recorded state of the reference.
+    rejected : str
+        A version that was rejected before.
 
     Returns
     -------
@@ -81,51 +81,54 @@ def question(
         folder=str(settings.cache),
         engine=settings.engine,
         allow_version_skew=settings.allow_version_skew,
-        present=standing.version,
-        number=standing.number,
-        bad=bad,
+        present=state.version,
+        number=state.number,
+        bad=rejected,
     )
 
 
 def load_version(settings: Settings, cache: VersionCache, version: str) -> PredictionService:
-    """Load a version from its copy, and let it answer once.
+    """Load a version from the cache, and warm it up.
 
     Raises
     ------
     ModelError
-        There is no copy that is what was pushed, or it answers wrongly.
+        The cache has no verified copy, or the version fails its golden rows.
     """
-    live = PredictionService(settings, cache.copy(version))
-    if live.version != version:
-        raise ModelError(f"the manifest of {version} is that of {live.version!a}")
-    live.warm_up()
-    return live
+    service = PredictionService(settings, cache.pickle_path(version))
+    if service.version != version:
+        raise ModelError(f"the manifest of {version} names the version {service.version!a}")
+    service.warm_up()
+    return service
 
 
-def _asked(settings: Settings, cache: VersionCache, reference: Reference) -> PredictionService:
-    """Load what the registry says."""
+def _load_current(
+    settings: Settings, cache: VersionCache, reference: Reference
+) -> PredictionService:
+    """Load the version that the registry names."""
     mark = cache.reload_mark()
     before = cache.read() or AliasState("")
-    # Whatever served before, a start takes a version that its callers would have to change with.
-    said = probe(question(settings, reference, AliasState("", number=before.number)))
-    live = load_version(settings, cache, said.version)
-    _remember(cache, AliasState(said.version, "", mark, said.number))
-    return live
+    # Only a start accepts a version with another signature, so the request names no version.
+    state = AliasState("", number=before.number)
+    status = probe(build_probe_request(settings, reference, state))
+    service = load_version(settings, cache, status.version)
+    _record(cache, AliasState(status.version, "", mark, status.number))
+    return service
 
 
-def _last_good(settings: Settings, cache: VersionCache, problem: str) -> PredictionService:
-    """Load what served last."""
-    standing = cache.read()
-    if standing is None or not standing.version:
+def _load_last_good(settings: Settings, cache: VersionCache, problem: str) -> PredictionService:
+    """Load the version that served last."""
+    state = cache.read()
+    if state is None or not state.version:
         raise ModelError(problem)
     try:
-        return load_version(settings, cache, standing.version)
+        return load_version(settings, cache, state.version)
     except SlipwayError as error:
-        raise ModelError(f"{problem}; nor can the last good version serve: {error}") from error
+        raise ModelError(f"{problem}; cannot load the last good version either: {error}") from error
 
 
-def _remember(cache: VersionCache, standing: AliasState) -> None:
+def _record(cache: VersionCache, state: AliasState) -> None:
     try:
-        cache.write(standing)
+        cache.write(state)
     except ModelError as error:
         _log.error("%s", error.message)

@@ -1,7 +1,7 @@
-"""The copies of versions on this machine, and what is remembered beside them.
+"""Copies of versions on this machine, and the recorded state of each reference.
 
-One folder a version, verified. Everything else is in ``.state``, where no version can be: for
-each reference the last good version, the one that is pinned, and who asks the registry.
+Each version has a folder with a verified copy. The folder ``.state`` holds, for each reference, the
+last good version, the pinned version and the leader's lock. No version can have this name.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from slipway.core.locking import try_lock
 from slipway.core.settings import Reference
 
 STATE = ".state"
-# So many copies stay at least: another service may use the same cache.
+# Number of newest copies to keep: another service may use the same cache.
 KEEP = 5
 _DAY = 86_400
 
 
 class AliasState(msgspec.Struct, frozen=True):
-    """What a reference stands for.
+    """Recorded state of a reference.
 
     Attributes
     ----------
     version : str
-        The last good one.
+        The last good version.
     problem : str
-        Why it may not be the newest; empty where it is.
+        Why it may not be the current version; empty if it is.
     asked : int
-        The last ``ask_now`` that was heard.
+        The last ``reload_mark`` that the poller has seen.
     number : int
-        The highest entry of the alias's journal that was ever seen.
+        The highest entry of the alias journal that was ever seen.
     """
 
     version: str
@@ -49,7 +49,7 @@ class AliasState(msgspec.Struct, frozen=True):
 
 
 def verified_copy(folder: Path, version: str) -> Path | None:
-    """Give the pickle of a copy, if the copy is what was pushed, and signed with our key.
+    """Return the pickle of a copy whose hashes and signature are valid.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def verified_copy(folder: Path, version: str) -> Path | None:
     Raises
     ------
     ModelError
-        The name or the key cannot be one.
+        The version name or the signing key is not valid.
     """
     from slipway.registry.download import local_copy
     from slipway.registry.signing import Signer
@@ -87,82 +87,82 @@ class VersionCache:
         self._path = folder / STATE / f"{readable}-{digest}"
         self._lock: IO[str] | None = None
 
-    def copy(self, version: str) -> Path:
-        """Give the pickle of a copy that is what was pushed.
+    def pickle_path(self, version: str) -> Path:
+        """Return the pickle of a verified copy, and mark the copy as used.
 
         Raises
         ------
         ModelError
-            There is none, or it was changed.
+            The copy does not exist or was changed.
         """
         path = verified_copy(self.folder, version)
         if path is None:
-            raise ModelError(f"there is no copy of {version} here that is what was pushed")
-        # The time says when it was last used.
+            raise ModelError(f"no verified copy of {version} in the cache")
+        # evict_unused removes the copies with the oldest times.
         with suppress(OSError):
             os.utime(path.parent)
         return path
 
     def read(self) -> AliasState | None:
-        """Give the last good version; None if there never was one."""
+        """Return the recorded state; None if nothing was recorded."""
         try:
             content = self._path.with_suffix(".json").read_bytes()
             return msgspec.json.decode(content, type=AliasState)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def write(self, standing: AliasState) -> None:
-        """Remember the last good version, in one step.
+    def write(self, state: AliasState) -> None:
+        """Record a state atomically.
 
         Raises
         ------
         ModelError
-            It cannot be written.
+            The cache is not writable.
         """
-        self._write(".json", msgspec.json.encode(standing))
+        self._write(".json", msgspec.json.encode(state))
 
     def pinned(self) -> str:
-        """Give the version that this machine was told to stay with; empty if there is none."""
+        """Return the version that this machine is pinned to; empty if it is not pinned."""
         try:
             return self._path.with_suffix(".pin").read_text().strip()
         except OSError:
             return ""
 
     def pin(self, version: str) -> None:
-        """Stay with a version, of which there must be a copy, whatever the registry says.
+        """Pin this machine to a version in the cache, and ignore the registry.
 
         Raises
         ------
         ModelError
-            There is no copy of it, or it cannot be written down.
+            The cache has no verified copy of the version, or is not writable.
         """
-        self.copy(version)
+        self.pickle_path(version)
         self._write(".pin", version.encode())
 
     def unpin(self) -> bool:
-        """Follow the registry again; give whether a version was pinned."""
-        was = bool(self.pinned())
+        """Follow the registry again; return whether a version was pinned."""
+        was_pinned = bool(self.pinned())
         self._path.with_suffix(".pin").unlink(missing_ok=True)
-        return was
+        return was_pinned
 
     def request_reload(self) -> None:
-        """Let whoever follows the reference ask the registry at once."""
+        """Request that the poller of this reference polls the registry at once."""
         path = self._path.with_suffix(".now")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
     def reload_mark(self) -> int:
-        """Give a number that changes with every ``ask_now``."""
+        """Return a number that changes with every ``request_reload``."""
         try:
             return self._path.with_suffix(".now").stat().st_mtime_ns
         except OSError:
             return 0
 
     def acquire_leadership(self) -> bool:
-        """Whether it is this process that asks the registry, for all on this machine.
+        """Return whether this process polls the registry for all processes of this machine.
 
-        The first to come does, as long as it lives: the kernel gives the lock to another however
-        it ends.
+        The first process to call this is the leader while it lives. The kernel releases its lock
+        when the process ends, for any reason.
         """
         if self._lock is not None:
             return True
@@ -170,7 +170,7 @@ class VersionCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._path.with_suffix(".lock").open("a")
         except OSError:
-            # Nothing can be written, so that each must look for itself.
+            # Without a writable cache, each process polls on its own.
             return True
         if not try_lock(lock):
             lock.close()
@@ -179,33 +179,33 @@ class VersionCache:
         return True
 
     def evict_unused(self) -> None:
-        """Remove copies that were not used lately, and what broken downloads have left."""
+        """Remove copies that were not used lately, and the remains of broken downloads."""
         try:
-            found = [(each.stat().st_mtime, each) for each in self.folder.iterdir()]
+            entries = [(path.stat().st_mtime, path) for path in self.folder.iterdir()]
         except OSError:
             return
-        copies = sorted(each for each in found if not each[1].name.startswith("."))
-        newest = max((time for time, _ in found), default=0.0)
-        broken = [path for time, path in found if path.name[0] == "." and newest - time > _DAY]
-        kept = {STATE, *self._in_use()}
+        copies = sorted(entry for entry in entries if not entry[1].name.startswith("."))
+        newest = max((time for time, _ in entries), default=0.0)
+        broken = [path for time, path in entries if path.name[0] == "." and newest - time > _DAY]
+        kept = {STATE, *self._used_versions()}
         for path in [path for _, path in copies[:-KEEP]] + broken:
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _in_use(self) -> set[str]:
-        """Name the versions that some reference stands for."""
-        used = set()
+    def _used_versions(self) -> set[str]:
+        """Return the recorded and pinned versions of all references."""
+        versions = set()
         for path in (self.folder / STATE).glob("*"):
             with suppress(OSError, msgspec.DecodeError):
                 if path.suffix == ".json":
-                    used.add(msgspec.json.decode(path.read_bytes(), type=AliasState).version)
+                    versions.add(msgspec.json.decode(path.read_bytes(), type=AliasState).version)
                 elif path.suffix == ".pin":
-                    used.add(path.read_text().strip())
-        return used
+                    versions.add(path.read_text().strip())
+        return versions
 
     def _write(self, suffix: str, content: bytes) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._path.with_suffix(suffix), content)
         except OSError as error:
-            raise ModelError(f"the cache cannot be written to: {error.strerror}") from error
+            raise ModelError(f"cannot write to the cache: {error.strerror}") from error

@@ -1,8 +1,8 @@
-"""A registry asked in a process of its own: which version, a copy of it, and does it answer.
+"""Resolve, fetch and check a version in a subprocess.
 
-The library that speaks to registries has threads, which do not outlive Gunicorn's fork: a worker
-would wait for ever if its master had asked before. A process of its own can also be ended, however
-slow a store is; and a version that brings its process down does so here, and not in a worker.
+The registry's client library has threads, which do not survive Gunicorn's fork. A worker would hang
+if its master had used the library before. A subprocess can also be killed when a registry is slow.
+A version that crashes crashes there, not in a worker.
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from slipway.core.errors import ModelError, SlipwayError
-from slipway.core.processes import same_imports
+from slipway.core.processes import child_environment
 from slipway.core.settings import ServingEngine, Settings
-from slipway.models.compatibility import require_same_callers
+from slipway.models.compatibility import require_compatible
 from slipway.models.manifest import read_manifest
 from slipway.serving.rollout.version_cache import verified_copy
 
 if TYPE_CHECKING:
     from slipway.registry import Registry
 
-# A start must have ended, one way or the other, within 20 seconds.
-SECONDS = 15.0
-# Bytes a second that a download takes at worst, and seconds for a version to load and answer.
-SLOWEST = 1_000_000
+# Seconds for the registry: a start must succeed or fail within 20 seconds.
+REGISTRY_SECONDS = 15.0
+# Bytes per second of the slowest accepted download.
+MIN_DOWNLOAD_SPEED = 1_000_000
+# Seconds for a version to load and reproduce its golden rows.
 CHECK_SECONDS = 60.0
 
 
 class ProbeRequest(msgspec.Struct, frozen=True):
-    """What a process is to find out.
+    """Task of the subprocess.
 
     Attributes
     ----------
     url, name : str
-        Of the reference.
+        The reference.
     folder : str
-        Where the copy is put.
+        Where to put the copy.
     present : str
-        The version that serves; it need not be looked at, and another must take the same records.
+        The served version. It is not checked again, and another version must accept the same
+        records.
     bad : str
-        A version that is known to be refused; it need not be looked at either.
+        A version that was rejected before and is not checked again.
     number : int
-        The highest entry of the alias's journal that was ever seen: a lower one is none to follow.
+        The highest entry of the alias journal that was ever seen; lower entries are rejected.
     engine : {"scorecard", "pickle"}
     allow_version_skew : bool
     """
@@ -62,20 +64,20 @@ class ProbeRequest(msgspec.Struct, frozen=True):
 
 
 class ProbeStatus(msgspec.Struct, omit_defaults=True):
-    """What a process says, a line each time it gets further; the last line counts.
+    """Progress of the subprocess, one line of output for each step; the last line counts.
 
     Attributes
     ----------
     version : str
     number : int
-        Of the entry by which an alias stands for it.
+        The journal entry that moved the alias to the version.
     size : int
-        Bytes that are being copied.
+        Bytes to download.
     checking : bool
-        Whether there is a copy, which is now loaded.
+        Whether the copy exists and is being checked.
     problem : str
     refused : bool
-        Whether the problem is the version itself.
+        Whether the version itself causes the problem.
     done : bool
     """
 
@@ -94,162 +96,166 @@ class VersionRejected(ModelError):
     Parameters
     ----------
     version, message : str
-    lasting : bool
-        Whether it would be refused again.
+    is_permanent : bool
+        Whether another check would reject it as well.
     """
 
-    def __init__(self, version: str, message: str, *, lasting: bool) -> None:
-        super().__init__(f"{version} is refused: {message}")
+    def __init__(self, version: str, message: str, *, is_permanent: bool) -> None:
+        super().__init__(f"{version} rejected: {message}")
         self.version = version
-        self.lasting = lasting
+        self.is_permanent = is_permanent
 
 
-def probe(question: ProbeRequest) -> ProbeStatus:
-    """Find out which version is meant, copy it, and try it.
+def probe(request: ProbeRequest) -> ProbeStatus:
+    """Resolve a reference, fetch its version and check it.
 
     Parameters
     ----------
-    question : ProbeRequest
+    request : ProbeRequest
 
     Returns
     -------
     ProbeStatus
-        The version, of which there is a copy that answers as it should, and its entry's number.
+        The version, which has a verified copy and reproduces its golden rows, and the number of
+        its journal entry.
 
     Raises
     ------
-    Refused
-        It is not what was pushed, or not signed with our key, or it answers wrongly.
+    VersionRejected
+        The copy was changed, the signature is not valid, or the version fails its check.
     ModelError
-        The registry cannot be asked.
+        The registry cannot be reached.
     """
-    said, status = _run(question)
-    # Who reads this may be anybody; where registry and cache are is in the settings.
-    problem = said.problem.replace(question.url, "the registry")
-    problem = problem.replace(question.folder, "the cache")
-    if said.checking and not said.done:
-        raise VersionRejected(said.version, f"its check ended with status {status}", lasting=True)
-    if said.refused:
-        version = said.version or question.name
-        raise VersionRejected(version, problem, lasting=said.checking)
-    if not said.done or problem:
-        raise ModelError(problem or f"asking the registry ended with status {status}")
-    return said
+    status, exit_code = _run(request)
+    # Clients see this message, so it must not show where registry and cache are.
+    problem = status.problem.replace(request.url, "the registry")
+    problem = problem.replace(request.folder, "the cache")
+    if status.checking and not status.done:
+        message = f"its check ended with exit code {exit_code}"
+        raise VersionRejected(status.version, message, is_permanent=True)
+    if status.refused:
+        version = status.version or request.name
+        raise VersionRejected(version, problem, is_permanent=status.checking)
+    if not status.done or problem:
+        raise ModelError(problem or f"polling the registry ended with exit code {exit_code}")
+    return status
 
 
-def _run(question: ProbeRequest) -> tuple[ProbeStatus, int]:
-    """Run this module as a process; give the last that it says, and its status."""
+def _run(request: ProbeRequest) -> tuple[ProbeStatus, int]:
+    """Run this module as a subprocess; return its last status and its exit code."""
     process = subprocess.Popen(  # noqa: S603 - this very module
         [
             sys.executable,
             "-m",
             "slipway.serving.rollout.version_probe",
-            msgspec.json.encode(question).decode(),
+            msgspec.json.encode(request).decode(),
         ],
-        env=same_imports(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
     try:
-        said = _wait(process)
+        status = _wait(process)
     finally:
         process.kill()
         process.communicate()
-    return said, process.returncode
+    return status, process.returncode
 
 
 def _wait(process: subprocess.Popen[bytes]) -> ProbeStatus:
-    """Wait as long as what is being done may take."""
-    began = time.monotonic()
+    """Wait for the subprocess, as long as its current step may take."""
+    started = time.monotonic()
     while True:
         try:
-            return _last(process.communicate(timeout=0.5)[0])
-        except subprocess.TimeoutExpired as slow:
-            said = _last(slow.output or b"")
-        seconds = CHECK_SECONDS if said.checking else 0.0
-        if time.monotonic() - began > SECONDS + said.size / SLOWEST + seconds:
-            return ProbeStatus(problem=f"the registry did not answer in {SECONDS:.0f} seconds")
+            return _last_status(process.communicate(timeout=0.5)[0])
+        except subprocess.TimeoutExpired as expired:
+            status = _last_status(expired.output or b"")
+        seconds = REGISTRY_SECONDS + status.size / MIN_DOWNLOAD_SPEED
+        seconds += CHECK_SECONDS if status.checking else 0.0
+        if time.monotonic() - started > seconds:
+            message = f"the registry did not answer within {REGISTRY_SECONDS:.0f} seconds"
+            return ProbeStatus(problem=message)
 
 
-def _last(said: bytes) -> ProbeStatus:
-    lines = said.splitlines()
+def _last_status(output: bytes) -> ProbeStatus:
+    lines = output.splitlines()
     return msgspec.json.decode(lines[-1], type=ProbeStatus) if lines else ProbeStatus()
 
 
-def main(question: ProbeRequest) -> ProbeStatus:
-    """Find out, and say on standard output how far it is; give the last word."""
+def main(request: ProbeRequest) -> ProbeStatus:
+    """Resolve, fetch and check a version; report progress on standard output."""
     from slipway.registry import NotTrusted, open_registry
 
-    said = ProbeStatus()
+    status = ProbeStatus()
     try:
-        registry = open_registry(question.url)
-        said.version, said.number = _resolve(registry, question)
-        if said.version not in (question.present, question.bad):
-            path = _copy(registry, Path(question.folder), said)
-            said.checking = True
-            _report(said)
-            check(question, path, said.version)
-        said.done = True
+        registry = open_registry(request.url)
+        status.version, status.number = _resolve(registry, request)
+        if status.version not in (request.present, request.bad):
+            path = _fetch(registry, Path(request.folder), status)
+            status.checking = True
+            _report(status)
+            check_version(request, path, status.version)
+        status.done = True
     except NotTrusted as error:
-        said.done, said.refused, said.problem = True, True, error.message
+        status.done, status.refused, status.problem = True, True, error.message
     except SlipwayError as error:
-        # What is wrong before the check is the registry's fault, and may be over soon.
-        said.done, said.refused, said.problem = True, said.checking, error.message
-    return said
+        # Before the check, the registry causes the error, which may be temporary.
+        status.done, status.refused, status.problem = True, status.checking, error.message
+    return status
 
 
-def _resolve(registry: Registry, question: ProbeRequest) -> tuple[str, int]:
-    """Give the version that is meant, and its entry's number.
+def _resolve(registry: Registry, request: ProbeRequest) -> tuple[str, int]:
+    """Return the version of a reference, and the number of its journal entry.
 
-    Whoever deletes the last entries of a journal would bring an earlier version back; only a
-    rollback may, which is an entry of its own.
+    Deleting the last entries of a journal must not bring an earlier version back. A rollback adds
+    an entry.
     """
-    if not question.name.startswith("@"):
-        return question.name, 0
-    move = registry.alias(question.name[1:])
+    if not request.name.startswith("@"):
+        return request.name, 0
+    move = registry.alias(request.name[1:])
     if move is None:
-        return registry.resolve(question.name), 0
-    if move.number < question.number:
+        return registry.resolve(request.name), 0
+    if move.number < request.number:
         raise ModelError(
-            f"{move.alias} is at entry {move.number}, where entry {question.number} was before: "
-            "entries were deleted; if that is right, remove the cache and start anew"
+            f"{move.alias} is at entry {move.number}, but was at entry {request.number}: "
+            "entries were deleted; if this is intended, remove the cache and restart"
         )
     return move.version, move.number
 
 
-def _copy(registry: Registry, folder: Path, said: ProbeStatus) -> Path:
-    """Copy a version, unless there is a copy already."""
-    there = verified_copy(folder, said.version)
-    if there is not None:
-        return there
-    said.size = registry.stored(said.version).size
-    _report(said)
-    return registry.fetch(said.version, folder)
+def _fetch(registry: Registry, folder: Path, status: ProbeStatus) -> Path:
+    """Fetch a version unless the cache has a verified copy."""
+    existing = verified_copy(folder, status.version)
+    if existing is not None:
+        return existing
+    status.size = registry.stored(status.version).size
+    _report(status)
+    return registry.fetch(status.version, folder)
 
 
-def check(question: ProbeRequest, path: Path, version: str) -> None:
-    """Let a version answer as it will have to.
+def check_version(request: ProbeRequest, path: Path, version: str) -> None:
+    """Load a version as a worker does, and warm it up.
 
     Raises
     ------
     SlipwayError
-        It does not, or it would not take what its callers send.
+        The version fails, or rejects records that the served version accepts.
     """
     from slipway.serving.service import PredictionService
 
-    skew = question.allow_version_skew
-    live = PredictionService(Settings(path, question.engine, allow_version_skew=skew))
-    if live.version != version:
-        raise ModelError(f"its manifest is that of {live.version!a}")
-    live.warm_up()
-    if question.present:
-        there = verified_copy(Path(question.folder), question.present)
-        if there is not None:
-            require_same_callers(read_manifest(there), live.model.manifest)
+    skew = request.allow_version_skew
+    service = PredictionService(Settings(path, request.engine, allow_version_skew=skew))
+    if service.version != version:
+        raise ModelError(f"its manifest names the version {service.version!a}")
+    service.warm_up()
+    if request.present:
+        existing = verified_copy(Path(request.folder), request.present)
+        if existing is not None:
+            require_compatible(read_manifest(existing), service.model.manifest)
 
 
-def _report(said: ProbeStatus) -> None:
-    print(msgspec.json.encode(said).decode(), flush=True)
+def _report(status: ProbeStatus) -> None:
+    print(msgspec.json.encode(status).decode(), flush=True)
 
 
 if __name__ == "__main__":

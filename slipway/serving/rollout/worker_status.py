@@ -1,4 +1,4 @@
-"""What the workers of one master tell of themselves, so that each of them can tell of all."""
+"""Share the status of the workers of one master, so that each worker can report all of them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from slipway.serving.rollout.shadow import ShadowStats
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """What a worker tells.
+    """Status of one worker.
 
     Attributes
     ----------
     pid : int
     version, since : str
-        What it serves.
+        The served version, and the time of its load.
     problem : str
     swaps, refused, polls_failed : int
-        Since it began.
+        Versions loaded, versions rejected and failed polls since the worker started.
     shadow : ShadowStats, optional
     """
 
@@ -40,31 +40,31 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class WorkerStatusBoard:
-    """A folder with a small file a worker; made before the fork, so that all have the same."""
+    """A folder with one small file per worker, created before the fork and shared by all."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slipway-workers-"))
         atexit.register(_remove, self._folder, os.getpid())
         self._written: WorkerStatus | None = None
 
-    def write(self, row: WorkerStatus) -> None:
-        """Tell how things stand; what cannot be written is told later."""
-        if row == self._written:
+    def write(self, status: WorkerStatus) -> None:
+        """Write the status of this worker; after a failure, the next call retries."""
+        if status == self._written:
             return
         with suppress(OSError):
-            write_atomic(self._folder / f"{row.pid}.json", msgspec.json.encode(row))
-            self._written = row
+            write_atomic(self._folder / f"{status.pid}.json", msgspec.json.encode(status))
+            self._written = status
 
     def read(self) -> list[WorkerStatus]:
-        """Give what the workers tell that are still there."""
-        rows = []
+        """Return the status of each living worker."""
+        workers = []
         for path in sorted(self._folder.glob("*.json")):
             if not _is_alive(int(path.stem)):
                 path.unlink(missing_ok=True)
                 continue
             with suppress(OSError, msgspec.DecodeError):
-                rows.append(msgspec.json.decode(path.read_bytes(), type=WorkerStatus))
-        return rows
+                workers.append(msgspec.json.decode(path.read_bytes(), type=WorkerStatus))
+        return workers
 
 
 def _is_alive(pid: int) -> bool:
@@ -78,6 +78,6 @@ def _is_alive(pid: int) -> bool:
 
 
 def _remove(folder: Path, owner: int) -> None:
-    """Remove the folder with the process that made it, and not with a worker."""
+    """Remove the folder when the process that created it ends, not when a worker ends."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""The engines that fit a pipeline: in memory, in chunks, on Spark."""
+"""The engines that fit a pipeline: memory, chunks, Spark."""

@@ -1,4 +1,4 @@
-"""Fit a problem's pipeline in memory, or one of those that stand beside it."""
+"""Fit a problem's pipeline or its references in memory."""
 
 from __future__ import annotations
 
@@ -12,60 +12,59 @@ from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from slipway.core.errors import SlipwayError
-from slipway.data.problem import Problem, running
+from slipway.data.problem import Problem, field_errors
 from slipway.training.engines.selection import Estimator
 from slipway.training.frames import Rows
 from slipway.training.packaging.golden_rows import SEED
 from slipway.training.splits import Split
 
-# The reference's trees take no more categories of one feature.
+# The limit of HistGradientBoostingClassifier for one feature is 255.
 MAX_CATEGORIES = 250
 
 
 def fit(problem: Problem, rows: Rows, split: Split, estimator: Estimator = "logistic") -> Pipeline:
-    """Fit a pipeline on one side of a split, in memory."""
-    # Sums of several threads end on other last digits than those of one, and so would the
-    # hash in the version's name.
+    """Fit a pipeline in memory on one side of a split."""
+    # The number of threads changes the rounding of sums, and so the hash in the version's name.
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
-        # Many hours have no rain at all, so that several of its quantiles are the same.
+        # Several quantiles of rain are equal because most hours are dry.
         warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
-        pipeline = unfitted(problem, estimator)
+        pipeline = build_pipeline(problem, estimator)
         return pipeline.fit(rows.X.iloc[split.fit], rows.y.iloc[split.fit])
 
 
-def unfitted(problem: Problem, estimator: Estimator) -> Pipeline:
-    """Build the pipeline that is to be fitted.
+def build_pipeline(problem: Problem, estimator: Estimator) -> Pipeline:
+    """Build the unfitted pipeline.
 
     Parameters
     ----------
     problem : Problem
     estimator : {"logistic", "xgboost"}
-        The problem's own pipeline, or XGBoost's trees over the same columns.
+        The problem's own pipeline, or XGBoost on the same columns.
 
     Returns
     -------
     Pipeline
     """
     if estimator != "logistic":
-        return xgboost(problem)
-    with running("pipeline"):
+        return build_xgboost(problem)
+    with field_errors("pipeline"):
         pipeline = problem.pipeline()
     if not hasattr(pipeline, "fit"):
-        raise SlipwayError(f"the problem's pipeline must return a Pipeline, not {pipeline!r}")
+        raise SlipwayError(f"the problem's pipeline() must return a Pipeline, not {pipeline!r}")
     return pipeline
 
 
-def boosting(problem: Problem) -> Pipeline:
-    """Build the upper reference: gradient boosting, free to use interactions."""
-    columns, n_texts = _texts_first(problem)
+def build_boosting(problem: Problem) -> Pipeline:
+    """Build the upper reference: gradient boosting, which can use interactions."""
+    columns, n_texts = _encode_texts(problem)
     trees = HistGradientBoostingClassifier(
         categorical_features=list(range(n_texts)), max_iter=300, random_state=SEED
     )
     return make_pipeline(columns, trees)
 
 
-def xgboost(problem: Problem) -> Pipeline:
-    """Build XGBoost's gradient boosting; a missing number goes its own way at each split.
+def build_xgboost(problem: Problem) -> Pipeline:
+    """Build XGBoost's gradient boosting, which handles missing numbers at each split.
 
     Raises
     ------
@@ -76,7 +75,7 @@ def xgboost(problem: Problem) -> Pipeline:
         from xgboost import XGBClassifier
     except ImportError as error:
         raise SlipwayError("XGBoost is not installed: pip install xgboost-cpu") from error
-    columns, n_texts = _texts_first(problem)
+    columns, n_texts = _encode_texts(problem)
     types = ["c"] * n_texts + ["q"] * (len(problem.features) - n_texts)
     settings: dict[str, Any] = {"n_estimators": 300, "learning_rate": 0.1, "max_depth": 6}
     trees = XGBClassifier(
@@ -90,8 +89,8 @@ def xgboost(problem: Problem) -> Pipeline:
     return make_pipeline(columns, trees)
 
 
-def _texts_first(problem: Problem) -> tuple[ColumnTransformer, int]:
-    """Give the categories numbers, and leave the other columns as they are."""
+def _encode_texts(problem: Problem) -> tuple[ColumnTransformer, int]:
+    """Build a transformer that encodes categories as numbers and keeps other columns."""
     texts = [feature.name for feature in problem.features if feature.kind == "category"]
     encoder = OrdinalEncoder(
         handle_unknown="use_encoded_value",

@@ -1,4 +1,4 @@
-"""Choose what fits a model, by the rows there are and the memory there is."""
+"""Choose the training engine by the number of rows and the available memory."""
 
 from __future__ import annotations
 
@@ -14,66 +14,68 @@ TrainingEngine = Literal["memory", "chunks", "spark"]
 Estimator = Literal["logistic", "xgboost"]
 ENGINES: tuple[TrainingEngine, ...] = get_args(TrainingEngine)
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
-# Python with scikit-learn, pandas and what else training imports, before it has read a row.
+# The memory of Python with all imports of a training, before it reads a row.
 BASE_BYTES = 350 * 2**20
-# Measured on the flights: the frame, the encoded columns and the records that the
-# scorecard is held against come to this much for each value of a feature at the peak.
-BYTES_A_VALUE = 120
+# Measured on the flights: the peak memory for each value of a feature. It covers the frame, the
+# encoded columns and the records for checking the scorecard.
+BYTES_PER_VALUE = 120
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine, why it was chosen, and how many rows may be in memory at once."""
+    """An engine, the reason for it, and the number of rows that fit in memory."""
 
     engine: TrainingEngine
     reason: str
-    most_rows: int
+    max_rows: int
 
 
 def choose_engine(
-    asked: TrainingEngine | None, stored: Dataset, n_features: int, memory: int
+    requested: TrainingEngine | None, dataset: Dataset, n_features: int, memory: int
 ) -> EngineChoice:
     """Choose an engine.
 
     Parameters
     ----------
-    asked : {"memory", "chunks", "spark"}, optional
-        What the user wants; by default it is chosen here.
-    stored : Dataset
+    requested : {"memory", "chunks", "spark"}, optional
+        The engine that the user wants; by default the best one is chosen.
+    dataset : Dataset
     n_features : int
     memory : int
-        Bytes that may be used.
+        Limit in bytes.
 
     Returns
     -------
-    Choice
+    EngineChoice
 
     Raises
     ------
     SlipwayError
-        The memory is not enough for anything.
+        The memory is not enough for any engine.
     """
-    rows = stored.manifest.rows
-    most_rows = (memory - BASE_BYTES) // (n_features * BYTES_A_VALUE)
-    if most_rows < min(rows, 10_000):
-        least = size_text(BASE_BYTES + 10_000 * n_features * BYTES_A_VALUE)
-        raise SlipwayError(f"{size_text(memory)} of memory is too little; give {least} or more")
-    need = BASE_BYTES + rows * n_features * BYTES_A_VALUE
-    known = f"{rows:,} rows need about {size_text(need)}, and there is {size_text(memory)}"
-    if asked is not None:
-        return EngineChoice(asked, f"asked for; {known}", most_rows)
-    return EngineChoice("memory" if rows <= most_rows else "chunks", known, most_rows)
+    rows = dataset.manifest.rows
+    max_rows = (memory - BASE_BYTES) // (n_features * BYTES_PER_VALUE)
+    if max_rows < min(rows, 10_000):
+        minimum = format_size(BASE_BYTES + 10_000 * n_features * BYTES_PER_VALUE)
+        raise SlipwayError(
+            f"{format_size(memory)} of memory is too little; set --memory to {minimum} or more"
+        )
+    need = BASE_BYTES + rows * n_features * BYTES_PER_VALUE
+    facts = f"{rows:,} rows need about {format_size(need)}, {format_size(memory)} is available"
+    if requested is not None:
+        return EngineChoice(requested, f"requested; {facts}", max_rows)
+    return EngineChoice("memory" if rows <= max_rows else "chunks", facts, max_rows)
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Give the bytes of memory that are free, by the machine and by the container's limit.
+    """Return the available memory of the machine or the container, in bytes.
 
     Parameters
     ----------
     root : Path
-        Where ``proc`` and ``sys`` are.
+        The folder of ``proc`` and ``sys``.
     """
     lines = (root / "proc/meminfo").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
@@ -96,16 +98,16 @@ def parse_size(text: str) -> int:
     Raises
     ------
     ValueError
-        It is no size.
+        The text is not a size.
     """
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is no size; write for instance 1GiB or 512MiB")
-    return int(float(found[1]) * 1024 ** _POWERS[found[2].lower()])
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"invalid size {text!r}; write for example 1GiB or 512MiB")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
 
 
-def size_text(size: float) -> str:
-    """Write a size for people."""
+def format_size(size: float) -> str:
+    """Format a size in bytes."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 999.5:
             return f"{size:.3g} {unit}"

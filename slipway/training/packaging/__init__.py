@@ -1,1 +1,1 @@
-"""A fitted model and its training rows as a model version."""
+"""Package a fitted model as a model version."""

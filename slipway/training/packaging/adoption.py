@@ -1,4 +1,4 @@
-"""Take in a pickle that nobody wrote a manifest for."""
+"""Adopt a pickle that has no manifest."""
 
 from __future__ import annotations
 
@@ -17,41 +17,35 @@ _log = logging.getLogger(__name__)
 
 
 def adopt(path: Path, content: bytes, *, allow_version_skew: bool = False) -> tuple[Any, Manifest]:
-    """Open a bare pickle, and infer what can be known of it.
+    """Load a bare pickle and infer its manifest.
 
     Parameters
     ----------
     path : Path
     content : bytes
     allow_version_skew : bool
-        Whether it may be of another scikit-learn.
+        Accept a pickle from another scikit-learn version.
 
     Returns
     -------
     model : estimator
     manifest : Manifest
-        Its version is the file's own time and hash.
+        The version is made of the file's modification time and hash.
 
     Raises
     ------
     ModelError
-        It is no pickle of a model that can be served.
+        The file does not hold a model that Slipway can serve.
     """
-    opened = open_model(path, content, allow_version_skew=allow_version_skew)
-    model = opened.model
-    for note in opened.notes:
+    loaded = open_model(path, content, allow_version_skew=allow_version_skew)
+    for note in loaded.notes:
         _log.warning("%s: %s", path.name, note)
     try:
-        made = describe_model(model, name=path.stem)
+        described = describe_model(loaded.model, name=path.stem)
     except SlipwayError as error:
         raise ModelError(f"{path.name} has no manifest, and {error.message}") from error
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     _log.warning("%s has no manifest beside it; `flask model add` writes one", path.name)
-    for note in made.notes:
-        _log.warning("not known from the pickle: %s", note)
-    return model, with_version(made.manifest, content, changed)
-
-
-def open_pickle(path: Path, content: bytes, *, allow_version_skew: bool = False) -> Any:
-    """Open the file of a model that has no manifest yet; see ``open_model``."""
-    return open_model(path, content, allow_version_skew=allow_version_skew).model
+    for note in described.notes:
+        _log.warning("not inferred from the pickle: %s", note)
+    return loaded.model, with_version(described.manifest, content, changed)

@@ -13,67 +13,67 @@ from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature, Kind, Record, Value
 from slipway.models.signature import Signature
 from slipway.models.validation import MAX_TEXT, MISSING_TEXTS
-from slipway.training.packaging.encoder_hints import Hints
+from slipway.training.packaging.encoder_hints import EncoderHints
 
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
-def feature_of_column(name: str, column: pd.Series[Any], hints: Hints) -> Feature:
-    """Infer a feature from its column, and from what the transformers know of it.
+def infer_feature(name: str, column: pd.Series[Any], hints: EncoderHints) -> Feature:
+    """Infer a feature from its column and the hints of the transformers.
 
     Raises
     ------
     SlipwayError
-        JSON has no value for what the column holds.
+        JSON cannot represent the values of the column.
     """
-    known = column.dropna()
-    kind, dtype = _kind_and_type(name, column, known)
+    present = column.dropna()
+    kind, dtype = _kind_and_type(name, column, present)
     if kind == "text" and hints.categories is not None:
         kind = "category"
-    gap: Any = "none" if hints.gap_is_none else "nan"
-    if pd.api.types.is_object_dtype(column.dtype) and len(known) < len(column):
-        gaps = column[column.isna()]
-        gap = "none" if gaps.map(lambda v: v is None).any() else gap
-        gap = "na" if gaps.map(lambda v: v is pd.NA).any() else gap
+    gap: Any = "none" if hints.missing_is_none else "nan"
+    if pd.api.types.is_object_dtype(column.dtype) and len(present) < len(column):
+        missing = column[column.isna()]
+        gap = "none" if missing.map(lambda v: v is None).any() else gap
+        gap = "na" if missing.map(lambda v: v is pd.NA).any() else gap
     shared: dict[str, Any] = {
         "nullable": True,
-        "complete": len(known) == len(column),
-        "gap_known": kind == "category" and _knows_gap(column, hints),
+        "complete": len(present) == len(column),
+        "gap_known": kind == "category" and _handles_missing(column, hints),
         "dtype": dtype,
         "gap": gap,
     }
     if isinstance(column.dtype, pd.CategoricalDtype):
         shared["ordered"] = bool(column.dtype.ordered)
     if kind in ("number", "integer"):
-        return _number(name, column, known, hints, shared)
+        return _infer_number(name, column, present, hints, shared)
     if kind in ("flag", "category"):
-        return _listed(name, kind, column, known, hints, shared)
-    example = None if known.empty else json_value(kind, _typical(known))
+        return _infer_listed(name, kind, column, present, hints, shared)
+    example = None if present.empty else json_value(kind, _typical(present))
     if kind == "text":
-        shared["kept"] = tuple(sorted(set(MISSING_TEXTS) & set(map(str, known))))
-        shared["gap_known"] = len(known) < len(column)
+        shared["kept"] = tuple(sorted(set(MISSING_TEXTS) & set(map(str, present))))
+        shared["gap_known"] = len(present) < len(column)
     return Feature(name, kind, name, example, **shared)
 
 
-def _knows_gap(column: pd.Series[Any], hints: Hints) -> bool:
-    """Whether the pipeline has more for a missing value than for an unseen one."""
-    return hints.knows_gaps if hints.categories is not None else bool(column.isna().any())
+def _handles_missing(column: pd.Series[Any], hints: EncoderHints) -> bool:
+    """Return whether the pipeline treats missing and unseen values differently."""
+    return hints.handles_missing if hints.categories is not None else bool(column.isna().any())
 
 
-def _typical(known: pd.Series[Any]) -> Any:
-    """Return the commonest value, of those that are all different a middle one."""
-    counts = known.map(str).value_counts()
+def _typical(present: pd.Series[Any]) -> Any:
+    """Return the most frequent value, or a middle one if all values differ."""
+    counts = present.map(str).value_counts()
     text = counts.index[0] if counts.iloc[0] > 1 else sorted(counts.index)[len(counts) // 2]
-    return known[known.map(str) == text].iloc[0]
+    return present[present.map(str) == text].iloc[0]
 
 
-def _kind_and_type(name: str, column: pd.Series[Any], known: pd.Series[Any]) -> tuple[Kind, str]:
-    """Return the kind of a column, and its type where the kind does not say it."""
+def _kind_and_type(name: str, column: pd.Series[Any], present: pd.Series[Any]) -> tuple[Kind, str]:
+    """Return the kind of a column, and its type unless the kind implies it."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _kind_of_categories(name, dtype)
     if pd.api.types.is_object_dtype(dtype):
-        return _kind_of_objects(name, known)
+        return _kind_of_objects(name, present)
     if isinstance(dtype, pd.StringDtype):
         is_default = dtype.na_value is not pd.NA
         return "text", "str" if is_default else f"string[{dtype.storage}]"
@@ -85,27 +85,27 @@ def _kind_and_type(name: str, column: pd.Series[Any], known: pd.Series[Any]) -> 
         return "number", "" if str(dtype) == "float64" else str(dtype)
     if str(dtype) in ("string[pyarrow]", "large_string[pyarrow]"):
         return "text", str(dtype)
-    raise SlipwayError(f"the column {name} holds {dtype}, which JSON cannot carry; {_ADVICE}")
+    raise SlipwayError(f"column {name} has type {dtype}, which JSON cannot represent; {_ADVICE}")
 
 
-_ADVICE = "turn it into numbers, texts or dates before the fit"
+_ADVICE = "convert it to numbers, texts or dates before the fit"
 
 
 def _kind_of_categories(name: str, dtype: pd.CategoricalDtype) -> tuple[Kind, str]:
-    """Return the kind of a pandas category column, by its categories."""
+    """Return the kind of a pandas category column."""
     categories = dtype.categories
     if isinstance(categories.dtype, pd.IntervalDtype):
         return "category", "category:interval"
     kind, inner = _kind_and_type(name, pd.Series(categories), pd.Series(categories))
     if kind == "datetime" or inner == "decimal":
-        raise SlipwayError(f"the column {name} has categories of {inner or kind}; {_ADVICE}")
+        raise SlipwayError(f"column {name} has categories of type {inner or kind}; {_ADVICE}")
     is_whole = pd.api.types.is_integer_dtype(categories.dtype)
     return "category" if kind == "text" else "integer" if is_whole else kind, "category"
 
 
-def _kind_of_objects(name: str, known: pd.Series[Any]) -> tuple[Kind, str]:
+def _kind_of_objects(name: str, present: pd.Series[Any]) -> tuple[Kind, str]:
     """Return the kind of a column of Python objects."""
-    values = known.tolist()
+    values = present.tolist()
     if all(isinstance(v, str) for v in values):
         return "text", ""
     if all(isinstance(v, bool | np.bool_) for v in values):
@@ -118,27 +118,31 @@ def _kind_of_objects(name: str, known: pd.Series[Any]) -> tuple[Kind, str]:
         return "datetime", "object:datetime"
     if all(isinstance(v, datetime.date) for v in values):
         return "datetime", "object:date"
-    found = ", ".join(sorted({type(v).__name__ for v in values}))
-    raise SlipwayError(f"the column {name} holds values of several types ({found}); {_ADVICE}")
+    types = ", ".join(sorted({type(v).__name__ for v in values}))
+    raise SlipwayError(f"column {name} mixes values of several types ({types}); {_ADVICE}")
 
 
-def _number(
-    name: str, column: pd.Series[Any], known: pd.Series[Any], hints: Hints, shared: dict[str, Any]
+def _infer_number(
+    name: str,
+    column: pd.Series[Any],
+    present: pd.Series[Any],
+    hints: EncoderHints,
+    shared: dict[str, Any],
 ) -> Feature:
     """Infer a feature of numbers."""
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
-    # A category column that an encoder reads has the values that the encoder knows.
-    listed = hints.categories or (column.cat.categories.tolist() if categorical else ())
-    values = known.astype(float)
+    # An encoder's categories override those of a pandas category column.
+    encoded = hints.categories or (column.cat.categories.tolist() if categorical else ())
+    values = present.astype(float)
     finite = values[np.isfinite(values)].sort_values()
     whole = bool(
-        pd.api.types.is_integer_dtype(known.cat.categories.dtype if categorical else column.dtype)
+        pd.api.types.is_integer_dtype(present.cat.categories.dtype if categorical else column.dtype)
     )
     number = int if whole else float
-    categories = tuple(number(each) for each in listed if not isinstance(each, str))
+    categories = tuple(number(value) for value in encoded if not isinstance(value, str))
     example: Value = None
     if len(finite):
-        middle = known.loc[finite.index[len(finite) // 2]]
+        middle = present.loc[finite.index[len(finite) // 2]]
         example = number(middle)
     seen = (float(finite.iloc[0]), float(finite.iloc[-1])) if len(finite) else None
     kind: Kind = "integer" if whole else "number"
@@ -147,16 +151,16 @@ def _number(
     return Feature(name, kind, name, example, seen=seen, categories=categories, **shared)
 
 
-def _listed(
+def _infer_listed(
     name: str,
     kind: Kind,
     column: pd.Series[Any],
-    known: pd.Series[Any],
-    hints: Hints,
+    present: pd.Series[Any],
+    hints: EncoderHints,
     shared: dict[str, Any],
 ) -> Feature:
     """Infer a feature of flags or categories."""
-    example = None if known.empty else json_value(kind, known.mode().iloc[0])
+    example = None if present.empty else json_value(kind, present.mode().iloc[0])
     if kind == "flag":
         known_flags = {bool(c) for c in hints.categories or () if not isinstance(c, str)}
         flags: tuple[bool, ...] = (known_flags.pop(),) if len(known_flags) == 1 else ()
@@ -165,7 +169,7 @@ def _listed(
         return Feature(name, kind, name, example, categories=flags, **shared)
     declared: list[Any] = []
     if isinstance(column.dtype, pd.CategoricalDtype):
-        declared = [json_value(kind, each) for each in column.cat.categories]
+        declared = [json_value(kind, value) for value in column.cat.categories]
     encoded = None if hints.categories is None else list(map(str, hints.categories))
     if encoded is not None:
         declared = [c for c in declared if c in encoded] + [c for c in encoded if c not in declared]
@@ -173,7 +177,7 @@ def _listed(
 
 
 def json_value(kind: Kind, value: Any) -> Value:
-    """Return a value of a column as a record holds it."""
+    """Convert a value of a column to the type that records have."""
     if kind == "flag":
         return bool(value)
     if kind in ("category", "text"):
@@ -186,19 +190,19 @@ def json_value(kind: Kind, value: Any) -> Value:
 
 
 def to_records(X: pd.DataFrame, signature: Signature) -> list[Record]:
-    """Return the rows of a frame as records, with None for what is missing."""
-    columns = [_values(X[feature.name], feature.kind) for feature in signature.features]
+    """Convert the rows of a frame to records, with None for missing values."""
+    columns = [_to_values(X[feature.name], feature.kind) for feature in signature.features]
     return list(zip(*columns, strict=True))
 
 
-def _values(column: pd.Series[Any], kind: Kind) -> list[Value]:
-    """Return the values of a column, with None for what is missing."""
+def _to_values(column: pd.Series[Any], kind: Kind) -> list[Value]:
+    """Return the values of a column, with None for missing ones."""
     missing = column.isna()
     plain = kind == "number" and column.dtype in (np.float64, np.int64)
     if plain or (kind == "category" and pd.api.types.is_object_dtype(column.dtype)):
-        found: list[Value] = column.astype(object).where(~missing, None).tolist()
-        return found
+        values: list[Value] = column.astype(object).where(~missing, None).tolist()
+        return values
     if kind == "integer" and column.dtype in (np.float64, np.int64):
         return column.astype("Int64").astype(object).where(~missing, None).tolist()
     pairs = zip(column.tolist(), missing.tolist(), strict=True)
-    return [None if gap else json_value(kind, value) for value, gap in pairs]
+    return [None if is_missing else json_value(kind, value) for value, is_missing in pairs]

@@ -1,4 +1,4 @@
-"""Choose the golden rows: records with the model's own answers, to be replayed later."""
+"""Choose the golden rows: records with the model's own predictions, replayed at every load."""
 
 from __future__ import annotations
 
@@ -10,107 +10,111 @@ import numpy as np
 import pandas as pd
 
 from slipway.models.features import Answer, Feature, Record, Value
-from slipway.models.labels import Labels, plain
+from slipway.models.labels import Labels, without_label
 from slipway.models.manifest import GoldenRow
 from slipway.models.pipeline_engine import PipelineScorer
-from slipway.models.predictor import precision
+from slipway.models.predictor import prediction_tolerance
 from slipway.models.signature import Signature
-from slipway.models.validation import NUMBERS
+from slipway.models.validation import NUMERIC_KINDS
 from slipway.training.packaging.columns import to_records
-from slipway.training.packaging.probes import has_answer, unseen_value
+from slipway.training.packaging.probes import has_prediction, make_unseen_value
 
 SEED = 2013
 N_GOLDEN = 24
-# Long texts and many features make long manifests.
-MOST_TEXT = 2_000
+# Keeps the manifest small.
+MAX_TEXT_LENGTH = 2_000
 
 
-def golden_rows(
+def choose_golden_rows(
     signature: Signature, model: Any, X: pd.DataFrame | None, *, public: bool = False
 ) -> tuple[GoldenRow, ...]:
-    """Choose records with the model's own answers: ordinary, with gaps, unseen and extreme.
+    """Choose ordinary, missing, unseen and extreme records with the model's predictions.
 
-    The pages of a service show them, so that they are nobody's: the first is that of the
-    signature's examples, and each of the others has its values from several rows.
+    The pages of a service show these records, so they must not reveal training rows. The first
+    holds the signature's examples. Each of the others combines values from several rows.
 
     Parameters
     ----------
     signature : Signature
     model : estimator
     X : DataFrame of shape (n_samples, n_features), optional
-        Rows to choose from; without them, values are made up.
+        Rows to choose from; without them, values are generated.
     public : bool
-        Whether the rows may be shown as they are.
+        Use the rows unchanged.
 
     Returns
     -------
     tuple of GoldenRow
     """
-    chosen = invented(signature)
+    chosen = generate_records(signature)
     if X is not None:
         sample = X.sample(min(N_GOLDEN, len(X)), random_state=SEED)
-        chosen = to_records(sample if public else mixed(sample), signature)
-    odd = zip(
-        *(_oddities(f, v) for f, v in zip(signature.features, chosen[0], strict=True)), strict=True
+        chosen = to_records(sample if public else shuffle_columns(sample), signature)
+    edge_records = zip(
+        *(_list_edge_values(f, v) for f, v in zip(signature.features, chosen[0], strict=True)),
+        strict=True,
     )
-    # A single odd value more often passes where a pipeline refuses them all at once.
-    single = [
+    # A pipeline that rejects a record of edge values may still accept a single missing value.
+    missing_records = [
         (*chosen[0][:i], None, *chosen[0][i + 1 :])
         for i, feature in enumerate(signature.features)
         if feature.nullable
     ]
     example = tuple(feature.example for feature in signature.features)
     records = [
-        _short(signature, r) for r in dict.fromkeys([example, *chosen, *single[:N_GOLDEN], *odd])
+        _truncate_texts(signature, r)
+        for r in dict.fromkeys([example, *chosen, *missing_records[:N_GOLDEN], *edge_records])
     ]
-    records = [r for r in records if not signature.check(_carried(signature, r))[1]]
+    records = [r for r in records if not signature.check(_to_json_record(signature, r))[1]]
     scorer = PipelineScorer(model, signature)
-    together, alone = scorer(records), [scorer([record])[0] for record in records]
-    # An iterative imputer, for one, answers a row of nothing but gaps by the rows beside it.
+    in_batch, alone = scorer(records), [scorer([record])[0] for record in records]
+    # An iterative imputer, for example, fills a row of missing values from the rows beside it.
     return tuple(
-        golden_row(signature, record, answer)
-        for record, answer, other in zip(records, alone, together, strict=True)
-        if has_answer(answer) and _alike(signature, answer, other)
+        make_golden_row(signature, record, answer)
+        for record, answer, other in zip(records, alone, in_batch, strict=True)
+        if has_prediction(answer) and _predictions_match(signature, answer, other)
     )
 
 
-def _alike(signature: Signature, one: Answer, other: Answer) -> bool:
-    """Whether two answers are the same but for their last bits."""
-    tolerance = precision(signature)
-    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance))
+def _predictions_match(signature: Signature, first: Answer, second: Answer) -> bool:
+    """Return whether two predictions are equal up to rounding."""
+    tolerance = prediction_tolerance(signature)
+    return bool(np.allclose(first, second, rtol=tolerance, atol=tolerance))
 
 
-def golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
-    """Write down a record, its answer and the label that ``predict`` returns for it."""
+def make_golden_row(signature: Signature, record: Record, answer: Answer) -> GoldenRow:
+    """Build a golden row from a record and its prediction."""
     target = signature.target
     label = Labels(target).name(answer) if target.classes else None
-    return GoldenRow(_carried(signature, record), plain(answer), label)
+    return GoldenRow(_to_json_record(signature, record), without_label(answer), label)
 
 
-def _short(signature: Signature, record: Record) -> Record:
-    """Cut free texts, which can be long."""
+def _truncate_texts(signature: Signature, record: Record) -> Record:
+    """Truncate free texts."""
     pairs = zip(signature.features, record, strict=True)
-    return tuple(v[:MOST_TEXT] if f.kind == "text" and isinstance(v, str) else v for f, v in pairs)
+    return tuple(
+        v[:MAX_TEXT_LENGTH] if f.kind == "text" and isinstance(v, str) else v for f, v in pairs
+    )
 
 
-def _carried(signature: Signature, record: Record) -> dict[str, Value]:
-    """Return a record as JSON carries it, which knows no infinities."""
+def _to_json_record(signature: Signature, record: Record) -> dict[str, Value]:
+    """Convert a record to JSON values, with infinities as texts."""
     infinite = {math.inf: "Infinity", -math.inf: "-Infinity"}
     values = [infinite.get(v, v) if isinstance(v, float) else v for v in record]
     return dict(zip(signature.names, values, strict=True))
 
 
-def mixed(X: pd.DataFrame) -> pd.DataFrame:
-    """Give each row its values from several rows: every column is shuffled by itself."""
+def shuffle_columns(X: pd.DataFrame) -> pd.DataFrame:
+    """Shuffle every column on its own, so that each row combines several rows."""
     columns = [
-        _mixed_words(X[name].sample(frac=1.0, random_state=SEED + i).reset_index(drop=True))
+        _shuffle_words(X[name].sample(frac=1.0, random_state=SEED + i).reset_index(drop=True))
         for i, name in enumerate(X.columns)
     ]
     return pd.concat(columns, axis=1)
 
 
-def _mixed_words(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Give each text of several words its words from several texts."""
+def _shuffle_words(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Shuffle the words between the texts of a column."""
     if (
         not pd.api.types.is_object_dtype(column.dtype)
         or not column.map(lambda v: isinstance(v, str)).all()
@@ -127,34 +131,41 @@ def _mixed_words(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(texts, name=column.name, dtype=object)
 
 
-def invented(signature: Signature) -> list[Record]:
-    """Make up records around the examples, where there are no rows to choose from."""
-    draw = random.Random(SEED)  # noqa: S311 - nothing secret
+def generate_records(signature: Signature) -> list[Record]:
+    """Generate records around the signature's examples."""
+    rng = random.Random(SEED)  # noqa: S311 - not for security
     example = tuple(feature.example for feature in signature.features)
-    others = (tuple(_varied(f, draw) for f in signature.features) for _ in range(N_GOLDEN - 1))
+    others = (
+        tuple(_generate_value(f, rng) for f in signature.features) for _ in range(N_GOLDEN - 1)
+    )
     return [example, *others]
 
 
-def _varied(feature: Feature, draw: random.Random) -> Value:
-    """Make up one value."""
+def _generate_value(feature: Feature, rng: random.Random) -> Value:
+    """Generate one value."""
     if feature.categories:
-        return draw.choice(feature.categories)
+        return rng.choice(feature.categories)
     if feature.kind == "flag":
-        return draw.random() < 0.5
-    if feature.kind not in NUMBERS:
+        return rng.random() < 0.5
+    if feature.kind not in NUMERIC_KINDS:
         return feature.example
     middle = float(feature.example or 0.0)
     low, high = feature.seen or (middle - abs(middle), middle + max(abs(middle), 1.0))
-    number = draw.uniform(low, high)
-    return round(number) if feature.holds_integers else number
+    number = rng.uniform(low, high)
+    return round(number) if feature.is_integer_column else number
 
 
-def _oddities(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
-    """Give the upper end, a gap, an unseen category, the lower end, where the feature has them."""
-    gap = None if feature.nullable else ordinary
+def _list_edge_values(feature: Feature, ordinary: Value) -> tuple[Value, ...]:
+    """List the upper end, a missing value, an unseen category and the lower end."""
+    missing = None if feature.nullable else ordinary
     unseen: Value = ordinary
     if feature.categories and not feature.closed:
-        unseen = "never seen" if feature.kind == "category" else unseen_value(feature)
-    low, high = feature.trained if feature.kind == "number" else (None, None)
-    ends = [e if e is None or not feature.holds_integers else int(e) for e in (high, low)]
-    return ordinary if high is None else ends[0], gap, unseen, ordinary if low is None else ends[1]
+        unseen = "never seen" if feature.kind == "category" else make_unseen_value(feature)
+    low, high = feature.training_range if feature.kind == "number" else (None, None)
+    ends = [e if e is None or not feature.is_integer_column else int(e) for e in (high, low)]
+    return (
+        ordinary if high is None else ends[0],
+        missing,
+        unseen,
+        ordinary if low is None else ends[1],
+    )

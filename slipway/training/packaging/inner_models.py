@@ -16,8 +16,8 @@ _SINGLE = ("best_estimator_", "regressor_", "estimator_", "estimator")
 _SEVERAL = ("calibrated_classifiers_", "estimators_")
 
 
-def inner_models(model: Any) -> Iterator[Any]:
-    """Yield the innermost models that a model hands its own rows to; itself, if there are none.
+def iter_inner_models(model: Any) -> Iterator[Any]:
+    """Yield the innermost models that receive the same rows as the model, or the model itself.
 
     Parameters
     ----------
@@ -26,55 +26,57 @@ def inner_models(model: Any) -> Iterator[Any]:
     Yields
     ------
     estimator
-        Of a pipeline, one without the samplers, which do nothing when it predicts.
+        A pipeline without its samplers, which do nothing in ``predict``.
     """
     if isinstance(model, Pipeline):
         steps = [(name, step) for name, step in model.steps if not hasattr(step, "fit_resample")]
         if len(steps) == 1:
-            yield from inner_models(steps[0][1])
+            yield from iter_inner_models(steps[0][1])
         else:
             yield Pipeline(steps)
         return
-    inner = [each for each in _inner(model) if hasattr(each, "get_params") or _is_wrapper(each)]
-    if not inner:
+    parts = [
+        part for part in _find_parts(model) if hasattr(part, "get_params") or _is_wrapper(part)
+    ]
+    if not parts:
         yield model
-    for each in inner:
-        yield from inner_models(each)
+    for part in parts:
+        yield from iter_inner_models(part)
 
 
 def _is_wrapper(part: Any) -> bool:
-    """Whether a part is no estimator, but holds one, as one fold of a calibration does."""
+    """Return whether a part contains an estimator, as a fold of a calibration does."""
     return hasattr(part, "estimator")
 
 
-def _inner(model: Any) -> list[Any]:
-    """Return the fitted models that a wrapper holds."""
+def _find_parts(model: Any) -> list[Any]:
+    """Return the fitted models inside a wrapper."""
     for name in _SEVERAL:
-        found = getattr(model, name, None)
-        # Trees and boosters hold their own parts in the same place, and those take other rows.
-        if isinstance(found, list) and found and not hasattr(model, "tree_"):
-            return [] if hasattr(found[0], "tree_") else found
+        parts = getattr(model, name, None)
+        # Trees and boosters keep parts that take other rows in the same attribute.
+        if isinstance(parts, list) and parts and not hasattr(model, "tree_"):
+            return [] if hasattr(parts[0], "tree_") else parts
     for name in _SINGLE:
-        found = getattr(model, name, None)
-        if found is not None and hasattr(found, "predict"):
-            return [found]
+        part = getattr(model, name, None)
+        if part is not None and hasattr(part, "predict"):
+            return [part]
     return []
 
 
-def raw_readings(model: Any, names: tuple[str, ...]) -> InputUses:
-    """Find which fitted transformers read the raw columns, through wrappers as well.
+def find_raw_input_uses(model: Any, names: tuple[str, ...]) -> InputUses:
+    """Find the fitted transformers that read the raw columns, also inside wrappers.
 
     Parameters
     ----------
     model : estimator
     names : tuple of str
-        The columns that it was fitted on.
+        The columns that the model was fitted on.
 
     Returns
     -------
     list of InputUse
     """
-    found: InputUses = []
-    for inner in inner_models(model):
-        found += find_input_uses(inner, names)
-    return found
+    uses: InputUses = []
+    for inner in iter_inner_models(model):
+        uses += find_input_uses(inner, names)
+    return uses

@@ -1,4 +1,4 @@
-"""Open the file of a fitted model: a pickle, a file of joblib or skops, or MLflow's folder."""
+"""Load the file of a fitted model: pickle, joblib, skops or an MLflow folder."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from slipway.core.errors import ModelError
 from slipway.models.unpickling.containers import unwrap
-from slipway.models.unpickling.pickles import PickleRejected, load_pickle, require_whole
+from slipway.models.unpickling.pickles import PickleRejected, load_pickle, require_complete
 from slipway.models.unpickling.skops_files import is_skops, load_skops
-from slipway.models.unpickling.survey import names_in
-from slipway.training.packaging.searches import answering_part
+from slipway.models.unpickling.survey import list_names
+from slipway.training.packaging.searches import get_predicting_part
 from slipway.training.packaging.stamps import pickled_sklearn_version
 
 _log = logging.getLogger(__name__)
 _FIX = "fit it again in this environment"
-# Their estimators have fitted attributes by which check_is_fitted() knows them.
-_CONVENTIONAL = ("sklearn", "imblearn", "xgboost", "lightgbm")
-_MLFLOW = ("model.pkl", "model.skops", "model.joblib")
+# Packages whose estimators follow the convention that check_is_fitted() relies on.
+_CONVENTIONAL_PACKAGES = ("sklearn", "imblearn", "xgboost", "lightgbm")
+_MLFLOW_FILES = ("model.pkl", "model.skops", "model.joblib")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A fitted model, the plain pickle of it, and notes on what was left out."""
+class LoadedModel:
+    """A fitted model, its plain pickle, and notes on omitted parts."""
 
     model: Any
     content: bytes
@@ -42,92 +42,97 @@ class Opened:
 
 
 def find_model_file(path: Path) -> Path:
-    """Return the model's file in a folder, such as MLflow writes; a file is itself.
+    """Return the model's file in an MLflow folder; return a file unchanged.
 
     Raises
     ------
     ModelError
-        The folder has no model that scikit-learn wrote.
+        The folder does not contain a scikit-learn model.
     """
     if not path.is_dir():
         return path
-    for name in _MLFLOW:
+    for name in _MLFLOW_FILES:
         if (path / name).is_file():
             return path / name
-    found = "MLflow's folder of another kind" if (path / "MLmodel").exists() else "a folder"
-    raise ModelError(f"{path.name} is {found} without {_MLFLOW[0]}; name the file of the model")
+    kind = "an MLflow folder of another flavor" if (path / "MLmodel").exists() else "a folder"
+    raise ModelError(f"{path.name} is {kind} without {_MLFLOW_FILES[0]}; name the model's file")
 
 
-def open_model(path: Path, content: bytes, *, allow_version_skew: bool = False) -> Opened:
-    """Open the file of a fitted model that has no manifest yet.
+def open_model(path: Path, content: bytes, *, allow_version_skew: bool = False) -> LoadedModel:
+    """Load the file of a fitted model that has no manifest yet.
 
     Parameters
     ----------
     path : Path
     content : bytes
-        What the file holds.
+        The content of the file.
     allow_version_skew : bool
-        Whether it may be of another scikit-learn.
+        Accept a file from another scikit-learn version.
 
     Returns
     -------
     Opened
-        Its content is always a plain pickle.
+        Its ``content`` is always a plain pickle.
 
     Raises
     ------
     ModelError
-        It cannot be read, asks for what no model needs, was made by another scikit-learn, or
-        holds no fitted estimator.
+        The file cannot be read, uses names outside the allowlist, comes from another scikit-learn
+        version, or does not contain a fitted estimator.
     """
     try:
-        made, plain = _read(content, path, allow_version_skew)
+        loaded, plain = _read(content, path, allow_version_skew)
     except PickleRejected as error:
         raise PickleRejected(f"{path.name}: {error.message}") from error
     except ModelError as error:
-        joint = " " if error.message.startswith(_VERBS) else ": "
-        raise ModelError(f"{path.name}{joint}{error.message}") from error
-    model = answering_part(made)
+        separator = " " if error.message.startswith(_VERBS) else ": "
+        raise ModelError(f"{path.name}{separator}{error.message}") from error
+    model = get_predicting_part(loaded)
     notes: tuple[str, ...] = ()
-    if model is not made:
+    if model is not loaded:
         notes = (
-            f"of the {type(made).__name__} only best_estimator_ is kept; nothing else predicts",
+            f"only best_estimator_ of the {type(loaded).__name__} is kept; nothing else predicts",
         )
     _require_estimator(path, model)
-    if model is not made or plain is None:
+    if model is not loaded or plain is None:
         plain = pickle.dumps(model, protocol=5)
-    return Opened(model, plain, notes)
+    return LoadedModel(model, plain, notes)
 
 
 _VERBS = ("is ", "was ", "expands ", "has ", "cannot be read ")
 
 
 def _read(content: bytes, path: Path, allow_version_skew: bool) -> tuple[Any, bytes | None]:
-    """Return what a file holds, and its content where that is a plain pickle already."""
+    """Return the object in a file, and its content if that is a plain pickle already."""
     if is_skops(content):
-        return _noting_version(lambda: load_skops(content, os.environ), path, allow_version_skew)
+        return _load_checking_version(
+            lambda: load_skops(content, os.environ), path, allow_version_skew
+        )
     plain = unwrap(content)
     _require_version(path, pickled_sklearn_version(plain), allow_version_skew)
-    made, _ = _noting_version(lambda: _load(plain, os.environ), path, allow_version_skew)
-    same = plain[:1] == pickle.PROTO and plain[1] >= 3 and b"NumpyArrayWrapper" not in plain
-    return made, plain if same else None
+    loaded, _ = _load_checking_version(
+        lambda: _load_plain(plain, os.environ), path, allow_version_skew
+    )
+    is_plain = plain[:1] == pickle.PROTO and plain[1] >= 3 and b"NumpyArrayWrapper" not in plain
+    return loaded, plain if is_plain else None
 
 
-def _load(content: bytes, environ: Mapping[str, str]) -> Any:
-    """Open a pickle; of a search, what does not predict may have any names."""
+def _load_plain(content: bytes, environ: Mapping[str, str]) -> Any:
+    """Load a pickle; in a search, only the predicting part must be on the allowlist."""
     try:
         return load_pickle(content, environ)
     except PickleRejected:
         if not any(
-            module.startswith("sklearn.model_selection._search") for module, _ in names_in(content)
+            module.startswith("sklearn.model_selection._search")
+            for module, _ in list_names(content)
         ):
             raise
-        search = load_pickle(content, environ, spare_unknown=True)
+        search = load_pickle(content, environ, replace_unknown=True)
         if not isinstance(search, BaseSearchCV):
             raise
         try:
-            part = answering_part(search)
-            require_whole(part, environ)
+            part = get_predicting_part(search)
+            require_complete(part, environ)
         except PickleRejected:
             pass
         else:
@@ -135,38 +140,37 @@ def _load(content: bytes, environ: Mapping[str, str]) -> Any:
         raise
 
 
-def _noting_version(load: Any, path: Path, allow_version_skew: bool) -> tuple[Any, None]:
-    """Load, and refuse what scikit-learn itself knows to be of another version."""
+def _load_checking_version(load: Any, path: Path, allow_version_skew: bool) -> tuple[Any, None]:
+    """Load a file, and reject another scikit-learn version that scikit-learn reports."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InconsistentVersionWarning)
-        made = load()
-    found = [each.message for each in caught]
-    makers = [
-        each.original_sklearn_version
-        for each in found
-        if isinstance(each, InconsistentVersionWarning)
+        loaded = load()
+    versions = [
+        warning.message.original_sklearn_version
+        for warning in caught
+        if isinstance(warning.message, InconsistentVersionWarning)
     ]
-    _require_version(path, makers[0] if makers else None, allow_version_skew, warn=False)
-    return made, None
+    _require_version(path, versions[0] if versions else None, allow_version_skew, warn=False)
+    return loaded, None
 
 
 def _require_version(
-    path: Path, maker: str | None, allow_version_skew: bool, *, warn: bool = True
+    path: Path, version: str | None, allow_version_skew: bool, *, warn: bool = True
 ) -> None:
-    """Refuse a pickle of another scikit-learn, or warn of it where it is allowed."""
-    if maker in (None, sklearn.__version__):
+    """Reject a pickle of another scikit-learn version, or warn if it is allowed."""
+    if version in (None, sklearn.__version__):
         return
-    message = f"{path.name} was made by scikit-learn {maker}, here is {sklearn.__version__}"
+    problem = f"was made by scikit-learn {version}, here is {sklearn.__version__}"
     if not allow_version_skew:
-        raise ModelError(f"was made by scikit-learn {maker}, here is {sklearn.__version__}: {_FIX}")
+        raise ModelError(f"{problem}: {_FIX}")
     if warn:
-        _log.warning("%s; nothing here shows that it still answers as it did", message)
+        _log.warning("%s %s; its predictions may have changed", path.name, problem)
 
 
 def _require_estimator(path: Path, model: Any) -> None:
-    """Require a fitted estimator that is whole in this scikit-learn."""
+    """Require a fitted estimator that is complete in this scikit-learn version."""
     if not hasattr(model, "predict") or not hasattr(model, "get_params"):
-        raise ModelError(f"{path.name} {_what_is_it(model)}")
+        raise ModelError(f"{path.name} {_describe_content(model)}")
     try:
         model.get_params()
         _require_fitted(model)
@@ -176,7 +180,7 @@ def _require_estimator(path: Path, model: Any) -> None:
         ) from error
     except AttributeError as error:
         raise ModelError(
-            f"{path.name} is not whole in this scikit-learn: {error}; {_FIX}"
+            f"{path.name} is incomplete in this scikit-learn version: {error}; {_FIX}"
         ) from error
 
 
@@ -184,22 +188,22 @@ def _require_fitted(model: Any) -> None:
     last = model
     while isinstance(last, Pipeline):
         last = last.steps[-1][1]
-    if type(last).__module__.partition(".")[0] in _CONVENTIONAL:
+    if type(last).__module__.partition(".")[0] in _CONVENTIONAL_PACKAGES:
         check_is_fitted(last)
 
 
-def _what_is_it(found: Any) -> str:
-    """Say what a file holds instead of a model, and where in it a model is."""
+def _describe_content(content: Any) -> str:
+    """Describe the object in a file that is not a model, and list the models inside it."""
     items: list[tuple[Any, Any]] = []
-    if isinstance(found, dict):
-        items = list(found.items())
-    elif isinstance(found, list | tuple):
-        items = list(enumerate(found))
+    if isinstance(content, dict):
+        items = list(content.items())
+    elif isinstance(content, list | tuple):
+        items = list(enumerate(content))
     places = [repr(key) for key, item in items if hasattr(item, "predict")]
-    kind = type(found).__name__
+    kind = type(content).__name__
     if places:
         return (
-            f"holds a {kind} with a model under {', '.join(places)}; save that alone, "
-            f"for instance pickle.dump(loaded[{places[0]}], file)"
+            f"holds a {kind} with a model under {', '.join(places)}; save only the model, "
+            f"for example pickle.dump(loaded[{places[0]}], file)"
         )
     return f"holds an object of type {kind}, not a fitted estimator; save the fitted model itself"

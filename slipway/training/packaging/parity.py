@@ -1,4 +1,4 @@
-"""Hold a scorecard against the model that it was compiled from."""
+"""Compare a scorecard, and the served predictions, with the fitted model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas as pd
 
 from slipway.compiler import (
     NotAScorecard,
-    answered_ranges,
     centre,
     compile_model,
-    differing_step,
+    find_differing_step,
+    find_valid_ranges,
 )
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Answer, Record
-from slipway.models.frames import frame
+from slipway.models.frames import build_frame
 from slipway.models.labels import Labels
 from slipway.models.manifest import Manifest
 from slipway.models.pipeline_engine import PipelineScorer
@@ -26,14 +26,14 @@ from slipway.models.predictor import TOLERANCE, Predictor
 from slipway.models.responses import Responder
 from slipway.models.scorecard import LinearPredictor, Scorecard
 from slipway.models.signature import Signature
-from slipway.training.packaging.classes import has_own_border, label_from
-from slipway.training.packaging.odd_records import probe_records
+from slipway.training.packaging.classes import find_label_source, has_custom_threshold
+from slipway.training.packaging.odd_records import make_probe_records
 
-MOST_COMPARED = 2_000
-# Of records that have no answer, each of which takes the model a call of its own.
-MOST_REFUSED = 20
-# The rows themselves and the same rows out of records make the same frame, up to the order in
-# which a product of matrices adds.
+MAX_COMPARED_ROWS = 2_000
+# Records without a prediction; the model needs a separate call for each of them.
+MAX_REJECTED_PROBES = 20
+# The original rows and the rows rebuilt from records differ only by the order in which matrix
+# products add.
 FRAME_TOLERANCE = 1e-12
 
 
@@ -45,7 +45,7 @@ def compile_checked(
     *,
     labels: bool = True,
 ) -> tuple[Scorecard | None, str]:
-    """Compile the scorecard and hold it against the model on records.
+    """Compile the scorecard and compare it with the model on records.
 
     Parameters
     ----------
@@ -54,191 +54,206 @@ def compile_checked(
     X : DataFrame, optional
     records : list of tuple
     labels : bool
-        Whether the labels are those of ``predict``, and not those of the owner's threshold.
+        Whether ``predict`` chooses the labels, and not the owner's threshold.
 
     Returns
     -------
     scorecard : Scorecard or None
-        None where the model is no such sum, or where an answer differs.
+        None if the model cannot be compiled, or if a prediction differs.
     reason : str
-        Why there is none.
+        Why the scorecard is None.
     """
     try:
         scorecard = compile_model(model, signature)
-        if labels and has_own_border(model):
+        if labels and has_custom_threshold(model):
             raise NotAScorecard("no rule for a threshold of the decision function")
     except NotAScorecard as error:
         return None, str(error)
     if X is not None:
         scorecard = centre(scorecard, X)
     if signature.target.classes:
-        scorecard = msgspec.structs.replace(scorecard, label_from=label_from(model))
-    # Training rows seldom hold what a client can send.
-    records = [*records, *_shown(scorecard, probe_records(signature, scorecard, records))]
-    given = scorecard.compile_answers(labels=labels)(records)
-    ours = np.array(given)
-    due = _theirs(PipelineScorer(model, signature, labels=labels), records, _refused(ours))
-    theirs = np.array(due)
-    allowed = TOLERANCE * _scale(scorecard, signature, records, theirs)
-    # Where the model has no answer, the scorecard must have none.
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+        scorecard = msgspec.structs.replace(scorecard, label_from=find_label_source(model))
+    reason = _compare_with_model(scorecard, model, signature, records, labels=labels)
+    return (None, reason) if reason else (scorecard, "")
+
+
+def _compare_with_model(
+    scorecard: Scorecard, model: Any, signature: Signature, records: list[Record], *, labels: bool
+) -> str:
+    """Return how a scorecard differs from the model on records, or an empty text."""
+    # Clients can send values that training rows rarely contain.
+    probes = make_probe_records(signature, scorecard, records)
+    records = [*records, *_drop_most_rejected(scorecard, probes)]
+    answers = scorecard.compile_answers(labels=labels)(records)
+    actual = np.array(answers)
+    scorer = PipelineScorer(model, signature, labels=labels)
+    model_answers = _predict_with_model(scorer, records, _has_no_prediction(actual))
+    expected = np.array(model_answers)
+    allowed = TOLERANCE * _magnitudes(scorecard, signature, records, expected)
+    # The scorecard must have no prediction where the model has none.
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        differs = ~((np.abs(ours - theirs) <= allowed) | same)
+        differs = ~((np.abs(actual - expected) <= allowed) | same)
     if differs.any():
-        differs[_out_of_range(model, signature, records)] = False
+        differs[_is_out_of_range(model, signature, records)] = False
     if differs.any():
-        return None, _difference(model, signature, records, ours, theirs, differs)
-    by_model = labels and bool(signature.target.classes)
-    others = _other_labels(Labels(signature.target), given, due) if by_model else 0
-    if others:
-        return None, f"its scorecard gives other labels than its predict on {others} rows"
-    return scorecard, ""
+        return _describe_difference(model, signature, records, actual - expected, differs)
+    if labels and signature.target.classes:
+        count = _count_other_labels(Labels(signature.target), answers, model_answers)
+        if count:
+            return f"its scorecard and its predict return different labels for {count} rows"
+    return ""
 
 
-def _other_labels(labels: Labels, ours: list[Answer], theirs: list[Answer]) -> int:
-    """Count the answers that have another label, and are not tied but for the last bits."""
-    pairs = zip(ours, theirs, strict=True)
+def _count_other_labels(labels: Labels, actual: list[Answer], expected: list[Answer]) -> int:
+    """Count the predictions with a different label, except ties up to rounding."""
     return sum(
         not np.isnan([a, b]).any()
-        and labels.place(a) != labels.place(b)
-        and not _by_chance(labels, b)
-        for a, b in pairs
+        and labels.label_index(a) != labels.label_index(b)
+        and not _is_tie(labels, b)
+        for a, b in zip(actual, expected, strict=True)
     )
 
 
-def _by_chance(labels: Labels, answer: Answer) -> bool:
-    """Whether the last bit of a number decides the label."""
-    return labels.is_tied(answer) and labels.place(answer) == labels.implied(answer)
+def _is_tie(labels: Labels, answer: Answer) -> bool:
+    """Return whether rounding decides the label of a prediction."""
+    return labels.is_tied(answer) and labels.label_index(answer) == labels.implied_index(answer)
 
 
-def _out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
+def _is_out_of_range(model: Any, signature: Signature, records: list[Record]) -> Any:
     """Return which records hold a number that overflows in the pipeline: the service rejects it."""
-    ranges = answered_ranges(model, signature)
-    found = np.zeros(len(records), dtype=bool)
+    ranges = find_valid_ranges(model, signature)
+    outside = np.zeros(len(records), dtype=bool)
     for i, name in enumerate(signature.names):
         if name in ranges:
             low, high = ranges[name]
             numbers: list[Any] = [low if record[i] is None else record[i] for record in records]
-            found |= np.array([not low <= number <= high for number in numbers])
-    return found
+            outside |= np.array([not low <= number <= high for number in numbers])
+    return outside
 
 
-def _refused(answers: Any) -> Any:
-    """Return which records have no answer."""
-    found = np.isnan(answers)
-    return found if found.ndim == 1 else found.any(axis=1)
+def _has_no_prediction(answers: Any) -> Any:
+    """Return which records have no prediction."""
+    missing = np.isnan(answers)
+    return missing if missing.ndim == 1 else missing.any(axis=1)
 
 
-def _shown(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
-    """Leave out most of the records without an answer, each of which takes a call."""
+def _drop_most_rejected(scorecard: Scorecard, probes: list[Record]) -> list[Record]:
+    """Drop most of the records without a prediction, since each of them needs a separate call."""
     if not probes:
         return []
-    refused = _refused(np.array(scorecard.compile_answers()(probes)))
-    kept = np.flatnonzero(refused)
-    kept = kept[:: 1 + len(kept) // MOST_REFUSED]
-    return [probes[i] for i in sorted({*np.flatnonzero(~refused), *kept})]
+    rejected = _has_no_prediction(np.array(scorecard.compile_answers()(probes)))
+    kept = np.flatnonzero(rejected)
+    kept = kept[:: 1 + len(kept) // MAX_REJECTED_PROBES]
+    return [probes[i] for i in sorted({*np.flatnonzero(~rejected), *kept})]
 
 
-def _theirs(scorer: PipelineScorer, records: list[Record], refused: Any) -> list[Answer]:
-    """Return the model's own answers; what it probably raises for is asked one by one."""
+def _predict_with_model(
+    scorer: PipelineScorer, records: list[Record], rejected: Any
+) -> list[Answer]:
+    """Return the model's own predictions; predict records that it may reject one by one."""
     answers: list[Answer] = [0.0] * len(records)
-    usual = np.flatnonzero(~refused).tolist()
+    accepted = np.flatnonzero(~rejected).tolist()
     with warnings.catch_warnings():
-        # A logarithm of a negative number is asked on purpose.
+        # Some probes deliberately take the logarithm of a negative number.
         warnings.simplefilter("ignore")
-        for i, answer in zip(usual, scorer([records[i] for i in usual]), strict=True):
+        for i, answer in zip(accepted, scorer([records[i] for i in accepted]), strict=True):
             answers[i] = answer
-        for i in np.flatnonzero(refused).tolist():
+        for i in np.flatnonzero(rejected).tolist():
             answers[i] = scorer([records[i]])[0]
     return answers
 
 
-def _scale(scorecard: Scorecard, signature: Signature, records: list[Record], theirs: Any) -> Any:
-    """Return how large the numbers are that a model adds up: they share the last digits."""
-    if not signature.target.unbounded:
+def _magnitudes(
+    scorecard: Scorecard, signature: Signature, records: list[Record], expected: Any
+) -> Any:
+    """Return the magnitude of the numbers that a model adds up, which scales the tolerance."""
+    if not signature.target.is_unbounded:
         return 1.0
-    sizes = [_sizes(total, records) for total in scorecard.sums]
-    size = sizes[0] if len(sizes) == 1 else np.column_stack(sizes)
-    return np.nan_to_num(np.maximum(1.0, np.maximum(size, np.abs(theirs))), nan=1.0)
+    columns = [_sum_magnitudes(predictor, records) for predictor in scorecard.sums]
+    sizes = columns[0] if len(columns) == 1 else np.column_stack(columns)
+    return np.nan_to_num(np.maximum(1.0, np.maximum(sizes, np.abs(expected))), nan=1.0)
 
 
-def _sizes(total: LinearPredictor, records: list[Record]) -> Any:
-    """Return the sum of what a sum's terms add to each record, all of it taken as positive."""
-    lookups = [term.lookup() for term in total.terms]
-    added = [
+def _sum_magnitudes(predictor: LinearPredictor, records: list[Record]) -> Any:
+    """Return the sum of the absolute values of a predictor's terms for each record."""
+    lookups = [term.compile_points() for term in predictor.terms]
+    sums = [
         sum(abs(points(value)) for points, value in zip(lookups, record, strict=True))
         for record in records
     ]
-    return np.array(added) + abs(total.intercept)
+    return np.array(sums) + abs(predictor.intercept)
 
 
-def _difference(
-    model: Any, signature: Signature, records: list[Record], ours: Any, theirs: Any, differs: Any
+def _describe_difference(
+    model: Any, signature: Signature, records: list[Record], difference: Any, differs: Any
 ) -> str:
-    """Say by how much a scorecard differs from its model, and from which step on."""
+    """Return how much a scorecard differs from its model, and the first step that differs."""
     rows = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    step = differing_step(model, signature, frame(signature, [records[row] for row in rows[:100]]))
-    gap = np.abs(ours - theirs)[differs]
-    if np.isnan(gap).any():
-        return f"it and its scorecard refuse other rows ({len(rows)}), first after {step}"
-    message = f"its scorecard differs from it by {gap.max():.1e} on {len(rows)} rows"
+    step = find_differing_step(
+        model, signature, build_frame(signature, [records[row] for row in rows[:100]])
+    )
+    sizes = np.abs(difference)[differs]
+    if np.isnan(sizes).any():
+        return f"model and scorecard reject different rows ({len(rows)}), first after {step}"
+    message = f"its scorecard differs from it by {sizes.max():.1e} on {len(rows)} rows"
     return f"{message}, first after {step}"
 
 
 def check_rows(model: Any, manifest: Manifest, X: Any, records: list[Record]) -> None:
-    """Hold the answers to checked records against those to the rows as they were given.
+    """Compare the predictions for records with those for the original rows.
 
-    A column may have had a type in training that a record cannot bring back.
+    A record may not preserve the type that a column had in training.
 
     Parameters
     ----------
     model : estimator
     manifest : Manifest
     X : DataFrame or array-like of shape (n_samples, n_features)
-        The rows, as ``fit`` took them.
+        The rows, as given to ``fit``.
     records : list of tuple
         The same rows as records.
 
     Raises
     ------
     SlipwayError
-        The model refuses the rows, or gives them other answers.
+        The model rejects the rows, or its predictions for them differ.
     """
     target = manifest.signature.target
     try:
         labels = model.predict(X)
-        theirs = np.array(Responder(model, target, labels=False)(X))
+        expected = np.array(Responder(model, target, labels=False)(X))
     except SlipwayError:
         raise
-    except Exception as error:  # a step of one's own can raise anything
-        raise SlipwayError(f"the model refuses the rows themselves: {error}") from error
+    except Exception as error:  # a custom step can raise any error
+        raise SlipwayError(f"the model cannot predict the given rows: {error}") from error
     served = Predictor(manifest, "pickle", PipelineScorer(model, manifest.signature))
-    answers = served.score(records[:MOST_COMPARED])
-    size = np.maximum(1.0, np.abs(theirs))
-    differs = ~(np.abs(np.array(answers) - theirs) <= FRAME_TOLERANCE * size)
+    answers = served.score(records[:MAX_COMPARED_ROWS])
+    scale = np.maximum(1.0, np.abs(expected))
+    differs = ~(np.abs(np.array(answers) - expected) <= FRAME_TOLERANCE * scale)
     if differs.any():
         row = int(np.argwhere(differs)[0][0])
         raise SlipwayError(
-            f"as JSON carries it, row {row} gets {answers[row]!r} where the model itself gives "
-            f"{theirs[row]!r}: the type of a column is lost on the way"
+            f"row {row} sent as JSON gets {answers[row]!r}, but the model itself predicts "
+            f"{expected[row]!r}: JSON does not preserve the type of a column"
         )
     if target.classes:
         _compare_labels(served, answers, labels)
 
 
 def _compare_labels(served: Predictor, answers: list[Answer], labels: Any) -> None:
-    """Hold the labels of the answers against those that ``predict`` returns.
+    """Compare the labels of predictions with those that ``predict`` returns.
 
     Raises
     ------
     SlipwayError
-        One differs, and not by the last bit of a number.
+        A label differs, and not because of rounding.
     """
     texts = map(str, np.ravel(labels).tolist())
-    for row, (answer, label) in enumerate(zip(answers, texts, strict=True)):
-        given = served.label(answer)
-        if given != label and not _by_chance(served.labels, answer):
+    for row, (answer, expected) in enumerate(zip(answers, texts, strict=True)):
+        label = served.label(answer)
+        if label != expected and not _is_tie(served.labels, answer):
             raise SlipwayError(
-                f"as JSON carries it, row {row} gets the label {given!r} where the model's "
-                f"predict returns {label!r}: the type of a column is lost on the way"
+                f"row {row} sent as JSON gets the label {label!r}, but the model's predict "
+                f"returns {expected!r}: JSON does not preserve the type of a column"
             )

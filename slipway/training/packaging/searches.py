@@ -1,4 +1,4 @@
-"""The part of a search over parameters that predicts."""
+"""The predicting part of a parameter search."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sklearn.model_selection._search import BaseSearchCV
 from slipway.core.errors import ModelError
 
 
-def answering_part(model: Any) -> Any:
-    """Return the part of a model that predicts: of a search, its best estimator.
+def get_predicting_part(model: Any) -> Any:
+    """Return the best estimator of a search, or the model itself.
 
     Raises
     ------
     ModelError
-        A search has none, because it was told not to refit it.
+        A search has no best estimator because it was fitted with ``refit=False``.
     """
     while isinstance(model, BaseSearchCV):
         if not hasattr(model, "best_estimator_"):
             raise ModelError(
-                f"the {type(model).__name__} has no best_estimator_; fit it with refit=True"
+                f"{type(model).__name__} has no best_estimator_; fit it with refit=True"
             )
         model = model.best_estimator_
     return model

@@ -1,8 +1,8 @@
-"""Infer a signature from a fitted model, and from its training rows where they are to be had.
+"""Infer a signature from a fitted model and, if available, its training rows.
 
-What the fitted transformers know (categories, statistics, edges of bins) comes first; the rows
-add kinds, types, ranges and examples; the model itself is asked what it does with a missing
-value, an unseen one, a fraction and an infinity. What nobody can know is noted.
+The fitted transformers provide categories, statistics and bin edges. The rows add kinds, types,
+training ranges and examples. Probing the model shows how it handles a missing value, an unseen
+one, a fraction and an infinity. Notes list the facts that remain unknown.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from typing import Any
 
 import msgspec
 import sklearn
-from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
-from slipway.compiler import NotAScorecard, answered_ranges
+from slipway.compiler import NotAScorecard, find_valid_ranges
 from slipway.compiler.steps import InputUses
 from slipway.core.errors import SlipwayError
-from slipway.models.features import Feature, Kind, Record, Target
-from slipway.models.frames import frame
+from slipway.models.features import Feature, Record, Target
+from slipway.models.frames import build_frame
 from slipway.models.pipeline_engine import PipelineScorer
 from slipway.models.signature import Signature
-from slipway.training.packaging.classes import class_names, measure_of, why_not_served
-from slipway.training.packaging.columns import feature_of_column, to_records
-from slipway.training.packaging.encoder_hints import Hints
-from slipway.training.packaging.inner_models import raw_readings
-from slipway.training.packaging.input_rows import InputRows, input_rows, model_names, predictions
-from slipway.training.packaging.probes import has_answer, needs_rows_alone, settled
-from slipway.training.packaging.unread_columns import ignores, read_columns
+from slipway.training.packaging.columns import infer_feature, to_records
+from slipway.training.packaging.encoder_hints import EncoderHints, infer_from_hints
+from slipway.training.packaging.inner_models import find_raw_input_uses
+from slipway.training.packaging.input_rows import (
+    InputRows,
+    get_feature_names,
+    predict,
+    read_input_rows,
+)
+from slipway.training.packaging.probes import has_prediction, infer_by_probing, needs_rows_alone
+from slipway.training.packaging.targets import infer_target
+from slipway.training.packaging.unread_columns import find_read_columns, ignores_other_columns
 
 N_ORDINARY = 4
 SEED = 2013
@@ -38,8 +42,8 @@ _OUTPUTS = ("default", "pandas", "polars")
 
 
 @dataclass
-class Inferred:
-    """A signature, and in words what could not be known."""
+class InferredSignature:
+    """A signature, and notes on facts that could not be inferred."""
 
     signature: Signature
     notes: list[str] = field(default_factory=list)
@@ -51,17 +55,17 @@ def infer_signature(
     *,
     target_name: str = "target",
     positive: str | None = None,
-) -> Inferred:
-    """Infer what a fitted model takes and gives.
+) -> InferredSignature:
+    """Infer the signature of a fitted model.
 
     Parameters
     ----------
     model : estimator
     X : InputRows, or anything that ``input_rows`` reads, optional
-        Training rows, or others like them.
+        Training rows, or similar ones.
     target_name : str
     positive : str, optional
-        The class whose probability is given; by default the second of two.
+        The class whose probability is returned; by default the second of two.
 
     Returns
     -------
@@ -73,35 +77,35 @@ def infer_signature(
         The model cannot be served; the message says why.
     """
     if X is not None and not isinstance(X, InputRows):
-        X = input_rows(model, X)
+        X = read_input_rows(model, X)
     notes: list[str] = []
     target = infer_target(model, target_name, positive)
-    names = fitted_names(model, X)
+    names = infer_feature_names(model, X)
     _require_usable(names)
-    read = _read_names(model, names, X)
-    features = _features(model, read, raw_readings(model, names), X, notes)
-    columns = names if len(read) < len(names) else ()
-    signature = Signature(features, target, "" if X is None else X.input, columns)
+    names_read = _read_names(model, names, X)
+    features = _infer_features(model, names_read, find_raw_input_uses(model, names), X, notes)
+    fitted_columns = names if len(names_read) < len(names) else ()
+    signature = Signature(features, target, "" if X is None else X.input, fitted_columns)
     if X is None:
         signature = _input_without_rows(model, signature)
         notes.append("ranges, descriptions and units: give rows with --data, or edit model.json")
-    records = _ordinary(signature, X)
-    signature = _with_transform_output(model, signature, records)
+    records = _choose_ordinary(signature, X)
+    signature = _set_transform_output(model, signature, records)
     _require_one_value(model, signature, records[0])
-    signature = settled(model, signature, records)
+    signature = infer_by_probing(model, signature, records)
     if needs_rows_alone(model, signature, records):
         signature = msgspec.structs.replace(signature, alone=True)
         notes.append(
-            "how one text is read depends on the texts beside it, so that each row is predicted "
-            "in a call of its own; pandas.to_datetime(..., format=...) makes arrays and files fast"
+            "the model parses a text differently beside other texts, so each row needs a separate "
+            "call; pandas.to_datetime(..., format=...) makes arrays and files fast"
         )
-    return Inferred(_with_ranges(model, signature), notes)
+    return InferredSignature(_set_ranges(model, signature), notes)
 
 
-def _with_ranges(model: Any, signature: Signature) -> Signature:
-    """Bound numbers where the pipeline raises beyond; a pickle that answers raises by itself."""
+def _set_ranges(model: Any, signature: Signature) -> Signature:
+    """Limit numbers to the range beyond which the pipeline raises."""
     try:
-        ranges = answered_ranges(model, signature)
+        ranges = find_valid_ranges(model, signature)
     except NotAScorecard:
         return signature
     features = tuple(
@@ -111,89 +115,89 @@ def _with_ranges(model: Any, signature: Signature) -> Signature:
     return msgspec.structs.replace(signature, features=features)
 
 
-def fitted_names(model: Any, X: InputRows | None) -> tuple[str, ...]:
-    """Return the names of the columns that a model was fitted on."""
-    names = model_names(model)
+def infer_feature_names(model: Any, X: InputRows | None) -> tuple[str, ...]:
+    """Return the column names that a model was fitted on, or generate them."""
+    names = get_feature_names(model)
     if names is not None:
         return names
     if X is not None:
         return tuple(X.frame.columns)
-    dicts = getattr(_first(model), "feature_names_", None)
-    if dicts is not None:
-        return tuple(dict.fromkeys(str(name).partition("=")[0] for name in dicts))
+    dict_names = getattr(_first_step(model), "feature_names_", None)
+    if dict_names is not None:
+        return tuple(dict.fromkeys(str(name).partition("=")[0] for name in dict_names))
     count = getattr(model, "n_features_in_", None)
     if count is not None:
         return tuple(f"x{i}" for i in range(count))
-    if _takes_texts(_first(model)):
+    if _is_text_vectorizer(_first_step(model)):
         return ("text",)
-    raise SlipwayError("the model does not say which columns it was fitted on; give its rows")
+    raise SlipwayError("the model does not store its columns; give its training rows")
 
 
-def _first(model: Any) -> Any:
+def _first_step(model: Any) -> Any:
     """Return the first step of a pipeline, or the model."""
     model = getattr(model, "best_estimator_", model)
     return model.steps[0][1] if hasattr(model, "steps") else model
 
 
-def _takes_texts(step: Any) -> bool:
-    """Whether a step takes a column of texts."""
+def _is_text_vectorizer(step: Any) -> bool:
+    """Return whether a step reads a column of texts."""
     return hasattr(step, "build_analyzer")
 
 
 def _require_usable(names: tuple[str, ...]) -> None:
-    """Reject names that neither a form nor a file can carry."""
+    """Reject names that forms and files cannot represent."""
     for name in names:
         if _NOT_A_NAME.search(name) or not name.strip():
-            message = "is empty, or holds a quote, a backslash or a control character; rename it"
-            raise SlipwayError(f"the name of the feature {name!r} {message}")
+            problem = "is empty, or holds a quote, a backslash or a control character; rename it"
+            raise SlipwayError(f"feature name {name!r} {problem}")
 
 
-def _features(
+def _infer_features(
     model: Any,
     names: tuple[str, ...],
-    readings: InputUses,
+    uses: InputUses,
     X: InputRows | None,
     notes: list[str],
 ) -> tuple[Feature, ...]:
     """Infer each feature that the model reads."""
-    hints = {name: Hints([each for each in readings if each.feature == name]) for name in names}
+    hints = {name: EncoderHints([use for use in uses if use.feature == name]) for name in names}
     if X is not None:
-        return tuple(feature_of_column(name, X.frame[name], hints[name]) for name in names)
-    features = tuple(_from_hints(name, hints[name]) for name in names)
+        return tuple(infer_feature(name, X.frame[name], hints[name]) for name in names)
+    features = tuple(infer_from_hints(name, hints[name]) for name in names)
     features = _texts_where_numbers_fail(model, features, hints)
     for feature in features:
-        if feature.kind == "number" and hints[feature.name].middle is None:
-            notes.append(f"{feature.name}: taken for a number, with 1 for an example")
+        if feature.kind == "number" and hints[feature.name].typical_value is None:
+            notes.append(f"{feature.name}: assumed to be a number, with example 1")
     return features
 
 
 def _texts_where_numbers_fail(
-    model: Any, features: tuple[Feature, ...], hints: dict[str, Hints]
+    model: Any, features: tuple[Feature, ...], hints: dict[str, EncoderHints]
 ) -> tuple[Feature, ...]:
-    """Take texts for what nothing is known of, where the model raises for numbers."""
+    """Assume that unknown features are texts if the model raises for numbers."""
     texts = tuple(
         Feature(f.name, "text", f.name, "text", nullable=True)
-        if f.kind == "number" and hints[f.name].middle is None and not f.categories
+        if f.kind == "number" and hints[f.name].typical_value is None and not f.categories
         else f
         for f in features
     )
-    return next((each for each in (features, texts) if _example_answered(model, each)), features)
+    return next((f for f in (features, texts) if _predicts_examples(model, f)), features)
 
 
-def _example_answered(model: Any, features: tuple[Feature, ...]) -> bool:
-    """Whether the model answers the record of the examples."""
+def _predicts_examples(model: Any, features: tuple[Feature, ...]) -> bool:
+    """Return whether the model predicts the record of the examples."""
     signature = Signature(features, Target("target", "target"))
-    given: Any = frame(signature, [tuple(feature.example for feature in features)])
+    X: Any = build_frame(signature, [tuple(feature.example for feature in features)])
     try:
-        predictions(model, given if model_names(model) else given.to_numpy())
-    except Exception:  # a step of one's own can raise anything
+        predict(model, X if get_feature_names(model) else X.to_numpy())
+    except Exception:  # a custom step can raise any error
         return False
     return True
 
 
 def _input_without_rows(model: Any, signature: Signature) -> Signature:
-    """Find out what the model takes where no rows show it."""
-    first = _first(model)
+    """Infer the form of the model's input without rows."""
+    first = _first_step(model)
     if hasattr(first, "feature_names_") and hasattr(first, "vocabulary_"):
         texts = {str(n).partition("=")[0] for n in first.feature_names_ if "=" in str(n)}
         features = tuple(
@@ -201,7 +205,7 @@ def _input_without_rows(model: Any, signature: Signature) -> Signature:
             for f in signature.features
         )
         return msgspec.structs.replace(signature, features=features, input="dicts")
-    if _takes_texts(first):
+    if _is_text_vectorizer(first):
         words = [w for w in getattr(first, "vocabulary_", None) or {} if " " not in w]
         text = Feature("text", "text", "text", " ".join(words[:8]) or "some text", nullable=True)
         return msgspec.structs.replace(signature, features=(text,), input="texts")
@@ -209,15 +213,15 @@ def _input_without_rows(model: Any, signature: Signature) -> Signature:
 
 
 def _read_names(model: Any, names: tuple[str, ...], X: InputRows | None) -> tuple[str, ...]:
-    """Return the columns that the model reads; it must answer the same without the others."""
-    read = read_columns(model, names)
-    if X is None or len(read) == len(names) or model_names(model) is None:
+    """Return the columns that the model reads, after a check that it ignores the others."""
+    read = find_read_columns(model, names)
+    if X is None or len(read) == len(names) or get_feature_names(model) is None:
         return read
-    return read if ignores(model, X.frame, read) else names
+    return read if ignores_other_columns(model, X.frame, read) else names
 
 
-def _ordinary(signature: Signature, X: InputRows | None) -> list[Record]:
-    """Return a few ordinary records, the one of the examples first."""
+def _choose_ordinary(signature: Signature, X: InputRows | None) -> list[Record]:
+    """Return a few ordinary records; the first holds the examples."""
     example: Record = tuple(feature.example for feature in signature.features)
     if X is None:
         return [example]
@@ -225,84 +229,29 @@ def _ordinary(signature: Signature, X: InputRows | None) -> list[Record]:
     return list(dict.fromkeys([example, *to_records(sample, signature)]))
 
 
-def _with_transform_output(model: Any, signature: Signature, records: list[Record]) -> Signature:
-    """Find the scikit-learn setting for the output of transformers under which it answers."""
-    here = sklearn.get_config()["transform_output"]
-    for setting in dict.fromkeys((here, *_OUTPUTS)):
-        made = msgspec.structs.replace(signature, transform_output=setting)
+def _set_transform_output(model: Any, signature: Signature, records: list[Record]) -> Signature:
+    """Find the ``transform_output`` setting of scikit-learn under which the model predicts."""
+    current = sklearn.get_config()["transform_output"]
+    for setting in dict.fromkeys((current, *_OUTPUTS)):
+        candidate = msgspec.structs.replace(signature, transform_output=setting)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if any(map(has_answer, PipelineScorer(model, made)(records))):
-                return made
-    return msgspec.structs.replace(signature, transform_output=here)
+            if any(map(has_prediction, PipelineScorer(model, candidate)(records))):
+                return candidate
+    return msgspec.structs.replace(signature, transform_output=current)
 
 
 def _require_one_value(model: Any, signature: Signature, record: Record) -> None:
-    """Reject a regressor of several targets."""
+    """Reject a regressor with several targets."""
     if signature.target.classes:
         return
-    given: Any = frame(signature, [record])
+    X: Any = build_frame(signature, [record])
     try:
-        values = predictions(model, given if model_names(model) else given.to_numpy())
-    except Exception:  # the golden rows tell whether it answers at all
+        values = predict(model, X if get_feature_names(model) else X.to_numpy())
+    except Exception:  # choosing golden rows reports models that never predict
         return
     if values.ndim > 1 and values.shape[1] > 1:
         count = values.shape[1]
-        raise SlipwayError(f"the model predicts {count} targets at once, where one can be")
-
-
-def infer_target(model: Any, name: str, positive: str | None) -> Target:
-    """Infer what a model predicts.
-
-    Raises
-    ------
-    SlipwayError
-        It predicts several targets at once, its classes cannot be told apart, it has no such
-        class, or it is not a model that predicts.
-    """
-    if is_regressor(model):
-        return Target(name, f"Predicted {name}")
-    if not is_classifier(model) and not is_outlier_detector(model):
-        raise SlipwayError(why_not_served(model))
-    classes, measure = class_names(model), measure_of(model)
-    if positive is not None and (positive not in classes or len(classes) != 2):
-        raise SlipwayError(f"{positive!r} is not one of two classes: {', '.join(classes)}")
-    if len(classes) != 2:
-        return Target(name, f"Predicted class of {name}", classes, measure=measure)
-    positive = positive or classes[1]
-    meaning = f"{name} is {positive}" if measure != "label" else f"Predicted class of {name}"
-    if is_outlier_detector(model):
-        meaning = "1 for a record like those of training, -1 for an outlier"
-    return Target(name, meaning, classes, positive, measure=measure)
-
-
-def _from_hints(name: str, hints: Hints) -> Feature:
-    """Infer a feature from the transformers alone."""
-    gap: Any = "none" if hints.gap_is_none else "nan"
-    shared: dict[str, Any] = {"nullable": True, "gap": gap}
-    categories = hints.categories
-    if categories:
-        kind = _kind_of(categories)
-        known: tuple[Any, ...] = tuple(map(_PLAIN[kind], categories))
-        shared |= {"complete": not hints.knows_gaps, "gap_known": hints.knows_gaps}
-        if kind == "integer":
-            shared["dtype"] = "int64"
-        listed = () if kind == "flag" and len(known) > 1 else known
-        return Feature(name, kind, name, known[0], categories=listed, **shared)
-    example = hints.middle
-    if isinstance(example, str) or any(hasattr(r.step, "build_analyzer") for r in hints.readings):
-        return Feature(name, "text", name, str(example or "some text"), **shared)
-    number = 1.0 if example is None else float(f"{example:.6g}")
-    return Feature(name, "number", name, number, seen=hints.seen, **shared)
-
-
-_PLAIN: dict[Kind, Any] = {"flag": bool, "category": str, "integer": int, "number": float}
-
-
-def _kind_of(categories: tuple[Any, ...]) -> Kind:
-    """Return the kind of a feature by the values that an encoder knows."""
-    if all(isinstance(each, bool) for each in categories):
-        return "flag"
-    if any(isinstance(each, str) for each in categories):
-        return "category"
-    return "integer" if all(float(each).is_integer() for each in categories) else "number"
+        raise SlipwayError(
+            f"the model predicts {count} targets; Slipway serves models of one target"
+        )

@@ -1,4 +1,4 @@
-"""What a manifest says of its pickle: estimator, libraries, hash and version."""
+"""Facts about the pickle in a manifest: estimator, libraries, hash and version."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sklearn.pipeline import Pipeline
 from slipway.models.manifest import Manifest
 
 
-def estimator_name(model: Any) -> str:
-    """Name the last step of a pipeline, or the model itself."""
+def get_estimator_name(model: Any) -> str:
+    """Return the class name of the last step of a pipeline, or of the model."""
     return type(model.steps[-1][1] if isinstance(model, Pipeline) else model).__name__
 
 
-def libraries(model: Any) -> dict[str, str]:
-    """Give the versions that the model was made with, those of its steps' packages included."""
+def find_libraries(model: Any) -> dict[str, str]:
+    """Return the versions of the libraries that the model needs."""
     parts = [model, *model.get_params(deep=True).values()]
     modules = {type(part).__module__.partition(".")[0] for part in parts if hasattr(part, "fit")}
     packages = packages_distributions()
@@ -40,23 +40,23 @@ def libraries(model: Any) -> dict[str, str]:
 
 
 def pickled_sklearn_version(content: bytes) -> str | None:
-    """Read which scikit-learn made a pickle, without opening it; None where it does not say."""
+    """Return the scikit-learn version in a pickle without loading it, or None."""
     try:
         texts = (text for _, text, _ in pickletools.genops(content) if isinstance(text, str))
-        found = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
+        result = next((next(texts, "") for text in texts if text == "_sklearn_version"), "")
     except ValueError:
         return None
-    return found if re.fullmatch(r"\d+(\.\w+)+", found) else None
+    return result if re.fullmatch(r"\d+(\.\w+)+", result) else None
 
 
-def with_version(manifest: Manifest, content: bytes, made: datetime) -> Manifest:
-    """Give a manifest what its pickle decides: hash, scikit-learn, the version's name."""
+def with_version(manifest: Manifest, content: bytes, created: datetime) -> Manifest:
+    """Fill in hash, scikit-learn version and version name from the pickle."""
     maker = pickled_sklearn_version(content)
     sha256 = hashlib.sha256(content).hexdigest()
     return msgspec.structs.replace(
         manifest,
         libraries=manifest.libraries | ({"scikit-learn": maker} if maker else {}),
         sha256=sha256,
-        created=made.isoformat(timespec="seconds"),
-        version=f"{made:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
+        created=created.isoformat(timespec="seconds"),
+        version=f"{created:%Y%m%dT%H%M%SZ}-{sha256[:8]}",
     )

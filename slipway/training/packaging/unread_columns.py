@@ -1,4 +1,4 @@
-"""The columns that a model was fitted on and drops unread."""
+"""The columns that a model was fitted on but does not read."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from slipway.training.packaging.inner_models import inner_models
-from slipway.training.packaging.input_rows import answers_alike, few
+from slipway.training.packaging.inner_models import iter_inner_models
+from slipway.training.packaging.input_rows import first_rows, predictions_match
 
 
-def read_columns(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+def find_read_columns(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that a fitted model reads, in their order.
 
     Parameters
     ----------
     model : estimator
     names : tuple of str
-        All columns that it was fitted on.
+        All columns that the model was fitted on.
 
     Returns
     -------
     tuple of str
-        All of them, unless a ``ColumnTransformer`` comes first and drops some.
+        All columns, unless the first step is a ``ColumnTransformer`` that drops some.
     """
     read: set[int] = set()
-    for inner in inner_models(model):
+    for inner in iter_inner_models(model):
         first = _first_step(inner)
         if not isinstance(first, ColumnTransformer) or not hasattr(first, "transformers_"):
             return names
-        read |= _read(first)
+        read |= _read_positions(first)
     return tuple(name for i, name in enumerate(names) if i in read) if read else names
 
 
-def _read(step: ColumnTransformer) -> set[int]:
-    """Return the places of the columns that a step reads."""
+def _read_positions(step: ColumnTransformer) -> set[int]:
+    """Return the positions of the columns that a step reads."""
     return {
         int(i)
         for name, part, _ in step.transformers_
@@ -45,15 +45,15 @@ def _read(step: ColumnTransformer) -> set[int]:
     }
 
 
-def ignores(model: Any, X: pd.DataFrame, read: tuple[str, ...]) -> bool:
-    """Whether a model answers the same where all columns but some are missing."""
-    some = few(X)
-    bare = some[list(read)].reindex(columns=X.columns)
-    return answers_alike(model, some, bare)
+def ignores_other_columns(model: Any, X: pd.DataFrame, read: tuple[str, ...]) -> bool:
+    """Return whether a model predicts the same from some columns, the others missing."""
+    sample = first_rows(X)
+    reduced = sample[list(read)].reindex(columns=X.columns)
+    return predictions_match(model, sample, reduced)
 
 
 def _first_step(model: Any) -> Any:
-    """Return the first step that does anything."""
+    """Return the first step that is not a passthrough."""
     if not isinstance(model, Pipeline):
         return model
     for _, step in model.steps:

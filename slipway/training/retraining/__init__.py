@@ -1,1 +1,1 @@
-"""A new model against the one in production: rows, training, evidence, promotion."""
+"""Retrain a model, compare it with production, and promote it if it is not worse."""

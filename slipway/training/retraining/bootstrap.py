@@ -1,8 +1,8 @@
-"""How sure the difference between two models is: a paired bootstrap over groups of rows.
+"""Estimate the uncertainty of the difference between models by a paired bootstrap over groups.
 
-Log loss and the expected calibration error follow from sums over rows. So a resample needs no
-rows: the sums of each group, times how often the group was drawn, are those of the resample.
-Rows of a group (a day) are drawn together, because they are no independent evidence.
+Log loss and expected calibration error are computed from sums over rows. The sums of a resample
+are therefore the sums of each group, weighted by how often the group was drawn. Rows of a group
+(a day) are drawn together because they are not independent evidence.
 
 References
 ----------
@@ -21,22 +21,14 @@ import numpy.typing as npt
 
 from slipway.data.problem import PromotionRules
 from slipway.models.promotion_record import Difference, ModelComparison
+from slipway.training.evaluation.metrics import N_BINS, row_losses
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-# As in ``slipway.training.evaluation.metrics``, and the clipping of scikit-learn's log loss.
-N_BINS = 10
-_LEAST = float(np.finfo(np.float64).eps)
 
 
-def row_losses(y: Floats, p: Floats) -> Floats:
-    """Give the log loss of each row, ``-log p`` of what happened."""
-    p = np.clip(p, _LEAST, 1.0 - _LEAST)
-    return -np.where(y > 0.5, np.log(p), np.log1p(-p))
-
-
-def group_sums(y: Floats, answers: Floats, groups: Integers) -> Floats:
-    """Add up, for each group, what the scores are made of.
+def sum_by_group(y: Floats, answers: Floats, groups: Integers) -> Floats:
+    """Sum the components of the scores by group.
 
     Parameters
     ----------
@@ -45,30 +37,30 @@ def group_sums(y: Floats, answers: Floats, groups: Integers) -> Floats:
     answers : ndarray of shape (n_models, n_rows)
         Each model's probabilities.
     groups : ndarray of int of shape (n_rows,)
-        From 0 on, none left out.
+        Group numbers from 0, without gaps.
 
     Returns
     -------
     ndarray of shape (n_groups, 1 + 11 * n_models)
-        The rows, and for each model its loss and its ``sum(p - y)`` in each of ten intervals.
+        The number of rows, then for each model its loss and ``sum(p - y)`` in ten intervals.
     """
     n = int(groups.max()) + 1
     columns = [np.bincount(groups, minlength=n).astype(float)[:, None]]
     for p in answers:
-        place = groups * N_BINS + np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
-        distances = np.bincount(place, weights=p - y, minlength=n * N_BINS)
+        cell = groups * N_BINS + np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
+        distances = np.bincount(cell, weights=p - y, minlength=n * N_BINS)
         columns.append(np.bincount(groups, weights=row_losses(y, p), minlength=n)[:, None])
         columns.append(distances.reshape(n, N_BINS))
     return np.hstack(columns)
 
 
-def scores(sums: Floats) -> Floats:
-    """Give the log loss and the calibration error that sums of rows amount to.
+def scores_from_sums(sums: Floats) -> Floats:
+    """Compute log loss and calibration error from sums over rows.
 
     Parameters
     ----------
     sums : ndarray of shape (..., 1 + 11 * n_models)
-        Columns as those of ``group_sums``.
+        Columns as returned by ``sum_by_group``.
 
     Returns
     -------
@@ -79,8 +71,8 @@ def scores(sums: Floats) -> Floats:
     return totals / sums[..., :1, None]
 
 
-def resampled(sums: Floats, resamples: int, seed: int) -> Floats:
-    """Draw as many groups as there are, with replacement, again and again, and add them up.
+def resample_groups(sums: Floats, resamples: int, seed: int) -> Floats:
+    """Resample the groups with replacement and sum each resample.
 
     Parameters
     ----------
@@ -91,12 +83,12 @@ def resampled(sums: Floats, resamples: int, seed: int) -> Floats:
     -------
     ndarray of shape (resamples, n_columns)
     """
-    draw, n = np.random.default_rng(seed), len(sums)
-    made = np.empty((resamples, sums.shape[1]))
+    rng, n = np.random.default_rng(seed), len(sums)
+    totals = np.empty((resamples, sums.shape[1]))
     for i in range(resamples):
-        times = np.bincount(draw.integers(0, n, n), minlength=n)
-        made[i] = times.astype(float) @ sums
-    return made
+        times = np.bincount(rng.integers(0, n, n), minlength=n)
+        totals[i] = times.astype(float) @ sums
+    return totals
 
 
 def compare_first(sums: Floats, rules: PromotionRules) -> list[ModelComparison]:
@@ -110,17 +102,17 @@ def compare_first(sums: Floats, rules: PromotionRules) -> list[ModelComparison]:
     Returns
     -------
     list of ModelComparison
-        For each model but the first.
+        One comparison for each model except the first.
     """
-    found = _less_others(scores(sums.sum(axis=0)))
-    drawn = _less_others(scores(resampled(sums, rules.resamples, rules.seed)))
+    observed = _subtract_others(scores_from_sums(sums.sum(axis=0)))
+    drawn = _subtract_others(scores_from_sums(resample_groups(sums, rules.resamples, rules.seed)))
     highs = np.quantile(drawn, rules.level, axis=0)
     return [
         ModelComparison(*(Difference(*pair) for pair in zip(value, high, strict=True)))
-        for value, high in zip(found.tolist(), highs.tolist(), strict=True)
+        for value, high in zip(observed.tolist(), highs.tolist(), strict=True)
     ]
 
 
-def _less_others(scored: Floats) -> Floats:
-    """Give the first model's scores less those of each of the others."""
+def _subtract_others(scored: Floats) -> Floats:
+    """Subtract the scores of each other model from those of the first."""
     return scored[..., :1, :] - scored[..., 1:, :]

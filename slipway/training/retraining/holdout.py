@@ -1,4 +1,4 @@
-"""Ask several model versions for the rows held out, a batch at a time."""
+"""Predict the held out rows with several model versions, batch by batch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from slipway.training.retraining.bootstrap import Floats, Integers
 
 @dataclass(frozen=True)
 class Holdout:
-    """The rows held out, and what each model says about them.
+    """The held out rows and the predictions of each model.
 
     Attributes
     ----------
     y : ndarray of shape (n_rows,)
         1 for the positive class, else 0.
     groups : ndarray of int of shape (n_rows,)
-        From 0 on; every row its own where the problem names no groups.
+        Numbers from 0; a separate group for each row if the problem has no groups.
     answers : dict of str to ndarray of shape (n_rows,)
-        By model, the probabilities; NaN where it has none.
+        Probabilities by model; NaN without a prediction.
     """
 
     y: Floats
@@ -38,19 +38,19 @@ class Holdout:
 
     @property
     def n_groups(self) -> int:
-        """How many groups there are."""
+        """The number of groups."""
         return int(self.groups.max()) + 1 if len(self.groups) else 0
 
 
-def predict_holdout(problem: Problem, stored: Dataset, models: Mapping[str, Predictor]) -> Holdout:
-    """Ask models for all rows that are held out.
+def predict_holdout(problem: Problem, dataset: Dataset, models: Mapping[str, Predictor]) -> Holdout:
+    """Predict all held out rows with each model.
 
     Parameters
     ----------
     problem : Problem
-    stored : Dataset
+    dataset : Dataset
     models : mapping of str to Predictor
-        Each can be asked on these rows, see ``find_rival``.
+        Models that can predict these rows; see ``load_champion``.
 
     Returns
     -------
@@ -59,39 +59,43 @@ def predict_holdout(problem: Problem, stored: Dataset, models: Mapping[str, Pred
     features = (name for model in models.values() for name in model.manifest.signature.names)
     group = [problem.group_column] if problem.group_column else []
     columns = [*dict.fromkeys([*features, problem.target_column, *group]), FOLD]
-    happened: list[Floats] = []
+    outcomes: list[Floats] = []
     groups: list[pa.Array] = []
     answers: dict[str, list[Floats]] = {name: [] for name in models}
-    for batch in stored.batches(columns):
+    for batch in dataset.batches(columns):
         kept = batch.filter(pa.array(np.isin(batch.column(FOLD).to_numpy(), HELD_OUT)))
-        happened.append(kept.column(problem.target_column).to_numpy().astype(float))
+        outcomes.append(kept.column(problem.target_column).to_numpy().astype(float))
         groups += [kept.column(name) for name in group]
         for name, model in models.items():
-            given = model.score(_records(kept, model.manifest.signature))
-            answers[name].append(np.array(given, dtype=float))
-    y = _joined(happened)
-    return Holdout(y, _codes(groups, len(y)), {name: _joined(its) for name, its in answers.items()})
+            predicted = model.score(_to_records(kept, model.manifest.signature))
+            answers[name].append(np.array(predicted, dtype=float))
+    y = _concatenate(outcomes)
+    return Holdout(
+        y,
+        _number_groups(groups, len(y)),
+        {name: _concatenate(parts) for name, parts in answers.items()},
+    )
 
 
-def _records(batch: pa.RecordBatch, signature: Signature) -> list[Record]:
-    """Give rows as the records of a signature."""
-    columns = [_values(feature, batch.column(feature.name)) for feature in signature.features]
+def _to_records(batch: pa.RecordBatch, signature: Signature) -> list[Record]:
+    """Convert rows to records of a signature."""
+    columns = [_to_values(feature, batch.column(feature.name)) for feature in signature.features]
     return list(zip(*columns, strict=True))
 
 
-def _values(feature: Feature, column: pa.Array) -> list[Any]:
-    """Give a column's values in the type of a checked record, with None for what is missing."""
-    given = column.cast(pa.float64()) if feature.kind == "number" else column
-    values: list[Any] = given.to_pylist()
+def _to_values(feature: Feature, column: pa.Array) -> list[Any]:
+    """Convert a column to the values of checked records, with None for missing values."""
+    converted = column.cast(pa.float64()) if feature.kind == "number" else column
+    values: list[Any] = converted.to_pylist()
     return values
 
 
-def _joined(pieces: list[Floats]) -> Floats:
+def _concatenate(pieces: list[Floats]) -> Floats:
     return np.concatenate(pieces) if pieces else np.empty(0)
 
 
-def _codes(groups: list[pa.Array], n_rows: int) -> Integers:
-    """Give each row the number of its group; without groups, its own."""
+def _number_groups(groups: list[pa.Array], n_rows: int) -> Integers:
+    """Return the group number of each row; without groups, the row number."""
     if not groups:
         return np.arange(n_rows)
     values = pa.chunked_array(groups).to_pandas()

@@ -1,4 +1,4 @@
-"""What the registry holds before a new model is put beside it."""
+"""The state of the registry before a new model is pushed."""
 
 from __future__ import annotations
 
@@ -14,90 +14,90 @@ from slipway.registry.registry import PRODUCTION
 
 CANDIDATE = "candidate"
 REJECTED, ACCEPTED = "kept", "passed"
-_REASON = 300
+MAX_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class RegistryState:
-    """What the aliases stand for.
+    """The versions of the aliases and their last moves.
 
     Attributes
     ----------
     production, candidate : StoredVersion, optional
-    last : Move, optional
-        The last move of ``candidate``, which holds how its version was judged.
-    withdrawn : Move, optional
-        The rollback by which somebody took this very model out of production.
+    candidate_move : Move, optional
+        The last move of ``candidate``, whose reason has the verdict on its version.
+    withdrawal : Move, optional
+        The rollback that removed this model from production.
     """
 
     production: StoredVersion | None
     candidate: StoredVersion | None
-    last: Move | None
-    withdrawn: Move | None
+    candidate_move: Move | None
+    withdrawal: Move | None
 
 
 def read_registry_state(registry: Registry, sha256: str) -> RegistryState:
-    """Find what a registry holds, and what it knows of the pickle with this hash."""
+    """Read the state of a registry regarding the pickle with this hash."""
     moves = registry.history(PRODUCTION)
-    last = registry.alias(CANDIDATE)
+    candidate_move = registry.alias(CANDIDATE)
     return RegistryState(
         production=registry.stored(moves[-1].version) if moves else None,
-        candidate=registry.find(last.version) if last else None,
-        last=last,
-        withdrawn=_withdrawn(registry, moves, sha256),
+        candidate=registry.find(candidate_move.version) if candidate_move else None,
+        candidate_move=candidate_move,
+        withdrawal=_find_withdrawal(registry, moves, sha256),
     )
 
 
-def pickle_sha256(stored: StoredVersion | None) -> str:
-    """Give the hash of a version's pickle; empty without a version."""
+def get_pickle_sha256(stored: StoredVersion | None) -> str:
+    """Return the hash of a version's pickle, or an empty text without a version."""
     files = {file.name: file.sha256 for file in stored.files} if stored else {}
     return files.get(MODEL, "")
 
 
-def _withdrawn(registry: Registry, moves: list[Move], sha256: str) -> Move | None:
-    """Give the rollback that took a pickle out of production, unless it was promoted again."""
-    out: dict[str, Move] = {}
+def _find_withdrawal(registry: Registry, moves: list[Move], sha256: str) -> Move | None:
+    """Return the rollback that removed a pickle from production, unless promoted again."""
+    rollbacks: dict[str, Move] = {}
     for move in moves:
         if move.action == "rollback" and move.before:
-            out[move.before] = move
-        out.pop(move.version, None)
-    for version, move in reversed(out.items()):
-        if pickle_sha256(registry.find(version)) == sha256:
+            rollbacks[move.before] = move
+        rollbacks.pop(move.version, None)
+    for version, move in reversed(rollbacks.items()):
+        if get_pickle_sha256(registry.find(version)) == sha256:
             return move
     return None
 
 
-def evidence_id(
-    aliases: RegistryState, rules: PromotionRules, sha256: str, data_sha256: str
+def hash_evidence(
+    state: RegistryState, rules: PromotionRules, sha256: str, data_sha256: str
 ) -> str:
-    """Hash all that a verdict depends on, so that it need not be found twice.
+    """Hash the inputs of a verdict, so that the same comparison is not repeated.
 
     Parameters
     ----------
-    aliases : RegistryState
+    state : RegistryState
     rules : PromotionRules
     sha256, data_sha256 : str
-        Of the new pickle, and of the rows.
+        Hashes of the new pickle and of the rows.
 
     Returns
     -------
     str
     """
-    withdrawn = aliases.withdrawn.number if aliases.withdrawn else 0
-    production = aliases.production.version if aliases.production else ""
-    told = [sha256, data_sha256, production, withdrawn, asdict(rules)]
-    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:12]
+    withdrawal = state.withdrawal.number if state.withdrawal else 0
+    production = state.production.version if state.production else ""
+    inputs = [sha256, data_sha256, production, withdrawal, asdict(rules)]
+    return hashlib.sha256(msgspec.json.encode(inputs, order="sorted")).hexdigest()[:12]
 
 
 def journal_entry(verdict: str, reason: str, evidence: str) -> str:
-    """Write a verdict for the journal, in short."""
-    short = reason if len(reason) <= _REASON else f"{reason[: _REASON - 1]}…"
+    """Format a verdict for the alias history."""
+    short = reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[: MAX_REASON_LENGTH - 1]}…"
     return f"{verdict}: {short}; evidence {evidence}"
 
 
-def previous_verdict(aliases: RegistryState, sha256: str, evidence: str) -> str:
-    """Give how the present candidate was judged, if it is this model on this evidence."""
-    if aliases.last is None or pickle_sha256(aliases.candidate) != sha256:
+def previous_verdict(state: RegistryState, sha256: str, evidence: str) -> str:
+    """Return the verdict on the current candidate, if for this model and evidence."""
+    if state.candidate_move is None or get_pickle_sha256(state.candidate) != sha256:
         return ""
-    verdict, _, rest = aliases.last.why.partition(":")
+    verdict, _, rest = state.candidate_move.why.partition(":")
     return verdict if rest.endswith(f"; evidence {evidence}") else ""

@@ -1,4 +1,4 @@
-"""From a source to production, or not: ``flask retrain``."""
+"""Run ``flask retrain``: read the rows, train, compare, promote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from slipway.core.errors import SlipwayError
-from slipway.core.locking import locked
+from slipway.core.locking import lock_folder
 from slipway.data.dataset import Dataset, open_dataset
 from slipway.data.etl.run import run_etl
 from slipway.data.problem import Problem
@@ -22,12 +22,21 @@ from slipway.registry import Conflict, Registry
 from slipway.registry.registry import PRODUCTION
 from slipway.registry.version_check import check_version
 from slipway.reports.html import write_report
-from slipway.training.retraining import non_inferiority as judge
-from slipway.training.retraining import registry_state as aliases
 from slipway.training.retraining.champion import Champion, load_champion
 from slipway.training.retraining.holdout import predict_holdout
-from slipway.training.retraining.registry_state import ACCEPTED, CANDIDATE, REJECTED, RegistryState
-from slipway.training.retraining.summary import verdict
+from slipway.training.retraining.non_inferiority import NEW, compare_models
+from slipway.training.retraining.registry_state import (
+    ACCEPTED,
+    CANDIDATE,
+    REJECTED,
+    RegistryState,
+    get_pickle_sha256,
+    hash_evidence,
+    journal_entry,
+    previous_verdict,
+    read_registry_state,
+)
+from slipway.training.retraining.summary import decide_outcome
 from slipway.training.train import TrainingOptions, train
 
 WORK = "retrain"
@@ -36,29 +45,29 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RetrainingOptions:
-    """What is wanted of a run; see the options of ``flask retrain``.
+    """The options of a run; see ``flask retrain``.
 
     Attributes
     ----------
     rows : Path
-        The folder of rows; its ``retrain/`` holds the lock, the new model and the verdict.
+        The folder of rows. Its ``retrain/`` has the lock, the new model and the verdict.
     registry : Registry
     who : str
-        For the journal.
-    plan : TrainingOptions
-        Of the training.
+        The name recorded in the alias history.
+    training : TrainingOptions
+        The options of the training.
     source, since : str, optional
         As for ``run_etl``.
     dry_run : bool
-        Whether nothing is to be pushed or moved.
+        Do not push the model or move an alias.
     allow_version_skew : bool
-        As for the service.
+        The setting of the service.
     """
 
     rows: Path
     registry: Registry
     who: str
-    plan: TrainingOptions
+    training: TrainingOptions
     source: str | None = None
     since: str | None = None
     dry_run: bool = False
@@ -66,19 +75,18 @@ class RetrainingOptions:
 
 
 def retrain(
-    problem: Problem, order: RetrainingOptions, progress: Progress = lambda stage: None
+    problem: Problem, options: RetrainingOptions, progress: Progress = lambda stage: None
 ) -> Promotion:
-    """Read the rows, train, hold the model against the one in production, and let it take over.
+    """Read the rows, train, compare the model with production, and promote it if not worse.
 
-    Whatever happens, an alias moves in one step or not at all, and only from what it stood for
-    when the models were compared.
+    An alias moves atomically, and only from the version that it had during the comparison.
 
     Parameters
     ----------
     problem : Problem
-    order : RetrainingOptions
+    options : RetrainingOptions
     progress : callable
-        Told each stage before it begins.
+        Called with each stage before it begins.
 
     Returns
     -------
@@ -87,113 +95,125 @@ def retrain(
     Raises
     ------
     SlipwayError
-        It could not be decided; production is what it was.
+        The run failed before a decision; production is unchanged.
     """
-    work = order.rows / WORK
+    work = options.rows / WORK
     try:
-        with locked(work):
-            # Whoever reads the verdict afterwards must not take the last run's for this one's.
+        with lock_folder(work):
+            # A reader must not mistake the last run's verdict for this one's.
             (work / FILE).unlink(missing_ok=True)
-            # A registry that cannot be reached is told of before hours of work.
-            order.registry.alias(PRODUCTION)
-            run_etl(problem, order.source, order.rows, since=order.since, progress=progress)
-            promotion = _retrained(problem, order, _emptied(work / "scratch"), progress)
+            # Fail early, not after hours of work, if the registry cannot be reached.
+            options.registry.alias(PRODUCTION)
+            run_etl(problem, options.source, options.rows, since=options.since, progress=progress)
+            promotion = _train_and_compare(problem, options, _recreate(work / "scratch"), progress)
             write_promotion(promotion, work)
             return promotion
     except OSError as error:
         where, why = error.filename or work, error.strerror or error
-        raise SlipwayError(f"the run was broken off, at {where}: {why}") from error
+        raise SlipwayError(f"the run was aborted at {where}: {why}") from error
 
 
-def _emptied(folder: Path) -> Path:
-    """Make a folder anew, without what an earlier run has left."""
+def _recreate(folder: Path) -> Path:
+    """Recreate a folder without the files of an earlier run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
 
-def _retrained(
-    problem: Problem, order: RetrainingOptions, scratch: Path, progress: Progress
+def _train_and_compare(
+    problem: Problem, options: RetrainingOptions, scratch: Path, progress: Progress
 ) -> Promotion:
-    """Train, and judge unless that was done before."""
-    stored = open_dataset(order.rows)
+    """Train a model, and compare it with production unless an earlier run did."""
+    dataset = open_dataset(options.rows)
     path = scratch / "model.pkl"
-    manifest = train(problem, stored, path, order.plan, progress)
-    now = aliases.read_registry_state(order.registry, manifest.sha256)
-    told = _begun(problem, order, manifest, now)
-    if aliases.pickle_sha256(now.production) == manifest.sha256:
-        return msgspec.structs.replace(told, reason="it is the very model that is in production")
-    if aliases.previous_verdict(now, manifest.sha256, told.evidence_id) == REJECTED and now.last:
-        reason = f"{CANDIDATE} is this very model, judged on this very evidence: {now.last.why}"
-        return msgspec.structs.replace(told, reason=reason)
-    progress("asking the new model and the one in production about the rows held out")
-    evidence, previous = _compared(problem, order, stored, path, now)
-    outcome, reason = verdict(evidence, now)
-    told = msgspec.structs.replace(told, evidence=evidence, outcome=outcome, reason=reason)
-    write_report(manifest, path, previous, told)
-    return told if order.dry_run else _carried_out(order, told, path, now, progress)
+    manifest = train(problem, dataset, path, options.training, progress)
+    state = read_registry_state(options.registry, manifest.sha256)
+    promotion = _begin_promotion(problem, options, manifest, state)
+    if get_pickle_sha256(state.production) == manifest.sha256:
+        return msgspec.structs.replace(promotion, reason="identical to the version in production")
+    move = state.candidate_move
+    if move and previous_verdict(state, manifest.sha256, promotion.evidence_id) == REJECTED:
+        reason = f"{CANDIDATE} is the same model with the same evidence: {move.why}"
+        return msgspec.structs.replace(promotion, reason=reason)
+    progress("predicting the held out rows with the new model and production")
+    evidence, previous = _compare_with_production(problem, options, dataset, path, state)
+    outcome, reason = decide_outcome(evidence, state)
+    promotion = msgspec.structs.replace(
+        promotion, evidence=evidence, outcome=outcome, reason=reason
+    )
+    write_report(manifest, path, previous, promotion)
+    if options.dry_run:
+        return promotion
+    return _push_candidate(options, promotion, path, state, progress)
 
 
-def _begun(
-    problem: Problem, order: RetrainingOptions, manifest: Manifest, now: RegistryState
+def _begin_promotion(
+    problem: Problem, options: RetrainingOptions, manifest: Manifest, state: RegistryState
 ) -> Promotion:
-    """Begin to tell of a run, with nothing decided."""
+    """Start the record of a run, without an outcome."""
     data = manifest.training.data_sha256
     return Promotion(
         outcome="nothing new",
         reason="",
-        dry_run=order.dry_run,
+        dry_run=options.dry_run,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=manifest.version,
         sha256=manifest.sha256,
-        production=now.production.version if now.production else None,
+        production=state.production.version if state.production else None,
         data_sha256=data,
         rules=asdict(problem.promotion),
-        evidence_id=aliases.evidence_id(now, problem.promotion, manifest.sha256, data),
+        evidence_id=hash_evidence(state, problem.promotion, manifest.sha256, data),
     )
 
 
-def _compared(
-    problem: Problem, order: RetrainingOptions, stored: Dataset, path: Path, now: RegistryState
+def _compare_with_production(
+    problem: Problem, options: RetrainingOptions, dataset: Dataset, path: Path, state: RegistryState
 ) -> tuple[Evidence, Manifest | None]:
-    """Judge the new model; give the manifest of the one in production too."""
-    new, rival = load_predictor(path, "scorecard"), Champion()
-    if now.production:
-        copy = order.registry.fetch(now.production.version, path.parent / PRODUCTION)
-        skew = order.allow_version_skew
-        rival = load_champion(problem, stored, new.manifest, copy, allow_version_skew=skew)
-    models = {judge.NEW: new} | ({judge.PRODUCTION: rival.model} if rival.model else {})
-    holdout = predict_holdout(problem, stored, models)
+    """Compare the new model with production; return the evidence and production's manifest."""
+    new, champion = load_predictor(path, "scorecard"), Champion()
+    if state.production:
+        copy = options.registry.fetch(state.production.version, path.parent / PRODUCTION)
+        skew = options.allow_version_skew
+        champion = load_champion(problem, dataset, new.manifest, copy, allow_version_skew=skew)
+    models = {NEW: new} | ({PRODUCTION: champion.model} if champion.model else {})
+    holdout = predict_holdout(problem, dataset, models)
     base_rate = new.manifest.base_rate or 0.0
-    evidence = judge.compare_models(problem, holdout, base_rate, rival.checks, rival.notes)
-    return evidence, rival.manifest
+    evidence = compare_models(problem, holdout, base_rate, champion.checks, champion.notes)
+    return evidence, champion.manifest
 
 
-def _carried_out(
-    order: RetrainingOptions, told: Promotion, path: Path, now: RegistryState, progress: Progress
+def _push_candidate(
+    options: RetrainingOptions,
+    promotion: Promotion,
+    path: Path,
+    state: RegistryState,
+    progress: Progress,
 ) -> Promotion:
     """Push the new model as the candidate, and promote it if it passed."""
-    registry, passed = order.registry, told.outcome == "promoted"
-    why = aliases.journal_entry(ACCEPTED if passed else REJECTED, told.reason, told.evidence_id)
-    if now.last and aliases.previous_verdict(now, told.sha256, told.evidence_id) == ACCEPTED:
-        # A run was killed after its push; the version is there.
-        told = msgspec.structs.replace(told, version=now.last.version)
+    registry, passed = options.registry, promotion.outcome == "promoted"
+    why = journal_entry(ACCEPTED if passed else REJECTED, promotion.reason, promotion.evidence_id)
+    move = state.candidate_move
+    if move and previous_verdict(state, promotion.sha256, promotion.evidence_id) == ACCEPTED:
+        # An earlier run was killed after its push, so the version exists.
+        promotion = msgspec.structs.replace(promotion, version=move.version)
     else:
-        progress(f"pushing {told.version}")
-        registry.push(path, who=order.who)
-    before = now.last.version if now.last else None
-    registry.move(CANDIDATE, told.version, who=order.who, why=why, expected=before)
-    return _promoted(order, told, why, progress) if passed else told
+        progress(f"pushing {promotion.version}")
+        registry.push(path, who=options.who)
+    before = move.version if move else None
+    registry.move(CANDIDATE, promotion.version, who=options.who, why=why, expected=before)
+    return _promote(options, promotion, why, progress) if passed else promotion
 
 
-def _promoted(order: RetrainingOptions, told: Promotion, why: str, progress: Progress) -> Promotion:
-    """Let the new model take over, unless production was moved since it was looked at."""
-    registry, skew, before = order.registry, order.allow_version_skew, told.production
-    progress("trying it as a service would, from the registry")
-    check_version(registry, told.version, pickle=True, allow_version_skew=skew)
+def _promote(
+    options: RetrainingOptions, promotion: Promotion, why: str, progress: Progress
+) -> Promotion:
+    """Promote the new model, unless production has moved since the comparison."""
+    registry, skew, before = options.registry, options.allow_version_skew, promotion.production
+    progress("checking the version from the registry as a service does")
+    check_version(registry, promotion.version, pickle=True, allow_version_skew=skew)
     try:
-        registry.move(PRODUCTION, told.version, who=order.who, why=why, expected=before)
+        registry.move(PRODUCTION, promotion.version, who=options.who, why=why, expected=before)
     except Conflict as error:
-        reason = f"somebody else moved production meanwhile, run again: {error.message}"
-        return msgspec.structs.replace(told, outcome="kept", reason=reason)
-    return told
+        reason = f"production moved during the run; run again: {error.message}"
+        return msgspec.structs.replace(promotion, outcome="kept", reason=reason)
+    return promotion

@@ -15,8 +15,8 @@ from gunicorn.http.errors import ConfigurationProblem, NoMoreData
 from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
-from slipway.web.worker.error_responses import Recorder, not_here, too_slow
-from slipway.web.worker.event_loop import Loop
+from slipway.web.worker.error_responses import Recorder, path_not_found, request_timeout_bytes
+from slipway.web.worker.event_loop import EventLoop
 from slipway.web.worker.request_parser import is_inside
 from slipway.web.worker.timeouts import BrokenBody, CheckedBody, TooSlow
 
@@ -36,7 +36,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         if _is_plain(self.cfg) and all(
             listener.sock.family in (socket.AF_INET, socket.AF_INET6) for listener in self.sockets
         ):
-            Loop(self).run()
+            EventLoop(self).run()
         else:
             self.log.warning("not plain HTTP/1.1 over TCP: served by Gunicorn's threads alone")
             super().run()
@@ -55,7 +55,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         ``ConfigurationProblem`` only for a path outside ``SCRIPT_NAME``.
         """
         if isinstance(exc, TooSlow):
-            client.sendall(too_slow())
+            client.sendall(request_timeout_bytes())
             return
         if isinstance(exc, BrokenBody):
             exc = cast(Exception, exc.__cause__)
@@ -63,7 +63,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
             if isinstance(exc, NoMoreData):
                 return
         if isinstance(exc, ConfigurationProblem):
-            response = not_here(self, req, client, addr or ("", -1))
+            response = path_not_found(self, req, client, addr or ("", -1))
         else:
             recorder = Recorder()
             super().handle_error(req, recorder, addr, exc)

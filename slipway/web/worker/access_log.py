@@ -8,10 +8,10 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from slipway.web.worker.response import Answer
+from slipway.web.worker.response import Response
 
 
-class Watch:
+class AccessLog:
     """Tells the log and the hooks of a worker's settings what happens on the loop.
 
     Parameters
@@ -40,7 +40,7 @@ class Watch:
         self,
         begun: tuple[datetime, SimpleNamespace] | None,
         environ: dict[str, Any],
-        answer: Answer,
+        answer: Response,
     ) -> None:
         """Say that it was answered."""
         if begun is None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from gunicorn.http.wsgi import default_environ
 
-from slipway.core.errors import SlipwayError, error_body
+from slipway.core.errors import SlipwayError, encode_error
 from slipway.web.headers import REQUEST_ID, Environ, StartResponse, Wsgi, with_headers
-from slipway.web.worker.request_parser import Request
-from slipway.web.worker.response import Answer
+from slipway.web.worker.connection import Request
+from slipway.web.worker.response import Response
 from slipway.web.worker.timeouts import TooSlow
 
 
@@ -31,14 +31,14 @@ class NotHere(SlipwayError):
 
 
 @with_headers
-def busy(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+def service_unavailable(environ: Environ, start: StartResponse) -> Iterable[bytes]:
     """Refuse a request that would have to wait too long."""
     error = Busy("the service is busy; try again in a moment")
     return _refuse(environ, start, error, "503 SERVICE UNAVAILABLE", [("Retry-After", "1")])
 
 
 @with_headers
-def late(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+def request_timeout(environ: Environ, start: StartResponse) -> Iterable[bytes]:
     """Refuse a request that takes too long to arrive."""
     return _refuse(environ, start, TooSlow(), "408 REQUEST TIMEOUT", [])
 
@@ -49,12 +49,12 @@ def _outside(environ: Environ, start: StartResponse) -> Iterable[bytes]:
     return _refuse(environ, start, NotHere("there is nothing at this address"), "404 NOT FOUND", [])
 
 
-def too_slow() -> bytes:
-    """Return the whole response of ``late``, for where there is no loop to send it."""
-    return _whole(late, {REQUEST_ID: os.urandom(16).hex(), "wsgi.url_scheme": "http"})[1]
+def request_timeout_bytes() -> bytes:
+    """Return the whole response of ``request_timeout``, for where there is no loop to send it."""
+    return _whole(request_timeout, {REQUEST_ID: os.urandom(16).hex(), "wsgi.url_scheme": "http"})[1]
 
 
-def not_here(worker: Any, req: Any, client: Any, addr: Any) -> bytes:
+def path_not_found(worker: Any, req: Any, client: Any, addr: Any) -> bytes:
     """Return the response to a path outside ``SCRIPT_NAME``, and write it to the access log."""
     environ = default_environ(req, client, worker.cfg) | {"wsgi.url_scheme": req.scheme}
     environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = addr[0], str(addr[1])
@@ -64,9 +64,9 @@ def not_here(worker: Any, req: Any, client: Any, addr: Any) -> bytes:
     return whole
 
 
-def _whole(app: Wsgi, environ: Environ) -> tuple[Answer, bytes]:
+def _whole(app: Wsgi, environ: Environ) -> tuple[Response, bytes]:
     """Let a small application answer, and return all bytes of its response."""
-    answer = Answer()
+    answer = Response()
     body = answer.body(b"", iter(app(environ, answer.start)))
     head = answer.head(Request(environ, 0, 0, 1, False), keep=False)
     return answer, head if environ.get("REQUEST_METHOD") == "HEAD" else head + body
@@ -88,7 +88,7 @@ class Recorder:
 
     def with_headers(self) -> bytes:
         """Return the response with the headers that every response of the service has."""
-        answer = Answer()
+        answer = Response()
         _headers_alone({"wsgi.url_scheme": "http"}, answer.start)
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         status, _, rest = self._data.partition(b"\r\n")
@@ -109,7 +109,7 @@ def _refuse(
     status: str,
     headers: list[tuple[str, str]],
 ) -> Iterable[bytes]:
-    body = error_body(error, environ[REQUEST_ID])
+    body = encode_error(error, environ[REQUEST_ID])
     start(
         status,
         [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import select
 import sys
 import time
@@ -12,23 +13,26 @@ from typing import Any
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from gunicorn_h1c import IncompleteError
 
-from slipway.web.worker import timeouts as clients
-from slipway.web.worker.error_responses import busy, late
-from slipway.web.worker.request_parser import MAX_HEAD, Reader, Request
+from slipway.web.worker import connection, timeouts
+from slipway.web.worker.connection import NEVER, Client, Request
+from slipway.web.worker.error_responses import request_timeout, service_unavailable
+from slipway.web.worker.request_parser import MAX_HEAD, Reader
 from slipway.web.worker.sender import Sender
 from slipway.web.worker.thread_pool import MAX_WAIT
-from slipway.web.worker.timeouts import NEVER, Client
 
 # The address that is never refused.
 LIVE = "/livez"
-# A body of more parts is collected by the loop and answered by a thread. What is right takes the
-# model 2 µs a record, but what is wrong can take 18 µs a part to say: 140 ms for 64 KiB.
-MAX_PARTS = 2000
+# A thread serves the requests with longer heads, because some headers take long to parse.
+LONG_HEAD = 2048
 # The loop looks for new requests this often while it has answers to give.
 BUDGET = 0.01
-# A thread that computes holds Python's lock this long while the loop waits for it; Python's
-# own 5 ms, two or three times a request, were a delay of 15 ms.
-SWITCH_SECONDS = 0.0001
+# A thread that computes holds Python's lock this long while the loop waits for it, and the kernel's
+# timer adds 0.05 ms. The loop waits several times a request, with Python's own 5 ms for 15 ms in
+# all. With 0.001 ms the threads do little but switch, and a prediction can take a second.
+SWITCH_SECONDS = 0.00002
+# A full collection holds the lock for 7 ms beside a file of wrong rows, and Python makes one for
+# each such file. The collections of younger objects between two full ones; Python's own is 10.
+OLD_COLLECTIONS = 1000
 # A machine that stands still for a second makes all look late that are answered at once after it;
 # who is late because there is too much to do has waited for more turns than these.
 FEW_TURNS = 3
@@ -36,7 +40,7 @@ RECEIVE = 64 * 1024
 ACCEPT_BUSY = 64
 
 
-class Loop(Sender):
+class EventLoop(Sender):
     """The loop of a worker.
 
     Parameters
@@ -60,6 +64,7 @@ class Loop(Sender):
     def run(self) -> None:
         """Serve until the worker is told to stop, and finish what is in flight."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(*gc.get_threshold()[:2], OLD_COLLECTIONS)
         self.epoll.register(self.worker.method_queue.fileno(), select.EPOLLIN)
         self.now = time.monotonic()
         self.listen(True)
@@ -75,13 +80,14 @@ class Loop(Sender):
         # As with Gunicorn's threads: a client may be sending its next request already.
         linger = self.now + STOP_KEEPALIVE_LINGER
         for client in self.clients.values():
-            if client.state == clients.IDLE:
+            if client.state == connection.IDLE:
                 client.deadline = min(client.deadline, linger)
-        while (self.clients or self.pool.size) and self.now < end:
+        while (self.clients or self.n_lent) and self.now < end:
             self.turn()
         for client in list(self.clients.values()):
             self.close(client)
-        self.worker.tpool.shutdown(wait=False)
+        self.pool.shut_down()
+        self.callers.shut_down()
         self.epoll.close()
         for listener in self.worker.sockets:
             listener.close()
@@ -104,7 +110,7 @@ class Loop(Sender):
                 self.worker.method_queue.run_callbacks(None)
         for _ in range(len(self.more)):
             client = self.more.popleft()
-            if client.state == clients.IDLE and client.fd in self.clients:
+            if client.state == connection.IDLE and client.fd in self.clients:
                 self.advance(client)
         if self.now >= self.next_tick:
             self.tick()
@@ -124,13 +130,14 @@ class Loop(Sender):
             if self.now > client.deadline:
                 self.expire(client)
         self.pool.give_up(self.now)
+        self.callers.give_up(self.now)
         if self.worker.alive:
             self.listen(True)
 
     def expire(self, client: Client) -> None:
         """End the connection of a client whose time is over."""
-        if client.state == clients.READING:
-            self.answer(client, late)
+        if client.state == connection.READING:
+            self.answer(client, request_timeout)
         else:
             self.close(client)
 
@@ -147,7 +154,7 @@ class Loop(Sender):
 
     def accept(self, listener: Any) -> None:
         """Take one connection, so that other workers have their share."""
-        full = len(self.clients) + self.pool.size >= self.cfg.worker_connections
+        full = len(self.clients) + self.n_lent >= self.cfg.worker_connections
         if not self.listening or (full and not self.evict()):
             return self.listen(False)
         try:
@@ -167,7 +174,9 @@ class Loop(Sender):
     def evict(self) -> bool:
         """Close the connection that has been idle for longest, if there is one."""
         idle = [
-            each for each in self.clients.values() if each.state == clients.IDLE and not each.data
+            each
+            for each in self.clients.values()
+            if each.state == connection.IDLE and not each.data
         ]
         if idle:
             self.close(min(idle, key=lambda each: each.deadline))
@@ -175,9 +184,9 @@ class Loop(Sender):
 
     def on_event(self, client: Client) -> None:
         """Do what a client's socket is ready for."""
-        if client.state == clients.SENDING:
+        if client.state == connection.SENDING:
             self.send(client, client.out, client.keep)
-        elif client.state == clients.QUEUED or (client.state == clients.IDLE and client.data):
+        elif client.state == connection.QUEUED or (client.state == connection.IDLE and client.data):
             # A whole request waits. What comes behind it stays in the kernel, which lets its
             # client send no more than its buffers hold.
             self.epoll.modify(client.fd, 0)
@@ -193,7 +202,7 @@ class Loop(Sender):
             return
         except OSError:
             data = client.data = b""
-        if data and client.state == clients.DRAINING:
+        if data and client.state == connection.DRAINING:
             client.left -= len(data)
             if client.left < 0:
                 self.close(client)
@@ -212,12 +221,12 @@ class Loop(Sender):
             try:
                 client.request = self.reader.read(client)
             except IncompleteError:
-                return self.wait(client, started=client.state == clients.READING)
+                return self.wait(client, started=client.state == connection.READING)
             if client.request is None:
                 return self.hand_over(client)
-            client.state = clients.IDLE
+            client.state = connection.IDLE
         if len(client.data) < client.request.end:
-            return self.wait(client, started=client.state == clients.READING)
+            return self.wait(client, started=client.state == connection.READING)
         return self.queue(client, client.request)
 
     def wait(self, client: Client, *, started: bool) -> None:
@@ -226,8 +235,8 @@ class Loop(Sender):
             return self.hand_over(client)
         self.hear(client)
         if not started:
-            client.state = clients.READING
-            client.deadline = self.now + clients.PATIENCE
+            client.state = connection.READING
+            client.deadline = self.now + timeouts.REQUEST_TIMEOUT
             # Else every byte that comes by itself would copy all that came before.
             if isinstance(client.data, bytes):
                 client.data = bytearray(client.data)
@@ -235,14 +244,14 @@ class Loop(Sender):
 
     def queue(self, client: Client, request: Request) -> None:
         """Put a whole request where it will be answered."""
-        client.state, client.deadline, client.since = clients.QUEUED, NEVER, self.now
+        client.state, client.deadline, client.since = connection.QUEUED, NEVER, self.now
         client.turn = self.turns
-        if _n_parts(client.data, request) > MAX_PARTS or self.takes_long(request.environ):
-            self.hand_over(client)
+        if request.begin > LONG_HEAD or self.takes_long(request.environ):
+            self.leave_to_thread(client)
         elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
         elif self.ready and self.is_late(self.ready[0]):
-            self.answer(client, busy)
+            self.answer(client, service_unavailable)
         else:
             self.ready.append(client)
 
@@ -250,9 +259,3 @@ class Loop(Sender):
         """Whether a queued request has waited too long, and not only because all stood still."""
         waited = self.turns - client.turn
         return waited > FEW_TURNS and self.now - client.since > MAX_WAIT
-
-
-def _n_parts(data: bytes | bytearray, request: Request) -> int:
-    """Give how many records and fields a body can hold at most, as JSON or as a form."""
-    begin, end = request.begin, request.end
-    return data.count(b",", begin, end) + data.count(b"&", begin, end)

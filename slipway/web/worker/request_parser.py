@@ -8,9 +8,8 @@ gives None, and the bytes go to Gunicorn as they came. So this can only ever acc
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gunicorn import util
 from gunicorn.http.message import (
@@ -22,36 +21,13 @@ from gunicorn.http.message import (
 from gunicorn.http.wsgi import base_environ
 from gunicorn_h1c import IncompleteError, ParseError, parse_request
 
-if TYPE_CHECKING:
-    from slipway.web.worker.timeouts import Client
+from slipway.web.worker.connection import Client, Request
 
 # Larger requests would hold up the loop, or fill the memory while they come in slowly.
 MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024
 METHODS = {b"GET": "GET", b"POST": "POST"}
 # These change how the rest is read.
 _UNUSUAL = {"TRANSFER-ENCODING", "EXPECT", "UPGRADE", "HTTP2-SETTINGS", "TRAILER", "TE"}
-
-
-@dataclass(slots=True)
-class Request:
-    """A request whose head has been read.
-
-    Attributes
-    ----------
-    environ : dict
-    begin, end : int
-        Where its body begins and ends in the connection's bytes.
-    minor : int
-        Of the version: HTTP/1.0 or 1.1.
-    keep : bool
-        Whether the client wants to go on.
-    """
-
-    environ: dict[str, Any]
-    begin: int
-    end: int
-    minor: int
-    keep: bool
 
 
 class Reader:

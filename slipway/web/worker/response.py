@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,14 +13,15 @@ from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderNam
 from gunicorn.http.message import TOKEN_RE
 from gunicorn.http.wsgi import HEADER_VALUE_RE, STATUS_RE
 
-from slipway.web.worker.request_parser import Request
+from slipway.web.headers import Wsgi
+from slipway.web.worker.connection import Request
 
 # What is longer, or of no known length, is sent by a thread.
 MAX_AT_ONCE = 256 * 1024
 _WITHOUT_BODY = ("1", "204", "304")
 
 
-class Answer:
+class Response:
     """What an application says, gathered by ``start`` (WSGI's ``start_response``).
 
     Attributes
@@ -100,6 +102,36 @@ class Answer:
                     yield b"%X\r\n%b\r\n" % (len(whole), whole) if chunked else whole
         if chunked:
             yield b"0\r\n\r\n"
+
+
+# What an application returned, the iterator over it, and the first piece.
+Called = tuple[Any, Iterator[bytes], bytes]
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that an application is to answer.
+
+    Attributes
+    ----------
+    request : Request
+    keep : bool
+        Whether the connection goes on after it.
+    begun : tuple or None
+        When it began, for the access log.
+    answer : Answer
+    """
+
+    request: Request
+    keep: bool
+    begun: Any = None
+    answer: Response = field(default_factory=Response)
+
+    def run(self, wsgi: Wsgi) -> Called:
+        """Call the application, which may tell its status only with the first piece."""
+        result = wsgi(self.request.environ, self.answer.start)
+        pieces = iter(result)
+        return result, pieces, next(pieces, b"")
 
 
 @lru_cache(maxsize=64)

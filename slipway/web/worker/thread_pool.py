@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from typing import Any
 
 # Where the oldest waiting request has waited this long, further ones are refused.
@@ -13,12 +13,12 @@ MAX_WAIT = 1.0
 GIVEN_UP = 10.0
 
 
-class Pool:
-    """Gunicorn's threads of a worker, under the loop's rules.
+class ThreadPool:
+    """Threads of a worker, under the loop's rules.
 
     Parameters
     ----------
-    worker : LoopWorker
+    threads : concurrent.futures.Executor
 
     Attributes
     ----------
@@ -26,14 +26,14 @@ class Pool:
         Clients that are with the threads, or wait for one.
     """
 
-    def __init__(self, worker: Any) -> None:
-        self._worker = worker
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
         self.size = 0
-        self._waiting: deque[tuple[float, Future[bool]]] = deque()
+        self._waiting: deque[tuple[float, Future[Any]]] = deque()
 
     def submit(
-        self, do: Callable[..., bool], *words: Any, since: float | None = None
-    ) -> Future[bool]:
+        self, do: Callable[..., Any], *words: Any, since: float | None = None
+    ) -> Future[Any]:
         """Let a thread do something.
 
         Parameters
@@ -49,7 +49,7 @@ class Pool:
         Future
         """
         self.size += 1
-        future: Future[bool] = self._worker.tpool.submit(do, *words)
+        future = self._threads.submit(do, *words)
         if since is not None:
             self._waiting.append((since, future))
         return future
@@ -69,6 +69,10 @@ class Pool:
         while self.waited(now) > GIVEN_UP:
             self._waiting.popleft()[1].cancel()
 
+    def shut_down(self) -> None:
+        """Take nothing further."""
+        self._threads.shutdown(wait=False)
 
-def _has_begun(future: Future[bool]) -> bool:
+
+def _has_begun(future: Future[Any]) -> bool:
     return future.running() or future.done()

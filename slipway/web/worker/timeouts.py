@@ -16,21 +16,18 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
 from slipway.core.errors import SlipwayError
-from slipway.web.worker.request_parser import Request
+from slipway.web.worker.connection import Client, after_bytes
 
 # How long a client may take over its headers, and then over its body.
-PATIENCE = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
+REQUEST_TIMEOUT = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
 # A large body may take longer, as long as it comes at this rate.
 BYTES_A_SECOND = 16 * 1024
 # How long a client may take none of its answer; whoever takes some must keep to the rate above.
-SEND_SECONDS = 3 * PATIENCE
+SEND_SECONDS = 3 * REQUEST_TIMEOUT
 
 # What a chunked body may have besides its data, beyond as much again. A chunk of one byte costs a
 # thread microseconds. Gunicorn reads up to 1 MiB ahead, which counts here.
 MAX_FRAMING = 3 * 512 * 1024
-
-IDLE, READING, QUEUED, SENDING, DRAINING, CLOSED = range(6)
-NEVER = math.inf
 
 
 class TooSlow(SlipwayError):
@@ -53,66 +50,7 @@ class BrokenBody(SlipwayError):
         super().__init__("the body is not valid: its chunks are malformed, incomplete or too small")
 
 
-class Client:
-    """A connection as the loop sees it.
-
-    Attributes
-    ----------
-    environ : dict
-        What all its requests have in common.
-    data : bytes or bytearray
-        What has come and is not yet answered. While it holds a whole request, no more is read.
-    request : Request or None
-        The one being collected or answered.
-    out : bytes or memoryview
-        What is still to be sent; the connection goes on after it if ``keep`` says so.
-    state : int
-        What is done with what comes next.
-    masked : bool
-        Whether the loop does not want to hear when more comes.
-    since : float
-        When its request was complete.
-    turn : int
-        The loop's turn in which it was.
-    deadline : float
-        When the loop's patience ends.
-    left : int
-        Bytes that it may still send after its answer.
-    """
-
-    __slots__ = (
-        *("sock", "fd", "address", "server", "environ", "data", "request"),
-        *("out", "keep", "state", "masked", "since", "turn", "deadline", "left"),
-    )
-
-    def __init__(
-        self, sock: socket.socket, address: Any, server: Any, environ: dict[str, Any]
-    ) -> None:
-        self.sock, self.fd, self.address, self.server = sock, sock.fileno(), address, server
-        self.environ = environ
-        self.data: bytes | bytearray = b""
-        self.request: Request | None = None
-        self.out: bytes | memoryview = b""
-        self.keep = False
-        self.state = IDLE
-        self.masked = False
-        self.since = self.deadline = 0.0
-        self.turn = 0
-        self.left = 0
-
-
-def without(data: bytes | bytearray, n_bytes: int) -> bytes | bytearray:
-    """Return what is left behind the first bytes, without a copy for each pipelined request."""
-    if n_bytes >= len(data):
-        return b""
-    if isinstance(data, bytes):
-        return bytearray(memoryview(data)[n_bytes:])
-    # A bytearray only moves its beginning.
-    del data[:n_bytes]
-    return data
-
-
-class Punctual(SocketUnreader):  # type: ignore[misc]
+class DeadlineReader(SocketUnreader):  # type: ignore[misc]
     """Gunicorn's way to read a socket, for clients that keep up.
 
     Only the time spent waiting counts, so that a busy service is not held against its client.
@@ -134,7 +72,7 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
     def __init__(self, sock: socket.socket, data: bytes | bytearray) -> None:
         super().__init__(sock)
         self._data, self._at = data, 0
-        self._left = PATIENCE
+        self._left = REQUEST_TIMEOUT
         self.given, self.most = 0, math.inf
 
     def chunk(self, size_hint: int | None = None) -> bytes:
@@ -161,7 +99,7 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
         if self._left <= 0:
             raise TooSlow
         began = time.monotonic()
-        self.sock.settimeout(min(self._left, PATIENCE))
+        self.sock.settimeout(min(self._left, REQUEST_TIMEOUT))
         try:
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
@@ -177,7 +115,7 @@ class Punctual(SocketUnreader):  # type: ignore[misc]
         if self._at == len(self._data):
             return ahead
         # Nothing came from the socket yet, so what was read ahead ends where the next piece begins.
-        return without(self._data, self._at - len(ahead))
+        return after_bytes(self._data, self._at - len(ahead))
 
 
 class CheckedBody:
@@ -188,8 +126,10 @@ class CheckedBody:
 
     def __init__(self, req: Any, unreader: Any) -> None:
         self._req, self._reader = req, req.body.reader
-        is_bounded = isinstance(self._reader, ChunkedReader) and isinstance(unreader, Punctual)
-        self._unreader: Punctual | None = unreader if is_bounded else None
+        is_bounded = isinstance(self._reader, ChunkedReader) and isinstance(
+            unreader, DeadlineReader
+        )
+        self._unreader: DeadlineReader | None = unreader if is_bounded else None
         self._most = self._unreader.given + MAX_FRAMING if self._unreader else 0
 
     def read(self, size: int) -> bytes:
@@ -211,7 +151,7 @@ class CheckedBody:
         return data
 
 
-class Receiver:
+class DeadlineSocket:
     """A socket for sending, whose client must keep up.
 
     Python's own timeout begins anew with every piece, so that a client that takes a little of
@@ -247,13 +187,13 @@ class Receiver:
             self._left = min(self._left + earned, SEND_SECONDS)
 
 
-class HandedOver(TConn):  # type: ignore[misc]
+class HandedOffConnection(TConn):  # type: ignore[misc]
     """A connection as Gunicorn's own code sees it, with what has been read of it so far."""
 
     def __init__(self, cfg: Any, client: Client) -> None:
-        super().__init__(cfg, Receiver(client.sock), client.address, client.server)
+        super().__init__(cfg, DeadlineSocket(client.sock), client.address, client.server)
         self.parser = get_parser(cfg, client.sock, client.address)
-        self.parser.unreader = Punctual(client.sock, client.data)
+        self.parser.unreader = DeadlineReader(client.sock, client.data)
         self.initialized = True
 
     def init(self) -> None:

@@ -1,1 +1,1 @@
-"""Fit a pipeline in passes over a dataset that memory does not hold."""
+"""Fit a pipeline in passes over a dataset that does not fit in memory."""

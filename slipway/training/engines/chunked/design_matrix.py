@@ -1,8 +1,8 @@
-"""What each value of each feature adds to a row of the design, and rows as a few small codes.
+"""The design matrix as a table of cells, and the codes of rows as indices of cells.
 
-A column that the transformers give is a function of one feature. So a row's log-odds are a sum
-of looked-up numbers, one a feature; and values that lead to the same columns need not be told
-apart. Features with few such values share a code, which makes fewer look-ups of it.
+Each column of the transformers is a function of one feature. A row's log-odds are therefore a
+sum of looked-up numbers, one for each feature. Values with the same columns share a number.
+Features with few such values share a code, which reduces the number of look-ups.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 
 from slipway.core.errors import SlipwayError
-from slipway.training.engines.chunked.feature_columns import Block, Columns, transformed
+from slipway.training.engines.chunked.feature_columns import Block, Columns, transform_columns
 from slipway.training.engines.chunked.value_counts import Ints
 
 Floats = npt.NDArray[np.float64]
-# A table of so many numbers stays in a processor's nearest cache.
-CELLS_A_CODE = 4096
-# Of more columns than these the exact leverage takes too long; a bound does.
-MOST_EXACT = 2000
+# A table of this size stays in a processor's L1 cache.
+CELLS_PER_CODE = 4096
+# The exact leverage of more columns takes too long; a bound replaces it.
+MAX_EXACT_COLUMNS = 2000
 
 
 @dataclass(frozen=True)
 class Code:
-    """What is told apart of some features, as one number a row.
+    """The distinct values of some features, encoded as one number for each row.
 
     Attributes
     ----------
     start : int
-        Where its cells begin among those of all codes.
+        The index of its first cell among those of all codes.
     features : dict of str to ndarray
-        By feature what each of its distinct values, missing last, adds to the code.
+        The increment of the code for each distinct value of a feature, the missing value last.
     size : int
         The number of its cells.
     """
@@ -49,17 +49,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Design:
-    """The design as a table of cells; a row is one cell of each code.
+    """The design matrix as a table of cells. A row is the sum of one cell of each code.
 
     Attributes
     ----------
     codes : tuple of Code
     matrix : csr_matrix of shape (n_cells, n_columns)
-        What a cell adds to a row of the design.
+        The contribution of each cell to a row of the design matrix.
     leverage : ndarray of shape (n_cells,)
-        A row's sum bounds its leverage, which says how much it alone can tell of a parameter.
+        The sum over a row's cells bounds the leverage of the row, its influence on a parameter.
     names : list of str, optional
-        The columns' names, where the transformers give a DataFrame.
+        The column names, if the transformers return a DataFrame.
     """
 
     codes: tuple[Code, ...]
@@ -69,7 +69,7 @@ class Design:
 
     @property
     def starts(self) -> Ints:
-        """Where the cells of each code begin."""
+        """The index of the first cell of each code."""
         return np.array([code.start for code in self.codes], dtype=np.int64)
 
     @property
@@ -79,8 +79,8 @@ class Design:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """The rows of a block that differ, which value has which, and how often each occurs."""
+class _DistinctRows:
+    """The distinct rows of a block, the row of each value, and the leverage of each row."""
 
     group: Ints
     matrix: sparse.csr_matrix
@@ -92,7 +92,7 @@ class _Told:
 
 
 def build_design(transformers: Pipeline, raw: Columns) -> Design:
-    """Write down what fitted transformers make of every value.
+    """Build the design from the output of fitted transformers for every value.
 
     Parameters
     ----------
@@ -108,72 +108,79 @@ def build_design(transformers: Pipeline, raw: Columns) -> Design:
     Raises
     ------
     SlipwayError
-        A column depends on several features, or is no number.
+        A column depends on several features, or is not numeric.
     """
-    made = transformed(transformers, raw, "the pipeline")
-    if not made.blocks:
-        raise SlipwayError("the pipeline gives its regression no column")
-    width = made.width
-    told = {name: _told(block, raw.times[name], width) for name, block in made.blocks.items()}
+    columns = transform_columns(transformers, raw, "the pipeline")
+    if not columns.blocks:
+        raise SlipwayError("the pipeline has no columns for its regression")
+    width = columns.width
+    distinct = {
+        name: _find_distinct_rows(block, raw.frequencies[name], width)
+        for name, block in columns.blocks.items()
+    }
     codes, matrices, leverages, start = [], [], [], 0
-    for names in _packed({name: one.size for name, one in told.items()}):
-        code, matrix, leverage = _code(start, {name: told[name] for name in names})
+    for names in _pack_features({name: rows.size for name, rows in distinct.items()}):
+        code, matrix, leverage = _build_code(start, {name: distinct[name] for name in names})
         start += code.size
         codes.append(code)
         matrices.append(matrix)
         leverages.append(leverage)
-    named = made.like.columns.tolist() if isinstance(made.like, pd.DataFrame) else None
+    column_names = (
+        columns.template.columns.tolist() if isinstance(columns.template, pd.DataFrame) else None
+    )
     stacked = sparse.csr_matrix(sparse.vstack(matrices, format="csr"))
-    return Design(tuple(codes), stacked, np.concatenate(leverages), named)
+    return Design(tuple(codes), stacked, np.concatenate(leverages), column_names)
 
 
-def _told(block: Block, times: Ints, width: int) -> _Told:
-    """Tell apart the values of a feature that differ in what the transformers make of them."""
+def _find_distinct_rows(block: Block, frequencies: Ints, width: int) -> _DistinctRows:
+    """Group the values of a feature by the output of the transformers."""
     try:
         rows = sparse.csr_matrix(block.values, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise SlipwayError(f"the pipeline gives its regression no numbers: {error}") from error
+        raise SlipwayError(f"the columns for the regression are not numeric: {error}") from error
     if not np.isfinite(rows.data).all():
-        raise SlipwayError("the pipeline leaves gaps or infinite numbers to its regression")
+        raise SlipwayError(
+            "the columns for the regression have missing or infinite values; impute them"
+        )
     rows.eliminate_zeros()
     rows.sort_indices()
-    kinds: dict[bytes, int] = {}
+    groups: dict[bytes, int] = {}
     group = np.empty(rows.shape[0], dtype=np.int64)
     for i, (start, end) in enumerate(zip(rows.indptr, rows.indptr[1:], strict=False)):
         key = rows.indices[start:end].tobytes() + rows.data[start:end].tobytes()
-        group[i] = kinds.setdefault(key, len(kinds))
+        group[i] = groups.setdefault(key, len(groups))
     _, first = np.unique(group, return_index=True)
     matrix = rows[first]
-    leverage = _leverage(matrix, np.bincount(group, weights=times).astype(np.float64))
+    leverage = _compute_leverage(matrix, np.bincount(group, weights=frequencies).astype(np.float64))
     placed = sparse.csr_matrix(
         (matrix.data, block.places[matrix.indices], matrix.indptr), (len(first), width)
     )
-    return _Told(group, placed, leverage)
+    return _DistinctRows(group, placed, leverage)
 
 
-def _leverage(matrix: sparse.csr_matrix, times: Floats) -> Floats:
-    """Compute the leverage of each value's rows among the columns of its feature.
+def _compute_leverage(matrix: sparse.csr_matrix, frequencies: Floats) -> Floats:
+    """Compute the leverage of distinct rows among the columns of their feature.
 
-    It is ``m' (M' diag(times) M)^+ m``. A row's leverage in the whole design, without the
-    columns that are in more than one feature's span, is no more than the sum over the features.
+    The leverage is ``m' (M' diag(frequencies) M)^+ m``. The sum over the features bounds a row's
+    leverage in the whole design, without columns in the span of several features.
     """
-    if matrix.shape[1] > MOST_EXACT:
-        bound: Floats = 1.0 / times
+    if matrix.shape[1] > MAX_EXACT_COLUMNS:
+        bound: Floats = 1.0 / frequencies
         return bound
-    gram = (matrix.T @ sparse.diags(times) @ matrix).toarray()
+    gram = (matrix.T @ sparse.diags(frequencies) @ matrix).toarray()
     inverse = np.linalg.pinv(gram, hermitian=True)
-    found = np.asarray((matrix.multiply(matrix @ inverse)).sum(axis=1)).ravel()
-    # A value whose columns are all zero still tells something of the intercept.
-    limited: Floats = np.clip(found, 1.0 / times.sum(), 1.0)
+    leverage = np.asarray((matrix.multiply(matrix @ inverse)).sum(axis=1)).ravel()
+    # A value with only zero columns still influences the intercept.
+    limited: Floats = np.clip(leverage, 1.0 / frequencies.sum(), 1.0)
     return limited
 
 
-def _packed(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Put features together while the product of their sizes is small, the largest first."""
+def _pack_features(sizes: Mapping[str, int]) -> list[list[str]]:
+    """Group features while the product of their sizes is small, largest first."""
     packs: list[tuple[int, list[str]]] = []
     for name in sorted(sizes, key=lambda name: -sizes[name]):
         for i, (product, names) in enumerate(packs):
-            if product * sizes[name] <= CELLS_A_CODE:
+            if product * sizes[name] <= CELLS_PER_CODE:
                 packs[i] = (product * sizes[name], [*names, name])
                 break
         else:
@@ -181,37 +188,37 @@ def _packed(sizes: Mapping[str, int]) -> list[list[str]]:
     return [names for _, names in packs]
 
 
-def _code(start: int, told: Mapping[str, _Told]) -> tuple[Code, Any, Floats]:
-    """Make one code of some features; its cells are the combinations of their values."""
-    size, stride = int(np.prod([one.size for one in told.values()])), 1
+def _build_code(start: int, distinct: Mapping[str, _DistinctRows]) -> tuple[Code, Any, Floats]:
+    """Build the code of some features. Its cells are the combinations of their values."""
+    size, stride = int(np.prod([rows.size for rows in distinct.values()])), 1
     features: dict[str, Ints] = {}
     matrix: Any = 0
     leverage = np.zeros(size)
-    for name, one in told.items():
-        features[name] = one.group * stride
-        member = (np.arange(size) // stride) % one.size
-        matrix = matrix + one.matrix[member]
-        leverage += one.leverage[member]
-        stride *= one.size
+    for name, rows in distinct.items():
+        features[name] = rows.group * stride
+        member = (np.arange(size) // stride) % rows.size
+        matrix = matrix + rows.matrix[member]
+        leverage += rows.leverage[member]
+        stride *= rows.size
     return Code(start, features, size), matrix, leverage
 
 
 def require_same_rows(
     design: Design, transformers: Pipeline, frame: pd.DataFrame, cells: Sequence[Any] | Ints
 ) -> None:
-    """Hold the design against what the transformers make of some rows.
+    """Compare the design with the output of the transformers for some rows.
 
     Raises
     ------
     SlipwayError
-        They differ: a step looks at more than one value at a time.
+        They differ because a step computes from several values at a time.
     """
-    due = sparse.csr_matrix(transformers.transform(frame), dtype=np.float64)
+    expected = sparse.csr_matrix(transformers.transform(frame), dtype=np.float64)
     rows = design.matrix[np.asarray(cells).ravel()]
     member = np.repeat(np.arange(len(frame)), len(design.codes))
     sums = sparse.csr_matrix((np.ones(len(member)), (member, np.arange(len(member))))) @ rows
-    if abs(sums - due).max() > 1e-9 * max(1.0, abs(due).max()):
+    if abs(sums - expected).max() > 1e-9 * max(1.0, abs(expected).max()):
         raise SlipwayError(
-            "a step of the pipeline makes more of a row than of its values one by one, and "
-            "cannot be fitted in chunks: use --engine memory"
+            "a step of the pipeline combines several values of a row and cannot be fitted in "
+            "chunks: use --engine memory"
         )

@@ -1,8 +1,8 @@
-"""The columns between two steps of a pipeline, as functions of one raw feature each.
+"""The columns between two steps of a pipeline, each a function of one raw feature.
 
-What a column holds is written down once for each distinct value of its feature. That is enough
-to make rows of any values, to ask a fitted step about them, and to write down the columns that
-it gives in the same way.
+A column is stored once for each distinct value of its feature. This is enough to build rows of
+any values, to transform them with a fitted step, and to store the resulting columns in the same
+way.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from scipy import sparse
 
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature
-from slipway.training.engines.chunked.value_counts import Counts, Ints, value_column
+from slipway.training.engines.chunked.value_counts import Counts, Ints, to_value_column
 
 Bools = npt.NDArray[np.bool_]
-# A step is asked about so many cells at a time.
+# The number of cells that a step transforms at a time.
 CELLS = 4_000_000
 
 
@@ -32,9 +32,9 @@ class Block:
     Attributes
     ----------
     places : ndarray of shape (n_columns,)
-        Where they stand among all columns, ascending.
+        Their ascending positions among all columns.
     values : ndarray or csc_matrix of shape (n_distinct, n_columns)
-        Missing is a distinct value too, the last.
+        The missing value is the last distinct value.
     """
 
     places: Ints
@@ -49,33 +49,33 @@ class Columns:
     ----------
     blocks : dict of str to Block
         By feature.
-    times : mapping of str to ndarray
-        How often each distinct value of a feature occurs.
-    like : DataFrame, ndarray or sparse matrix of shape (0, n_columns)
-        What holds such columns, without rows: names and types.
+    frequencies : mapping of str to ndarray
+        The frequency of each distinct value of a feature.
+    template : DataFrame, ndarray or sparse matrix of shape (0, n_columns)
+        An empty container with the names and types of the columns.
     """
 
     blocks: dict[str, Block]
-    times: Mapping[str, Ints]
-    like: Any
+    frequencies: Mapping[str, Ints]
+    template: Any
 
     @property
     def width(self) -> int:
         """The number of columns."""
-        return int(self.like.shape[1])
+        return int(self.template.shape[1])
 
     @property
     def rows(self) -> int:
-        """The number of rows that are stood for."""
-        return int(next(iter(self.times.values())).sum())
+        """The number of rows that the frequencies represent."""
+        return int(next(iter(self.frequencies.values())).sum())
 
     @property
-    def most_distinct(self) -> int:
-        """The most distinct values that a feature of these columns has."""
-        return max(len(self.times[feature]) for feature in self.blocks)
+    def max_distinct(self) -> int:
+        """The largest number of distinct values of a feature."""
+        return max(len(self.frequencies[feature]) for feature in self.blocks)
 
-    def each(self) -> Iterator[tuple[npt.NDArray[Any], Ints]]:
-        """Give each column's values and how often they occur, in the order of the columns."""
+    def iter_columns(self) -> Iterator[tuple[npt.NDArray[Any], Ints]]:
+        """Yield the values and frequencies of each column, in the order of the columns."""
         placed = sorted(
             (place, feature, i)
             for feature, block in self.blocks.items()
@@ -84,154 +84,158 @@ class Columns:
         for _, feature, i in placed:
             values = self.blocks[feature].values[:, [i]]
             dense = values.toarray() if sparse.issparse(values) else values
-            yield dense[:, 0], self.times[feature]
+            yield dense[:, 0], self.frequencies[feature]
 
-    def at(self, codes: Mapping[str, Ints]) -> Any:
-        """Make rows.
+    def rows_at(self, codes: Mapping[str, Ints]) -> Any:
+        """Build rows from the indices of distinct values.
 
         Parameters
         ----------
         codes : mapping of str to ndarray of shape (n_rows,)
-            By feature, which of its distinct values each row has.
+            By feature, the index of the distinct value of each row.
 
         Returns
         -------
         DataFrame, ndarray or csr_matrix of shape (n_rows, n_columns)
         """
         n_rows = len(next(iter(codes.values())))
-        if sparse.issparse(self.like):
+        if sparse.issparse(self.template):
             parts = [block.values.tocsr()[codes[name]] for name, block in self.blocks.items()]
             order = np.argsort(np.concatenate([block.places for block in self.blocks.values()]))
             return sparse.hstack(parts, format="csc")[:, order].tocsr()
-        if isinstance(self.like, pd.DataFrame):
+        if isinstance(self.template, pd.DataFrame):
             cells: list[Any] = [None] * self.width
             for name, block in self.blocks.items():
                 for i, place in enumerate(block.places.tolist()):
                     cells[place] = block.values[:, i][codes[name]]
-            return self.of(cells)
-        rows = np.empty((n_rows, self.width), dtype=self.like.dtype)
+            return self.from_columns(cells)
+        rows = np.empty((n_rows, self.width), dtype=self.template.dtype)
         for name, block in self.blocks.items():
             rows[:, block.places] = block.values[codes[name]]
         return rows
 
-    def of(self, cells: Sequence[npt.NDArray[Any]], *, dtype: Any = None) -> Any:
-        """Make rows of given columns, all of one length; ``dtype`` for another type."""
-        if isinstance(self.like, pd.DataFrame):
-            types = [dtype] * self.width if dtype else list(self.like.dtypes)
+    def from_columns(self, cells: Sequence[npt.NDArray[Any]], *, dtype: Any = None) -> Any:
+        """Build rows from columns of equal length, with another type if ``dtype`` is given."""
+        if isinstance(self.template, pd.DataFrame):
+            types = [dtype] * self.width if dtype else list(self.template.dtypes)
             typed = [pd.Series(c).astype(t) for c, t in zip(cells, types, strict=True)]
             table = pd.concat(typed, axis=1) if typed else pd.DataFrame(index=range(0))
-            table.columns = self.like.columns
+            table.columns = self.template.columns
             return table
-        return np.column_stack([*cells]).astype(dtype or self.like.dtype)
+        return np.column_stack([*cells]).astype(dtype or self.template.dtype)
 
-    def distinct(self) -> Any:
-        """Make rows that hold every distinct value of every feature."""
-        n_rows = max(self.most_distinct, 2)
+    def distinct_rows(self) -> Any:
+        """Build rows that contain every distinct value of every feature."""
+        n_rows = max(self.max_distinct, 2)
         place = np.arange(n_rows)
-        return self.at({f: np.minimum(place, len(self.times[f]) - 1) for f in self.blocks})
+        return self.rows_at(
+            {f: np.minimum(place, len(self.frequencies[f]) - 1) for f in self.blocks}
+        )
 
-    def first(self) -> Any:
-        """Make two rows of ordinary values, for what looks at no values."""
-        return self.at(self._ordinary(2))
+    def ordinary_rows(self) -> Any:
+        """Build two ordinary rows, for steps that do not depend on values."""
+        return self.rows_at(self._constant_codes(2))
 
-    def _ordinary(self, n_rows: int) -> dict[str, Ints]:
+    def _constant_codes(self, n_rows: int) -> dict[str, Ints]:
         return {feature: np.zeros(n_rows, dtype=np.int64) for feature in self.blocks}
 
-    def varied(self, feature: str, width: int) -> Iterator[Any]:
-        """Make rows in which one feature has each of its values, and all others stay the same.
+    def vary(self, feature: str, width: int) -> Iterator[Any]:
+        """Yield rows in which one feature takes each of its values and the others are constant.
 
-        Each time as many as give no more than so many cells of ``width`` columns.
+        Each block of rows has at most ``CELLS`` cells in ``width`` columns.
         """
-        n_distinct = len(self.times[feature])
+        n_distinct = len(self.frequencies[feature])
         size = max(1, CELLS // max(self.width, width, 1))
         for start in range(0, n_distinct, size):
             place = np.arange(start, min(start + size, n_distinct))
-            yield self.at(self._ordinary(len(place)) | {feature: place})
+            yield self.rows_at(self._constant_codes(len(place)) | {feature: place})
 
     def subset(self, places: Sequence[int]) -> Columns:
-        """Choose some of the columns."""
+        """Select some of the columns."""
         chosen = np.asarray(places, dtype=np.int64)
-        like = self.like
-        like = like.iloc[:, chosen] if isinstance(like, pd.DataFrame) else like[:, chosen]
+        template = self.template
+        template = (
+            template.iloc[:, chosen] if isinstance(template, pd.DataFrame) else template[:, chosen]
+        )
         blocks = {}
         for feature, block in self.blocks.items():
-            at = {place: i for i, place in enumerate(block.places.tolist())}
-            kept = [new for new, place in enumerate(chosen.tolist()) if place in at]
+            index_of = {place: i for i, place in enumerate(block.places.tolist())}
+            kept = [new for new, place in enumerate(chosen.tolist()) if place in index_of]
             if kept:
-                source = [at[int(chosen[new])] for new in kept]
+                source = [index_of[int(chosen[new])] for new in kept]
                 blocks[feature] = Block(np.array(kept), block.values[:, source])
-        return Columns(blocks, self.times, like)
+        return Columns(blocks, self.frequencies, template)
 
 
 def raw_columns(features: Sequence[Feature], counts: Mapping[str, Counts]) -> Columns:
-    """Write down the raw features, each a column of itself."""
-    values = [value_column(feature, counts[feature.name]) for feature in features]
+    """Build the columns of the raw features, one for each feature."""
+    values = [to_value_column(feature, counts[feature.name]) for feature in features]
     blocks = {
         str(column.name): Block(np.array([i]), column.to_numpy()[:, None])
         for i, column in enumerate(values)
     }
-    times = {feature.name: counts[feature.name].times for feature in features}
-    return Columns(blocks, times, pd.concat([column[:0] for column in values], axis=1))
+    frequencies = {feature.name: counts[feature.name].frequencies for feature in features}
+    return Columns(blocks, frequencies, pd.concat([column[:0] for column in values], axis=1))
 
 
-def transformed(step: Any, columns: Columns, name: str) -> Columns:
-    """Write down what a fitted step makes of columns.
+def transform_columns(step: Any, columns: Columns, name: str) -> Columns:
+    """Transform columns with a fitted step.
 
     Raises
     ------
     SlipwayError
-        A column that it gives depends on several features.
+        An output column depends on several features.
     """
-    like = step.transform(columns.first())[:0]
-    width = like.shape[1]
+    template = step.transform(columns.ordinary_rows())[:0]
+    width = template.shape[1]
     varying: dict[str, Bools] = {}
-    taken = np.zeros(width, dtype=bool)
+    assigned = np.zeros(width, dtype=bool)
     for feature in columns.blocks:
-        varies = _varying(map(step.transform, columns.varied(feature, width)))
-        if (taken & varies).any():
+        varies = _find_varying(map(step.transform, columns.vary(feature, width)))
+        if (assigned & varies).any():
             raise SlipwayError(
                 f"a column of {name} depends on {feature} and on another feature; such a step "
                 "cannot be fitted in chunks: use --engine memory"
             )
-        taken |= varies
+        assigned |= varies
         varying[feature] = varies
-    # A column that never changes is taken as one of the first feature.
-    varying[next(iter(varying))] |= ~taken
-    # The step is asked once more, so that only what is kept is ever held at once.
+    # A constant column is assigned to the first feature.
+    varying[next(iter(varying))] |= ~assigned
+    # Transforming a second time keeps only the selected columns in memory.
     blocks = {
-        feature: _block(map(step.transform, columns.varied(feature, width)), varies)
+        feature: _build_block(map(step.transform, columns.vary(feature, width)), varies)
         for feature, varies in varying.items()
         if varies.any()
     }
-    return Columns(blocks, columns.times, like)
+    return Columns(blocks, columns.frequencies, template)
 
 
-def _block(answers: Iterable[Any], chosen: Bools) -> Block:
-    """Keep some columns of what a step answers."""
+def _build_block(outputs: Iterable[Any], chosen: Bools) -> Block:
+    """Build the block of the selected output columns."""
     places = np.flatnonzero(chosen)
     kept = [
-        answer.tocsc()[:, places] if sparse.issparse(answer) else _array(answer)[:, places]
-        for answer in answers
+        output.tocsc()[:, places] if sparse.issparse(output) else _to_array(output)[:, places]
+        for output in outputs
     ]
     whole = sparse.vstack(kept, "csc") if sparse.issparse(kept[0]) else np.concatenate(kept)
     return Block(places, whole)
 
 
-def _varying(answers: Iterable[Any]) -> Bools:
-    """Find the columns that are not the same in all rows."""
-    first: Any = None
+def _find_varying(outputs: Iterable[Any]) -> Bools:
+    """Return a mask of the columns that are not constant."""
+    reference: Any = None
     varying: Any = False
-    for answer in answers:
-        if sparse.issparse(answer):
-            # Column by column, what is not stored is a zero for both.
-            rows = sparse.vstack([answer.max(axis=0), answer.min(axis=0)]).toarray()
+    for output in outputs:
+        if sparse.issparse(output):
+            # Maximum and minimum include the zeros that are not stored.
+            rows = sparse.vstack([output.max(axis=0), output.min(axis=0)]).toarray()
         else:
-            rows = _array(answer)
-        first = rows[:1] if first is None else first
-        same = (rows == first) | (pd.isna(rows) & pd.isna(first))
+            rows = _to_array(output)
+        reference = rows[:1] if reference is None else reference
+        same = (rows == reference) | (pd.isna(rows) & pd.isna(reference))
         varying = varying | ~same.astype(bool).all(axis=0)
     return np.asarray(varying)
 
 
-def _array(answer: Any) -> npt.NDArray[Any]:
-    return answer.to_numpy() if isinstance(answer, pd.DataFrame) else np.asarray(answer)
+def _to_array(output: Any) -> npt.NDArray[Any]:
+    return output.to_numpy() if isinstance(output, pd.DataFrame) else np.asarray(output)

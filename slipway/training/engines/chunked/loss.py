@@ -1,4 +1,4 @@
-"""The loss of a logistic regression over coded rows, its gradient and its Hessian."""
+"""Loss, gradient and Hessian of a logistic regression over coded rows."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ HESSIAN_ROWS = 8192
 
 @dataclass(frozen=True)
 class Loss:
-    """The sum that is minimised, as ``Penalty`` has it, over some rows.
+    """The objective over some rows, as defined in ``Penalty``.
 
     Attributes
     ----------
     design : Design
     penalty : Penalty
     chunks : callable
-        Gives the coded rows, some at a time, each time anew, with the weight of each row or
+        Returns a new iterator over chunks of coded rows, each with the weights of its rows or
         None.
-    told : callable
-        Told how many rows have been looked at.
+    on_rows : callable
+        Called with the number of rows of each processed chunk.
     """
 
     design: Design
     penalty: Penalty
     chunks: Chunks
-    told: Callable[[int], None] = lambda rows: None
+    on_rows: Callable[[int], None] = lambda rows: None
 
     @property
     def width(self) -> int:
@@ -60,53 +60,55 @@ class Loss:
         """
         table = self.design.matrix @ beta[1:]
         loss, total, cells = 0.0, 0.0, np.zeros(len(table))
-        for one, pulls, sums, n_rows in self._ahead(lambda *c: self._pull(table, beta[0], *c)):
-            loss += one
-            total += pulls
-            cells += sums
-            self.told(n_rows)
+        for chunk_loss, chunk_total, chunk_cells, n_rows in self._map_chunks(
+            lambda *c: self._compute_pulls(table, beta[0], *c)
+        ):
+            loss += chunk_loss
+            total += chunk_total
+            cells += chunk_cells
+            self.on_rows(n_rows)
         ridge = self.penalty.by_parameter(self.width - 1)
         slope = np.concatenate([[total], self.design.matrix.T @ cells]) + ridge * beta
         if not self.penalty.has_intercept:
             slope[0] = 0.0
         return loss + 0.5 * float(ridge @ beta**2), slope
 
-    def _ahead(self, function: Callable[..., Any]) -> Iterator[Any]:
-        """Apply a function to the chunks in two threads, and give its results in order."""
+    def _map_chunks(self, function: Callable[..., Any]) -> Iterator[Any]:
+        """Apply a function to the chunks in two threads and yield the results in order."""
         with ThreadPoolExecutor(THREADS) as threads:
             running: list[Future[Any]] = []
             for chunk in self.chunks():
                 running.append(threads.submit(function, *chunk))
                 if len(running) > THREADS:
                     yield running.pop(0).result()
-            yield from (each.result() for each in running)
+            yield from (future.result() for future in running)
 
-    def _pull(
+    def _compute_pulls(
         self, table: Floats, intercept: float, rows: npt.NDArray[Any], weights: Floats | None
     ) -> tuple[float, float, Floats, int]:
-        """Compute the loss of some rows, and how they pull at each cell."""
-        X = self._cells(rows)
+        """Compute the loss of some rows and its derivatives by intercept and cell."""
+        X = self._to_cell_matrix(rows)
         sign = 2.0 * rows[:, -1] - 1.0
         margin = (X @ table + intercept) * sign
-        small = np.exp(-np.abs(margin))
-        loss = np.maximum(-margin, 0.0) + np.log1p(small)
+        exp_margin = np.exp(-np.abs(margin))
+        loss = np.maximum(-margin, 0.0) + np.log1p(exp_margin)
         # The derivative of log(1 + exp(-m)) is -1 / (1 + exp(m)).
-        pull = np.where(margin > 0, small, 1.0) / (1.0 + small) * -sign
-        by_row = self._row_weights(rows, weights)
-        if by_row is not None:
-            loss, pull = loss * by_row, pull * by_row
-        return float(loss.sum()), float(pull.sum()), X.T @ pull, len(rows)
+        slope = np.where(margin > 0, exp_margin, 1.0) / (1.0 + exp_margin) * -sign
+        row_weights = self._find_row_weights(rows, weights)
+        if row_weights is not None:
+            loss, slope = loss * row_weights, slope * row_weights
+        return float(loss.sum()), float(slope.sum()), X.T @ slope, len(rows)
 
-    def _row_weights(self, rows: npt.NDArray[Any], weights: Floats | None) -> Floats | None:
-        """Give each row's weight, if they are not all the same one."""
+    def _find_row_weights(self, rows: npt.NDArray[Any], weights: Floats | None) -> Floats | None:
+        """Return the weight of each row, or None if all weights are 1."""
         by_class = self.penalty.weights
         if (by_class == 1.0).all():
             return weights
-        found: Floats = by_class[rows[:, -1]]
-        return found if weights is None else found * weights
+        row_weights: Floats = by_class[rows[:, -1]]
+        return row_weights if weights is None else row_weights * weights
 
-    def _cells(self, rows: npt.NDArray[Any]) -> sparse.csr_matrix:
-        """Make a matrix of some rows that is 1 at the cell of each of their codes."""
+    def _to_cell_matrix(self, rows: npt.NDArray[Any]) -> sparse.csr_matrix:
+        """Build a sparse matrix with a 1 at the cell of each code of each row."""
         n_codes = rows.shape[1] - 1
         indices = np.add(rows[:, :-1], self.design.starts, dtype=np.int32, casting="unsafe")
         ends = np.arange(0, indices.size + 1, n_codes, dtype=np.int32)
@@ -114,40 +116,40 @@ class Loss:
         return sparse.csr_matrix((np.ones(indices.size), indices.ravel(), ends), shape, copy=False)
 
     def diagonal(self, beta: Floats) -> Floats:
-        """Compute the diagonal of the Hessian alone."""
+        """Compute only the diagonal of the Hessian."""
         squared = self.design.matrix.multiply(self.design.matrix)
-        table, found = self.design.matrix @ beta[1:], np.zeros(self.width)
+        table, diagonal = self.design.matrix @ beta[1:], np.zeros(self.width)
         for rows, weights in self.chunks():
-            X, curve = self._curved(table, beta[0], rows, weights)
-            found += np.concatenate([[curve.sum()], squared.T @ (X.T @ curve)])
-        return found + self.penalty.by_parameter(self.width - 1)
+            X, curvature = self._compute_curvature(table, beta[0], rows, weights)
+            diagonal += np.concatenate([[curvature.sum()], squared.T @ (X.T @ curvature)])
+        return diagonal + self.penalty.by_parameter(self.width - 1)
 
     def hessian(self, beta: Floats) -> Floats:
-        """Compute the Hessian, ``Z' W Z`` and the ridge, with a 1 for the intercept in Z."""
+        """Compute the Hessian: ``Z' W Z`` plus the ridge, with a column of ones in Z."""
         table = self.design.matrix @ beta[1:]
-        found = np.zeros((self.width, self.width))
+        hessian = np.zeros((self.width, self.width))
         for rows, weights in self.chunks():
             for start in range(0, len(rows), HESSIAN_ROWS):
                 part = slice(start, start + HESSIAN_ROWS)
-                some = None if weights is None else weights[part]
-                X, curve = self._curved(table, beta[0], rows[part], some)
+                part_weights = None if weights is None else weights[part]
+                X, curvature = self._compute_curvature(table, beta[0], rows[part], part_weights)
                 Z = X @ self.design.matrix
-                found[1:, 1:] += (Z.T @ sparse.diags(curve) @ Z).toarray()
-                found[0, 0] += curve.sum()
-                found[1:, 0] += Z.T @ curve
-            self.told(len(rows))
-        found[0, 1:] = found[1:, 0]
-        found.flat[:: self.width + 1] += self.penalty.by_parameter(self.width - 1)
+                hessian[1:, 1:] += (Z.T @ sparse.diags(curvature) @ Z).toarray()
+                hessian[0, 0] += curvature.sum()
+                hessian[1:, 0] += Z.T @ curvature
+            self.on_rows(len(rows))
+        hessian[0, 1:] = hessian[1:, 0]
+        hessian.flat[:: self.width + 1] += self.penalty.by_parameter(self.width - 1)
         if not self.penalty.has_intercept:
-            found[0], found[:, 0], found[0, 0] = 0.0, 0.0, 1.0
-        return found
+            hessian[0], hessian[:, 0], hessian[0, 0] = 0.0, 0.0, 1.0
+        return hessian
 
-    def _curved(
+    def _compute_curvature(
         self, table: Floats, intercept: float, rows: npt.NDArray[Any], weights: Floats | None
     ) -> tuple[sparse.csr_matrix, Floats]:
-        """Give the cells of some rows, and how much the loss of each row curves."""
-        X = self._cells(rows)
-        small = np.exp(-np.abs(X @ table + intercept))
-        curve: Floats = small / (1.0 + small) ** 2
-        by_row = self._row_weights(rows, weights)
-        return X, curve if by_row is None else curve * by_row
+        """Return the cell matrix of some rows and the second derivative of each row's loss."""
+        X = self._to_cell_matrix(rows)
+        exp_score = np.exp(-np.abs(X @ table + intercept))
+        curvature: Floats = exp_score / (1.0 + exp_score) ** 2
+        row_weights = self._find_row_weights(rows, weights)
+        return X, curvature if row_weights is None else curvature * row_weights

@@ -1,4 +1,4 @@
-"""The two ways to one logistic regression from chunks of rows: passes over all, or an average."""
+"""Fit a logistic regression on coded rows, in passes over all rows or as an average of parts."""
 
 from __future__ import annotations
 
@@ -15,124 +15,125 @@ from slipway.core.errors import SlipwayError
 from slipway.training.engines.chunked.coded_rows import CodedRows
 from slipway.training.engines.chunked.loss import Chunk, Chunks, Loss
 from slipway.training.engines.chunked.memory_budget import SAMPLE_ROW_BYTES, MemoryBudget
-from slipway.training.engines.chunked.newton import DECREMENT, State, descend
+from slipway.training.engines.chunked.newton import DECREMENT, State, minimize
 from slipway.training.engines.chunked.penalty import Penalty
-from slipway.training.engines.chunked.progress import SECONDS, ProgressLog, time_text
+from slipway.training.engines.chunked.progress import SECONDS, ProgressLog, format_duration
 from slipway.training.engines.chunked.sample import Sample
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
-# A part of the rows takes pieces from all over them, lest it be a season.
+# A part consists of pieces from all over the rows, so that it is not a single season.
 PIECE_ROWS = 256
-LEAST_PART_ROWS = 2_000
-# Of more rows, the Hessian is computed once instead of at every step.
+MIN_PART_ROWS = 2_000
+# With more rows, the Hessian is computed once instead of at every step.
 TENTH_ROWS = 50_000
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The two ways of fitting a logistic regression on coded rows."""
+class LogisticFit:
+    """A logistic regression to fit on coded rows."""
 
     coded: CodedRows
     sample: Sample
     penalty: Penalty
-    room: MemoryBudget
+    budget: MemoryBudget
     progress: Progress
 
-    def by_passes(self) -> tuple[Floats, int]:
-        """Find the optimum for all rows; give it, and the number of passes."""
-        some = self._loss(self.sample.chunks)
-        n_rows = sum(map(len, self.sample.taken))
-        self.progress(f"fitting on {n_rows:,} rows, from which the passes over all begin")
+    def fit_in_passes(self) -> tuple[Floats, int]:
+        """Find the optimum for all rows; return it and the number of passes."""
+        sample_loss = self._loss(self.sample.chunks)
+        n_rows = sum(map(len, self.sample.chunks_drawn))
+        self.progress(f"fitting on {n_rows:,} rows, as the start of the passes over all rows")
         if self.sample.is_whole:
-            return _climb(some, n_rows, self._curve(some))
+            return _fit_rows(sample_loss, n_rows, self._choose_hessian(sample_loss))
         try:
-            beta, _ = _climb(some, n_rows, self._curve(some))
+            beta, _ = _fit_rows(sample_loss, n_rows, self._choose_hessian(sample_loss))
         except SlipwayError:
-            # A column may tell the classes of a sample apart, and not those of all rows.
-            beta = np.zeros(some.width)
-        passes = Passes(self.progress, self.coded.rows)
-        every = self._loss(self._chunks, passes.pace)
-        curve = self._curve(some)
-        return descend(
-            every.gradient,
+            # A column can separate the classes of a sample but not those of all rows.
+            beta = np.zeros(sample_loss.width)
+        pass_log = PassLog(self.progress, self.coded.rows)
+        full_loss = self._loss(self._chunks, pass_log.add_rows)
+        quiet_loss = replace(full_loss, on_rows=lambda rows: None)
+        hessian = self._choose_hessian(sample_loss)
+        return minimize(
+            full_loss.gradient,
             beta,
             self.coded.rows,
-            curve,
-            instead=replace(every, told=lambda rows: None).hessian if _is_whole(curve) else None,
-            told=passes.told,
+            hessian,
+            exact_hessian=quiet_loss.hessian if _is_full_hessian(hessian) else None,
+            callback=pass_log.record,
         )
 
-    def _loss(self, chunks: Chunks, told: Callable[[int], None] = lambda rows: None) -> Loss:
-        return Loss(self.sample.design, self.penalty, chunks, told)
+    def _loss(self, chunks: Chunks, on_rows: Callable[[int], None] = lambda rows: None) -> Loss:
+        return Loss(self.sample.design, self.penalty, chunks, on_rows)
 
     def _chunks(self) -> Iterator[tuple[npt.NDArray[Any], None]]:
         return ((rows, None) for rows in self.coded.chunks())
 
-    def _curve(self, loss: Loss) -> Callable[[Floats], Floats]:
-        """Choose the Hessian, or its diagonal where that does not fit with what it is made of."""
-        fits = 5 * 8 * loss.width**2 <= self.room.free // 2
+    def _choose_hessian(self, loss: Loss) -> Callable[[Floats], Floats]:
+        """Return the Hessian's method, or that of its diagonal if memory is too small."""
+        fits = 5 * 8 * loss.width**2 <= self.budget.free // 2
         return loss.hessian if fits else loss.diagonal
 
-    def by_average(self, part_rows: int | None = None) -> tuple[Floats, int]:
+    def fit_by_average(self, part_rows: int | None = None) -> tuple[Floats, int]:
         """Average the optima for each part of the rows.
 
-        A part's penalty is the share of the whole one that its rows are of all: otherwise each
-        part would be shrunk as if the penalty counted for it alone.
+        The penalty of a part is proportional to its share of the rows. Otherwise each part would
+        be shrunk by the whole penalty.
         """
         n_rows = self.coded.rows
-        part_rows = part_rows or max(self.room.free // SAMPLE_ROW_BYTES, LEAST_PART_ROWS)
+        part_rows = part_rows or max(self.budget.free // SAMPLE_ROW_BYTES, MIN_PART_ROWS)
         n_parts = math.ceil(n_rows / part_rows)
-        pace = ProgressLog(self.progress, f"fitting {n_parts} parts", n_rows)
-        total, most = np.zeros(self.sample.design.matrix.shape[1] + 1), 0
+        progress_log = ProgressLog(self.progress, f"fitting {n_parts} parts", n_rows)
+        total, max_passes = np.zeros(self.sample.design.matrix.shape[1] + 1), 0
         for part in range(n_parts):
-            beta, looks, rows = self._part(part, n_parts)
+            beta, passes, rows = self._fit_part(part, n_parts)
             total += beta * (rows / n_rows)
-            most = max(most, looks)
-            pace.add(rows)
-        return total, most
+            max_passes = max(max_passes, passes)
+            progress_log.add(rows)
+        return total, max_passes
 
-    def _part(self, part: int, n_parts: int) -> tuple[Floats, int, int]:
-        """Fit one part: every so many pieces of the rows."""
+    def _fit_part(self, part: int, n_parts: int) -> tuple[Floats, int, int]:
+        """Fit one part, which consists of every ``n_parts``-th piece of the rows."""
         starts = range(part * PIECE_ROWS, self.coded.rows, n_parts * PIECE_ROWS)
         rows = [self.coded.read(start, start + PIECE_ROWS) for start in starts]
         stacked = [(np.concatenate(rows[i : i + 16]), None) for i in range(0, len(rows), 16)]
         n_rows = sum(map(len, rows))
         penalty = self.penalty.for_share(n_rows / self.coded.rows)
         loss = Loss(self.sample.design, penalty, lambda: stacked)
-        return *_climb(loss, n_rows, self._curve(loss)), n_rows
+        return *_fit_rows(loss, n_rows, self._choose_hessian(loss)), n_rows
 
 
-def _climb(loss: Loss, rows: int, curve: Callable[[Floats], Floats]) -> tuple[Floats, int]:
-    """Find the optimum for rows in memory, beginning with a tenth of them if they are many."""
-    beta, newton = np.zeros(loss.width), _is_whole(curve)
+def _fit_rows(loss: Loss, rows: int, hessian: Callable[[Floats], Floats]) -> tuple[Floats, int]:
+    """Find the optimum for rows in memory, starting from a tenth of them if they are many."""
+    beta, is_newton = np.zeros(loss.width), _is_full_hessian(hessian)
     if rows > TENTH_ROWS:
         tenth = replace(loss, chunks=lambda: map(_tenth, loss.chunks()))
-        rough = tenth.hessian if newton else tenth.diagonal
-        beta, _ = descend(tenth.gradient, beta, rows, rough, always=newton)
-    return descend(
+        tenth_hessian = tenth.hessian if is_newton else tenth.diagonal
+        beta, _ = minimize(tenth.gradient, beta, rows, tenth_hessian, update_hessian=is_newton)
+    return minimize(
         loss.gradient,
         beta,
         rows,
-        curve,
-        always=newton and rows <= TENTH_ROWS,
-        instead=curve if newton else None,
+        hessian,
+        update_hessian=is_newton and rows <= TENTH_ROWS,
+        exact_hessian=hessian if is_newton else None,
     )
 
 
-def _is_whole(curve: Callable[[Floats], Floats]) -> bool:
-    """Whether a method of a loss gives the whole Hessian."""
-    return curve.__name__ == Loss.hessian.__name__
+def _is_full_hessian(method: Callable[[Floats], Floats]) -> bool:
+    """Return whether a method of a loss computes the full Hessian."""
+    return method.__name__ == Loss.hessian.__name__
 
 
 def _tenth(chunk: Chunk) -> Chunk:
-    """Take every tenth row, for ten."""
+    """Return every tenth row, with ten times the weight."""
     rows, weights = chunk[0][::10], chunk[1]
     return rows, np.full(len(rows), 10.0) if weights is None else 10.0 * weights[::10]
 
 
-class Passes:
-    """Tell of the passes over all rows: how near the optimum is, and how long it will take.
+class PassLog:
+    """Report the passes over all rows, with the distance to the optimum and the remaining time.
 
     Parameters
     ----------
@@ -148,8 +149,8 @@ class Passes:
         self.started = self.last = time.monotonic()
         self.done = 0
 
-    def pace(self, rows: int) -> None:
-        """Take note of some rows more, in the middle of a pass."""
+    def add_rows(self, rows: int) -> None:
+        """Count the rows of a pass, and report them if it is time."""
         if not self.done:
             self.started = self.last = time.monotonic()
         self.done += rows
@@ -159,18 +160,18 @@ class Passes:
             rate = self.done / (now - self.started)
             self.progress(f"{self.line}; {self.done:,} rows read, {rate:,.0f} rows/s")
 
-    def told(self, state: State) -> None:
-        """Take note of a state."""
+    def record(self, state: State) -> None:
+        """Record a state of the minimization."""
         self.first = self.first or state
         loss = f"log loss {state.loss / self.rows:.6f}, gradient {state.slope:.0e}"
-        self.line = f"pass {state.step + 1}: {loss}, {self._left(state)}"
+        self.line = f"pass {state.step + 1}: {loss}, {self._estimate_remaining(state)}"
 
-    def _left(self, state: State) -> str:
-        """Estimate how many passes it still takes, by how fast the decrement has become less."""
+    def _estimate_remaining(self, state: State) -> str:
+        """Estimate the remaining passes from the rate at which the decrement shrinks."""
         done = state.step - (self.first.step if self.first else state.step)
         if self.first is None or not done or not 0 < state.decrement < self.first.decrement:
             return "about 10 passes left"
         rate = math.log(state.decrement / self.first.decrement) / done
         left = max(0.0, math.log(DECREMENT / state.decrement) / rate)
         seconds = (time.monotonic() - self.started) / state.step
-        return f"about {math.ceil(left)} passes left, {time_text(seconds * left)}"
+        return f"about {math.ceil(left)} passes left, {format_duration(seconds * left)}"

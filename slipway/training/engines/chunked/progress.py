@@ -1,50 +1,51 @@
-"""How far a long stage is, how fast it goes and how long it will still take."""
+"""Report the progress, speed and remaining time of a long stage."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# A line every so many seconds at most.
+# The minimum number of seconds between two lines.
 SECONDS = 3.0
 
 
 class ProgressLog:
-    """Tell of a stage now and then.
+    """Report the progress of a stage at intervals.
 
     Parameters
     ----------
-    told : callable
-        Given each line.
+    report : callable
+        Called with each line.
     stage : str
     total : int
-        The rows that there are.
+        The number of rows of the stage.
     """
 
-    def __init__(self, told: Callable[[str], None], stage: str, total: int) -> None:
-        self.told = told
+    def __init__(self, report: Callable[[str], None], stage: str, total: int) -> None:
+        self.report = report
         self.stage = stage
         self.total = total
         self.rows = 0
         self.started = self.last = time.monotonic()
-        told(f"{stage}: {total:,} rows")
+        report(f"{stage}: {total:,} rows")
 
     def add(self, rows: int) -> None:
-        """Take note of some rows more."""
+        """Count processed rows, and report them if it is time."""
         self.rows += rows
         now = time.monotonic()
         if now - self.last >= SECONDS:
             self.last = now
-            self.told(f"{self.stage}: {self._line(now)}")
+            self.report(f"{self.stage}: {self._format_line(now)}")
 
-    def _line(self, now: float) -> str:
+    def _format_line(self, now: float) -> str:
         rate = self.rows / (now - self.started)
         left = (self.total - self.rows) / rate if rate else 0.0
-        return f"{self.rows:,} of {self.total:,} rows, {rate:,.0f} rows/s, {time_text(left)} left"
+        speed = f"{rate:,.0f} rows/s, {format_duration(left)} left"
+        return f"{self.rows:,} of {self.total:,} rows, {speed}"
 
 
-def time_text(seconds: float) -> str:
-    """Write a time for people."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in seconds."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,8 +1,8 @@
-"""Fit a pipeline's transformers on counts, and put a fitted pipeline together.
+"""Fit a pipeline's transformers on counts, and assemble the fitted pipeline.
 
-The learned attributes are those of an ordinary ``fit`` on all rows. A step of a pipeline that
-holds others is fitted by its own ``fit_transform`` too, on two rows, with its parts frozen in
-the state that they were given: so every attribute is set by scikit-learn itself.
+The learned attributes are those of an ordinary ``fit`` on all rows. A composite step is fitted by
+its own ``fit_transform`` on two rows, with its fitted parts frozen. scikit-learn therefore sets
+every attribute itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from slipway.core.errors import SlipwayError
 from slipway.models.features import Feature
-from slipway.training.engines.chunked.feature_columns import Columns, raw_columns, transformed
+from slipway.training.engines.chunked.feature_columns import Columns, raw_columns, transform_columns
 from slipway.training.engines.chunked.value_counts import Counts
 from slipway.training.engines.chunked.weighted_fit import NotFromCounts, fit_weighted
 
@@ -31,32 +31,32 @@ from slipway.training.engines.chunked.weighted_fit import NotFromCounts, fit_wei
 def fit_transformers(
     pipeline: Pipeline, counts: Mapping[str, Counts], features: Sequence[Feature]
 ) -> Pipeline:
-    """Fit what comes before a pipeline's last step, exactly as on all rows.
+    """Fit the steps before a pipeline's last one, exactly as on all rows.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Unfitted, with its regression.
+        The unfitted pipeline, with its regression.
     counts : mapping of str to Counts
         By feature.
     features : sequence of Feature
-        In the order of the columns that the pipeline takes.
+        The features, in the column order of the pipeline.
 
     Returns
     -------
     Pipeline
-        The steps before the last, fitted.
+        The fitted steps before the last.
 
     Raises
     ------
     SlipwayError
-        A step learns more than counts tell.
+        A step cannot be fitted from counts.
     """
     columns = raw_columns(features, counts)
     if len(pipeline.steps) < 2:
         raise SlipwayError("the pipeline has no step before its last: use --engine memory")
     with warnings.catch_warnings():
-        # Whatever scikit-learn has to say here is about rows that are made up.
+        # Warnings of scikit-learn are about generated rows here.
         warnings.simplefilter("ignore")
         try:
             fitted: Pipeline = fit_step(pipeline[:-1], columns, ())
@@ -66,7 +66,7 @@ def fit_transformers(
 
 
 def fit_step(step: Any, columns: Columns, path: tuple[str, ...]) -> Any:
-    """Fit a step on the columns that it is given."""
+    """Fit a step on its input columns."""
     if type(step) in _compose.registry:
         return _compose(step, columns, path)
     name = " > ".join(path)
@@ -76,15 +76,15 @@ def fit_step(step: Any, columns: Columns, path: tuple[str, ...]) -> Any:
     try:
         return fit_weighted(step, columns)
     except NotFromCounts as error:
-        said = f"{name}: {type(step).__name__} cannot be fitted in chunks, since {error}"
-        raise SlipwayError(f"{said}; or use --engine memory") from error
+        message = f"{name}: {type(step).__name__} cannot be fitted in chunks: {error}"
+        raise SlipwayError(f"{message}; use --engine memory") from error
     except (ValueError, TypeError) as error:
         raise SlipwayError(f"{name}: {type(step).__name__}: {error}") from error
 
 
 @singledispatch
 def _compose(step: Any, columns: Columns, path: tuple[str, ...]) -> Any:
-    """Fit a step that holds others."""
+    """Fit a composite step."""
     raise NotImplementedError(type(step).__name__)
 
 
@@ -97,10 +97,10 @@ def _(step: Pipeline, columns: Columns, path: tuple[str, ...]) -> Any:
             continue
         fitted.append((name, fit_step(part, columns, (*path, name))))
         if i + 1 < len(step.steps):
-            columns = transformed(fitted[-1][1], columns, " > ".join((*path, name)))
-    whole = clone(step)
-    whole.steps = fitted
-    return whole
+            columns = transform_columns(fitted[-1][1], columns, " > ".join((*path, name)))
+    fitted_step = clone(step)
+    fitted_step.steps = fitted
+    return fitted_step
 
 
 @_compose.register
@@ -109,43 +109,47 @@ def _(step: FeatureUnion, columns: Columns, path: tuple[str, ...]) -> Any:
         (name, part if isinstance(part, str) else fit_step(part, columns, (*path, name)))
         for name, part in step.transformer_list
     ]
-    whole = clone(step)
-    whole.transformer_list = [(name, _frozen(part)) for name, part in fitted]
-    whole.fit_transform(columns.first())
-    whole.transformer_list = [
+    fitted_step = clone(step)
+    fitted_step.transformer_list = [(name, _frozen(part)) for name, part in fitted]
+    fitted_step.fit_transform(columns.ordinary_rows())
+    fitted_step.transformer_list = [
         (name, part.estimator if isinstance(part, FrozenEstimator) else part)
-        for name, part in whole.transformer_list
+        for name, part in fitted_step.transformer_list
     ]
-    return whole
+    return fitted_step
 
 
 @_compose.register
 def _(step: ColumnTransformer, columns: Columns, path: tuple[str, ...]) -> Any:
     parts = {
         name: fit_step(part, columns.subset(places), (*path, name))
-        for name, part, places in _parts(step, columns)
+        for name, part, places in _find_parts(step, columns)
         if not isinstance(part, str) and len(places)
     }
-    whole = clone(step)
-    whole.transformers = [
+    fitted_step = clone(step)
+    fitted_step.transformers = [
         (name, _frozen(parts.get(name, part)), chosen) for name, part, chosen in step.transformers
     ]
-    whole.remainder = _frozen(parts.get("remainder", step.remainder))
-    whole.fit_transform(columns.first())
+    fitted_step.remainder = _frozen(parts.get("remainder", step.remainder))
+    fitted_step.fit_transform(columns.ordinary_rows())
     unfitted = clone(step)
-    whole.transformers, whole.remainder = unfitted.transformers, unfitted.remainder
-    whole._remainder = (whole._remainder[0], whole.remainder, whole._remainder[2])
-    whole.transformers_ = [
-        (name, parts.get(name, part), chosen) for name, part, chosen in whole.transformers_
+    fitted_step.transformers, fitted_step.remainder = unfitted.transformers, unfitted.remainder
+    fitted_step._remainder = (
+        fitted_step._remainder[0],
+        fitted_step.remainder,
+        fitted_step._remainder[2],
+    )
+    fitted_step.transformers_ = [
+        (name, parts.get(name, part), chosen) for name, part, chosen in fitted_step.transformers_
     ]
-    whole.sparse_output_ = _is_sparse(whole, columns, path)
-    return whole
+    fitted_step.sparse_output_ = _is_sparse(fitted_step, columns, path)
+    return fitted_step
 
 
-def _parts(step: ColumnTransformer, columns: Columns) -> list[tuple[str, Any, list[int]]]:
-    """Find which columns each part of a ColumnTransformer is given.
+def _find_parts(step: ColumnTransformer, columns: Columns) -> list[tuple[str, Any, list[int]]]:
+    """Find the input columns of each part of a ColumnTransformer.
 
-    It is asked itself, with parts that do nothing in the place of its own.
+    A clone with identity transformers as parts computes them.
     """
     probe = clone(step).set_output(transform="default")
     probe.transformers = [
@@ -154,34 +158,38 @@ def _parts(step: ColumnTransformer, columns: Columns) -> list[tuple[str, Any, li
     ]
     if not isinstance(step.remainder, str):
         probe.remainder = FunctionTransformer()
-    probe.fit(columns.first())
+    probe.fit(columns.ordinary_rows())
     parts = [*((name, part) for name, part, _ in step.transformers), ("remainder", step.remainder)]
     indices = probe._transformer_to_input_indices
     return [(name, part, list(indices[name])) for name, part in parts if name in indices]
 
 
 def _is_sparse(step: ColumnTransformer, columns: Columns, path: tuple[str, ...]) -> bool:
-    """Decide as scikit-learn does whether the columns side by side are a sparse matrix."""
-    filled = cells = 0
+    """Return whether scikit-learn would stack the columns into a sparse matrix."""
+    n_stored = cells = 0
     any_sparse = False
     for name, part, _ in step.transformers_:
         places = step._transformer_to_input_indices[name]
         if not len(places) or _is(part, "drop"):
             continue
-        given = columns.subset(places)
-        made = given if isinstance(part, str) else transformed(part, given, " > ".join(path))
-        any_sparse |= sparse.issparse(made.like)
-        filled += _filled(made)
-        cells += made.rows * made.width
-    return any_sparse and cells > 0 and filled / cells < step.sparse_threshold
+        part_input = columns.subset(places)
+        output = (
+            part_input
+            if isinstance(part, str)
+            else transform_columns(part, part_input, " > ".join(path))
+        )
+        any_sparse |= sparse.issparse(output.template)
+        n_stored += _count_stored(output)
+        cells += output.rows * output.width
+    return any_sparse and cells > 0 and n_stored / cells < step.sparse_threshold
 
 
-def _filled(columns: Columns) -> int:
+def _count_stored(columns: Columns) -> int:
     """Count the cells of all rows that a sparse matrix stores."""
-    if not sparse.issparse(columns.like):
+    if not sparse.issparse(columns.template):
         return columns.rows * columns.width
-    stored = {name: np.diff(block.values.tocsr().indptr) for name, block in columns.blocks.items()}
-    return sum(int(stored[name] @ columns.times[name]) for name in stored)
+    dataset = {name: np.diff(block.values.tocsr().indptr) for name, block in columns.blocks.items()}
+    return sum(int(dataset[name] @ columns.frequencies[name]) for name in dataset)
 
 
 def _frozen(part: Any) -> Any:
@@ -201,29 +209,29 @@ def assemble(
     n_iter: int = 1,
     names: Sequence[str] | None = None,
 ) -> Pipeline:
-    """Put a fitted pipeline together.
+    """Assemble a fitted pipeline.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Unfitted, as the problem gives it.
+        The unfitted pipeline of the problem.
     transformers : Pipeline
-        From ``fit_transformers``.
+        The result of ``fit_transformers``.
     coef : ndarray of shape (n_columns,)
-        Of the columns that the transformers give.
+        The coefficients of the transformers' columns.
     intercept : float
     n_iter : int
-        Iterations, or passes over the rows.
+        Number of iterations, or passes over the rows.
     names : sequence of str, optional
-        The columns' names, where the transformers give a DataFrame.
+        The column names, if the transformers return a DataFrame.
 
     Returns
     -------
     Pipeline
-        As its own ``fit`` would have left it.
+        The pipeline as after its own ``fit``.
     """
-    whole = clone(pipeline)
-    name, regression = whole.steps[-1]
+    fitted_step = clone(pipeline)
+    name, regression = fitted_step.steps[-1]
     if names is not None:
         regression.feature_names_in_ = np.asarray(names, dtype=object)
     regression.n_features_in_ = len(coef)
@@ -231,5 +239,5 @@ def assemble(
     regression.n_iter_ = np.array([n_iter], dtype=np.int32)
     regression.coef_ = np.asarray(coef, dtype=np.float64).reshape(1, -1)
     regression.intercept_ = np.array([intercept], dtype=np.float64)
-    whole.steps = [*transformers.steps, (name, regression)]
-    return whole
+    fitted_step.steps = [*transformers.steps, (name, regression)]
+    return fitted_step

@@ -1,7 +1,7 @@
-"""How often each value of each feature occurs: all that an encoder or a scaler learns from.
+"""Count the values of each feature, from which encoders and scalers are fitted.
 
-The rows are read once, some at a time. What is kept are the distinct values, so that memory
-grows with them and not with the rows.
+The rows are read once in batches. Only the distinct values are kept, so memory grows with them
+and not with the rows.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from slipway.data.dataset import FOLD, N_FOLDS, Dataset
 from slipway.models.features import Feature
 
 Ints = npt.NDArray[np.int64]
-# What a distinct value takes from here to the end of training: itself, its count, its place in
-# the design, and the copies that a sort or a transformer makes of it.
+# The memory of a distinct value until the end of training: the value, its count, its index in the
+# design, and the copies during sorting and transforming.
 VALUE_BYTES = 250
-PENDING = 100_000
+MAX_PENDING = 100_000
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each value of one feature occurs.
+    """The counts of the values of one feature.
 
     Attributes
     ----------
     values : ndarray of shape (n_distinct,)
-        Sorted, each once: texts as objects, int64, float64 or bool.
+        Sorted distinct values: texts as objects, int64, float64 or bool.
     counts : ndarray of shape (n_distinct,)
-        1 at least.
+        At least 1 each.
     missing : int
-        How many rows have no value.
+        The number of rows without a value.
     """
 
     values: npt.NDArray[Any]
@@ -52,27 +52,29 @@ class Counts:
         return int(self.counts.sum()) + self.missing
 
     @property
-    def times(self) -> Ints:
-        """How often each value occurs, and last the missing one, if it does."""
+    def frequencies(self) -> Ints:
+        """The counts of the values and, if any, of the missing value at the end."""
         return np.append(self.counts, self.missing) if self.missing else self.counts
 
 
-def value_column(feature: Feature, counts: Counts) -> pd.Series[Any]:
-    """Give the distinct values as the pipeline meets them, and last the missing one, if any."""
+def to_value_column(feature: Feature, counts: Counts) -> pd.Series[Any]:
+    """Return the distinct values as the pipeline gets them, any missing value at the end."""
     values = pd.Series(counts.values, dtype=object)
     if counts.missing:
-        gap = None if feature.column_type == "object" and feature.gap == "none" else np.nan
-        values = pd.concat([values, pd.Series([gap], dtype=object)], ignore_index=True)
+        missing = None if feature.column_type == "object" and feature.gap == "none" else np.nan
+        values = pd.concat([values, pd.Series([missing], dtype=object)], ignore_index=True)
     try:
         return values.astype(feature.column_type).rename(feature.name)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError) as error:
-        gaps = "; the signature says that it is never missing" if counts.missing else ""
-        raise SlipwayError(f"{feature.name} is no {feature.kind}: {error}{gaps}") from error
+        note = "; the signature does not allow missing values" if counts.missing else ""
+        raise SlipwayError(
+            f"{feature.name} is not of kind {feature.kind}: {error}{note}"
+        ) from error
 
 
 @dataclass
-class Tally:
-    """The counts of one column while its rows are read."""
+class ValueCounter:
+    """A counter of the values of one column, batch by batch."""
 
     name: str
     pending: list[tuple[pa.Array, Ints]] = field(default_factory=list)
@@ -82,37 +84,39 @@ class Tally:
         """Count the values of some rows."""
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         self.missing += encoded.null_count
-        found = np.bincount(
+        counts = np.bincount(
             encoded.indices.drop_null().to_numpy(), minlength=len(encoded.dictionary)
         )
-        # A dictionary may hold what none of these rows does.
-        seen = np.flatnonzero(found)
-        self.pending.append((encoded.dictionary.take(pa.array(seen)), found[seen]))
-        if sum(len(values) for values, _ in self.pending[1:]) > PENDING + len(self.pending[0][0]):
+        # A dictionary can contain values that none of these rows has.
+        seen = np.flatnonzero(counts)
+        self.pending.append((encoded.dictionary.take(pa.array(seen)), counts[seen]))
+        if sum(len(values) for values, _ in self.pending[1:]) > MAX_PENDING + len(
+            self.pending[0][0]
+        ):
             self.merge()
 
     def merge(self) -> None:
-        """Bring together what is known of each value."""
+        """Merge the pending counts of each value."""
         if len(self.pending) > 1:
             values = pa.concat_arrays([values for values, _ in self.pending]).dictionary_encode()
-            weights = np.concatenate([found for _, found in self.pending])
+            weights = np.concatenate([counts for _, counts in self.pending])
             # Sums of integers below 2^53 are exact as floats.
             sums = np.bincount(values.indices.to_numpy(), weights=weights)
             self.pending = [(values.dictionary, sums.astype(np.int64))]
 
     @property
     def distinct(self) -> int:
-        """At most so many values have been seen."""
+        """An upper bound of the number of distinct values."""
         return sum(len(values) for values, _ in self.pending)
 
     def counts(self) -> Counts:
-        """Give the counts in the order of the values."""
+        """Return the counts, sorted by value."""
         self.merge()
         if not self.pending:
             return Counts(np.array([], dtype=object), np.array([], dtype=np.int64), self.missing)
-        found, counts = self.pending[0]
-        order = pc.sort_indices(found)
-        values = found.take(order).to_numpy(zero_copy_only=False)
+        values, counts = self.pending[0]
+        order = pc.sort_indices(values)
+        values = values.take(order).to_numpy(zero_copy_only=False)
         counts = counts[order.to_numpy()]
         if values.dtype.kind != "f":
             return Counts(values, counts, self.missing)
@@ -120,74 +124,74 @@ class Tally:
 
 
 def _counts_of_numbers(values: npt.NDArray[Any], counts: Ints, missing: int) -> Counts:
-    """Take NaN for missing, and minus zero for zero."""
-    gap = np.isnan(values)
-    distinct, place = np.unique(values[~gap] + 0.0, return_inverse=True)
-    sums = np.bincount(place, weights=counts[~gap], minlength=len(distinct))
-    return Counts(distinct, sums.astype(np.int64), missing + int(counts[gap].sum()))
+    """Count NaN as missing, and minus zero as zero."""
+    is_missing = np.isnan(values)
+    distinct, position = np.unique(values[~is_missing] + 0.0, return_inverse=True)
+    sums = np.bincount(position, weights=counts[~is_missing], minlength=len(distinct))
+    return Counts(distinct, sums.astype(np.int64), missing + int(counts[is_missing].sum()))
 
 
-def count_rows(
-    stored: Dataset,
+def count_values(
+    dataset: Dataset,
     features: Sequence[Feature],
     target: str,
     folds: Container[int],
     *,
     memory: int,
     rows: int,
-    told: Callable[[int], None] = lambda n_rows: None,
+    on_rows: Callable[[int], None] = lambda n_rows: None,
 ) -> dict[str, Counts]:
     """Count the values of the features and of the target.
 
     Parameters
     ----------
-    stored : Dataset
+    dataset : Dataset
     features : sequence of Feature
     target : str
-        The target's column.
+        The column of the target.
     folds : container of int
-        Only rows of these folds are counted.
+        The folds whose rows are counted.
     memory : int
-        How many bytes the values may take in all.
+        Memory limit of the distinct values in bytes.
     rows : int
-        How many rows are read at a time.
-    told : callable
-        Told after each batch how many rows it had.
+        The number of rows to read at a time.
+    on_rows : callable
+        Called with the number of rows of each batch.
 
     Returns
     -------
     dict of str to Counts
-        By column, the target's among them.
+        The counts by column, including the target.
 
     Raises
     ------
     SlipwayError
-        The features have more distinct values than the memory holds.
+        The distinct values of the features do not fit in memory.
     """
-    tallies = [Tally(name) for name in (*(feature.name for feature in features), target)]
-    for batch, used in batches(stored, [tally.name for tally in tallies], folds, rows):
-        for tally in tallies:
-            tally.add(batch.column(tally.name).filter(used))
-        told(batch.num_rows)
-        _require_room(tallies, memory)
-    return {tally.name: tally.counts() for tally in tallies}
+    counters = [ValueCounter(name) for name in (*(feature.name for feature in features), target)]
+    for batch, used in read_batches(dataset, [counter.name for counter in counters], folds, rows):
+        for counter in counters:
+            counter.add(batch.column(counter.name).filter(used))
+        on_rows(batch.num_rows)
+        _require_memory(counters, memory)
+    return {counter.name: counter.counts() for counter in counters}
 
 
-def batches(
-    stored: Dataset, columns: Sequence[str], folds: Container[int], rows: int
+def read_batches(
+    dataset: Dataset, columns: Sequence[str], folds: Container[int], rows: int
 ) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
-    """Read some rows at a time, and tell which of them belong to the folds.
+    """Yield batches of rows, with a mask of the rows in the folds.
 
-    Texts stay the dictionaries that Parquet keeps them as: that is half the time of reading.
+    Texts stay dictionary-encoded as in Parquet, which halves the time of reading.
     """
-    wanted = np.array([fold in folds for fold in range(N_FOLDS)])
-    for file in stored.files:
+    in_folds = np.array([fold in folds for fold in range(N_FOLDS)])
+    for file in dataset.files:
         schema = pq.read_schema(file)
         texts = [name for name in columns if _is_text(schema.field(name).type)]
         # Reading ahead would hold whole row groups of several columns in memory.
         with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as opened:
             for batch in opened.iter_batches(rows, columns=[*columns, FOLD]):
-                yield batch, pa.array(wanted[batch.column(FOLD).to_numpy()])
+                yield batch, pa.array(in_folds[batch.column(FOLD).to_numpy()])
 
 
 def _is_text(column_type: pa.DataType) -> bool:
@@ -196,15 +200,15 @@ def _is_text(column_type: pa.DataType) -> bool:
     return any(is_text(column_type) for is_text in texts)
 
 
-def _require_room(tallies: Sequence[Tally], memory: int) -> None:
-    """Refuse more distinct values than there is memory for."""
-    if sum(tally.distinct for tally in tallies) * VALUE_BYTES <= memory:
+def _require_memory(counters: Sequence[ValueCounter], memory: int) -> None:
+    """Reject distinct values that do not fit in memory."""
+    if sum(counter.distinct for counter in counters) * VALUE_BYTES <= memory:
         return
-    for tally in tallies:
-        tally.merge()
-    if sum(tally.distinct for tally in tallies) * VALUE_BYTES > memory:
-        worst = max(tallies, key=lambda tally: tally.distinct)
+    for counter in counters:
+        counter.merge()
+    if sum(counter.distinct for counter in counters) * VALUE_BYTES > memory:
+        worst = max(counters, key=lambda counter: counter.distinct)
         raise SlipwayError(
-            f"{worst.name} has {worst.distinct:,} distinct values or more, too many for "
-            f"the memory given: round it in the query, leave it out, or give more --memory"
+            f"{worst.name} has at least {worst.distinct:,} distinct values, too many for "
+            f"the memory: round the values in the query, drop the column, or raise --memory"
         )

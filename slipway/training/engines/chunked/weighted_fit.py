@@ -1,8 +1,8 @@
-"""Fit one transformer on distinct values and their counts as scikit-learn would on all rows.
+"""Fit one transformer on distinct values and their counts as scikit-learn does on all rows.
 
-What is fitted are unmodified objects of scikit-learn, by their own ``fit``, on a few rows that
-lead to the same result: each distinct value once where only these matter, rows with the same
-quantiles, the mean or the most frequent value as often as there must be rows.
+The transformers are unmodified objects of scikit-learn. Their own ``fit`` gets a few rows that
+lead to the same result. These are each distinct value once, rows with the same quantiles, or rows
+with the same mean or most frequent value.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from sklearn.utils._mask import _get_mask
 from slipway.training.engines.chunked.feature_columns import Columns
 from slipway.training.engines.chunked.quantiles import (
     METHODS,
+    count_rows_for,
+    make_rows_with_quantiles,
     median,
     quantiles,
-    rows_for,
-    rows_with_quantiles,
 )
 from slipway.training.engines.chunked.value_counts import Ints
 
 
 class NotFromCounts(Exception):
-    """Counts do not tell what a transformer would learn, for the reason given."""
+    """A transformer cannot be fitted from counts; the message says why."""
 
 
 @singledispatch
@@ -55,7 +55,7 @@ def fit_weighted(step: Any, columns: Columns) -> Any:
     step : transformer
         Unfitted.
     columns : Columns
-        What it is given.
+        The input columns.
 
     Returns
     -------
@@ -65,37 +65,40 @@ def fit_weighted(step: Any, columns: Columns) -> Any:
     Raises
     ------
     NotFromCounts
+        The transformer needs more than the counts of its values.
     """
-    raise NotFromCounts("it is not among those that are learned from counts")
+    raise NotFromCounts("its type is not supported")
 
 
 @fit_weighted.register(Binarizer)
 @fit_weighted.register(FunctionTransformer)
 @fit_weighted.register(MissingIndicator)
-def _on_distinct(step: Any, columns: Columns) -> Any:
-    """Fit what looks at nothing but which values there are."""
-    return clone(step).fit(columns.distinct())
+def _fit_on_distinct(step: Any, columns: Columns) -> Any:
+    """Fit a transformer that depends only on the set of values."""
+    return clone(step).fit(columns.distinct_rows())
 
 
 @fit_weighted.register(MinMaxScaler)
 @fit_weighted.register(MaxAbsScaler)
 def _(step: Any, columns: Columns) -> Any:
-    fitted = _on_distinct(step, columns)
+    fitted = _fit_on_distinct(step, columns)
     fitted.n_samples_seen_ = columns.rows
     return fitted
 
 
 @fit_weighted.register
 def _(step: StandardScaler, columns: Columns) -> Any:
-    fitted = _on_distinct(step, columns)
-    each = [
-        clone(step).fit(values[:, None].astype(np.float64), sample_weight=times)
-        for values, times in columns.each()
+    fitted = _fit_on_distinct(step, columns)
+    by_column = [
+        clone(step).fit(values[:, None].astype(np.float64), sample_weight=frequencies)
+        for values, frequencies in columns.iter_columns()
     ]
     for name in ("mean_", "var_", "scale_"):
         if getattr(fitted, name) is not None:
-            setattr(fitted, name, np.concatenate([getattr(one, name) for one in each]))
-    seen = np.array([times[~pd.isna(values)].sum() for values, times in columns.each()])
+            setattr(fitted, name, np.concatenate([getattr(scaler, name) for scaler in by_column]))
+    seen = np.array(
+        [frequencies[~pd.isna(values)].sum() for values, frequencies in columns.iter_columns()]
+    )
     seen = seen.astype(np.asarray(fitted.n_samples_seen_).dtype)
     fitted.n_samples_seen_ = seen[0] if np.ptp(seen) == 0 else seen
     return fitted
@@ -104,93 +107,99 @@ def _(step: StandardScaler, columns: Columns) -> Any:
 @fit_weighted.register
 def _(step: RobustScaler, columns: Columns) -> Any:
     low, high = step.quantile_range
-    return _on_quantiles(step, columns, np.unique([low / 100, 0.5, high / 100]))
+    return _fit_on_quantiles(step, columns, np.unique([low / 100, 0.5, high / 100]))
 
 
 @fit_weighted.register
 def _(step: SplineTransformer, columns: Columns) -> Any:
     if not isinstance(step.knots, str) or step.knots == "uniform":
-        return _on_distinct(step, columns)
+        return _fit_on_distinct(step, columns)
     ranks = 100 * np.linspace(start=0, stop=1, num=step.n_knots, dtype=np.float64)
-    return _on_quantiles(step, columns, np.true_divide(ranks, 100))
+    return _fit_on_quantiles(step, columns, np.true_divide(ranks, 100))
 
 
 @fit_weighted.register
 def _(step: KBinsDiscretizer, columns: Columns) -> Any:
     if step.subsample is not None and columns.rows > step.subsample:
-        raise NotFromCounts("subsample draws rows at random; subsample=None takes them all")
+        raise NotFromCounts("subsample draws random rows; set subsample=None to use all rows")
     if step.strategy == "uniform":
         fitted = clone(step)
-        # Fewer rows than there are distinct values in all columns are no sample either.
+        # The distinct values must not be sampled either.
         return (
             fitted.set_params(subsample=None)
-            .fit(columns.distinct())
+            .fit(columns.distinct_rows())
             .set_params(subsample=step.subsample)
         )
     if step.strategy != "quantile" or step.quantile_method not in METHODS:
-        raise NotFromCounts(f"there is no rule for {step.strategy}, {step.quantile_method}")
+        raise NotFromCounts(
+            f"strategy {step.strategy} with {step.quantile_method} is not supported"
+        )
     bins = np.broadcast_to(step.n_bins, columns.width)
     levels = [np.true_divide(np.linspace(0, 100, n + 1), 100) for n in bins.tolist()]
-    fitted = _on_quantiles(step, columns, *levels, method=step.quantile_method)
+    fitted = _fit_on_quantiles(step, columns, *levels, method=step.quantile_method)
     if step.dtype is None and "onehot" in step.encode:
-        fitted._encoder.dtype = _numeric_type(columns.like)
+        fitted._encoder.dtype = _numeric_type(columns.template)
     return fitted
 
 
-def _numeric_type(like: Any) -> Any:
-    """Give the type of the array that scikit-learn makes of a container."""
-    kinds = list(like.dtypes) if isinstance(like, pd.DataFrame) else [like.dtype]
-    found = np.result_type(*kinds)
-    return np.dtype(np.float64) if found.kind == "O" else found
+def _numeric_type(template: Any) -> Any:
+    """Return the type of the array to which scikit-learn converts a container."""
+    kinds = list(template.dtypes) if isinstance(template, pd.DataFrame) else [template.dtype]
+    result = np.result_type(*kinds)
+    return np.dtype(np.float64) if result.kind == "O" else result
 
 
-def _on_quantiles(
+def _fit_on_quantiles(
     step: Any, columns: Columns, *levels: npt.NDArray[np.float64], method: str = "linear"
 ) -> Any:
-    """Fit on rows with the same quantiles; the levels of all columns, or of each."""
-    if sparse.issparse(columns.like):
-        raise NotFromCounts("there is no rule for quantiles of sparse columns")
+    """Fit on rows with the same quantiles, given one or all columns' levels."""
+    if sparse.issparse(columns.template):
+        raise NotFromCounts("quantiles of sparse columns are not supported")
     by_column = levels if len(levels) > 1 else levels * columns.width
-    n_rows = max(map(rows_for, by_column))
+    n_rows = max(map(count_rows_for, by_column))
     cells = []
-    for (values, times), wanted in zip(columns.each(), by_column, strict=True):
+    for (values, frequencies), column_levels in zip(columns.iter_columns(), by_column, strict=True):
         numbers = values.astype(np.float64)
-        gap = np.isnan(numbers)
-        if gap.all():
+        missing = np.isnan(numbers)
+        if missing.all():
             cells.append(np.full(n_rows + 1, np.nan))
             continue
-        found = quantiles(numbers[~gap], times[~gap], wanted, method)
-        rows = rows_with_quantiles(wanted, found, n_rows)
-        # The transformer has to meet a gap if there is one, be it only to refuse it.
-        cells.append(np.append(rows, np.nan if gap.any() else rows[-1]))
-    return clone(step).fit(columns.of(cells, dtype=np.float64))
+        column_quantiles = quantiles(
+            numbers[~missing], frequencies[~missing], column_levels, method
+        )
+        rows = make_rows_with_quantiles(column_levels, column_quantiles, n_rows)
+        # The transformer must see a missing value if there is one, so that it can reject it.
+        cells.append(np.append(rows, np.nan if missing.any() else rows[-1]))
+    return clone(step).fit(columns.from_columns(cells, dtype=np.float64))
 
 
 @fit_weighted.register
 def _(step: SimpleImputer, columns: Columns) -> Any:
-    if sparse.issparse(columns.like) or callable(step.strategy):
-        raise NotFromCounts("there is no rule for sparse columns or a strategy of one's own")
-    cells = [_with_statistic(step, values, times) for values, times in columns.each()]
+    if sparse.issparse(columns.template) or callable(step.strategy):
+        raise NotFromCounts("sparse columns and custom strategies are not supported")
+    cells = [
+        _make_rows(step, values, frequencies) for values, frequencies in columns.iter_columns()
+    ]
     numeric = step.strategy in ("mean", "median")
-    return clone(step).fit(columns.of(cells, dtype=np.float64 if numeric else None))
+    return clone(step).fit(columns.from_columns(cells, dtype=np.float64 if numeric else None))
 
 
-def _with_statistic(step: SimpleImputer, values: npt.NDArray[Any], times: Ints) -> Any:
-    """Make up four rows with the same mean, median or most frequent value, and the gap."""
-    gap = _get_mask(values[:, None], step.missing_values)[:, 0]
-    if gap.all():
+def _make_rows(step: SimpleImputer, values: npt.NDArray[Any], frequencies: Ints) -> Any:
+    """Build four rows with the same statistic and, if any, a missing value."""
+    is_missing = _get_mask(values[:, None], step.missing_values)[:, 0]
+    if is_missing.all():
         return np.repeat(values[:1], 4)
-    known, often = values[~gap], times[~gap]
+    known, counts = values[~is_missing], frequencies[~is_missing]
     statistic = known[0]
     if step.strategy == "mean":
-        terms = (float(value) * int(n) for value, n in zip(known, often, strict=True))
-        statistic = math.fsum(terms) / int(often.sum())
+        terms = (float(value) * int(n) for value, n in zip(known, counts, strict=True))
+        statistic = math.fsum(terms) / int(counts.sum())
     elif step.strategy == "median":
-        statistic = median(known.astype(np.float64), often)
+        statistic = median(known.astype(np.float64), counts)
     elif step.strategy == "most_frequent":
-        summed = pd.Series(often).groupby(known, sort=False).sum()
+        summed = pd.Series(counts).groupby(known, sort=False).sum()
         statistic = min(summed.index[summed == summed.max()])
-    missing = values[gap][0] if gap.any() else statistic
+    missing = values[is_missing][0] if is_missing.any() else statistic
     return np.array(
         [statistic] * 3 + [missing], dtype=values.dtype if statistic is known[0] else None
     )
@@ -199,31 +208,35 @@ def _with_statistic(step: SimpleImputer, values: npt.NDArray[Any], times: Ints) 
 @fit_weighted.register(OneHotEncoder)
 @fit_weighted.register(OrdinalEncoder)
 def _(step: Any, columns: Columns) -> Any:
-    """Fit an encoder; where it asks which categories are rare, it is told the true counts."""
-    each = list(columns.each())
+    """Fit an encoder, and replace its counts of categories by the true ones."""
+    values_and_frequencies = list(columns.iter_columns())
     fitted = clone(step)
 
     def identify(category_count: Ints, n_samples: int, col_idx: int) -> Any:
         categories = fitted.categories_[col_idx][: len(category_count)]
-        counts = _occurrences(*each[col_idx], categories)
+        counts = _count_categories(*values_and_frequencies[col_idx], categories)
         return type(fitted)._identify_infrequent(fitted, counts, columns.rows, col_idx)
 
     fitted._identify_infrequent = identify
     try:
-        return fitted.fit(columns.distinct())
+        return fitted.fit(columns.distinct_rows())
     finally:
         del fitted.__dict__["_identify_infrequent"]
 
 
-def _occurrences(values: npt.NDArray[Any], times: Ints, categories: npt.NDArray[Any]) -> Ints:
+def _count_categories(
+    values: npt.NDArray[Any], frequencies: Ints, categories: npt.NDArray[Any]
+) -> Ints:
     """Count how often each category occurs."""
-    found: dict[Any, int] = {}
-    for value, n in zip(values.tolist(), times.tolist(), strict=True):
-        key = _key(value)
-        found[key] = found.get(key, 0) + n
-    return np.array([found.get(_key(value), 0) for value in categories.tolist()], dtype=np.int64)
+    counts: dict[Any, int] = {}
+    for value, n in zip(values.tolist(), frequencies.tolist(), strict=True):
+        key = _to_key(value)
+        counts[key] = counts.get(key, 0) + n
+    return np.array(
+        [counts.get(_to_key(value), 0) for value in categories.tolist()], dtype=np.int64
+    )
 
 
-def _key(value: Any) -> Any:
-    """Make NaN equal to itself."""
+def _to_key(value: Any) -> Any:
+    """Return a key under which NaN equals itself."""
     return "\0 nan" if isinstance(value, float) and math.isnan(value) else value

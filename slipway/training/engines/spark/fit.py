@@ -1,8 +1,8 @@
-"""Fit a problem's pipeline on Spark, where the rows are; only counts and sums come back.
+"""Fit a problem's pipeline on a Spark cluster, which returns only counts and sums.
 
-What a transformer learns follows from how often each value occurs, which the cluster counts.
-The fitted transformers say which columns Spark is to make (``spark_design``), and Spark finds
-their coefficients (``spark_newton``). What comes back is a scikit-learn pipeline.
+The cluster counts the values of each feature, and the transformers are fitted from the counts.
+The fitted transformers define the columns that Spark computes (``spark_design``). Spark then finds
+their coefficients (``minimise``). The result is a scikit-learn pipeline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slipway.data.dataset import FOLD, N_FOLDS, Dataset
 from slipway.data.problem import Problem
 from slipway.data.sources.spark_session import open_spark
 from slipway.training.engines.chunked.transformers import assemble, fit_transformers
-from slipway.training.engines.chunked.value_counts import Counts, Tally
+from slipway.training.engines.chunked.value_counts import Counts, ValueCounter
 from slipway.training.engines.spark.design_matrix import (
     LABEL,
     SparkDesign,
@@ -35,107 +35,112 @@ from slipway.training.engines.spark.optimizer import Floats, Optimum, minimise
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# The counts come to the driver: these take some hundred megabytes there.
+# The driver receives the counts, which use some hundred megabytes.
 MAX_DISTINCT = 2_000_000
-# Columns that are counted in one pass; a set of columns has 64 bits.
-AT_ONCE = 32
-MEMORY = "--engine memory"
-# Two features may have names that differ in case only.
+# The number of columns to count in one pass; a set of columns has 64 bits.
+COLUMNS_PER_PASS = 32
+MEMORY_OPTION = "--engine memory"
+# Names of features may differ only in case.
 CONF = {"spark.sql.caseSensitive": "true"}
 
 
 def fit_spark(
     problem: Problem,
-    stored: Dataset,
+    dataset: Dataset,
     *,
     master: str,
     folds: Container[int],
     progress: Callable[[str], None],
 ) -> Pipeline:
-    """Fit a problem's pipeline on a Spark cluster, as scikit-learn would on the same rows.
+    """Fit a problem's pipeline on a Spark cluster, with scikit-learn's result.
 
-    On the 262,000 flights of eight folds, with 437 columns and C = 1, the coefficients are
-    within 1e-10 of those of scikit-learn's ``newton-cholesky``, the probabilities within 1e-12.
+    On the 262,000 flights of eight folds, with 437 columns and C = 1, the result is close to that
+    of scikit-learn's ``newton-cholesky``. Coefficients differ by less than 1e-10, probabilities by
+    less than 1e-12.
 
     Parameters
     ----------
     problem : Problem
-        Whose pipeline ends in a ``LogisticRegression`` with a ridge penalty.
-    stored : Dataset
-        In files that every worker can read under the same path.
+        A problem whose pipeline ends in a ``LogisticRegression`` with a ridge penalty.
+    dataset : Dataset
+        The rows, in files that every worker can read under the same path.
     master : str
-        For instance ``local[*]`` or ``spark://host:7077``.
+        The URL of the master, for example ``local[*]`` or ``spark://host:7077``.
     folds : container of int
-        Only rows of these folds are fitted on.
+        The folds whose rows are fitted on.
     progress : callable
-        Told each stage, and how the optimum was found.
+        Called with each stage and each iteration.
 
     Returns
     -------
     Pipeline
-        Of scikit-learn, fitted.
+        The fitted scikit-learn pipeline.
 
     Raises
     ------
     SlipwayError
-        The pipeline has a step that Spark cannot be told, the rows are all of one class, or
+        The pipeline has a step that is not supported on Spark, the rows have only one class, or
         Spark fails.
     """
-    _inverse_ridge(problem.pipeline())
+    _require_c(problem.pipeline())
     if master.startswith("sc://"):
         raise SlipwayError(
             "a Spark Connect server cannot train; give its cluster: spark://host:port"
         )
     with open_spark(master, f"slipway {problem.name}", **CONF) as session:
-        return fit_in_session(session, problem, stored, folds, progress)
+        return fit_in_session(session, problem, dataset, folds, progress)
 
 
 def fit_in_session(
     session: SparkSession,
     problem: Problem,
-    stored: Dataset,
+    dataset: Dataset,
     folds: Container[int],
     progress: Callable[[str], None],
 ) -> Pipeline:
-    """Fit a problem's pipeline in a session that is open; see ``fit_spark``."""
+    """Fit a problem's pipeline in an open session; see ``fit_spark``."""
     pipeline = problem.pipeline()
-    C = _inverse_ridge(pipeline)
-    with _own_words():
-        rows = _read(session, problem, stored, folds)
-        progress(f"Spark counts the values of {len(problem.features)} features")
-        counts = _count(rows, problem, stored.manifest.rows)
+    C = _require_c(pipeline)
+    with _translate_errors():
+        rows = _read_rows(session, problem, dataset, folds)
+        progress(f"counting the values of {len(problem.features)} features on Spark")
+        counts = _count_values(rows, problem, dataset.manifest.rows)
         _require_classes(counts[problem.target_column])
         transformers = fit_transformers(pipeline, counts, problem.features)
-        gaps = {feature.name for feature in problem.features if counts[feature.name].missing}
-        design = spark_design(transformers, problem, gaps)
-        progress(f"Spark makes {len(design.places)} columns and finds their coefficients")
-        coef, optimum = _fit(rows, design, C, progress)
+        with_missing = {
+            feature.name for feature in problem.features if counts[feature.name].missing
+        }
+        design = spark_design(transformers, problem, with_missing)
+        progress(f"fitting the coefficients of {len(design.places)} columns on Spark")
+        coef, optimum = _fit_coefficients(rows, design, C, progress)
     return assemble(pipeline, transformers, coef, optimum.intercept, n_iter=optimum.iterations)
 
 
-def _inverse_ridge(pipeline: Pipeline) -> float:
-    """Give C of the regression at the end, if Spark's objective is the same as its own."""
+def _require_c(pipeline: Pipeline) -> float:
+    """Return C of the final regression, if Spark supports its objective."""
     name, last = pipeline.steps[-1]
     if type(last) is not LogisticRegression:
-        raise _refusal(name, f"{type(last).__name__} has no counterpart; LogisticRegression has")
+        raise _unsupported(name, f"{type(last).__name__} is not supported; use LogisticRegression")
     if last.l1_ratio or getattr(last, "penalty", "l2") not in ("l2", "deprecated"):
-        raise _refusal(name, "only a ridge penalty is provided for: l1_ratio=0")
+        raise _unsupported(name, "only a ridge penalty is supported: l1_ratio=0")
     if not np.isfinite(last.C):
-        raise _refusal(name, "without a penalty the optimum may not be unique: C=1.0")
+        raise _unsupported(name, "without a penalty the optimum may not be unique: C=1.0")
     if not last.fit_intercept:
-        raise _refusal(name, "it must have an intercept: fit_intercept=True")
+        raise _unsupported(name, "it must have an intercept: fit_intercept=True")
     if last.class_weight is not None:
-        raise _refusal(name, "its classes must have the same weight: class_weight=None")
+        raise _unsupported(name, "its classes must have the same weight: class_weight=None")
     return float(last.C)
 
 
-def _refusal(step: str, reason: str) -> SlipwayError:
-    return SlipwayError(f"the step {step!r} cannot be fitted on Spark: {reason}; or use {MEMORY}")
+def _unsupported(step: str, reason: str) -> SlipwayError:
+    return SlipwayError(
+        f"the step {step!r} cannot be fitted on Spark: {reason}; or use {MEMORY_OPTION}"
+    )
 
 
 @contextmanager
-def _own_words() -> Iterator[None]:
-    """Say what Spark could not do without its traces of Java."""
+def _translate_errors() -> Iterator[None]:
+    """Raise Spark's errors as SlipwayError, without Java stack traces."""
     from py4j.protocol import Py4JError  # type: ignore[import-untyped]
     from pyspark.errors import PySparkException
 
@@ -143,106 +148,108 @@ def _own_words() -> Iterator[None]:
         yield
     except (Py4JError, PySparkException) as error:
         java = getattr(error, "java_exception", None)
-        said = str(error if java is None else java.getMessage()).strip().splitlines() or [""]
-        raise SlipwayError(f"Spark could not finish the training: {said[0]}") from error
+        text = str(error if java is None else java.getMessage()).strip().splitlines() or [""]
+        raise SlipwayError(f"Spark could not finish the training: {text[0]}") from error
 
 
-def _read(
-    session: SparkSession, problem: Problem, stored: Dataset, folds: Container[int]
+def _read_rows(
+    session: SparkSession, problem: Problem, dataset: Dataset, folds: Container[int]
 ) -> DataFrame:
-    """Read the columns that are needed, of the rows that are fitted on."""
-    wanted = [fold for fold in range(N_FOLDS) if fold in folds]
+    """Read the required columns of the rows to fit on."""
+    kept_folds = [fold for fold in range(N_FOLDS) if fold in folds]
     names = [feature.name for feature in problem.features]
-    rows = session.read.parquet(*(f"file://{file.resolve()}" for file in stored.files))
-    rows = rows.where(rows[FOLD].isin(wanted))
-    return rows.select(*(_quoted(name) for name in (*names, problem.target_column)))
+    rows = session.read.parquet(*(f"file://{file.resolve()}" for file in dataset.files))
+    rows = rows.where(rows[FOLD].isin(kept_folds))
+    return rows.select(*(_quote(name) for name in (*names, problem.target_column)))
 
 
-def _count(rows: DataFrame, problem: Problem, rows_stored: int) -> dict[str, Counts]:
+def _count_values(rows: DataFrame, problem: Problem, rows_stored: int) -> dict[str, Counts]:
     """Count the values of the features and of the target."""
     names = [*(feature.name for feature in problem.features), problem.target_column]
     if rows_stored > MAX_DISTINCT:
         _require_few_values(rows, names)
     counts: dict[str, Counts] = {}
-    for start in range(0, len(names), AT_ONCE):
-        counts |= _count_columns(rows, names[start : start + AT_ONCE])
+    for start in range(0, len(names), COLUMNS_PER_PASS):
+        counts |= _count_columns(rows, names[start : start + COLUMNS_PER_PASS])
     return counts
 
 
 def _require_few_values(rows: DataFrame, names: Sequence[str]) -> None:
-    """Refuse more distinct values than the driver should be sent."""
+    """Reject more distinct values than the driver can receive."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    about = rows.agg(*(F.approx_count_distinct(_quoted(name)) for name in names)).collect()[0]
-    for name, distinct in zip(names, about, strict=True):
+    estimates = rows.agg(*(F.approx_count_distinct(_quote(name)) for name in names)).collect()[0]
+    for name, distinct in zip(names, estimates, strict=True):
         if distinct > MAX_DISTINCT:
-            said = f"{name} has about {distinct:,} distinct values, more than {MAX_DISTINCT:,}"
-            raise SlipwayError(f"{said}: round it in the query, or leave it out")
+            message = f"{name} has about {distinct:,} distinct values, more than {MAX_DISTINCT:,}"
+            raise SlipwayError(f"{message}: round the values in the query, or drop the column")
 
 
 def _count_columns(rows: DataFrame, names: Sequence[str]) -> dict[str, Counts]:
-    """Let the cluster count the values of each column in one pass, and sort them here."""
+    """Count the values of each column on the cluster in one pass, and sort them locally."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    values = [rows[_quoted(name)].alias(f"value_{i}") for i, name in enumerate(names)]
-    some = rows.select(*values)
-    own = [some[name] for name in some.columns]
-    sets = some.groupingSets([[column] for column in own], *own)
-    found = sets.agg(F.grouping_id().alias("set"), F.count("*").alias("times")).toArrow()
-    # Of a set's number, the first column's bit is the highest, and 0 if it is grouped by.
-    every, first = 2 ** len(names) - 1, 2 ** (len(names) - 1)
+    values = [rows[_quote(name)].alias(f"value_{i}") for i, name in enumerate(names)]
+    selected = rows.select(*values)
+    selected_columns = [selected[name] for name in selected.columns]
+    sets = selected.groupingSets([[column] for column in selected_columns], *selected_columns)
+    counted = sets.agg(F.grouping_id().alias("set"), F.count("*").alias("times")).toArrow()
+    # In a set's number, the first column's bit is the highest; a grouped column has 0.
+    all_bits, first_bit = 2 ** len(names) - 1, 2 ** (len(names) - 1)
     return {
-        name: _counts(name, found.filter(pc.equal(found["set"], every ^ (first >> i))), i)
+        name: _merge_counts(
+            name, counted.filter(pc.equal(counted["set"], all_bits ^ (first_bit >> i))), i
+        )
         for i, name in enumerate(names)
     }
 
 
-def _counts(name: str, found: pa.Table, i: int) -> Counts:
-    """Sort what was found of one column."""
-    known = pc.is_valid(found[f"value_{i}"])
-    missing = pc.sum(found["times"].filter(pc.invert(known)), min_count=0).as_py()
+def _merge_counts(name: str, counted: pa.Table, i: int) -> Counts:
+    """Merge the counts of one column."""
+    is_valid = pc.is_valid(counted[f"value_{i}"])
+    missing = pc.sum(counted["times"].filter(pc.invert(is_valid)), min_count=0).as_py()
     pending = [
         (batch.column(f"value_{i}"), batch.column("times").to_numpy())
-        for batch in found.filter(known).to_batches()
+        for batch in counted.filter(is_valid).to_batches()
     ]
-    return Tally(name, pending, missing).counts()
+    return ValueCounter(name, pending, missing).counts()
 
 
 def _require_classes(target: Counts) -> None:
-    """Refuse rows that there is nothing to learn from."""
+    """Reject rows that do not have two classes."""
     if len(target.values) < 2 or target.missing:
         known = {str(int(v)): int(n) for v, n in zip(target.values, target.counts, strict=True)}
-        raise SlipwayError(f"the rows must be of two classes, 0 and 1, and are {known}")
+        raise SlipwayError(f"the rows must have two classes, 0 and 1, but have {known}")
 
 
-def _fit(
+def _fit_coefficients(
     rows: DataFrame, design: SparkDesign, C: float, progress: Callable[[str], None]
 ) -> tuple[Floats, Optimum]:
-    """Find the coefficients of all columns of the pipeline."""
-    vectors = make_vectors(_spread(rows), design).persist()
-    varying = _varying(vectors)
+    """Fit the coefficients of all columns of the pipeline."""
+    vectors = make_vectors(_repartition(rows), design).persist()
+    varying = _find_varying(vectors)
     if not len(varying):
-        raise SlipwayError("there is nothing to learn: every column is the same in all rows")
+        raise SlipwayError("every column of the pipeline is constant; check its steps")
     if len(varying) < len(design.places):
-        whole, vectors = vectors, _sliced(vectors, varying).persist()
+        all_vectors, vectors = vectors, _select_components(vectors, varying).persist()
         vectors.count()
-        whole.unpersist()
+        all_vectors.unpersist()
     optimum = minimise(vectors, len(varying), C, progress)
     vectors.unpersist()
-    # A constant column has the coefficient 0: the intercept does the same without a penalty.
+    # A constant column has coefficient 0, since the intercept has no penalty.
     coef = np.zeros(len(design.places))
     coef[np.array(design.places)[varying]] = optimum.coef
     return coef, optimum
 
 
-def _spread(rows: DataFrame) -> DataFrame:
-    """Give every core work: a Parquet file of a few megabytes would be one part."""
-    least = 2 * rows.sparkSession.sparkContext.defaultParallelism
-    return rows.repartition(least) if rows.rdd.getNumPartitions() < least else rows
+def _repartition(rows: DataFrame) -> DataFrame:
+    """Repartition the rows so that every core has work, even with a small Parquet file."""
+    minimum = 2 * rows.sparkSession.sparkContext.defaultParallelism
+    return rows.repartition(minimum) if rows.rdd.getNumPartitions() < minimum else rows
 
 
-def _varying(vectors: DataFrame) -> npt.NDArray[np.intp]:
-    """Find the components that are not the same in all rows."""
+def _find_varying(vectors: DataFrame) -> npt.NDArray[np.intp]:
+    """Return the components that are not constant."""
     from pyspark.ml.stat import Summarizer
 
     summary = Summarizer.metrics("min", "max").summary(vectors["features"])
@@ -250,8 +257,8 @@ def _varying(vectors: DataFrame) -> npt.NDArray[np.intp]:
     return np.flatnonzero(lowest.toArray() < highest.toArray())
 
 
-def _sliced(vectors: DataFrame, places: npt.NDArray[np.intp]) -> DataFrame:
-    """Keep some components."""
+def _select_components(vectors: DataFrame, places: npt.NDArray[np.intp]) -> DataFrame:
+    """Select some components of the vectors."""
     from pyspark.ml.feature import VectorSlicer
 
     slicer = VectorSlicer(inputCol="features", outputCol="kept", indices=places.tolist())
@@ -259,5 +266,5 @@ def _sliced(vectors: DataFrame, places: npt.NDArray[np.intp]) -> DataFrame:
     return kept.withColumnRenamed("kept", "features")
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"

@@ -1,19 +1,19 @@
-"""The logistic regression itself: Spark's own L-BFGS to come near, then Newton's method.
+"""Minimise the logistic regression on Spark: L-BFGS approaches the optimum, Newton refines it.
 
-What is minimised is scikit-learn's ``C sum_i loss_i + |w|^2 / 2``; Spark's means divide it by
-``C n``, so that its ``regParam`` is ``1 / (C n)``, without standardization.
+The objective is scikit-learn's ``C sum_i loss_i + |w|^2 / 2``. Spark minimises means, which divides
+it by ``C n``. ``regParam`` is therefore ``1 / (C n)``, without standardization.
 
 L-BFGS alone is not enough. One-hot columns without a dropped one leave directions in which only
-the ridge bends the objective, and L-BFGS stops where the objective hardly falls or the gradient
-is below 1e-8 (``FirstOrderMinimizer.gradientConverged`` of Breeze), which says little about the
-coefficients there: on 327,346 flights and 439 columns it ends 1.5e-4 from the optimum after 639
-passes at a tolerance of 1e-12, and the distance grows with the rows.
+the ridge curves the objective. L-BFGS stops when the objective hardly decreases or the gradient is
+below 1e-8 (``FirstOrderMinimizer.gradientConverged`` of Breeze), which does not bound the error of
+the coefficients. On 327,346 flights and 439 columns, it ends 1.5e-4 from the optimum after 639
+passes at a tolerance of 1e-12. The distance grows with the rows.
 
 A step of Newton's method is a weighted least squares (McCullagh and Nelder, Generalized Linear
-Models, 1989, section 2.5): with the log-odds ``e``, ``p = sigmoid(e)``, the weights
-``p (1 - p)`` and the working response ``e + (y - p) / (p (1 - p))``. That is Spark's own
-``LinearRegression`` by its normal equations, whose matrix is added up where the rows are. After
-34 iterations of L-BFGS, four such steps end 6e-11 from scikit-learn's Newton in the
+Models, 1989, section 2.5). With the log-odds ``e`` and ``p = sigmoid(e)``, the weights are
+``p (1 - p)`` and the working response is ``e + (y - p) / (p (1 - p))``. Spark's
+``LinearRegression`` solves it by normal equations, whose matrix is summed on the cluster. After 34
+iterations of L-BFGS, four such steps reach scikit-learn's Newton. The difference is 6e-11 in the
 coefficients and 8e-13 in the probabilities (262,000 flights, 437 columns, C = 1).
 """
 
@@ -36,15 +36,15 @@ Floats = npt.NDArray[np.float64]
 # Spark's own limit for normal equations.
 MAX_NEWTON_COLUMNS = 4096
 START = {"tol": 1e-4, "maxIter": 100}
-ALONE = {"tol": 1e-12, "maxIter": 5000}
+LBFGS_ONLY = {"tol": 1e-12, "maxIter": 5000}
 MAX_STEPS = 25
-# The distance is squared from step to step, so that what is left after such a step is far less.
-ENOUGH = 1e-6
-# Below it a weight would no longer be told from 0. The optimum does not depend on the weights.
-LEAST_WEIGHT = 1e-12
+# Each step squares the distance, so the distance after such a step is far smaller.
+TOLERANCE = 1e-6
+# A smaller weight is treated as 0. The optimum does not depend on the weights.
+MIN_WEIGHT = 1e-12
 WORKING = {
     "p": "1e0 / (1e0 + exp(-eta))",
-    "weight": f"greatest(p * (1e0 - p), {LEAST_WEIGHT!r})",
+    "weight": f"greatest(p * (1e0 - p), {MIN_WEIGHT!r})",
     "response": "eta + (label - p) / weight",
     "loss": "greatest(eta, 0e0) + ln(1e0 + exp(-abs(eta))) - label * eta",
 }
@@ -58,7 +58,7 @@ SUMS = (
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where the objective is least.
+    """The optimum of the objective.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Optimum:
         In the order of the vectors' components.
     intercept : float
     iterations : int
-        Of L-BFGS and of Newton's method together.
+        Iterations of L-BFGS plus steps of Newton's method.
     """
 
     coef: Floats
@@ -80,14 +80,14 @@ def minimise(rows: DataFrame, n_columns: int, C: float, progress: Callable[[str]
     Parameters
     ----------
     rows : DataFrame
-        With a ``label`` of 0 or 1 and ``features``, a vector without a constant component;
-        read many times, so that it should be persisted.
+        Rows with a ``label`` of 0 or 1 and ``features``, a vector without a constant component.
+        Persist the rows, since they are read many times.
     n_columns : int
-        Its components.
+        The number of components.
     C : float
-        scikit-learn's.
+        As in scikit-learn.
     progress : callable
-        Told the objective, divided by ``C n``, and how the steps shrink.
+        Called with the objective, divided by ``C n``, and the length of each step.
 
     Returns
     -------
@@ -101,8 +101,8 @@ def minimise(rows: DataFrame, n_columns: int, C: float, progress: Callable[[str]
     penalty = 1.0 / (C * rows.count())
     if n_columns > MAX_NEWTON_COLUMNS:
         limit = f"Spark's normal equations take {MAX_NEWTON_COLUMNS:,} columns"
-        progress(f"{limit} and these are {n_columns:,}: L-BFGS alone, less exact")
-        return _approach(rows, penalty, progress, **ALONE)[0]
+        progress(f"{limit}, but there are {n_columns:,}: using only L-BFGS, which is less exact")
+        return _approach(rows, penalty, progress, **LBFGS_ONLY)[0]
     start, scored = _approach(rows, penalty, progress, **START)
     return _newton(rows, C, penalty, progress, start, scored)
 
@@ -110,7 +110,7 @@ def minimise(rows: DataFrame, n_columns: int, C: float, progress: Callable[[str]
 def _approach(
     rows: DataFrame, penalty: float, progress: Callable[[str], None], **settings: Any
 ) -> tuple[Optimum, DataFrame]:
-    """Fit Spark's logistic regression; give its parameters, and the rows with its log-odds."""
+    """Fit Spark's logistic regression; return its parameters and the rows with log-odds."""
     from pyspark.ml.classification import LogisticRegression
     from pyspark.ml.functions import vector_to_array
 
@@ -119,9 +119,9 @@ def _approach(
     ).fit(rows)
     history = model.summary.objectiveHistory
     progress(f"L-BFGS: {len(history) - 1} iterations, objective {history[-1]:.9f}")
-    answered = model.transform(rows)
-    log_odds = vector_to_array(answered["rawPrediction"])[1].alias("eta")
-    scored = answered.select("features", "label", log_odds)
+    predicted = model.transform(rows)
+    log_odds = vector_to_array(predicted["rawPrediction"])[1].alias("eta")
+    scored = predicted.select("features", "label", log_odds)
     coef, intercept = model.coefficients.toArray(), float(model.intercept)
     return Optimum(coef, intercept, len(history) - 1), scored
 
@@ -134,21 +134,21 @@ def _newton(
     start: Optimum,
     scored: DataFrame,
 ) -> Optimum:
-    """Step until a step is too small to matter."""
-    at = start
+    """Repeat Newton steps until they are shorter than the tolerance."""
+    optimum = start
     for step in range(1, MAX_STEPS + 1):
-        before = at
-        at, scored, loss = _step(rows, C, scored)
-        way = float(np.max(np.abs(at.coef - before.coef)))
-        objective = loss + penalty * (before.coef @ before.coef) / 2.0
-        progress(f"Newton's step {step}: from objective {objective:.9f}, moved by {way:.1e}")
-        if way <= ENOUGH * max(1.0, float(np.max(np.abs(at.coef)))):
-            return replace(at, iterations=start.iterations + step)
-    raise SlipwayError("the fit on Spark does not converge; give the pipeline a smaller C")
+        previous = optimum
+        optimum, scored, loss = _step(rows, C, scored)
+        distance = float(np.max(np.abs(optimum.coef - previous.coef)))
+        objective = loss + penalty * (previous.coef @ previous.coef) / 2.0
+        progress(f"Newton's step {step}: from objective {objective:.9f}, moved by {distance:.1e}")
+        if distance <= TOLERANCE * max(1.0, float(np.max(np.abs(optimum.coef)))):
+            return replace(optimum, iterations=start.iterations + step)
+    raise SlipwayError("the fit on Spark did not converge; use a smaller C in the pipeline")
 
 
 def _step(rows: DataFrame, C: float, scored: DataFrame) -> tuple[Optimum, DataFrame, float]:
-    """Take one step; give the mean loss before it as well."""
+    """Take one step; return the optimum, the rows with log-odds, and the loss before it."""
     from pyspark.ml.regression import LinearRegression
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -156,7 +156,7 @@ def _step(rows: DataFrame, C: float, scored: DataFrame) -> tuple[Optimum, DataFr
     for name, expression in WORKING.items():
         working = working.withColumn(name, F.expr(expression))
     weights, first, second, loss = working.agg(*map(F.expr, SUMS)).collect()[0]
-    # Spark divides the penalty of a label by the label's standard deviation.
+    # Spark divides the penalty by the standard deviation of the label.
     deviation = math.sqrt(second / weights - (first / weights) ** 2)
     model = LinearRegression(
         labelCol="response",
