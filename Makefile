@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format train bench docs image lock upgrade system clean
+.PHONY: help run test fuzz check format train bench docs dist image lock upgrade system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -48,6 +48,9 @@ bench: $(VENV)/dev ## measure the service beside its rivals (needs wrk: make sys
 
 docs: $(VENV)/dev ## build the documentation site into build/docs/site
 	$(BIN)/python docs/build_site.py
+
+dist: $(VENV)/dev ## build the sdist and the wheel of slipway-ml in dist/
+	$(BIN)/uv build --quiet --out-dir dist
 
 image: ## build the container image slipway (docs/image.md)
 	$(BUILDER) --build-arg GIT_SHA=$(GIT_SHA) $(IMAGE_ARGUMENTS) --tag slipway .

@@ -166,12 +166,12 @@ def open_dataset(folder: Path) -> Dataset:
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=DatasetManifest)
     except OSError as error:
-        fix = "run `flask etl`"
+        fix = "run `slipway etl`"
         raise SlipwayError(f"no rows in {folder}: {error.strerror}; {fix}") from error
     except msgspec.DecodeError as error:
-        raise SlipwayError(f"{folder / MANIFEST} is damaged: {error}; run `flask etl`") from error
+        raise SlipwayError(f"{folder / MANIFEST} is damaged: {error}; run `slipway etl`") from error
     dataset = Dataset(folder, manifest)
     for part, file in zip(manifest.parts, dataset.files, strict=True):
         if not file.is_file() or file_sha256(file) != part.sha256:
-            raise SlipwayError(f"{file} is missing or was changed; run `flask etl`")
+            raise SlipwayError(f"{file} is missing or was changed; run `slipway etl`")
     return dataset

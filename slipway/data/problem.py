@@ -27,7 +27,7 @@ RunQuery = Callable[[str], list[tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class PromotionRules:
-    """The rules by which ``flask retrain`` promotes a model; see ``docs/retraining.md``.
+    """The rules by which ``slipway retrain`` promotes a model; see ``docs/retraining.md``.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The result of ``flask retrain``: ``promotion.json``."""
+"""The result of ``slipway retrain``: ``promotion.json``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """One run of ``flask retrain``.
+    """One run of ``slipway retrain``.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The options of a training; see ``flask train``.
+    """The options of a training; see ``slipway train``.
 
     Attributes
     ----------

@@ -56,7 +56,7 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     ------
     ModelError
         The model does not pass its checks. Under the ``flask`` command the app is made all the
-        same, so that ``flask train`` can make the first model.
+        same, so that ``slipway train`` can make the first model.
     """
     if settings is None:
         apply_project_settings(root)

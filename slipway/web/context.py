@@ -21,7 +21,7 @@ def prediction_service() -> PredictionService:
         g.live = current_app.extensions["slipway"]
     loaded: PredictionService | None = g.live
     if loaded is None:
-        raise ModelError("no model has been loaded; train one with `flask train`")
+        raise ModelError("no model has been loaded; train one with `slipway train`")
     return loaded
 
 

@@ -53,7 +53,7 @@ def test_serve_pickle_with_rows_prints_what_was_understood_and_serves(
         assert requests.get(f"{url}/apidocs/", timeout=30).status_code == 200
     assert answer["probability"] == pytest.approx(expected(own_pipeline, customers), abs=1e-12)
     printed = output.read_text().splitlines()
-    assert printed[0] == "LogisticRegression: the probability of '1', of 0 or 1"
+    assert printed[0] == "LogisticRegression: the probability of 'yes', of no or yes"
     assert printed[1] == "3 features: 2 number, 1 category"
     assert printed[2].startswith("engine: scorecard, equal to the pipeline on 400 rows")
     assert printed[3].startswith(f"serving on {url}  (API: {url}/apidocs/")

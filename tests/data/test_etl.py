@@ -212,7 +212,7 @@ def test_open_dataset_changed_file_raises_error(source, folder):
     manifest = run_etl(PROBLEM, source, folder)
     with (folder / manifest.parts[0].file).open("ab") as file:
         file.write(b"x")
-    with pytest.raises(SlipwayError, match="was changed; run `flask etl`"):
+    with pytest.raises(SlipwayError, match="was changed; run `slipway etl`"):
         open_dataset(folder)
 
 

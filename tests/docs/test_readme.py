@@ -2,22 +2,24 @@
 
 import json
 import os
+import pickle
 import re
 import shlex
 import subprocess
 import sys
 import textwrap
 import urllib.request
-from pathlib import Path
 
 import pandas as pd
 import polars as pl
 import pytest
+from commands import run_here, serving
 from conftest import ROOT, running
 
 from slipway.core.settings import Settings
 from slipway.web import create_app
 
+pytest_plugins = ["churn_model"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 MAKE = ["make", "-o", f"{sys.prefix}/run", "-o", f"{sys.prefix}/dev", f"VENV={sys.prefix}"]
@@ -43,25 +45,54 @@ def run(command, service, folder):
 def test_readme_is_short_and_predicts_by_its_25th_line():
     lines = README.splitlines()
     assert len(lines) < 150
+    assert any("slipway serve" in line for line in lines[:15])
     assert any("curl -s http://127.0.0.1:8000/predict" in line for line in lines[:25])
     assert any('"probability"' in line for line in lines[:25])
 
 
 def test_readme_has_no_shell_block_that_is_not_executed():
     words = {text.split()[0] for text in blocks("sh")}
-    assert words == {"make", "curl", "flask"}
+    # tests/test_package.py installs the package, and serves with it.
+    assert words == {"make", "curl", "slipway", "pip"}
+    assert [text.strip() for text in commands("pip")] == ["pip install slipway-ml"]
     assert [text.strip() for text in commands("make")] == ["make run", "make test"]
 
 
 def test_readme_first_prediction_is_the_printed_one(service, tmp_path):
-    printed = json.loads(blocks("json")[0])
-    answer = json.loads(run(commands("curl")[0], service, tmp_path))
+    printed = json.loads(blocks("json")[1])
+    answer = json.loads(run(commands("curl")[1], service, tmp_path))
     assert answer.pop("probability") == pytest.approx(printed.pop("probability"), abs=1e-9)
     assert answer | {"model_version": "…"} == printed
 
 
+def test_readme_own_model_is_served_and_predicts_as_printed(own_folder, own_pipeline):
+    _, model, *options = shlex.split(commands("slipway serve")[0])[1:]
+    with serving(own_folder, model, *options) as (base, _):
+        answer = json.loads(run(commands("curl")[0], base, own_folder))
+    printed = json.loads(blocks("json")[0])
+    assert answer.pop("probability") == pytest.approx(printed.pop("probability"), abs=1e-9)
+    assert answer | {"model_version": "…"} == printed
+
+
+def test_readme_new_project_is_written(own_folder):
+    done = run_here(own_folder, *shlex.split(commands("slipway new")[0])[1:])
+    assert done.exit_code == 0, done.output
+    assert (
+        (own_folder / "churn" / "README.md").read_text().startswith("# Will this customer leave?")
+    )
+
+
+@pytest.fixture
+def own_folder(tmp_path, own_pipeline, customers):
+    """The files that the README's first commands name."""
+    X, y = customers
+    (tmp_path / "fitted.pkl").write_bytes(pickle.dumps(own_pipeline))
+    X.assign(churned=y).to_csv(tmp_path / "train.csv", index=False)
+    return tmp_path
+
+
 def test_readme_other_requests_answer(service, tmp_path):
-    explained = json.loads(run(commands("curl")[1], service, tmp_path))
+    explained = json.loads(run(commands("curl")[2], service, tmp_path))
     assert explained["contributions"]
     answered = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
     assert answered.splitlines()[0].endswith("prediction,probability,warning,error")
@@ -98,7 +129,7 @@ def test_make_target_calls_its_command(target, command):
 
 @pytest.mark.slow
 def test_readme_training_writes_the_shipped_model_and_scores_the_flights(tmp_path, manifest):
-    told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0], model="model.pkl")
+    told = in_folder(tmp_path, "bash", "-euc", commands("slipway etl")[0], model="model.pkl")
     assert "336,776 rows read, 327,346 kept in data/flights" in told
     assert "engine memory: 327,346 rows need about" in told
     assert "model version" in told
@@ -139,24 +170,26 @@ def notebook(tmp_path):
     return tmp_path
 
 
+def launcher(folder):
+    """A folder with the command ``slipway`` of this checkout."""
+    path = folder / "bin" / "slipway"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m slipway "$@"\n')
+    path.chmod(0o755)
+    return path.parent
+
+
 def in_folder(folder, *command, model="model.churn.pkl"):
     environ = os.environ | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "FLASK_APP": str(ROOT / "app.py"),
+        "PATH": os.pathsep.join([str(launcher(folder)), os.environ["PATH"]]),
+        "SLIPWAY_PROBLEM": "flights",
         "SLIPWAY_MODEL": str(folder / model),
     }
     done = subprocess.run(
         command, cwd=folder, env=environ, capture_output=True, text=True, check=True
     )
     return done.stdout
-
-
-def test_readme_bring_your_own_model_from_a_pickle_is_served(notebook):
-    """The README's command, on a model that is not ours."""
-    report = in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
-    assert "engine: scorecard, the model's equal on 569 rows" in report
-    assert_served(notebook / "model.churn.pkl")
 
 
 def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
@@ -168,9 +201,9 @@ def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
 
 def test_readme_show_and_sql_speak_of_the_model(notebook):
     in_folder(notebook, sys.executable, "-c", blocks("python")[0])
-    told = in_folder(notebook, "bash", "-euc", commands("flask model show")[0])
+    told = in_folder(notebook, "bash", "-euc", commands("slipway model show")[0])
     assert "Will this customer leave?" in told
-    assert "flights_to_score" in told
+    assert "customers" in told
 
 
 def assert_served(path):

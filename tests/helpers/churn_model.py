@@ -22,7 +22,8 @@ def customers():
             "spend": rng.gamma(2, 20, 400).round(2),
         }
     )
-    y = pd.Series((rng.random(400) < 0.9 - X.months / 70).astype(int), name="churned")
+    leaves = rng.random(400) < 0.9 - X.months / 70
+    y = pd.Series(np.where(leaves, "yes", "no"), name="churned")
     return X, y
 
 

@@ -145,7 +145,7 @@ def test_train_without_rows_names_the_etl_command(train, tmp_path):
     done, _ = train(rows=tmp_path)
     assert done.returncode == 1
     assert "no rows in" in done.stderr
-    assert "run `flask etl`" in done.stderr
+    assert "run `slipway etl`" in done.stderr
 
 
 def test_train_model_is_served(in_memory, tmp_path):

@@ -45,7 +45,7 @@ def adopt(path: Path, content: bytes, *, allow_version_skew: bool = False) -> tu
     except SlipwayError as error:
         raise ModelError(f"{path.name} has no manifest, and {error.message}") from error
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    _log.warning("%s has no manifest beside it; `flask model add` writes one", path.name)
+    _log.warning("%s has no manifest beside it; `slipway model add` writes one", path.name)
     for note in described.notes:
         _log.warning("not inferred from the pickle: %s", note)
     return loaded.model, with_version(described.manifest, content, changed)

@@ -215,7 +215,7 @@ def _describe_ambiguity(
     problem = f"the model was fitted on {described} without names, and {path.name} has "
     return (
         f"{problem}{len(columns)} ({', '.join(columns[:20])}); name them in the order of the fit, "
-        f"for example: flask model add … --data {path.name} {command}"
+        f"for example: slipway model add … --data {path.name} {command}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Run ``flask retrain``: read the rows, train, compare, promote."""
+"""Run ``slipway retrain``: read the rows, train, compare, promote."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RetrainingOptions:
-    """The options of a run; see ``flask retrain``.
+    """The options of a run; see ``slipway retrain``.
 
     Attributes
     ----------

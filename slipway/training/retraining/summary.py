@@ -21,7 +21,7 @@ def decide_outcome(evidence: Evidence, state: RegistryState) -> tuple[Outcome, s
         message = (
             f"{move.who} removed this model from production: {move.why or 'no reason recorded'}"
         )
-        return "kept", f"{message}; use `flask model promote` to promote it again"
+        return "kept", f"{message}; use `slipway model promote` to promote it again"
     return "promoted", _explain_promotion(evidence)
 
 
