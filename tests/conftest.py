@@ -122,7 +122,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(model=ROOT / "model.pkl")
+    return Settings(model=ROOT / "model.pkl", problem="flights")
 
 
 @pytest.fixture(scope="session")

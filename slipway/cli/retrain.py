@@ -66,7 +66,7 @@ def retrain(
         engine=None if engine == "auto" else cast(Any, engine),
         memory=memory,
         spark=os.environ.get("SLIPWAY_SPARK", TrainingOptions.spark),
-        command=context.command_path,
+        command=context.command_path.removeprefix("python -m "),
         commit=commit(),
     )
     with one_line_errors():

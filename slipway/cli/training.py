@@ -124,4 +124,4 @@ def _command() -> str:
         and not isinstance(value, Path)
     }
     words = [name if value is True else f"{name} {value}" for name, value in given.items()]
-    return " ".join([context.command_path, *words])
+    return " ".join([context.command_path.removeprefix("python -m "), *words])

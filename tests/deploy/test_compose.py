@@ -33,13 +33,15 @@ def test_builder_gets_only_what_is_named():
         if not line.startswith("#")
     ]
     assert first == "*"
-    named = {line.removeprefix("!").rstrip("*.") for line in others if line.startswith("!")}
-    assert named == {"app.py", "flask_api.py", "gunicorn.conf.py", "model"} | {
+    named = {line.removeprefix("!") for line in others if line.startswith("!")}
+    assert named == {
+        "**/*.py",
+        "model.*",
         "requirements.txt",
         "requirements-train.txt",
         "flights",
         "slipway",
-        "static",
+        "slipway.toml",
         "templates",
     }
 
@@ -80,7 +82,7 @@ def test_composed_services_wait_for_what_they_need():
 
 
 def test_composed_service_may_finish_before_it_is_killed():
-    settings = (ROOT / "gunicorn.conf.py").read_text()
+    settings = (ROOT / "slipway" / "web" / "gunicorn_settings.py").read_text()
     (graceful,) = re.findall(r"^graceful_timeout = (\d+)$", settings, re.MULTILINE)
     assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > int(graceful)
 

@@ -15,8 +15,16 @@ from swapping import until
 
 SCRIPT = ROOT / "deploy" / "heroku.sh"
 # What a service is made of.
-PARTS = ("app.py", "gunicorn.conf.py", "Procfile", "model.pkl", "model.json", "model.covariance")
-FOLDERS = ("slipway", "flights", "templates", "static", "deploy")
+PARTS = (
+    "app.py",
+    "gunicorn.conf.py",
+    "slipway.toml",
+    "Procfile",
+    "model.pkl",
+    "model.json",
+    "model.covariance",
+)
+FOLDERS = ("slipway", "flights", "templates", "deploy")
 pytestmark = pytest.mark.slow
 
 
@@ -170,7 +178,7 @@ def test_deploy_that_is_wrong_leaves_a_release_that_was_made_meanwhile_alone(pro
     good = project.heroku.releases[-1]["id"]
     project.commit("change", Procfile=UNVERIFIED)
     # It is of the checkout alone, and not committed.
-    (project.folder / "slipway" / "monitoring" / "smoke.py").write_text(MEANWHILE)
+    (project.folder / "deploy" / "smoke.py").write_text(MEANWHILE)
     said = project.deploy(status=1, BACK_TO=good)
     assert "heroku: release v4 was made meanwhile, and is left alone" in said
     until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)

@@ -44,7 +44,7 @@ def test_web_image_holds_what_it_serves_and_nothing_else(web_image):
     tops = {path.split("/")[2] for path in web_image.files if path.startswith("/app/")}
     expected = {"app.py", "flask_api.py", "gunicorn.conf.py", "__pycache__"}
     expected |= {"model.pkl", "model.json", "model.covariance"}
-    assert tops == expected | {"flights", "slipway", "static", "templates"}
+    assert tops == expected | {"flights", "slipway", "slipway.toml", "templates"}
     unwanted = {
         "sklearn",
         "pandas",

@@ -75,6 +75,7 @@ def test_permissions_are_none_but_what_a_job_names():
     assert {place for place, job in JOBS.items() if "id-token" in job["permissions"]} == {
         ("main", "delivery"),
         ("main", "deployment-by-aws"),
+        ("publish", "publish"),
         ("retrain", "retrain"),
         ("rollback", "aws-without-runner"),
     }
@@ -104,6 +105,7 @@ def test_triggers_are_known_and_no_stranger_starts_what_has_secrets():
         "main": {"push", "workflow_dispatch"},
         "integration": {"pull_request", "workflow_call"},
         "heroku": {"workflow_call", "workflow_dispatch"},
+        "publish": {"push"},
         "retrain": {"schedule", "workflow_dispatch"},
         "rollback": {"workflow_dispatch"},
     }
@@ -228,17 +230,16 @@ def test_scripts_of_steps_are_there_and_can_be_run():
     runs = "\n".join(step.get("run", "") for *_, step in STEPS)
     scripts = set(re.findall(r"(?:deploy|\.ci)/[\w./-]+", runs))
     names = {"aws/remote", "box", "ecr", "heroku", "plan", "retrain"}
-    assert {f"deploy/{name}.sh" for name in names} | {".ci/run"} == scripts
-    for script in scripts:
+    assert {f"deploy/{name}.sh" for name in names} | {".ci/run", "deploy/smoke.py"} == scripts
+    for script in scripts - {"deploy/smoke.py"}:
         assert os.access(ROOT / script, os.X_OK), script
-    for script in set(re.findall(r"slipway/[\w/]+\.py", runs)):
-        assert (ROOT / script).is_file()
+    assert (ROOT / "deploy" / "smoke.py").is_file()
 
 
 def test_make_knows_the_targets_of_steps():
     runs = "\n".join(step.get("run", "") for *_, step in STEPS)
     words = re.findall(r"^ *make (.+)$", runs, re.MULTILINE)
-    assert words == ["test", ".venv/run PYTHON=python"]
+    assert words == ["test", "dist PYTHON=python", ".venv/train PYTHON=python"]
     for line in words:
         subprocess.run(["make", "-n", *line.split()], cwd=ROOT, check=True, capture_output=True)
 

@@ -60,7 +60,7 @@ def test_docs_started_as_shown_it_passes_the_check_from_outside():
     path = ENVIRON["PATH"]
     with running("bash", "-c", f"exec {OWN[1]}", PATH=path) as (base, _):
         told = run(OWN[2].replace("http://127.0.0.1:5000", base))
-    assert re.search(r"^(\d+) of \1 right", told, re.MULTILINE), told
+    assert re.search(r"^(\d+) of \1 passed", told, re.MULTILINE), told
 
 
 def test_docs_revert_brings_the_code_before_back(tmp_path):

@@ -20,7 +20,7 @@ import resource, sys
 from pathlib import Path
 from slipway.core.errors import SlipwayError
 from slipway.data.dataset import open_dataset
-from slipway.data.problem import load_problem
+from slipway.data.problem_loading import load_problem
 from slipway.training.engines.chunked.fit import fit_chunks
 folder, memory, file_size, times = sys.argv[1], *map(int, sys.argv[2:])
 if file_size:
@@ -29,7 +29,7 @@ try:
     for _ in range(times):
         fit_chunks(
             load_problem("flights"),
-            open_rows(Path(folder)),
+            open_dataset(Path(folder)),
             memory=memory,
             folds=range(8),
             progress=lambda line: print(line, flush=True),

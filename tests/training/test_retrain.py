@@ -311,7 +311,7 @@ def test_retrain_error_keeps_production_and_removes_the_earlier_verdict(begun):
 
 def test_retrain_unwritable_folder_raises_one_line(shop):
     shop.folder.joinpath("rows").write_text("a file is in the way")
-    with pytest.raises(SlipwayError, match=r"broken off, at .*rows/retrain"):
+    with pytest.raises(SlipwayError, match=r"aborted at .*rows/retrain"):
         shop.retrain()
 
 

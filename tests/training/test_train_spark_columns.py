@@ -155,7 +155,7 @@ def test_overlapping_columns_have_separate_codes(spark, tmp_path):
 def test_product_of_features_raises():
     both = make_column_transformer((PolynomialFeatures(2), ["Text", "full number"]))
     fitted = Pipeline([("products", both.fit(rows(50)))])
-    with pytest.raises(SlipwayError, match="products of two features; use --engine memory"):
+    with pytest.raises(SlipwayError, match="multiplies two features; use --engine memory"):
         spark_design(fitted, replace(PROBLEM, features=FEATURES), ())
 
 
