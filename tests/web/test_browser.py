@@ -190,7 +190,7 @@ def test_file_is_answered_and_downloaded(open_page, sample, manifest):
     expect(title).to_be_focused()
     facts = page.locator("#result dd")
     expect(facts).to_have_text([str(len(manifest.golden)), "1", "1", manifest.version])
-    expect(page.locator("#advice")).to_contain_text("why a row was refused")
+    expect(page.locator("#advice")).to_contain_text("the reason for each rejected row")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the predictions").click()
     assert download.value.suggested_filename == "flights-predictions.csv"
@@ -245,7 +245,7 @@ def test_file_whose_answer_is_cut_off_is_not_offered(open_page, sample):
     page.route("**/predict_file?counts=true", lambda route: route.fulfill(body="a,b\n1,2\n"))
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The answer was cut off on the way.")
+    expect(page.get_by_role("alert")).to_contain_text("The response is incomplete.")
     expect(page.locator("#result")).to_be_hidden()
 
 
@@ -256,7 +256,7 @@ def test_file_answered_by_something_else_says_so(open_page, sample):
     )
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The service answered with status 502.")
+    expect(page.get_by_role("alert")).to_contain_text("The service returned status 502.")
 
 
 def test_file_on_a_broken_connection_says_so(open_page, sample):
@@ -264,7 +264,7 @@ def test_file_on_a_broken_connection_says_so(open_page, sample):
     page.route("**/predict_file?counts=true", lambda route: route.abort())
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The connection broke.")
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
 
 
 def test_model_page_draws_its_charts(open_page):

@@ -405,7 +405,7 @@ def test_error_page_is_for_people_and_json_for_programs(client):
 def test_error_page_wrong_method_says_so(client):
     answer = client.post("/model", headers=HTML)
     assert answer.status_code == 405
-    assert "This address does not take this method." in answer.text
+    assert "This address does not accept this method." in answer.text
 
 
 def test_error_page_without_a_model_answers_503(tmp_path, monkeypatch):
