@@ -191,11 +191,11 @@ def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, examp
 def test_takes_long_any_but_short_requests_is_true(settings, method, path, by_pickle, by_scorecard):
     app = create_app(settings.model.parent, settings)
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-    assert app.takes_long(environ) is by_scorecard
+    assert app.needs_thread(environ) is by_scorecard
     app.extensions["slipway"].model.engine = "pickle"
-    assert app.takes_long(environ) is by_pickle
+    assert app.needs_thread(environ) is by_pickle
     app.extensions["slipway"] = None
-    assert app.takes_long(environ) is (method == "POST" or by_scorecard)
+    assert app.needs_thread(environ) is (method == "POST" or by_scorecard)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from clients import memory
 from conftest import running
 
-from slipway.web.headers import ALWAYS
+from slipway.web.headers import SECURITY_HEADERS
 
 ECHO = '''
 import hashlib
@@ -234,7 +234,7 @@ def comparable(answer):
 
 def without_our_headers(answer):
     """Hold a response of the loop to have the security headers where Gunicorn wrote it."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS).encode()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS).encode()
     answer, count = re.subn(
         re.escape(lines) + rb"X-Request-Id: [0-9a-f]{32}\r\n(?=.*<html>)", b"", answer, flags=re.S
     )

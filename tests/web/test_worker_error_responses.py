@@ -7,7 +7,7 @@ import pytest
 from clients import asked, exchanged
 from conftest import GUNICORN, running
 
-from slipway.web.headers import ALWAYS
+from slipway.web.headers import SECURITY_HEADERS
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def is_complete(answer):
     lines = head.decode("latin-1").split("\r\n")[1:]
     length = int(re.search(rb"Content-Length: (\d+)", head)[1])
     ids = [line for line in lines if re.fullmatch(r"X-Request-Id: [0-9a-f]{32}", line)]
-    there = all(lines.count(f"{name}: {value}") == 1 for name, value in ALWAYS)
+    there = all(lines.count(f"{name}: {value}") == 1 for name, value in SECURITY_HEADERS)
     return there and len(ids) == 1 and length == len(body)
 
 
@@ -100,7 +100,7 @@ def test_worker_chunks_of_any_size_are_put_together(late, body, size):
 def test_worker_path_outside_script_name_returns_404(late, method, path):
     status, headers, body = asked(late, method, path, X_Request_Id="mine")
     assert status == 404
-    assert dict(ALWAYS).items() <= headers.items()
+    assert dict(SECURITY_HEADERS).items() <= headers.items()
     assert headers["X-Request-Id"] == "mine"
     if method == "HEAD":
         assert body == b""

@@ -29,7 +29,7 @@ def app(environ, start_response):
 POOLED = (
     SLOW
     + """
-app.takes_long = lambda environ: environ["PATH_INFO"] == "/predict"
+app.needs_thread = lambda environ: environ["PATH_INFO"] == "/predict"
 """
 )
 DEFERRED = """

@@ -53,7 +53,7 @@ class EventLoop(Sender):
         super().__init__(worker)
         self.reader = Reader(worker.cfg)
         # An application may say itself which of its requests take long.
-        self.takes_long = getattr(worker.wsgi, "takes_long", lambda _environ: False)
+        self.needs_thread = getattr(worker.wsgi, "needs_thread", lambda _environ: False)
         self.listeners = {listener.fileno(): listener for listener in worker.sockets}
         self.listening = False
         self.ready: deque[Client] = deque()
@@ -246,7 +246,7 @@ class EventLoop(Sender):
         """Put a whole request where it will be answered."""
         client.state, client.deadline, client.since = connection.QUEUED, NEVER, self.now
         client.turn = self.turns
-        if request.begin > LONG_HEAD or self.takes_long(request.environ):
+        if request.begin > LONG_HEAD or self.needs_thread(request.environ):
             self.leave_to_thread(client)
         elif request.environ["PATH_INFO"] == LIVE:
             self.answer(client, self.worker.wsgi)
