@@ -15,7 +15,7 @@ from served import PATIENCE
 
 from slipway.web.worker.connection import Client
 from slipway.web.worker.sender import Sender
-from slipway.web.worker.timeouts import BYTES_A_SECOND, SEND_SECONDS
+from slipway.web.worker.timeouts import MIN_BYTES_PER_SECOND, SEND_TIMEOUT
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -232,19 +232,19 @@ class Taker:
 def test_worker_response_on_the_loop_must_be_taken_at_a_rate():
     sender = object.__new__(Sender)
     sender.epoll = SimpleNamespace(modify=lambda *_: None)
-    second = BYTES_A_SECOND
+    second = MIN_BYTES_PER_SECOND
     client = Client(Taker(100, 0, 1, 5 * second, 10**5), None, None, {})
     out, sender.now = bytes(10**6), 1000.0
     sender.send(client, out, True)
-    assert client.deadline == 1000 + SEND_SECONDS
+    assert client.deadline == 1000 + SEND_TIMEOUT
     # Nothing taken, or one byte: the client's time goes on passing.
     for passed in (5, 10):
         sender.now = 1000.0 + passed
-        sender.send(client, client.out, True)
-        assert client.deadline == pytest.approx(1000 + SEND_SECONDS, abs=0.001)
+        sender.send(client, client.unsent, True)
+        assert client.deadline == pytest.approx(1000 + SEND_TIMEOUT, abs=0.001)
     # Who takes a second's worth has a second more, and never more than at the beginning.
-    sender.send(client, client.out, True)
-    assert client.deadline == pytest.approx(1005 + SEND_SECONDS, abs=0.001)
-    sender.send(client, client.out, True)
-    assert client.deadline == 1010 + SEND_SECONDS
-    assert len(client.out) == 10**6 - 100 - 1 - 5 * second - 10**5
+    sender.send(client, client.unsent, True)
+    assert client.deadline == pytest.approx(1005 + SEND_TIMEOUT, abs=0.001)
+    sender.send(client, client.unsent, True)
+    assert client.deadline == 1010 + SEND_TIMEOUT
+    assert len(client.unsent) == 10**6 - 100 - 1 - 5 * second - 10**5

@@ -13,7 +13,7 @@ from conftest import GUNICORN, running
 from swapping import until
 
 from benchmarks.worstrequests import KINDS, comparable, exchange, search
-from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, ThreadPool
+from slipway.web.worker.thread_pool import MAX_THREAD_WAIT, MAX_WAIT, ThreadPool
 
 pytest_plugins = ["served"]
 
@@ -193,11 +193,11 @@ def pool():
 
 def test_pool_is_full_while_one_has_waited_too_long(pool):
     pool, end = pool
-    first = pool.submit(end.wait, since=0.0)
+    first = pool.submit(end.wait, queued_at=0.0)
     while not first.running():
         time.sleep(0.001)
     assert not pool.is_full(100.0)
-    second = pool.submit(bool, since=100.0)
+    second = pool.submit(bool, queued_at=100.0)
     assert not pool.is_full(100.0 + MAX_WAIT)
     assert pool.is_full(100.1 + MAX_WAIT)
     end.set()
@@ -207,9 +207,9 @@ def test_pool_is_full_while_one_has_waited_too_long(pool):
 
 def test_pool_gives_up_what_waits_too_long_and_nothing_else(pool):
     pool, end = pool
-    first = pool.submit(end.wait, since=0.0)
+    first = pool.submit(end.wait, queued_at=0.0)
     while not first.running():
         time.sleep(0.001)
-    never, late, later = (pool.submit(bool, since=since) for since in (None, 1.0, 2.0))
-    pool.give_up(GIVEN_UP + 1.5)
+    never, late, later = (pool.submit(bool, queued_at=queued_at) for queued_at in (None, 1.0, 2.0))
+    pool.cancel_overdue(MAX_THREAD_WAIT + 1.5)
     assert [each.cancelled() for each in (first, never, late, later)] == [False, False, True, False]
