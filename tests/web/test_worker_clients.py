@@ -32,7 +32,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 N_ROWS = 400_000
 
 
-def slow_clients(stack, base, body):
+def open_slow_clients(stack, base, body):
     """Open connections: 16 that begin a body, 64 that begin a head, and 200 that are idle."""
     opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
     for sock in opened[:16]:
@@ -42,22 +42,22 @@ def slow_clients(stack, base, body):
     return opened
 
 
-def test_worker_slow_clients_wait_and_others_are_served(patient, body):
+def test_worker_slow_clients_do_not_delay_others(patient, body):
     with ExitStack() as stack:
-        opened = slow_clients(stack, patient, body)
+        opened = open_slow_clients(stack, patient, body)
         assert {post(patient, body)[0] for _ in range(50)} == {200}
         assert select.select(opened, [], [], 0) == ([], [], [])
 
 
-def test_worker_slow_clients_are_refused_and_idle_ones_left_alone(impatient, body):
+def test_worker_slow_clients_get_408_and_idle_ones_stay_open(impatient, body):
     base, process = impatient
     with ExitStack() as stack:
-        opened = slow_clients(stack, base, body)
+        opened = open_slow_clients(stack, base, body)
         refused = [until_closed(sock) for sock in opened[:80]]
         assert {answer.split(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 408 REQUEST TIMEOUT"}
-        told = json.loads(refused[0].partition(b"\r\n\r\n")[2])
-        assert told["code"] == "request_timeout"
-        assert f"X-Request-Id: {told['request_id']}".encode() in refused[0]
+        error = json.loads(refused[0].partition(b"\r\n\r\n")[2])
+        assert error["code"] == "request_timeout"
+        assert f"X-Request-Id: {error['request_id']}".encode() in refused[0]
         assert b"nosniff" in refused[0]
         # Those that are idle were left alone.
         opened[-1].sendall(HEAD % len(body) + body)
@@ -83,7 +83,7 @@ def test_worker_slow_clients_are_refused_and_idle_ones_left_alone(impatient, bod
         *("expected nothing", "expected large"),
     ],
 )
-def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
+def test_worker_incomplete_body_returns_408(impatient, head, piece):
     base, _ = impatient
     began = time.monotonic()
     with connected(base) as sock:
@@ -99,12 +99,12 @@ def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
                 answer += sock.recv(65536)
     assert time.monotonic() > began + PATIENCE - 0.2
     assert answer.startswith(CONTINUE) == (b"Expect" in head)
-    head, _, told = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    head, _, error = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
-    assert json.loads(told)["code"] == "request_timeout"
+    assert json.loads(error)["code"] == "request_timeout"
 
 
-def test_worker_slow_uploads_leave_single_predictions_alone(patient, body):
+def test_worker_slow_uploads_do_not_delay_predictions(patient, body):
     with ExitStack() as stack:
         for _ in range(16):
             sock = stack.enter_context(connected(patient))
@@ -112,12 +112,12 @@ def test_worker_slow_uploads_leave_single_predictions_alone(patient, body):
         assert {post(patient, body)[0] for _ in range(20)} == {200}
 
 
-def test_worker_answers_that_are_not_read_are_given_up(example, body):
+def test_worker_unread_responses_are_dropped(example, body):
     lines = (",".join(example) + "\n").encode()
     row = (",".join(map(str, example.values())) + "\n").encode()
-    words = (*GUNICORN, "--workers=1", "--threads=2")
+    arguments = (*GUNICORN, "--workers=1", "--threads=2")
     with (
-        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process),
+        running(*arguments, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process),
         connected(base, 4096) as silent,
         connected(base, 4096) as trickling,
     ):
@@ -135,10 +135,10 @@ def test_worker_answers_that_are_not_read_are_given_up(example, body):
         # Each is given up after three times the patience, and a thread is free again.
         assert post(base, lines + row, "/predict_file", "text/csv", timeout=30)[0] == 200
         assert time.monotonic() < began + 3 * PATIENCE + 25
-        assert b"# rows=" not in _what_there_is(silent)
+        assert b"# rows=" not in receive_available(silent)
 
 
-def _what_there_is(sock):
+def receive_available(sock):
     answer = b""
     try:
         while more := sock.recv(2**20):
@@ -148,7 +148,7 @@ def _what_there_is(sock):
     return answer
 
 
-def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
+def test_worker_too_many_connections_closes_longest_idle_one(body):
     with (
         running(*GUNICORN, "--workers=1", "--worker-connections=10") as (base, _),
         ExitStack() as stack,
@@ -171,10 +171,10 @@ def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
             assert sock.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
-    words = (*GUNICORN, "--workers=1", "--worker-connections=10")
+def test_worker_all_connections_busy_next_one_waits(body):
+    arguments = (*GUNICORN, "--workers=1", "--worker-connections=10")
     with (
-        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, _),
+        running(*arguments, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, _),
         ExitStack() as stack,
     ):
         for _ in range(10):
@@ -185,7 +185,7 @@ def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
-def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause):
+def test_worker_endless_rejected_upload_is_cut_off(impatient, body, pause):
     base, process = impatient
     began, sent, block = time.monotonic(), 0, b"x" * (2**20 if not pause else 10)
     with connected(base) as sock:
@@ -206,14 +206,14 @@ def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause
     assert post(base, body)[0] == 200
 
 
-def test_worker_refusal_of_a_whole_upload_is_read_by_its_client(impatient):
+def test_worker_rejected_upload_client_reads_error(impatient):
     base, _ = impatient
-    status, told = post(base, b" " * 20 * 2**20)
-    assert (status, json.loads(told)["code"]) == (413, "too_large")
+    status, error = post(base, b" " * 20 * 2**20)
+    assert (status, json.loads(error)["code"]) == (413, "too_large")
     assert psutil.pid_exists(impatient[1].pid)
 
 
-class Taker:
+class ReceiverSocket:
     """A client's socket that takes what it is told to take of each piece."""
 
     def __init__(self, *counts):
@@ -229,11 +229,11 @@ class Taker:
         return count
 
 
-def test_worker_response_on_the_loop_must_be_taken_at_a_rate():
+def test_worker_slow_receiver_has_minimum_rate():
     sender = object.__new__(Sender)
     sender.epoll = SimpleNamespace(modify=lambda *_: None)
     second = MIN_BYTES_PER_SECOND
-    client = Client(Taker(100, 0, 1, 5 * second, 10**5), None, None, {})
+    client = Client(ReceiverSocket(100, 0, 1, 5 * second, 10**5), None, None, {})
     out, sender.now = bytes(10**6), 1000.0
     sender.send(client, out, True)
     assert client.deadline == 1000 + SEND_TIMEOUT

@@ -137,7 +137,7 @@ WHOLE = [
 ]
 
 
-def one(chance):
+def draw_request(chance):
     """A request of odd parts; most parts of most requests are right."""
     method = chance.choice(METHODS) if chance.random() < 0.2 else chance.choice([b"GET", b"POST"])
     target = chance.choice(TARGETS) if chance.random() < 0.4 else b"/predict"
@@ -154,21 +154,21 @@ def one(chance):
     return b"\r\n".join([b" ".join([method, target, version]), *headers, b"", b""]) + body
 
 
-def spoiled(chance, data):
+def spoil(chance, data):
     """Cut bytes out, or put some in."""
     at = chance.randrange(len(data) + 1)
     some = chance.choice([b"\r", b"\n", b"\0", b" ", b":", b"\r\n", b"\xff", b"\t", b""])
     return data[:at] + some + data[at + chance.choice([0, 0, 1, 3]) :]
 
 
-def made(chance):
-    data = chance.choice(WHOLE) if chance.random() < 0.05 else one(chance)
+def draw_case(chance):
+    data = chance.choice(WHOLE) if chance.random() < 0.05 else draw_request(chance)
     if chance.random() < 0.2:
-        data += one(chance)
-    return spoiled(chance, data) if chance.random() < 0.25 else data
+        data += draw_request(chance)
+    return spoil(chance, data) if chance.random() < 0.25 else data
 
 
-def pipelined(chance):
+def draw_pipelined(chance):
     """Many requests at once, most of them right; the last of them may be anything."""
     requests = [
         b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(chance.choice([0, 9, 300]))
@@ -176,7 +176,7 @@ def pipelined(chance):
     requests += [chance.choice(RIGHT) for _ in range(chance.randrange(1, 40))]
     # In front of the others, it would end the connection before them.
     at = chance.choice([len(requests)] * 3 + [chance.randrange(len(requests) + 1)])
-    requests.insert(at, made(chance))
+    requests.insert(at, draw_case(chance))
     return b"".join(requests)
 
 
@@ -195,7 +195,7 @@ RIGHT = [
 ]
 
 
-def told(port, data, cut):
+def exchange(port, data, cut):
     """Send bytes, in two pieces if there is a cut, and take all that comes back.
 
     Gives whether the server reset the connection, too: gthread closes it while requests are
@@ -224,7 +224,7 @@ def _send(sock, data, cut):
         sock.shutdown(socket.SHUT_WR)
 
 
-def comparable(answer):
+def normalize(answer):
     """Leave out the date, and the words of a refusal.
 
     These depend on where Gunicorn's reads of 8 KiB end.
@@ -232,7 +232,7 @@ def comparable(answer):
     return re.sub(rb"\r\nDate: [^\r]*|Content-Length: \d+\r\n\r\n<html>[^\0]*?</html>", b"", answer)
 
 
-def without_our_headers(answer):
+def remove_security_headers(answer):
     """Hold a response of the loop to have the security headers where Gunicorn wrote it."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS).encode()
     answer, count = re.subn(
@@ -251,23 +251,23 @@ TRIES = 3
 REFUSAL = rb"HTTP/1.1 4\d\d [^\r]*\r\nConnection: close\r\n.*"
 
 
-def refused_earlier(threads, loop):
+def is_rejected_earlier(gthread, loop):
     """Whether the loop refused what Gunicorn would wait for, or refuses for what comes later."""
-    before = re.sub(REFUSAL + rb"\Z", b"", threads, flags=re.S)
+    before = re.sub(REFUSAL + rb"\Z", b"", gthread, flags=re.S)
     return re.fullmatch(re.escape(before) + REFUSAL, loop, re.S)
 
 
-def is_begun(threads, loop):
+def is_prefix(gthread, loop):
     """Whether the loop's responses begin with all whole ones of gthread."""
-    return loop.startswith(threads[: threads.rfind(b"HTTP/1.1 ")])
+    return loop.startswith(gthread[: gthread.rfind(b"HTTP/1.1 ")])
 
 
-def is_another(data, cut, there, here, reset):
+def is_difference(data, cut, gthread_answer, loop_answer, reset):
     """Whether the loop's answer is not that of gthread, and not one of those that may differ."""
     return (
-        there != here
-        and not (cut < len(data) and refused_earlier(there, here))
-        and not (reset and is_begun(there, here))
+        gthread_answer != loop_answer
+        and not (cut < len(data) and is_rejected_earlier(gthread_answer, loop_answer))
+        and not (reset and is_prefix(gthread_answer, loop_answer))
     )
 
 
@@ -276,52 +276,54 @@ def servers(tmp_path_factory):
     """The ports of gthread and of the loop, both answering what they made of a request."""
     folder = tmp_path_factory.mktemp("echo")
     (folder / "echo.py").write_text(ECHO)
-    words = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
-    words += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
+    arguments = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
+    arguments += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
     with (
-        running(*words, "--worker-class=gthread", "--threads=8") as (threads, _),
-        running(*words, "--worker-class=slipway.web.worker.LoopWorker", "--threads=8") as (
+        running(*arguments, "--worker-class=gthread", "--threads=8") as (gthread, _),
+        running(*arguments, "--worker-class=slipway.web.worker.LoopWorker", "--threads=8") as (
             loop,
             process,
         ),
     ):
-        yield [int(base.rpartition(":")[2]) for base in (threads, loop)], process
+        yield [int(base.rpartition(":")[2]) for base in (gthread, loop)], process
 
 
-def compared(servers, cases, cuts):
+def compare(servers, cases, cuts):
     """Send each case to both servers, and return their answers after holding them to be equal."""
-    threads, loop = servers
+    gthread, loop = servers
 
-    def both(data, cut):
-        there, reset = told(threads, data, cut)
-        here, _ = told(loop, data, cut)
-        return comparable(there), comparable(without_our_headers(here)), reset
+    def exchange_both(data, cut):
+        gthread_answer, reset = exchange(gthread, data, cut)
+        loop_answer, _ = exchange(loop, data, cut)
+        return normalize(gthread_answer), normalize(remove_security_headers(loop_answer)), reset
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(both, cases, cuts))
+        answers = list(pool.map(exchange_both, cases, cuts))
     # On a busy machine a server that closes early can lose responses that were on their way. What
     # is really another answer comes again.
     differ = [
-        (data[-300:], cut, there[-600:], here[-600:])
-        for data, cut, (there, here, reset) in zip(cases, cuts, answers, strict=True)
-        if is_another(data, cut, there, here, reset)
-        and all(is_another(data, cut, *both(data, cut)) for _ in range(TRIES))
+        (data[-300:], cut, gthread_answer[-600:], loop_answer[-600:])
+        for data, cut, (gthread_answer, loop_answer, reset) in zip(
+            cases, cuts, answers, strict=True
+        )
+        if is_difference(data, cut, gthread_answer, loop_answer, reset)
+        and all(is_difference(data, cut, *exchange_both(data, cut)) for _ in range(TRIES))
     ]
     assert not differ, f"{len(differ)}: {differ[:2]}"
-    return [here for _, here, _ in answers]
+    return [loop_answer for _, loop_answer, _ in answers]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-def test_worker_any_bytes_get_the_bytes_of_gthread(servers, seed):
+def test_worker_any_request_returns_bytes_of_gthread(servers, seed):
     chance = random.Random(seed)
-    cases = [made(chance) for _ in range(N_CASES)]
+    cases = [draw_case(chance) for _ in range(N_CASES)]
     # Each fourth comes in two pieces, one of them the end of its head.
     cuts = [
         chance.randrange(len(data) + 1) if i % 4 == 0 else len(data) for i, data in enumerate(cases)
     ]
 
-    answers = compared(servers[0], cases, cuts)
+    answers = compare(servers[0], cases, cuts)
     # The cases are of use only if many are answered, and many refused.
     assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) > len(cases) // 20
     assert sum(answer.startswith(b"HTTP/1.1 4") for answer in answers) > len(cases) // 20
@@ -329,13 +331,13 @@ def test_worker_any_bytes_get_the_bytes_of_gthread(servers, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_worker_pipelined_requests_get_the_bytes_of_gthread(servers, seed):
+def test_worker_pipelined_requests_return_bytes_of_gthread(servers, seed):
     ports, process = servers
     chance = random.Random(seed)
-    cases = [pipelined(chance) for _ in range(N_PIPELINES)]
+    cases = [draw_pipelined(chance) for _ in range(N_PIPELINES)]
     cuts = [chance.randrange(len(data)) for data in cases]
     before = memory(process)
-    answers = compared(ports, cases, cuts)
+    answers = compare(ports, cases, cuts)
     assert sum(answer.count(b"HTTP/1.1 200") for answer in answers) > 20 * len(cases)
     # Four connections at a time, each of which may hold 144 KiB.
     assert memory(process) < before + 20e6

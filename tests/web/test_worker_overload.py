@@ -49,17 +49,17 @@ def app(environ, start_response):
 """
 
 
-def served(folder, code):
+def gunicorn_arguments(folder, code):
     """The words that serve an application of one's own with a worker of two threads."""
     (folder / "slow.py").write_text(code)
-    words = [sys.executable, "-m", "gunicorn", "slow:app", "--bind=127.0.0.1:{port}"]
-    return [*words, "--pythonpath", str(folder), "--workers=1", "--threads=2"]
+    arguments = [sys.executable, "-m", "gunicorn", "slow:app", "--bind=127.0.0.1:{port}"]
+    return [*arguments, "--pythonpath", str(folder), "--workers=1", "--threads=2"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [SLOW, POOLED, DEFERRED], ids=["loop", "threads", "deferred"])
-def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
-    with running(*served(tmp_path, code)) as (base, _):
+def test_worker_overload_returns_503_quickly_and_recovers(tmp_path, code):
+    with running(*gunicorn_arguments(tmp_path, code)) as (base, _):
         with loaded(base, b"{}", n_clients=300) as answers:
             time.sleep(2)
             probes = []
@@ -79,8 +79,8 @@ def test_worker_overload_is_refused_soon_and_over_soon(tmp_path, code):
 
 
 @pytest.mark.slow
-def test_worker_long_head_or_deferred_request_is_served_by_a_thread(tmp_path):
-    with running(*served(tmp_path, DEFERRED)) as (base, _):
+def test_worker_long_head_or_deferred_request_is_served_in_thread(tmp_path):
+    with running(*gunicorn_arguments(tmp_path, DEFERRED)) as (base, _):
         short, long, deferred = (
             asked(base, method, path, b"{}" if method == "POST" else None, **headers)[2]
             for method, path, headers in [
@@ -94,7 +94,7 @@ def test_worker_long_head_or_deferred_request_is_served_by_a_thread(tmp_path):
 
 
 @pytest.mark.slow
-def test_worker_that_stood_still_refuses_nobody_after_it(body):
+def test_worker_after_pause_rejects_no_request(body):
     with running(*GUNICORN, "--workers=1", "--log-level=warning") as (base, process):
         (worker,) = workers(process)
         with loaded(base, body, n_clients=16) as answers:
@@ -109,9 +109,9 @@ def test_worker_that_stood_still_refuses_nobody_after_it(body):
 
 
 @pytest.mark.slow
-def test_worker_pickle_that_computes_leaves_the_loop_to_others(body):
-    words = (*GUNICORN, "--workers=1", "--log-level=warning")
-    with running(*words, SLIPWAY_ENGINE="pickle") as (base, _):
+def test_worker_busy_pickle_does_not_block_loop(body):
+    arguments = (*GUNICORN, "--workers=1", "--log-level=warning")
+    with running(*arguments, SLIPWAY_ENGINE="pickle") as (base, _):
         with loaded(base, body, n_clients=8) as answers:
             until(lambda: len(answers) > 50, 60)
             probes = [seconds_of(base, "/version") for _ in range(50)]
@@ -120,7 +120,7 @@ def test_worker_pickle_that_computes_leaves_the_loop_to_others(body):
     assert median(probes) < median(seconds for _, _, seconds in answers) / 2, probes
 
 
-def bodies(body):
+def long_bodies(body):
     """Long requests: an array as large as is taken, and one with much to say about it."""
     return {
         "right": json.dumps([json.loads(body)] * 10_000).encode(),
@@ -131,7 +131,7 @@ def bodies(body):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["right", "wrong"])
 def test_worker_long_arrays_delay_others_by_less_than_50_ms(body, kind):
-    long, p99s = bodies(body)[kind], []
+    long, p99s = long_bodies(body)[kind], []
     with running(*GUNICORN, "--workers=1") as (base, _):
         for _ in range(8):
             with loaded(base, long, n_clients=1) as answers:
@@ -154,7 +154,7 @@ def _seconds_of_a_prediction(base, body):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_worker_worst_requests_of_others_change_no_prediction(body, kind):
+def test_worker_worst_requests_do_not_change_predictions(body, kind):
     received, stop = [], threading.Event()
     with running(*GUNICORN, "--log-level=warning") as (base, process):
         right = post(base, body)
@@ -173,8 +173,8 @@ def test_worker_worst_requests_of_others_change_no_prediction(body, kind):
                 until(lambda: len(received) > 2, 60)
             finally:
                 stop.set()
-            for each in flooding:
-                each.result(60)
+            for future in flooding:
+                future.result(60)
         # What one such request needs is free again, or is used for the next.
         assert memory(process) < before + 100e6
     assert right[0] == 200
@@ -191,7 +191,7 @@ def pool():
         end.set()
 
 
-def test_pool_is_full_while_one_has_waited_too_long(pool):
+def test_pool_is_full_while_call_waits_too_long(pool):
     pool, end = pool
     first = pool.submit(end.wait, queued_at=0.0)
     while not first.running():
@@ -205,11 +205,16 @@ def test_pool_is_full_while_one_has_waited_too_long(pool):
     assert not pool.is_full(1000.0)
 
 
-def test_pool_gives_up_what_waits_too_long_and_nothing_else(pool):
+def test_pool_cancels_only_overdue_calls(pool):
     pool, end = pool
     first = pool.submit(end.wait, queued_at=0.0)
     while not first.running():
         time.sleep(0.001)
     never, late, later = (pool.submit(bool, queued_at=queued_at) for queued_at in (None, 1.0, 2.0))
     pool.cancel_overdue(MAX_THREAD_WAIT + 1.5)
-    assert [each.cancelled() for each in (first, never, late, later)] == [False, False, True, False]
+    assert [future.cancelled() for future in (first, never, late, later)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
