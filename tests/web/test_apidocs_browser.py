@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import GUNICORN, running
 from playwright.sync_api import expect
-from test_markdown import EVIL, evil_manifest
+from test_markdown import EVIL, write_evil_manifest
 
 pytestmark = pytest.mark.browser
 
@@ -68,7 +68,7 @@ def test_apidocs_query_loads_nothing(page, service, name):
 
 
 def test_apidocs_hostile_manifest_texts_are_not_rendered(page, tmp_path):
-    with running(*GUNICORN, SLIPWAY_MODEL=str(evil_manifest(tmp_path))) as (base, _):
+    with running(*GUNICORN, SLIPWAY_MODEL=str(write_evil_manifest(tmp_path))) as (base, _):
         operation = open_predict(page, base)
         expect(operation).to_contain_text("<img src=x onerror=alert(1)>")
         for model in page.locator("section.models .model-container button").all():

@@ -1,30 +1,21 @@
 """The HTML of the pages; ``test_browser.py`` tests them in a browser."""
 
 import csv
-import hashlib
 import html
 import json
 import math
-import pickle
 import re
 import shlex
 from html.parser import HTMLParser
 from io import StringIO
 from urllib.parse import urlencode
 
-import msgspec
 import pytest
-import sklearn
 from conftest import ROOT
-from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import Pipeline
 
 from slipway.core.settings import Settings
-from slipway.models.features import Feature, Target
-from slipway.models.manifest import GoldenRow, write_manifest
-from slipway.models.scorecard import LinearPredictor, Scorecard, SlopeTerm, StepTerm, TableTerm
-from slipway.models.signature import Signature
-from slipway.models.stages import sigmoid
+from slipway.models.features import Feature
+from slipway.models.scorecard import StepTerm, TableTerm
 from slipway.reports import svg_charts
 from slipway.reports.formatting import byte_count, compare_to_base_rate, percent, signed
 from slipway.web import create_app
@@ -40,11 +31,11 @@ class Page(HTMLParser):
     def __init__(self, answer):
         super().__init__()
         self.tags = []
-        self.texts_ = []
+        self.words = []
         self.areas = {}
         self.area = None
         self.feed(answer.text)
-        self.text = " ".join(" ".join(self.texts_).split())
+        self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -56,7 +47,7 @@ class Page(HTMLParser):
         self.area = None if tag == "textarea" else self.area
 
     def handle_data(self, data):
-        self.texts_.append(data)
+        self.words.append(data)
         if self.area is not None:
             # Browsers remove a leading line end.
             self.areas[self.area] += data if self.areas[self.area] else data.removeprefix("\n")
@@ -263,12 +254,12 @@ def test_prediction_curl_line_sends_same_request(client, texts):
     texts |= {"dest": 'it\'s "$HOME" `id` \\ é', "temperature": ""}
     answer = send(client, texts, base_url="https://flights.example.com/prefix/")
     line = answer.text.split('<code id="curl">')[1].split("</code>")[0]
-    texts_ = shlex.split(html.unescape(line))
-    assert texts_[:3] == ["curl", "-s", "https://flights.example.com/prefix/predict"]
-    record = json.loads(texts_[-1])
+    arguments = shlex.split(html.unescape(line))
+    assert arguments[:3] == ["curl", "-s", "https://flights.example.com/prefix/predict"]
+    record = json.loads(arguments[-1])
     assert record["dest"] == texts["dest"]
     assert record["temperature"] is None
-    again = client.post("/predict", data=texts_[-1], content_type="application/json")
+    again = client.post("/predict", data=arguments[-1], content_type="application/json")
     assert again.status_code == 200
     assert f"{again.json['probability']:.4f}" in answer.text
 
@@ -490,103 +481,3 @@ def test_term_plot_steps_have_two_corners_per_edge():
     flat = StepTerm("x", (), (0.5,), 0.0)
     one = svg_charts.term_plot(flat, svg_charts.choose_x_axis(flat, feature, []), -1, 1)
     assert len(one.lines["curve"].split()) == 2
-
-
-def create_other_app(folder, scorecard, pipeline, manifest):
-    """Create the app of another model, with flags and free texts, without evaluations."""
-    features = (
-        Feature("colour", "category", "Any colour", "red", nullable=True),
-        Feature("member", "flag", "Whether a member", True),
-        Feature("vip", "flag", "Whether known", None, nullable=True),
-        Feature("amount", "number", "Amount paid", 2.5, unit="EUR", minimum=-5),
-    )
-    target = Target("bought", "Buys it", ("no", "yes"), "yes")
-    record = {"colour": None, "member": False, "vip": None, "amount": 1.0}
-    content = pickle.dumps(pipeline)
-    bars = msgspec.structs.replace(
-        manifest,
-        name="shop",
-        title="Who buys?",
-        sha256=hashlib.sha256(content).hexdigest(),
-        signature=Signature(features, target),
-        scorecard=scorecard,
-        evaluations={},
-        golden=(GoldenRow(record, sigmoid(0.1) if scorecard else 0.25),),
-        libraries={"scikit-learn": sklearn.__version__},
-    )
-    (folder / "model.pkl").write_bytes(content)
-    write_manifest(bars, folder / "model.pkl")
-    return create_app(ROOT, Settings(model=folder / "model.pkl"))
-
-
-@pytest.fixture
-def other_client(tmp_path, manifest):
-    terms = (
-        TableTerm("colour", ("red",), (0.2,), 0.0, 0.0),
-        TableTerm("member", (False, True), (-0.1, 0.3), 0.0, 0.0),
-        TableTerm("vip", (False, True), (0.0, 0.0), 0.0, 0.0),
-        SlopeTerm("amount", 0.2, 0.0, 0.0, 0.0),
-    )
-    return create_other_app(
-        tmp_path, Scorecard((LinearPredictor(0.0, terms),)), "not opened", manifest
-    ).test_client()
-
-
-@pytest.fixture
-def unexplained_client(tmp_path, manifest):
-    estimator = DummyClassifier().fit([[0]] * 4, [0, 0, 0, 1])
-    pipeline = Pipeline([("model", estimator)])
-    return create_other_app(tmp_path, None, pipeline, manifest).test_client()
-
-
-def test_other_model_form_has_flags_and_free_texts(other_client):
-    answer = other_client.get("/")
-    assert answer.status_code == 200
-    assert "Who buys?" in answer.text
-    assert "light" not in Page(answer).text
-    assert '<option value="true" selected>true</option>' in answer.text
-    assert '<option value="" selected>not known</option>' in answer.text
-    assert Page(answer).fields == {"colour": "red", "member": "true", "vip": "", "amount": "2.5"}
-
-
-def test_other_model_returns_explained_prediction(other_client):
-    answer = send(other_client, {"colour": "blue", "member": "true", "amount": "10"})
-    assert answer.status_code == 200
-    assert "91% probability of “yes”" in Page(answer).text
-    assert "Amount <span>10 EUR</span>" in answer.text
-    assert "The other" not in answer.text
-
-
-def test_other_model_invalid_flag_is_marked(other_client):
-    answer = send(other_client, {"member": "perhaps", "amount": "-6"})
-    assert answer.status_code == 422
-    assert "Must be true or false." in answer.text
-    assert "Must be a number, -5 EUR or more." in answer.text
-    assert "perhaps (not in the list)" in answer.text
-
-
-def test_other_model_page_without_evaluations_is_complete(other_client):
-    answer = other_client.get("/model")
-    assert answer.status_code == 200
-    assert "How good it is" not in answer.text
-    assert "What each feature can add" in answer.text
-    assert "any text" in answer.text
-
-
-def test_other_model_sample_has_flags_and_missing_values(other_client):
-    assert other_client.get("/sample.csv").text == "colour,member,vip,amount\r\n,false,,1\r\n"
-
-
-def test_unexplained_model_returns_prediction_without_bars(unexplained_client):
-    answer = send(unexplained_client, {"member": "true", "amount": "1"})
-    assert answer.status_code == 200
-    assert "What pushed it" not in answer.text
-    assert "explain=true" not in answer.text
-    assert "curl -s" in answer.text
-
-
-def test_unexplained_model_page_is_complete(unexplained_client):
-    answer = unexplained_client.get("/model")
-    assert answer.status_code == 200
-    assert "the pickle" in answer.text
-    assert "What each feature can add" not in answer.text

@@ -138,7 +138,7 @@ START_COMMANDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", START_COMMANDS.values(), ids=START_COMMANDS)
+@pytest.mark.parametrize("arguments", START_COMMANDS.values(), ids=START_COMMANDS)
 def test_start_command_serves_prediction_and_stops(arguments, example, manifest):
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     with running(sys.executable, *arguments, stop=signal.SIGINT, PATH=path) as (base, _):

@@ -108,7 +108,7 @@ def test_health_any_host_returns_200(strict_client, path, host):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lane", ["0", "1"])
+@pytest.mark.parametrize("fast_path", ["0", "1"])
 def test_service_untrusted_host_returns_400_in_both_workers(body, fast_path):
     environ = {"SLIPWAY_LANE": fast_path, "SLIPWAY_TRUSTED_HOSTS": "good.example"}
     with running(*GUNICORN, **environ) as (base, _):

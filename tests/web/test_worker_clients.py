@@ -1,4 +1,4 @@
-"""The loop worker and its clients: slow to send, slow to read, too many, or never silent."""
+"""The loop worker with slow senders, slow readers, endless senders and too many clients."""
 
 import json
 import select
@@ -28,12 +28,12 @@ FILE, CHUNKED_FILE = (
 )
 EXPECTING = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# Far more than any client's and server's buffers hold between them.
+# Far more than the buffers of client and server together.
 N_ROWS = 400_000
 
 
 def open_slow_clients(stack, base, body):
-    """Open connections: 16 that begin a body, 64 that begin a head, and 200 that are idle."""
+    """Open 16 connections with part of a body, 64 with part of a head, and 200 idle ones."""
     opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
     for sock in opened[:16]:
         sock.sendall(HEAD % len(body) + body[:10])
@@ -59,7 +59,7 @@ def test_worker_slow_clients_get_408_and_idle_ones_stay_open(impatient, body):
         assert error["code"] == "request_timeout"
         assert f"X-Request-Id: {error['request_id']}".encode() in refused[0]
         assert b"nosniff" in refused[0]
-        # Those that are idle were left alone.
+        # The idle connections stayed open.
         opened[-1].sendall(HEAD % len(body) + body)
         assert opened[-1].recv(100).startswith(b"HTTP/1.1 200")
     assert memory(process) < 120e6
@@ -92,7 +92,7 @@ def test_worker_incomplete_body_returns_408(impatient, head, piece):
         answer = b""
         while not answer.endswith(b'"errors":[]}'):
             assert time.monotonic() < began + 60
-            # Two seconds after its answer the service has gone, and the answer is still here.
+            # The service has closed the connection, but the client can still read the response.
             with suppress(TimeoutError, ConnectionError):
                 sock.sendall(piece)
             with suppress(TimeoutError):
@@ -123,16 +123,16 @@ def test_worker_unread_responses_are_dropped(example, body):
     ):
         began = time.monotonic()
         upload = FILE % (len(lines) + len(row) * N_ROWS) + lines + row * N_ROWS
-        # Both threads are taken, each by a client that does not take its answer.
+        # Two clients that do not receive their responses occupy both threads.
         for sock in (silent, trickling):
             threading.Thread(target=sock.sendall, args=(upload,), daemon=True).start()
         while time.monotonic() < began + 2 * PATIENCE:
             trickling.recv(20)
-            # Whoever waited for a thread would wait for three times the patience.
+            # A wait for a thread would last three times PATIENCE.
             assert post(base, body, timeout=2.5 * PATIENCE)[0] == 200
             assert memory(process) < 400e6
             time.sleep(0.02)
-        # Each is given up after three times the patience, and a thread is free again.
+        # The worker drops each after three times PATIENCE, which frees a thread.
         assert post(base, lines + row, "/predict_file", "text/csv", timeout=30)[0] == 200
         assert time.monotonic() < began + 3 * PATIENCE + 25
         assert b"# rows=" not in receive_available(silent)
@@ -158,7 +158,7 @@ def test_worker_too_many_connections_closes_longest_idle_one(body):
             opened.append(stack.enter_context(connected(base)))
             opened[-1].sendall(HEAD % len(body) + body)
             assert opened[-1].recv(65536).startswith(b"HTTP/1.1 200")
-        # The first is used again, so that the second has now been idle for longest.
+        # After another request on the first connection, the second has been idle for longest.
         opened[0].sendall(HEAD % len(body) + body)
         assert opened[0].recv(65536).startswith(b"HTTP/1.1 200")
         for n_more in (1, 2):
@@ -198,9 +198,9 @@ def test_worker_endless_rejected_upload_is_cut_off(impatient, body, pause):
                 time.sleep(pause)
         except OSError:
             pass
-    # 32 MiB, and what the buffers of both ends hold; without that limit it would be gigabytes.
+    # 32 MiB plus the buffers of both ends; without the limit, gigabytes.
     assert sent < 64 * 2**20
-    # A thread reads for its patience, then the loop for two seconds and until it next looks.
+    # A thread reads for PATIENCE, then the loop for two seconds and until its next tick.
     assert time.monotonic() < began + PATIENCE + 20
     assert memory(process) < 150e6
     assert post(base, body)[0] == 200
@@ -214,7 +214,7 @@ def test_worker_rejected_upload_client_reads_error(impatient):
 
 
 class ReceiverSocket:
-    """A client's socket that takes what it is told to take of each piece."""
+    """A client's socket that receives a given number of bytes of each piece."""
 
     def __init__(self, *counts):
         self.counts = list(counts)
@@ -237,12 +237,12 @@ def test_worker_slow_receiver_has_minimum_rate():
     out, sender.now = bytes(10**6), 1000.0
     sender.send(client, out, True)
     assert client.deadline == 1000 + SEND_TIMEOUT
-    # Nothing taken, or one byte: the client's time goes on passing.
+    # Zero bytes or one do not extend the deadline.
     for passed in (5, 10):
         sender.now = 1000.0 + passed
         sender.send(client, client.unsent, True)
         assert client.deadline == pytest.approx(1000 + SEND_TIMEOUT, abs=0.001)
-    # Who takes a second's worth has a second more, and never more than at the beginning.
+    # The bytes of one second extend the deadline by one second, up to SEND_TIMEOUT.
     sender.send(client, client.unsent, True)
     assert client.deadline == pytest.approx(1005 + SEND_TIMEOUT, abs=0.001)
     sender.send(client, client.unsent, True)

@@ -1,4 +1,4 @@
-"""The loop worker against Gunicorn's gthread: the same bytes for valid, odd and broken requests."""
+"""The loop worker and Gunicorn's gthread: the same bytes for valid, odd and broken requests."""
 
 import random
 import re
@@ -22,7 +22,7 @@ LEFT_OUT = ("wsgi.", "gunicorn.", "slipway.", "REMOTE_PORT", "SERVER_PORT")
 
 
 def app(environ, start_response):
-    """Answer what the server made of the request."""
+    """Return the request as the server parsed it."""
     read = environ["wsgi.input"].read()
     seen = sorted((k, str(v)) for k, v in environ.items() if not k.startswith(LEFT_OUT))
     seen += [environ["wsgi.url_scheme"], len(read), hashlib.sha256(read).hexdigest()]
@@ -138,7 +138,7 @@ WHOLE = [
 
 
 def draw_request(chance):
-    """A request of odd parts; most parts of most requests are right."""
+    """Draw a request of mostly valid parts."""
     method = chance.choice(METHODS) if chance.random() < 0.2 else chance.choice([b"GET", b"POST"])
     target = chance.choice(TARGETS) if chance.random() < 0.4 else b"/predict"
     version = chance.choice(VERSIONS)
@@ -155,7 +155,7 @@ def draw_request(chance):
 
 
 def spoil(chance, data):
-    """Cut bytes out, or put some in."""
+    """Remove or insert bytes."""
     at = chance.randrange(len(data) + 1)
     some = chance.choice([b"\r", b"\n", b"\0", b" ", b":", b"\r\n", b"\xff", b"\t", b""])
     return data[:at] + some + data[at + chance.choice([0, 0, 1, 3]) :]
@@ -169,18 +169,18 @@ def draw_case(chance):
 
 
 def draw_pipelined(chance):
-    """Many requests at once, most of them right; the last of them may be anything."""
+    """Draw many requests for one connection, of which one may be invalid."""
     requests = [
         b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(chance.choice([0, 9, 300]))
     ]
     requests += [chance.choice(RIGHT) for _ in range(chance.randrange(1, 40))]
-    # In front of the others, it would end the connection before them.
+    # Usually the last one, because an invalid request closes the connection.
     at = chance.choice([len(requests)] * 3 + [chance.randrange(len(requests) + 1)])
     requests.insert(at, draw_case(chance))
     return b"".join(requests)
 
 
-# Each kind goes another way: on the loop, to a thread by its method, framing or length.
+# Requests for the loop, and for a thread because of their method, framing or length.
 RIGHT = [
     b"GET /loop HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET /x?stream HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -196,14 +196,14 @@ RIGHT = [
 
 
 def exchange(port, data, cut):
-    """Send bytes, in two pieces if there is a cut, and take all that comes back.
+    """Send bytes, in two pieces at ``cut``, and return the response.
 
-    Gives whether the server reset the connection, too: gthread closes it while requests are
-    unread, and the kernel then drops what has not been sent.
+    Also return whether the server reset the connection. gthread closes it with unread requests,
+    and the kernel then drops unsent responses.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=40) as sock:
         answer, reset = b"", False
-        # A server may wait until its responses are read.
+        # A server may wait for its client to read.
         sender = threading.Thread(target=_send, args=(sock, data, cut))
         sender.start()
         try:
@@ -225,45 +225,45 @@ def _send(sock, data, cut):
 
 
 def normalize(answer):
-    """Leave out the date, and the words of a refusal.
+    """Remove the dates and the texts of Gunicorn's errors.
 
-    These depend on where Gunicorn's reads of 8 KiB end.
+    The texts depend on the positions at which Gunicorn's reads of 8 KiB end.
     """
     return re.sub(rb"\r\nDate: [^\r]*|Content-Length: \d+\r\n\r\n<html>[^\0]*?</html>", b"", answer)
 
 
 def remove_security_headers(answer):
-    """Hold a response of the loop to have the security headers where Gunicorn wrote it."""
+    """Remove the security headers from the loop's error responses, and assert their number."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS).encode()
     answer, count = re.subn(
         re.escape(lines) + rb"X-Request-Id: [0-9a-f]{32}\r\n(?=.*<html>)", b"", answer, flags=re.S
     )
     assert count == answer.count(b"<html>")
-    # A path outside SCRIPT_NAME is not a fault of the service.
+    # The loop returns 404 instead of 500 for a path outside SCRIPT_NAME.
     return re.sub(rb"HTTP/1.1 404 NOT FOUND\r\n.*", OUTSIDE, answer, flags=re.S)
 
 
 OUTSIDE = b"HTTP/1.1 500 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\n"
 
 
-# Of a case whose answers differ, one by one.
+# Attempts for a case whose responses differ.
 TRIES = 3
 REFUSAL = rb"HTTP/1.1 4\d\d [^\r]*\r\nConnection: close\r\n.*"
 
 
 def is_rejected_earlier(gthread, loop):
-    """Whether the loop refused what Gunicorn would wait for, or refuses for what comes later."""
+    """Return whether the loop only rejected a request earlier than gthread."""
     before = re.sub(REFUSAL + rb"\Z", b"", gthread, flags=re.S)
     return re.fullmatch(re.escape(before) + REFUSAL, loop, re.S)
 
 
 def is_prefix(gthread, loop):
-    """Whether the loop's responses begin with all whole ones of gthread."""
+    """Return whether the loop's responses begin with the complete ones of gthread."""
     return loop.startswith(gthread[: gthread.rfind(b"HTTP/1.1 ")])
 
 
 def is_difference(data, cut, gthread_answer, loop_answer, reset):
-    """Whether the loop's answer is not that of gthread, and not one of those that may differ."""
+    """Return whether the responses differ in an unexpected way."""
     return (
         gthread_answer != loop_answer
         and not (cut < len(data) and is_rejected_earlier(gthread_answer, loop_answer))
@@ -273,7 +273,7 @@ def is_difference(data, cut, gthread_answer, loop_answer, reset):
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    """The ports of gthread and of the loop, both answering what they made of a request."""
+    """Yield the ports of gthread and the loop with an echo application, and the loop's process."""
     folder = tmp_path_factory.mktemp("echo")
     (folder / "echo.py").write_text(ECHO)
     arguments = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
@@ -289,7 +289,7 @@ def servers(tmp_path_factory):
 
 
 def compare(servers, cases, cuts):
-    """Send each case to both servers, and return their answers after holding them to be equal."""
+    """Send each case to both servers, assert equal responses and return them."""
     gthread, loop = servers
 
     def exchange_both(data, cut):
@@ -299,8 +299,8 @@ def compare(servers, cases, cuts):
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(exchange_both, cases, cuts))
-    # On a busy machine a server that closes early can lose responses that were on their way. What
-    # is really another answer comes again.
+    # On a busy machine, a server that closes early can lose responses. A real difference repeats
+    # in every attempt.
     differ = [
         (data[-300:], cut, gthread_answer[-600:], loop_answer[-600:])
         for data, cut, (gthread_answer, loop_answer, reset) in zip(
@@ -318,13 +318,13 @@ def compare(servers, cases, cuts):
 def test_worker_any_request_returns_bytes_of_gthread(servers, seed):
     chance = random.Random(seed)
     cases = [draw_case(chance) for _ in range(N_CASES)]
-    # Each fourth comes in two pieces, one of them the end of its head.
+    # Every fourth case arrives in two pieces.
     cuts = [
         chance.randrange(len(data) + 1) if i % 4 == 0 else len(data) for i, data in enumerate(cases)
     ]
 
     answers = compare(servers[0], cases, cuts)
-    # The cases are of use only if many are answered, and many refused.
+    # Many cases must be valid, and many invalid.
     assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) > len(cases) // 20
     assert sum(answer.startswith(b"HTTP/1.1 4") for answer in answers) > len(cases) // 20
 
@@ -339,5 +339,5 @@ def test_worker_pipelined_requests_return_bytes_of_gthread(servers, seed):
     before = memory(process)
     answers = compare(ports, cases, cuts)
     assert sum(answer.count(b"HTTP/1.1 200") for answer in answers) > 20 * len(cases)
-    # Four connections at a time, each of which may hold 144 KiB.
+    # Four connections at a time, with up to 144 KiB each.
     assert memory(process) < before + 20e6

@@ -1,4 +1,4 @@
-"""Responses that the worker or Gunicorn itself writes: they carry the headers of all others."""
+"""Error responses of the worker and of Gunicorn, with the security headers."""
 
 import json
 import re
@@ -29,13 +29,13 @@ REJECTED = {
 
 @pytest.fixture(scope="module")
 def prefixed_service():
-    """A service below a path prefix; the address of its machine."""
+    """Yield the URL of a service under a path prefix, without the prefix."""
     with running(*GUNICORN, prefix="/late", SCRIPT_NAME="/late") as (base, _):
         yield base.removesuffix("/late")
 
 
 def is_complete(answer):
-    """Whether every header of every response is there once, and the body as long as said."""
+    """Return whether the response has each security header once, and a complete body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")[1:]
     length = int(re.search(rb"Content-Length: (\d+)", head)[1])
@@ -73,7 +73,7 @@ BROKEN = {
 def test_worker_broken_chunks_return_400_and_close_connection(prefixed_service, path, rest):
     answer = exchanged(prefixed_service, b"POST /late%b HTTP/1.1\r\n" % path + CHUNKED + rest)
     assert answer.startswith(b"HTTP/1.1 4"), answer
-    # Where nobody reads the body, what is wrong with it must not become a second response.
+    # If the application does not read the body, its error must not cause a second response.
     assert answer.count(b"HTTP/1.1 ") == 1
     assert is_complete(answer), answer
 

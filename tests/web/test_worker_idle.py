@@ -1,4 +1,4 @@
-"""Idle connections outlive a router's: a server that closes first loses the next request."""
+"""Keep-alive of the worker, which must be longer than that of Heroku's router."""
 
 import runpy
 import time

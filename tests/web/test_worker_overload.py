@@ -1,4 +1,4 @@
-"""More than a worker can do: who is refused, who waits, and who notices nothing."""
+"""Overload of a worker: rejected requests, waiting requests and unaffected ones."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ def app(environ, start_response):
 
 
 def gunicorn_arguments(folder, code):
-    """The words that serve an application of one's own with a worker of two threads."""
+    """Return the command of a worker with two threads and a custom application."""
     (folder / "slow.py").write_text(code)
     arguments = [sys.executable, "-m", "gunicorn", "slow:app", "--bind=127.0.0.1:{port}"]
     return [*arguments, "--pythonpath", str(folder), "--workers=1", "--threads=2"]
@@ -69,7 +69,7 @@ def test_worker_overload_returns_503_quickly_and_recovers(tmp_path, code):
         ended = time.monotonic()
         assert {post(base, b"{}")[0] for _ in range(5)} == {200}
         assert time.monotonic() < ended + 15
-    # Whoever has to wait does so for a second. Others than the service may stop a probe, too.
+    # Requests wait for up to a second. Other processes may also delay a probe.
     assert median(probes) < 0.5, probes
     assert sorted(probes)[-3] < 2, probes
     assert {status for status, _, _ in answers} == {200, 503}
@@ -101,7 +101,7 @@ def test_worker_after_pause_rejects_no_request(body):
             for _ in range(6):
                 time.sleep(0.3)
                 worker.suspend()
-                # Longer than a request may wait where there is too much to do.
+                # Longer than the maximum wait of an overloaded worker.
                 time.sleep(MAX_WAIT + 0.3)
                 worker.resume()
             until(lambda: len(answers) > 500, 20)
@@ -116,12 +116,12 @@ def test_worker_busy_pickle_does_not_block_loop(body):
             until(lambda: len(answers) > 50, 60)
             probes = [seconds_of(base, "/version") for _ in range(50)]
         assert {status for status, _, _ in answers} == {200}
-    # On the loop, each would wait as long as a prediction does, for all eight.
+    # On the loop, each probe would wait for the predictions of all eight clients.
     assert median(probes) < median(seconds for _, _, seconds in answers) / 2, probes
 
 
 def long_bodies(body):
-    """Long requests: an array as large as is taken, and one with much to say about it."""
+    """Return the largest valid array, and an array with many errors."""
     return {
         "right": json.dumps([json.loads(body)] * 10_000).encode(),
         "wrong": b"[" + b",".join([b'{"a":1}'] * 8_000) + b"]",
@@ -141,7 +141,7 @@ def test_worker_long_arrays_delay_others_by_less_than_50_ms(body, kind):
             p99s.append(quantiles(waits, n=100)[98])
             if p99s[-1] < 0.05:
                 break
-    # Other programs can only make it seem slower.
+    # Other processes can only increase the times.
     assert min(p99s) < 0.05, p99s
 
 
@@ -168,14 +168,14 @@ def test_worker_worst_requests_do_not_change_predictions(body, kind):
         with ThreadPoolExecutor(2) as others:
             flooding = [others.submit(flood) for _ in range(2)]
             try:
-                # None is lost, refused or wrong. benchmarks/overload.md has the latencies.
+                # No prediction is lost, rejected or wrong; benchmarks/overload.md has latencies.
                 assert {post(base, body, timeout=60) for _ in range(40)} == {right}
                 until(lambda: len(received) > 2, 60)
             finally:
                 stop.set()
             for future in flooding:
                 future.result(60)
-        # What one such request needs is free again, or is used for the next.
+        # The memory of each request is freed or reused.
         assert memory(process) < before + 100e6
     assert right[0] == 200
     assert set(received) == {worst.received}
@@ -184,7 +184,7 @@ def test_worker_worst_requests_do_not_change_predictions(body, kind):
 
 @pytest.fixture
 def pool():
-    """A pool of one thread, and the event that ends what it does."""
+    """Yield a pool of one thread, and the event that ends its first call."""
     end = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         yield ThreadPool(threads), end

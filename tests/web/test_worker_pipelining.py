@@ -1,4 +1,4 @@
-"""Many requests sent at once over one connection: all answered in order, in bounded memory."""
+"""Pipelined requests: responses in order, in bounded memory."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ FLOODS = {
 
 
 class Flood:
-    """Connections over which requests are sent without a look at the responses."""
+    """Connections that send requests without waiting for responses."""
 
     def __init__(self):
         self.stop = threading.Event()
@@ -48,7 +48,7 @@ class Flood:
 
 @contextmanager
 def open_flood(base, request, n_connections, *, read=True):
-    """Send requests over some connections as fast as the service takes them."""
+    """Send requests over several connections as fast as the service reads them."""
     flood = Flood()
     with ExitStack() as stack:
         socks = [stack.enter_context(connected(base)) for _ in range(n_connections)]
@@ -83,12 +83,12 @@ def test_worker_pipelined_requests_keep_memory_flat(started, request_, read):
         before, peak, ends = memory(process), 0, time.monotonic() + 2
         while time.monotonic() < ends:
             peak = max(peak, memory(process))
-            # Others are served meanwhile.
+            # The worker still serves other clients.
             assert asked(base, "GET", "/livez")[0] == 200
-    # 144 KiB for each connection, and as much again for what is being sent.
+    # 144 KiB for each connection, and the same again for responses.
     assert peak < before + 10e6
     assert flood.answered > 100 or not read
-    # What the service does not read, its client cannot send: the kernel's buffers are full.
+    # The clients block, because the kernel's buffers are full.
     assert read or flood.sent < 8 * 16e6
 
 
@@ -110,7 +110,7 @@ def test_worker_pipelined_request_costs_no_more_than_single_one():
             began = cpu_seconds(process)
             time.sleep(4)
             spent, answered = cpu_seconds(process) - began, flood.answered
-    # Each response used to copy all that waited behind it, which made it up to a hundred times.
+    # Each response used to copy all waiting bytes, which cost up to a hundred times as much.
     assert spent / answered < 2 * alone
 
 
@@ -147,7 +147,7 @@ def test_worker_connection_with_waiting_requests_is_not_evicted():
         sender.start()
         answer = sock.recv(100)
         with connected(base) as other:
-            # It waits until the first connection has ended.
+            # The request waits until the first connection closes.
             other.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
             answer += until_closed(sock)
             assert other.recv(100).startswith(b"HTTP/1.1 200")

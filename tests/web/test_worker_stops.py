@@ -1,4 +1,4 @@
-"""The loop worker's beginnings and ends: first requests, stops, restarts, deaths."""
+"""First requests, stops, restarts and crashes of the loop worker."""
 
 import os
 import re
@@ -31,9 +31,9 @@ def collect_statuses(answers):
 
 
 def time_new_connection(base, body):
-    """How long a prediction takes that is the first of its connection, after a pause."""
+    """Return the seconds of the first prediction on a connection, after a pause."""
     with connected(base) as sock:
-        # A processor that rests takes half a millisecond to begin, which is no one's boot.
+        # An idle processor takes half a millisecond to wake up.
         time.sleep(0.05)
         started = time.perf_counter()
         sock.sendall(HEAD % len(body) + body)
@@ -52,7 +52,7 @@ def test_worker_first_request_takes_at_most_three_times_as_long(body, engine):
         ratios.append(first / median(later))
         if ratios[-1] < 3:
             break
-    # Other programs can only make a first request seem slow, never fast.
+    # Other processes can only slow down the first request.
     assert min(ratios) < 3, ratios
 
 
@@ -69,11 +69,11 @@ def test_worker_sigterm_finishes_pending_requests(body, twice):
         started = time.monotonic()
         for _ in range(1 + twice):
             for pid in everyone if twice else everyone[:1]:
-                # One that has nothing to finish is gone at once.
+                # A worker without pending requests exits immediately.
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             time.sleep(0.2)
-        # It is closed when its worker ends, and all were told to at the same time.
+        # The idle connection closes when its worker exits.
         assert idle.recv(65536).endswith(b"}")
         assert idle.recv(65536) == b""
         half.sendall(body[-1:])
@@ -81,12 +81,12 @@ def test_worker_sigterm_finishes_pending_requests(body, twice):
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"Connection: close" in answer
         assert process.wait(60) == 0
-        # Who waits in vain is killed after 20 s.
+        # Workers are killed after 20 s.
         assert time.monotonic() < started + 18
 
 
 def request_parts(body):
-    """What a client sends before the signal and after it, by how the request is answered."""
+    """Return the bytes before and after the signal, for each way to serve a request."""
     chunk = b"%x\r\n%b\r\n" % (len(body), body)
     long = body + b" " * 100_000
     expecting = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
@@ -120,13 +120,13 @@ def test_worker_request_ending_after_sigterm_is_served_without_delay(body, end):
         time.sleep(0.5)
         sock.sendall(later)
         started = time.monotonic()
-        # A client that keeps its connection does not keep the worker.
+        # An open connection does not delay the stop.
         process.wait(60)
         seconds = time.monotonic() - started
         answer = until_closed(sock)
     last = re.findall(rb"HTTP/1.1 (\d+)", answer)[-1]
     assert last in ((b"422",) if end.startswith("file") else (b"200",)), answer
-    # Two seconds for a client that is about to send its next request. The worker's end is 20 s.
+    # The worker waits two seconds for next requests, and is killed after 20 s.
     assert seconds < 10
 
 
@@ -155,10 +155,10 @@ def test_worker_killed_is_replaced(body):
         with loaded(base, body) as answers:
             until(lambda: len(answers) > 100, 30)
             first.kill()
-            # Within two seconds where nothing else runs.
+            # Within two seconds on an idle machine.
             until(lambda: first not in workers(process), 30)
             wait_for_workers(process, 2)
-            # Each client has been told by then what became of its request.
+            # Each client has received its response by then.
             before = len(answers)
             until(lambda: len(answers) > before + 100, 30)
             until(lambda: len(answers) > before + 600, 30)
