@@ -24,48 +24,49 @@ api = Blueprint("api", __name__)
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-SPOOL_IN_MEMORY = 2**20
+MAX_SPOOL_IN_MEMORY = 2**20
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Variables with the git commit of the code; Heroku sets its own two with the dyno metadata.
-_REVISION = ("SLIPWAY_REVISION", "HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT")
+_REVISION_VARIABLES = ("SLIPWAY_REVISION", "HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT")
 
 
 @api.post("/predict")
 def predict() -> Response:
     """Return the prediction for a record, or those for an array of records."""
-    kind = _content_type()
-    if kind not in (JSON, FORM):
+    media_type = _read_content_type()
+    if media_type not in (JSON, FORM):
         raise WrongMediaType(f"send {JSON} or {FORM}")
-    model = prediction_service()
-    answer_body = model.predict_json if kind == JSON else model.predict_form
-    status, answer = answer_body(_body(model.settings.max_json_bytes), _flag("explain"), _level())
-    return Response(answer, status, content_type=JSON)
+    service = prediction_service()
+    predict_body = service.predict_json if media_type == JSON else service.predict_form
+    body = _read_body(service.settings.max_json_bytes)
+    status, content = predict_body(body, _read_flag("explain"), _read_level())
+    return Response(content, status, content_type=JSON)
 
 
 @api.post("/predict_file")
 def predict_file() -> Response:
     """Return a CSV file with a prediction in every row."""
-    model = prediction_service()
-    request.max_content_length = model.settings.max_file_bytes
-    kind = _content_type()
-    counts = _flag("counts")
-    if kind == "text/csv":
-        file, charset = _spooled(), request.mimetype_params.get("charset", "")
-    elif kind == "multipart/form-data":
-        file, charset = _uploaded()
+    service = prediction_service()
+    request.max_content_length = service.settings.max_file_bytes
+    media_type = _read_content_type()
+    counts = _read_flag("counts")
+    if media_type == "text/csv":
+        file, charset = _spool_body(), request.mimetype_params.get("charset", "")
+    elif media_type == "multipart/form-data":
+        file, charset = _read_upload()
     else:
         raise WrongMediaType("send text/csv, or multipart/form-data with the field 'file'")
     try:
-        opened = open_upload(file, charset, model.settings.max_file_bytes)
-        stream = predict_file_stream(opened, model, counts=counts)
+        upload = open_upload(file, charset, service.settings.max_file_bytes)
+        stream = predict_file_stream(upload, service, counts=counts)
     except BaseException:
         file.close()
         raise
-    answer = Response(stream, mimetype="text/csv")
-    answer.call_on_close(file.close)
-    answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
-    answer.headers["X-Model-Version"] = model.version
-    return answer
+    response = Response(stream, mimetype="text/csv")
+    response.call_on_close(file.close)
+    response.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
+    response.headers["X-Model-Version"] = service.version
+    return response
 
 
 @api.get("/metadata")
@@ -73,7 +74,7 @@ def metadata() -> Response:
     """Return the signature, the metrics and the engine of the model."""
     model = prediction_service().model
     manifest = model.manifest
-    described = {
+    description = {
         "name": manifest.name,
         "title": manifest.title,
         "version": manifest.version,
@@ -85,16 +86,16 @@ def metadata() -> Response:
         # Ignored columns are in the OpenAPI document only.
         "signature": msgspec.structs.replace(manifest.signature, columns=()),
         "threshold": manifest.threshold,
-        "golden": _example_answered(manifest),
+        "golden": _find_example_row(manifest),
         "base_rate": manifest.base_rate,
         "evaluations": manifest.evaluations,
         "training": manifest.training,
         "libraries": manifest.libraries,
     }
-    return Response(json.encode(described), content_type=JSON)
+    return Response(json.encode(description), content_type=JSON)
 
 
-def _example_answered(manifest: Manifest) -> GoldenRow | None:
+def _find_example_row(manifest: Manifest) -> GoldenRow | None:
     """Return the golden row of the features' examples, if the manifest has one.
 
     A client can compare its prediction with the one that the service returns. The other golden
@@ -111,7 +112,7 @@ def version() -> Response:
         "model_version": prediction_service().version,
         "slipway": __version__,
     }
-    revision = next(filter(None, map(os.environ.get, _REVISION)), None)
+    revision = next(filter(None, map(os.environ.get, _REVISION_VARIABLES)), None)
     if revision:
         versions["revision"] = revision
     manager = rollout_manager(current_app)
@@ -148,13 +149,13 @@ def metrics() -> Response:
     # Imported on the first request, because the import takes 90 ms.
     from slipway.monitoring.prometheus import CONTENT_TYPE, ModelMetrics
 
-    model, manager = prediction_service(), rollout_manager(current_app)
+    service, manager = prediction_service(), rollout_manager(current_app)
     state = (manager.problem, manager.pinned) if manager else ("", "")
-    rows = manager.workers() if manager else [WorkerStatus(os.getpid(), model.version, "")]
-    return Response(ModelMetrics(model.not_ready, *state, rows).text(), content_type=CONTENT_TYPE)
+    rows = manager.workers() if manager else [WorkerStatus(os.getpid(), service.version, "")]
+    return Response(ModelMetrics(service.not_ready, *state, rows).text(), content_type=CONTENT_TYPE)
 
 
-def _flag(name: str) -> bool:
+def _read_flag(name: str) -> bool:
     """Return a query parameter that is true or false."""
     if not request.environ.get("QUERY_STRING"):
         return False
@@ -168,7 +169,7 @@ def _flag(name: str) -> bool:
     return _FLAGS[text]
 
 
-def _level() -> float | None:
+def _read_level() -> float | None:
     """Return the query parameter ``interval``, or None if the request has none."""
     if not request.environ.get("QUERY_STRING") or "interval" not in request.args:
         return None
@@ -177,17 +178,17 @@ def _level() -> float | None:
     return parse_level(request.args["interval"])
 
 
-def _content_type() -> str:
+def _read_content_type() -> str:
     """Return the content type of the body, and reject a compressed body."""
     environ = request.environ
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise WrongMediaType("the body has a content encoding; send it without one")
-    given = environ.get("CONTENT_TYPE", "")
+    content_type = environ.get("CONTENT_TYPE", "")
     # Parsing with Werkzeug takes longer than a prediction.
-    return given if given == JSON else request.mimetype
+    return content_type if content_type == JSON else request.mimetype
 
 
-def _body(limit: int) -> bytes:
+def _read_body(limit: int) -> bytes:
     """Return the whole body.
 
     A body of known length is read in one call. Flask reads 64 KiB at a time, and Gunicorn then
@@ -202,7 +203,7 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _uploaded() -> tuple[BinaryIO, str]:
+def _read_upload() -> tuple[BinaryIO, str]:
     """Return the file of a multipart form, and the charset of its part."""
     upload = request.files.get("file")
     if upload is None:
@@ -213,13 +214,13 @@ def _uploaded() -> tuple[BinaryIO, str]:
     return cast(BinaryIO, file), upload.mimetype_params.get("charset", "")
 
 
-def _spooled() -> BinaryIO:
-    """Return the body as a file, on disk if it is longer than ``SPOOL_IN_MEMORY``.
+def _spool_body() -> BinaryIO:
+    """Return the body as a file, on disk if it is longer than ``MAX_SPOOL_IN_MEMORY``.
 
     The response must not begin before the whole body has arrived. A client that sends everything
     before it reads would otherwise block forever.
     """
-    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115
+    file = tempfile.SpooledTemporaryFile(max_size=MAX_SPOOL_IN_MEMORY)  # noqa: SIM115
     while chunk := request.stream.read(2**20):
         file.write(chunk)
     file.seek(0)

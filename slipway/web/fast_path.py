@@ -22,7 +22,7 @@ from slipway.web.headers import ON_LOOP, REQUEST_ID, Environ, StartResponse, Wsg
 if TYPE_CHECKING:
     from slipway.serving.service import PredictionService
 
-PATH = "/predict"
+PREDICT_PATH = "/predict"
 # The other paths take up to 12 ms, or longer for a file.
 SHORT_PATHS = frozenset({"/livez", "/version", "/metadata"})
 JSON = "application/json"
@@ -62,7 +62,11 @@ def needs_thread(app: Flask, environ: Environ) -> bool:
     if environ["REQUEST_METHOD"] == "GET":
         return environ["PATH_INFO"] not in SHORT_PATHS
     service: PredictionService | None = app.extensions["slipway"]
-    return environ["PATH_INFO"] != PATH or service is None or service.model.engine != "scorecard"
+    return (
+        environ["PATH_INFO"] != PREDICT_PATH
+        or service is None
+        or service.model.engine != "scorecard"
+    )
 
 
 def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
@@ -93,16 +97,16 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
             return inner(environ, start_response)
         body = environ["wsgi.input"].read(int(length))
         try:
-            status, answer = _predict(service, body, environ)
+            status, content = _predict(service, body, environ)
         except TakesLong:
             raise
         except Exception:
             # Repeat the request in Flask, whose handler logs the error with its context.
             environ["wsgi.input"] = io.BytesIO(body)
             return inner(environ, start_response)
-        headers = [("Content-Type", JSON), ("Content-Length", str(len(answer)))]
-        start_response(_status_line(status), headers)
-        return [answer]
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(content)))]
+        start_response(_format_status_line(status), headers)
+        return [content]
 
     return application
 
@@ -119,7 +123,7 @@ def _is_plain(environ: Environ) -> bool:
     """Return whether a request is a JSON prediction without options."""
     return (
         environ["REQUEST_METHOD"] == "POST"
-        and environ.get("PATH_INFO") == PATH
+        and environ.get("PATH_INFO") == PREDICT_PATH
         and environ.get("CONTENT_TYPE") == JSON
         and not environ.get("QUERY_STRING")
         and "HTTP_CONTENT_ENCODING" not in environ
@@ -134,6 +138,6 @@ def _is_trusted(environ: Environ, app: Flask) -> bool:
 
 
 @lru_cache
-def _status_line(status: int) -> str:
+def _format_status_line(status: int) -> str:
     """Return a status line in Werkzeug's format."""
     return f"{status} {HTTP_STATUS_CODES[status].upper()}"

@@ -1,4 +1,4 @@
-"""The model of an app: loaded at the start, followed in each worker, replaced in one assignment.
+"""The model of an app: loaded at the start, followed in each worker, replaced atomically.
 
 Each request reads the ``PredictionService`` once, from ``app.extensions`` or with
 ``context.prediction_service``, and uses this object until it ends.

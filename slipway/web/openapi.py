@@ -77,7 +77,7 @@ def _drop_unsupported_parameters(document: Schema, service: PredictionService | 
         "explain": manifest.scorecard is not None,
         "interval": manifest.covariance is not None,
     }
-    parameters = [each for each in predict["parameters"] if supported.get(each["name"], True)]
+    parameters = [item for item in predict["parameters"] if supported.get(item["name"], True)]
     return document | {
         "paths": document["paths"] | {"/predict": {"post": predict | {"parameters": parameters}}}
     }

@@ -56,7 +56,7 @@ def form() -> str:
 
 
 @pages.post("/")
-def answer() -> tuple[str, int]:
+def submit_form() -> tuple[str, int]:
     """Return the form with its prediction, or with its errors."""
     if request.mimetype != FORM:
         raise WrongMediaType(f"send {FORM}")
