@@ -56,12 +56,12 @@ def document(client):
 
 
 def predict(client, record):
-    answer = client.post("/predict", json=record)
-    return outcome(answer.status_code, answer.json)
+    response = client.post("/predict", json=record)
+    return outcome(response.status_code, response.json)
 
 
-def displayed_number(answer):
-    return float(re.search(r"because ([\d.]+)", Page(answer).text)[1])
+def displayed_number(response):
+    return float(re.search(r"because ([\d.]+)", Page(response).text)[1])
 
 
 def test_form_every_kind_has_control_with_its_values(client):
@@ -92,9 +92,9 @@ def test_form_every_kind_has_control_with_its_values(client):
 
 def test_form_golden_row_examples_return_their_predictions(client, manifest):
     for number, row in enumerate(manifest.golden, start=1):
-        answer = send(client, Page(client.get(f"/?example={number}")).fields)
-        assert answer.status_code == 200, number
-        assert displayed_number(answer) == pytest.approx(row.answer, abs=6e-5)
+        response = send(client, Page(client.get(f"/?example={number}")).fields)
+        assert response.status_code == 200, number
+        assert displayed_number(response) == pytest.approx(row.answer, abs=6e-5)
 
 
 def test_form_empty_text_and_missing_value_are_separate_options(client):
@@ -103,23 +103,23 @@ def test_form_empty_text_and_missing_value_are_separate_options(client):
     assert texts["coupon"] == ""
     assert "not known" in options
     for text, value in (("", ""), ("NaN", None), ("NA", "NA")):
-        answer = send(client, texts | {"coupon": text})
-        assert f'"coupon": {json.dumps(value)}' in read_curl(answer)
-        assert Page(answer).fields["coupon"] == text
+        response = send(client, texts | {"coupon": text})
+        assert f'"coupon": {json.dumps(value)}' in read_curl(response)
+        assert Page(response).fields["coupon"] == text
 
 
-def read_curl(answer):
-    line = answer.text.split('<code id="curl">')[1].split("</code>")[0]
+def read_curl(response):
+    line = response.text.split('<code id="curl">')[1].split("</code>")[0]
     return line.replace("&#34;", '"').replace("&#39;", "'")
 
 
 def test_form_multiline_text_keeps_line_feeds(client):
     texts = Page(client.get("/")).fields | {"remark": "\r\nbroken\r\nnever", "amount": "-Infinity"}
-    answer = send(client, texts)
-    assert answer.status_code == 200
-    assert '"remark": "\\nbroken\\nnever"' in read_curl(answer)
-    assert '"amount": "-Infinity"' in read_curl(answer)
-    assert Page(answer).fields["remark"] == "\nbroken\nnever"
+    response = send(client, texts)
+    assert response.status_code == 200
+    assert '"remark": "\\nbroken\\nnever"' in read_curl(response)
+    assert '"amount": "-Infinity"' in read_curl(response)
+    assert Page(response).fields["remark"] == "\nbroken\nnever"
 
 
 def test_form_category_with_line_ends_is_restored():
@@ -137,9 +137,9 @@ def test_form_category_with_line_ends_is_restored():
 
 def test_form_invalid_date_and_text_show_reason(client):
     texts = Page(client.get("/")).fields | {"ordered_at": "March", "remark": "", "payment": ""}
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 422
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 422
     assert "must be a date and time in ISO 8601, such as" in page.text
     assert "this field must be given: the pipeline raises" in page.text
     assert page.fields == texts
@@ -184,8 +184,8 @@ def test_sample_file_uploaded_returns_golden_predictions(client, manifest):
     rows = list(csv.DictReader(StringIO(body.decode(), newline="")))
     assert len(rows) == len(manifest.golden)
     assert {row["coupon"] for row in rows} >= {"", "NA", "NaN", "SPRING"}
-    answer = client.post("/predict_file", data=body, content_type="text/csv")
-    for line, row in zip(csv.DictReader(StringIO(answer.text)), manifest.golden, strict=True):
+    response = client.post("/predict_file", data=body, content_type="text/csv")
+    for line, row in zip(csv.DictReader(StringIO(response.text)), manifest.golden, strict=True):
         assert line["error"] == ""
         assert float(line["probability"]) == pytest.approx(row.answer, abs=1e-12)
 
@@ -253,15 +253,15 @@ def test_difference_changed_features_lists_kinds_types_and_orders(manifest):
 
 
 def test_metadata_has_rules_and_reasons_without_ignored_columns(client):
-    answer = client.get("/metadata")
-    signature = answer.json["signature"]
+    response = client.get("/metadata")
+    signature = response.json["signature"]
     features = {feature["name"]: feature for feature in signature["features"]}
     assert signature["missing"] == list(MISSING_TEXTS)
     assert features["payment"]["closed"]
     assert features["payment"]["reasons"].keys() == {"required", "closed"}
     assert features["visits"].items() >= {"whole": True, "infinite": True, "complete": True}.items()
     assert features["size"]["ordered"]
-    assert "customer" not in answer.text
+    assert "customer" not in response.text
 
 
 def test_document_is_valid_and_describes_each_kind(document):
@@ -313,8 +313,8 @@ def test_document_schemas_match_responses(client, document, manifest, name):
     validator = OAS30Validator(schemas["Record"])
     for value in VALUES[name]:
         record = example | {name: value}
-        answer = client.post("/predict", json=record)
-        assert validator.is_valid(record) == (answer.status_code == 200), (value, answer.text)
+        response = client.post("/predict", json=record)
+        assert validator.is_valid(record) == (response.status_code == 200), (value, response.text)
 
 
 @pytest.mark.parametrize(
@@ -341,8 +341,8 @@ def test_form_and_api_return_pipeline_predictions(client, kinds, document, chang
         row[name] = typed(X[name], value)
     (expected,) = own(model, row)
     assert equal(predict(client, record), expected, 0.0)
-    answer = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
-    assert displayed_number(answer) == pytest.approx(expected.numbers[0], abs=6e-5)
+    response = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
+    assert displayed_number(response) == pytest.approx(expected.numbers[0], abs=6e-5)
 
 
 def typed(column, value):

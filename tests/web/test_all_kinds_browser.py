@@ -72,8 +72,8 @@ def pipeline_probability(model, X, coupon=""):
         payment="card",
         place="Atlantis",
     )
-    (answer,) = own(model, row)
-    return answer.numbers[0]
+    (response,) = own(model, row)
+    return response.numbers[0]
 
 
 def test_form_every_kind_returns_pipeline_prediction(page, kinds):
@@ -111,8 +111,10 @@ def test_form_long_category_list_is_suggested(page):
 
 def test_sample_file_returns_no_errors(page):
     content = page.request.get("/sample.csv").body()
-    answer = page.request.post("/predict_file", data=content, headers={"Content-Type": "text/csv"})
-    rows = list(csv.DictReader(StringIO(answer.text(), newline="")))
+    response = page.request.post(
+        "/predict_file", data=content, headers={"Content-Type": "text/csv"}
+    )
+    rows = list(csv.DictReader(StringIO(response.text(), newline="")))
     assert [row["error"] for row in rows] == [""] * len(rows)
     page.get_by_role("link", name="File").click()
     expect(page.get_by_role("row", name="coupon")).to_contain_text("(empty text), NA, SPRING")

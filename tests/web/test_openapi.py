@@ -9,9 +9,9 @@ from slipway.web import create_app
 
 @pytest.fixture
 def document(client):
-    answer = client.get("/apispec_1.json")
-    assert answer.status_code == 200
-    return answer.json
+    response = client.get("/apispec_1.json")
+    assert response.status_code == 200
+    return response.json
 
 
 def test_document_is_valid_openapi(document):
@@ -39,9 +39,9 @@ def test_document_every_operation_has_description_and_schemas(document):
         for operation in verbs.values():
             assert operation["summary"]
             assert operation["description"]
-            for answer in operation["responses"].values():
-                assert answer["description"]
-                assert all("schema" in content for content in answer["content"].values())
+            for response in operation["responses"].values():
+                assert response["description"]
+                assert all("schema" in content for content in response["content"].values())
 
 
 def test_document_every_feature_has_type_range_and_example(document, manifest):

@@ -28,13 +28,13 @@ HTML = {"Accept": "text/html"}
 class Page(HTMLParser):
     """The tags of a page with their attributes, and its text."""
 
-    def __init__(self, answer):
+    def __init__(self, response):
         super().__init__()
         self.tags = []
         self.words = []
         self.areas = {}
         self.area = None
-        self.feed(answer.text)
+        self.feed(response.text)
         self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attrs):
@@ -83,9 +83,9 @@ def texts(client):
 
 
 def test_form_initially_has_example_values(client, texts, example):
-    answer = client.get("/")
-    assert answer.status_code == 200
-    assert answer.mimetype == "text/html"
+    response = client.get("/")
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
     assert list(texts) == list(example)
     assert {name: float(texts[name]) for name in ("distance", "temperature")} == {
         name: example[name] for name in ("distance", "temperature")
@@ -93,9 +93,9 @@ def test_form_initially_has_example_values(client, texts, example):
 
 
 def test_form_category_has_drop_down_with_codes_and_names(client):
-    answer = client.get("/")
-    assert '<option value="UA" selected>UA — United Air Lines Inc.</option>' in answer.text
-    assert '<option value="LGA">LGA — La Guardia</option>' in answer.text
+    response = client.get("/")
+    assert '<option value="UA" selected>UA — United Air Lines Inc.</option>' in response.text
+    assert '<option value="LGA">LGA — La Guardia</option>' in response.text
 
 
 def test_form_integer_category_has_drop_down_with_names(client):
@@ -127,9 +127,9 @@ def test_form_example_shows_golden_row(client, manifest):
 
 @pytest.mark.parametrize("number", ["0", "999", "-1", "x", "01", "9" * 5000, ""])
 def test_form_unknown_example_returns_404(client, number):
-    answer = client.get(f"/?example={number}", headers=HTML)
-    assert answer.status_code == 404
-    assert "There is nothing at this address." in answer.text
+    response = client.get(f"/?example={number}", headers=HTML)
+    assert response.status_code == 404
+    assert "There is nothing at this address." in response.text
 
 
 def test_form_surprise_link_names_other_example(client):
@@ -143,23 +143,23 @@ def test_form_surprise_link_names_other_example(client):
 def test_prediction_of_examples_is_golden_probability(client, manifest):
     for number, row in enumerate(manifest.golden, start=1):
         fields = Page(client.get(f"/?example={number}")).fields
-        answer = send(client, fields)
-        assert answer.status_code == 200
-        assert f"because {row.answer:.4f}" in answer.text
+        response = send(client, fields)
+        assert response.status_code == 200
+        assert f"because {row.answer:.4f}" in response.text
 
 
 def test_prediction_page_matches_api(client, texts, example, manifest):
     expected = client.post("/predict?explain=true", json=example).json
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 200
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 200
     assert f"Answer: {expected['label']}" in page.text
     assert f"{percent(expected['probability'])} probability of “late”" in page.text
     assert f"{compare_to_base_rate(expected['probability'], manifest.base_rate)}" in page.text
     assert f"the sum {signed(expected['log_odds'])} is the probability" in page.text
     largest = max(expected["contributions"].values(), key=abs)
     assert page.all("rect")[4]["width"] == "50.0"
-    assert signed(largest) in answer.text
+    assert signed(largest) in response.text
 
 
 def test_prediction_bars_add_up_to_log_odds(client, texts, example):
@@ -180,17 +180,17 @@ def test_prediction_page_keeps_form_values(client, texts):
 
 def test_prediction_missing_optional_field_is_shown_as_missing(client, texts):
     texts["pressure_change_6h"] = ""
-    answer = send(client, texts)
-    assert answer.status_code == 200
-    assert "Pressure change 6h <span>missing</span>" in answer.text
+    response = send(client, texts)
+    assert response.status_code == 200
+    assert "Pressure change 6h <span>missing</span>" in response.text
 
 
 def test_prediction_invalid_fields_are_listed_and_marked(client, texts):
     texts |= {"temperature": "hot", "distance": "", "departure_hour": "99"}
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 422
-    assert "<title>Error: " in answer.text
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 422
+    assert "<title>Error: " in response.text
     assert "3 fields need attention" in page.text
     for name in ("temperature", "distance", "departure_hour"):
         field = page.by("name", name)
@@ -200,20 +200,20 @@ def test_prediction_invalid_fields_are_listed_and_marked(client, texts):
         assert page.by("href", f"#{field['id']}")
     assert "aria-invalid" not in page.by("name", "wind_speed")
     assert page.fields == texts
-    assert 'id="answer"' not in answer.text
+    assert 'id="answer"' not in response.text
 
 
 def test_prediction_absent_fields_are_missing_values(client):
-    answer = send(client, {"carrier": "UA"})
-    assert answer.status_code == 422
-    assert "7 fields need attention" in answer.text
+    response = send(client, {"carrier": "UA"})
+    assert response.status_code == 422
+    assert "7 fields need attention" in response.text
 
 
 def test_prediction_unknown_field_is_rejected(client, texts):
-    answer = send(client, texts | {"dests": "ORD"})
-    assert answer.status_code == 422
-    assert "One field needs attention" in answer.text
-    assert "dests: the model has no such field; did you mean dest?" in answer.text
+    response = send(client, texts | {"dests": "ORD"})
+    assert response.status_code == 422
+    assert "One field needs attention" in response.text
+    assert "dests: the model has no such field; did you mean dest?" in response.text
 
 
 @pytest.mark.parametrize(
@@ -226,34 +226,34 @@ def test_prediction_unknown_field_is_rejected(client, texts):
     ],
 )
 def test_prediction_unreadable_body_returns_error_page(client, body, kind, status, says):
-    answer = client.post("/", data=body, content_type=kind, headers=HTML)
-    assert answer.status_code == status
-    assert answer.mimetype == "text/html"
-    assert says in answer.text
+    response = client.post("/", data=body, content_type=kind, headers=HTML)
+    assert response.status_code == status
+    assert response.mimetype == "text/html"
+    assert says in response.text
 
 
 def test_prediction_unseen_category_shows_warning(client, texts):
     texts["dest"] = "ZZZ"
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 200
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 200
     assert "Dest : Training has not seen this value" in page.text
-    assert '<option value="ZZZ" selected>ZZZ (not in the list)</option>' in answer.text
+    assert '<option value="ZZZ" selected>ZZZ (not in the list)</option>' in response.text
 
 
 def test_prediction_client_text_is_escaped(client, texts):
     texts["dest"] = "\"'><script>alert(1)</script>"
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 200
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 200
     assert page.fields["dest"] == texts["dest"]
     assert all("src" in script for script in page.all("script"))
 
 
 def test_prediction_curl_line_sends_same_request(client, texts):
     texts |= {"dest": 'it\'s "$HOME" `id` \\ é', "temperature": ""}
-    answer = send(client, texts, base_url="https://flights.example.com/prefix/")
-    line = answer.text.split('<code id="curl">')[1].split("</code>")[0]
+    response = send(client, texts, base_url="https://flights.example.com/prefix/")
+    line = response.text.split('<code id="curl">')[1].split("</code>")[0]
     arguments = shlex.split(html.unescape(line))
     assert arguments[:3] == ["curl", "-s", "https://flights.example.com/prefix/predict"]
     record = json.loads(arguments[-1])
@@ -261,7 +261,7 @@ def test_prediction_curl_line_sends_same_request(client, texts):
     assert record["temperature"] is None
     again = client.post("/predict", data=arguments[-1], content_type="application/json")
     assert again.status_code == 200
-    assert f"{again.json['probability']:.4f}" in answer.text
+    assert f"{again.json['probability']:.4f}" in response.text
 
 
 def test_prediction_links_contain_no_values(client, texts):
@@ -272,20 +272,20 @@ def test_prediction_links_contain_no_values(client, texts):
 
 
 def test_file_page_posts_to_the_api(client, settings):
-    answer = client.get("/file")
-    form = Page(answer).by("id", "upload")
-    assert answer.status_code == 200
+    response = client.get("/file")
+    form = Page(response).by("id", "upload")
+    assert response.status_code == 200
     assert (form["action"], form["method"]) == ("/predict_file", "post")
     assert form["enctype"] == "multipart/form-data"
     assert form["data-max-bytes"] == str(settings.max_file_bytes)
-    assert "up to 1 GiB" in answer.text
+    assert "up to 1 GiB" in response.text
 
 
 def test_sample_contains_golden_rows(client, manifest):
-    answer = client.get("/sample.csv")
-    assert answer.status_code == 200
-    assert answer.mimetype == "text/csv"
-    rows = list(csv.DictReader(StringIO(answer.text)))
+    response = client.get("/sample.csv")
+    assert response.status_code == 200
+    assert response.mimetype == "text/csv"
+    rows = list(csv.DictReader(StringIO(response.text)))
     assert len(rows) == len(manifest.golden)
     assert float(rows[0]["wind_speed"]) == manifest.golden[0].record["wind_speed"]
     for line, row in zip(rows, manifest.golden, strict=True):
@@ -294,17 +294,17 @@ def test_sample_contains_golden_rows(client, manifest):
 
 def test_sample_returns_golden_probabilities(client, manifest):
     body = client.get("/sample.csv").data
-    answer = client.post("/predict_file?counts=true", data=body, content_type="text/csv")
-    lines = answer.text.splitlines()
+    response = client.post("/predict_file?counts=true", data=body, content_type="text/csv")
+    lines = response.text.splitlines()
     assert lines[-1].startswith(f"# rows={len(manifest.golden)} failed=0 warned=1 ")
     for line, row in zip(csv.DictReader(lines[:-1]), manifest.golden, strict=True):
         assert math.isclose(float(line["probability"]), row.answer, abs_tol=1e-12)
 
 
 def test_model_page_has_metrics_origin_and_features(client, manifest):
-    answer = client.get("/model")
-    text = Page(answer).text
-    assert answer.status_code == 200
+    response = client.get("/model")
+    text = Page(response).text
+    assert response.status_code == 200
     for evaluation in manifest.evaluations.values():
         for scores in evaluation.scores.values():
             assert f"{scores.roc_auc:.3f}" in text
@@ -338,8 +338,8 @@ def test_model_page_labels_largest_levels(client):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_page_under_prefix_has_prefixed_links(client, path):
-    answer = client.get(path, base_url="https://example.com/prefix/", headers=HTML)
-    for _, attrs in Page(answer).tags:
+    response = client.get(path, base_url="https://example.com/prefix/", headers=HTML)
+    for _, attrs in Page(response).tags:
         for key in ("href", "src", "action"):
             link = attrs.get(key, "/prefix/")
             assert link.startswith(("/prefix/", "#")), link
@@ -368,20 +368,20 @@ def test_page_is_accessible_to_screen_readers(client, texts, path):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_page_has_no_inline_code_or_external_resources(client, path):
-    answer = client.get(path, headers=HTML)
-    page = Page(answer)
-    assert "Content-Security-Policy" in answer.headers
-    assert "http://" not in answer.text.replace("http://www.w3.org/", "")
-    assert "https://" not in answer.text
+    response = client.get(path, headers=HTML)
+    page = Page(response)
+    assert "Content-Security-Policy" in response.headers
+    assert "http://" not in response.text.replace("http://www.w3.org/", "")
+    assert "https://" not in response.text
     assert all(script["src"].startswith("/static/") for script in page.all("script"))
     assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")]
 
 
 def test_page_footer_has_model_version_and_request_id(client, manifest):
-    answer = client.get("/file", headers={"X-Request-Id": "given-by-caller"})
-    assert manifest.version in answer.text
-    assert "given-by-caller" in answer.text
-    assert answer.headers["X-Request-Id"] == "given-by-caller"
+    response = client.get("/file", headers={"X-Request-Id": "given-by-caller"})
+    assert manifest.version in response.text
+    assert "given-by-caller" in response.text
+    assert response.headers["X-Request-Id"] == "given-by-caller"
 
 
 def test_error_format_follows_accept_header(client):
@@ -394,19 +394,19 @@ def test_error_format_follows_accept_header(client):
 
 
 def test_error_page_wrong_method_shows_message(client):
-    answer = client.post("/model", headers=HTML)
-    assert answer.status_code == 405
-    assert "This address does not accept this method." in answer.text
+    response = client.post("/model", headers=HTML)
+    assert response.status_code == 405
+    assert "This address does not accept this method." in response.text
 
 
 def test_error_page_without_model_returns_503(tmp_path, monkeypatch):
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
     client = create_app(ROOT, Settings(model=tmp_path / "model.pkl")).test_client()
     for path in ("/", "/file", "/model", "/sample.csv"):
-        answer = client.get(path, headers=HTML)
-        assert answer.status_code == 503
-        assert "No model has been loaded" in answer.text
-        assert "Model version" not in answer.text
+        response = client.get(path, headers=HTML)
+        assert response.status_code == 503
+        assert "No model has been loaded" in response.text
+        assert "Model version" not in response.text
 
 
 @pytest.mark.parametrize(

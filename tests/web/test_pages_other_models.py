@@ -68,37 +68,37 @@ def unexplained_client(tmp_path, manifest):
 
 
 def test_other_model_form_has_flags_and_free_texts(other_client):
-    answer = other_client.get("/")
-    assert answer.status_code == 200
-    assert "Who buys?" in answer.text
-    assert "light" not in Page(answer).text
-    assert '<option value="true" selected>true</option>' in answer.text
-    assert '<option value="" selected>not known</option>' in answer.text
-    assert Page(answer).fields == {"colour": "red", "member": "true", "vip": "", "amount": "2.5"}
+    response = other_client.get("/")
+    assert response.status_code == 200
+    assert "Who buys?" in response.text
+    assert "light" not in Page(response).text
+    assert '<option value="true" selected>true</option>' in response.text
+    assert '<option value="" selected>not known</option>' in response.text
+    assert Page(response).fields == {"colour": "red", "member": "true", "vip": "", "amount": "2.5"}
 
 
 def test_other_model_returns_explained_prediction(other_client):
-    answer = send(other_client, {"colour": "blue", "member": "true", "amount": "10"})
-    assert answer.status_code == 200
-    assert "91% probability of “yes”" in Page(answer).text
-    assert "Amount <span>10 EUR</span>" in answer.text
-    assert "The other" not in answer.text
+    response = send(other_client, {"colour": "blue", "member": "true", "amount": "10"})
+    assert response.status_code == 200
+    assert "91% probability of “yes”" in Page(response).text
+    assert "Amount <span>10 EUR</span>" in response.text
+    assert "The other" not in response.text
 
 
 def test_other_model_invalid_flag_is_marked(other_client):
-    answer = send(other_client, {"member": "perhaps", "amount": "-6"})
-    assert answer.status_code == 422
-    assert "Must be true or false." in answer.text
-    assert "Must be a number, -5 EUR or more." in answer.text
-    assert "perhaps (not in the list)" in answer.text
+    response = send(other_client, {"member": "perhaps", "amount": "-6"})
+    assert response.status_code == 422
+    assert "Must be true or false." in response.text
+    assert "Must be a number, -5 EUR or more." in response.text
+    assert "perhaps (not in the list)" in response.text
 
 
 def test_other_model_page_without_evaluations_is_complete(other_client):
-    answer = other_client.get("/model")
-    assert answer.status_code == 200
-    assert "How good it is" not in answer.text
-    assert "What each feature can add" in answer.text
-    assert "any text" in answer.text
+    response = other_client.get("/model")
+    assert response.status_code == 200
+    assert "How good it is" not in response.text
+    assert "What each feature can add" in response.text
+    assert "any text" in response.text
 
 
 def test_other_model_sample_has_flags_and_missing_values(other_client):
@@ -106,15 +106,15 @@ def test_other_model_sample_has_flags_and_missing_values(other_client):
 
 
 def test_unexplained_model_returns_prediction_without_bars(unexplained_client):
-    answer = send(unexplained_client, {"member": "true", "amount": "1"})
-    assert answer.status_code == 200
-    assert "What pushed it" not in answer.text
-    assert "explain=true" not in answer.text
-    assert "curl -s" in answer.text
+    response = send(unexplained_client, {"member": "true", "amount": "1"})
+    assert response.status_code == 200
+    assert "What pushed it" not in response.text
+    assert "explain=true" not in response.text
+    assert "curl -s" in response.text
 
 
 def test_unexplained_model_page_is_complete(unexplained_client):
-    answer = unexplained_client.get("/model")
-    assert answer.status_code == 200
-    assert "the pickle" in answer.text
-    assert "What each feature can add" not in answer.text
+    response = unexplained_client.get("/model")
+    assert response.status_code == 200
+    assert "the pickle" in response.text
+    assert "What each feature can add" not in response.text

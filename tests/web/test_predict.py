@@ -22,54 +22,54 @@ def as_texts(record):
 
 
 def test_predict_example_returns_all_fields(client, example, manifest):
-    answer = client.post("/predict", json=example)
-    assert answer.status_code == 200
-    assert answer.mimetype == "application/json"
-    assert list(answer.json) == ["label", "probability", "threshold", "model_version"]
-    assert answer.json["label"] == "late"
-    assert manifest.threshold <= answer.json["probability"] < 1
-    assert answer.json["threshold"] == manifest.threshold
-    assert answer.json["model_version"] == manifest.version
+    response = client.post("/predict", json=example)
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    assert list(response.json) == ["label", "probability", "threshold", "model_version"]
+    assert response.json["label"] == "late"
+    assert manifest.threshold <= response.json["probability"] < 1
+    assert response.json["threshold"] == manifest.threshold
+    assert response.json["model_version"] == manifest.version
 
 
 def test_predict_golden_rows_return_pipeline_predictions(client, manifest):
-    answer = client.post("/predict", json=[row.record for row in manifest.golden])
-    assert answer.status_code == 200
-    given = [prediction["probability"] for prediction in answer.json]
+    response = client.post("/predict", json=[row.record for row in manifest.golden])
+    assert response.status_code == 200
+    given = [prediction["probability"] for prediction in response.json]
     expected = [row.answer for row in manifest.golden]
     assert all(math.isclose(a, b, abs_tol=1e-12) for a, b in zip(given, expected, strict=True))
 
 
 def test_predict_label_follows_the_threshold(client, manifest):
-    answer = client.post("/predict", json=[row.record for row in manifest.golden])
-    labels = {prediction["label"] for prediction in answer.json}
+    response = client.post("/predict", json=[row.record for row in manifest.golden])
+    labels = {prediction["label"] for prediction in response.json}
     assert labels == {"late", "on time"}
-    for prediction in answer.json:
+    for prediction in response.json:
         late = prediction["probability"] >= manifest.threshold
         assert prediction["label"] == ("late" if late else "on time")
 
 
 def test_predict_explain_contributions_sum_to_log_odds(client, manifest):
     for row in manifest.golden:
-        answer = client.post("/predict?explain=true", json=row.record).json
-        assert set(answer["contributions"]) == set(manifest.signature.names)
-        total = math.fsum([answer["intercept"], *answer["contributions"].values()])
-        assert math.isclose(total, answer["log_odds"], abs_tol=1e-12)
-        assert math.isclose(1 / (1 + math.exp(-total)), answer["probability"], abs_tol=1e-12)
+        response = client.post("/predict?explain=true", json=row.record).json
+        assert set(response["contributions"]) == set(manifest.signature.names)
+        total = math.fsum([response["intercept"], *response["contributions"].values()])
+        assert math.isclose(total, response["log_odds"], abs_tol=1e-12)
+        assert math.isclose(1 / (1 + math.exp(-total)), response["probability"], abs_tol=1e-12)
 
 
 def test_predict_explain_not_a_flag_returns_400(client, example):
-    answer = client.post("/predict?explain=maybe", json=example)
-    assert answer.status_code == 422
-    assert answer.json["errors"][0]["field"] == "explain"
+    response = client.post("/predict?explain=maybe", json=example)
+    assert response.status_code == 422
+    assert response.json["errors"][0]["field"] == "explain"
 
 
 def test_predict_array_returns_predictions_in_order(client, example):
     bad = example | {"temperature": "hot"}
-    answer = client.post("/predict", json=[example, bad, 5, example])
-    assert answer.status_code == 207
-    assert [set(place) == {"errors"} for place in answer.json] == [False, True, True, False]
-    assert answer.json[1]["errors"] == [
+    response = client.post("/predict", json=[example, bad, 5, example])
+    assert response.status_code == 207
+    assert [set(place) == {"errors"} for place in response.json] == [False, True, True, False]
+    assert response.json[1]["errors"] == [
         {
             "field": "temperature",
             "row": 1,
@@ -77,39 +77,39 @@ def test_predict_array_returns_predictions_in_order(client, example):
             "message": "must be a number, -80 to 140 °F",
         }
     ]
-    assert answer.json[2]["errors"][0]["row"] == 2
-    assert answer.json[0] == answer.json[3]
+    assert response.json[2]["errors"][0]["row"] == 2
+    assert response.json[0] == response.json[3]
 
 
 @pytest.mark.parametrize("count", [99, 100, 101, 200, 250])
 def test_predict_array_encoded_in_pieces_returns_same_bytes(client, example, count):
     values = [example if place % 7 else {} for place in range(count)]
-    answer = client.post("/predict", json=values)
-    assert answer.data == msgspec.json.encode(answer.json)
-    assert len(answer.json) == count
+    response = client.post("/predict", json=values)
+    assert response.data == msgspec.json.encode(response.json)
+    assert len(response.json) == count
 
 
 def test_predict_array_duplicate_key_rejects_one_record(client, example):
     good = json.dumps(example)
     twice = good[:-1] + ', "carrier": "DL"}'
-    answer = client.post("/predict", data=f"[{good},{twice}]", content_type="application/json")
-    assert answer.status_code == 207
-    assert answer.json[1]["errors"][0]["code"] == "duplicate_key"
+    response = client.post("/predict", data=f"[{good},{twice}]", content_type="application/json")
+    assert response.status_code == 207
+    assert response.json[1]["errors"][0]["code"] == "duplicate_key"
 
 
 def test_predict_array_over_limit_returns_413(example):
     settings = Settings(model=ROOT / "model.pkl", max_records=3)
     client = create_app(ROOT, settings).test_client()
     assert client.post("/predict", json=[example] * 3).status_code == 200
-    answer = client.post("/predict", json=[example] * 4)
-    assert answer.status_code == 413
-    assert answer.json["code"] == "too_many_records"
+    response = client.post("/predict", json=[example] * 4)
+    assert response.status_code == 413
+    assert response.json["code"] == "too_many_records"
 
 
 def test_predict_unseen_category_returns_warning(client, example):
-    answer = client.post("/predict", json=example | {"dest": "XXX"})
-    assert answer.status_code == 200
-    assert [(w["field"], w["code"]) for w in answer.json["warnings"]] == [
+    response = client.post("/predict", json=example | {"dest": "XXX"})
+    assert response.status_code == 200
+    assert [(w["field"], w["code"]) for w in response.json["warnings"]] == [
         ("dest", "unseen_category")
     ]
 
@@ -129,15 +129,15 @@ def test_predict_form_returns_same_as_json(client, example):
 
 
 def test_predict_form_invalid_field_is_named(client, example):
-    answer = client.post("/predict", data=as_texts(example) | {"seats": "many"})
-    assert answer.status_code == 422
-    assert [error["field"] for error in answer.json["errors"]] == ["seats"]
+    response = client.post("/predict", data=as_texts(example) | {"seats": "many"})
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json["errors"]] == ["seats"]
 
 
 def test_predict_json_sent_as_form_error_names_content_type(client, example):
-    answer = client.post("/predict", data=json.dumps(example), content_type=FORM)
-    assert answer.status_code == 400
-    assert "Content-Type: application/json" in answer.json["message"]
+    response = client.post("/predict", data=json.dumps(example), content_type=FORM)
+    assert response.status_code == 400
+    assert "Content-Type: application/json" in response.json["message"]
 
 
 def test_predict_pickle_engine_returns_same_predictions(client, manifest):

@@ -34,12 +34,12 @@ def test_model_page_links_report_and_draws_learning_curve(app):
 
 
 def test_model_report_has_security_headers(app, shipped):
-    answer = app.test_client().get("/model/report")
-    assert answer.status_code == 200
-    assert answer.mimetype == "text/html"
-    assert answer.data == report_path(shipped[0]).read_bytes()
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    response = app.test_client().get("/model/report")
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
+    assert response.data == report_path(shipped[0]).read_bytes()
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
 
 
 def test_model_page_without_report_has_no_link(shipped, tmp_path):

@@ -22,8 +22,8 @@ from slipway.web import create_app
 
 
 def test_livez_returns_alive(client):
-    answer = client.get("/livez")
-    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
+    response = client.get("/livez")
+    assert (response.status_code, response.json) == (200, {"status": "alive"})
 
 
 def test_version_returns_model_and_slipway(client, manifest):
@@ -55,10 +55,10 @@ def test_readyz_golden_row_not_reproduced_returns_503(settings):
     service.model = Predictor(
         changed_manifest, "scorecard", changed_manifest.scorecard.compile_answers()
     )
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json["status"] == "not ready"
-    assert "golden row 1" in answer.json["reason"]
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json["status"] == "not ready"
+    assert "golden row 1" in response.json["reason"]
     assert client.get("/livez").status_code == 200
 
 
@@ -85,8 +85,8 @@ def test_app_without_model_starts_only_under_flask_command(tmp_path, monkeypatch
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
     client = create_app(ROOT, settings).test_client()
     for path in ("/readyz", "/version", "/metadata"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json["code"]) == (503, "model_unavailable")
+        response = client.get(path)
+        assert (response.status_code, response.json["code"]) == (503, "model_unavailable")
     assert client.post("/predict", json={}).status_code == 503
     assert client.get("/livez").status_code == 200
 
@@ -145,16 +145,16 @@ def test_start_command_serves_prediction_and_stops(arguments, example, manifest)
         request = urllib.request.Request(
             f"{base}/predict", json.dumps(example).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert json.load(answer)["model_version"] == manifest.version
-        with urllib.request.urlopen(f"{base}/apidocs/", timeout=60) as answer:
-            assert b"swagger-ui" in answer.read()
+        with urllib.request.urlopen(request, timeout=60) as response:
+            assert json.load(response)["model_version"] == manifest.version
+        with urllib.request.urlopen(f"{base}/apidocs/", timeout=60) as response:
+            assert b"swagger-ui" in response.read()
 
 
 def test_service_forged_script_name_is_ignored(service):
     request = urllib.request.Request(f"{service}/livez", headers={"SCRIPT_NAME": "/x"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert response.status == 200
 
 
 def test_service_under_prefix_has_prefixed_links(prefixed):

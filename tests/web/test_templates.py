@@ -19,9 +19,9 @@ def project(tmp_path):
 
 
 def form_page(project):
-    answer = create_app(project, Settings(model=project / "model.pkl")).test_client().get("/")
-    assert answer.status_code == 200
-    return answer.text
+    response = create_app(project, Settings(model=project / "model.pkl")).test_client().get("/")
+    assert response.status_code == 200
+    return response.text
 
 
 def test_introduction_of_flights_is_on_first_page(client):

@@ -78,8 +78,8 @@ HOSTS = [
 
 @pytest.mark.parametrize(("host", "status"), HOSTS)
 def test_prediction_untrusted_host_returns_400(strict_client, example, host, status):
-    answer = strict_client.post("/predict", json=example, headers={"Host": host})
-    assert answer.status_code == status
+    response = strict_client.post("/predict", json=example, headers={"Host": host})
+    assert response.status_code == status
     # Flask's dispatch follows the same rule as the fast path.
     assert strict_client.get("/version", headers={"Host": host}).status_code == status
 
@@ -92,19 +92,19 @@ def test_every_route_but_health_untrusted_host_returns_400(strict_client):
         for method in rule.methods - (
             {"GET", "HEAD", "OPTIONS"} if path in HEALTH_PATHS else set()
         ):
-            answer = strict_client.open(path, method=method, headers={"Host": "evil.example"})
-            assert (answer.status_code, method, path) == (400, method, path)
-            assert b"evil" not in answer.data
-            assert method == "HEAD" or b"SLIPWAY_TRUSTED_HOSTS" in answer.data
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            response = strict_client.open(path, method=method, headers={"Host": "evil.example"})
+            assert (response.status_code, method, path) == (400, method, path)
+            assert b"evil" not in response.data
+            assert method == "HEAD" or b"SLIPWAY_TRUSTED_HOSTS" in response.data
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:8000", "evil.example", ""])
 @pytest.mark.parametrize("path", HEALTH_PATHS)
 def test_health_any_host_returns_200(strict_client, path, host):
-    answer = strict_client.get(path, headers={"Host": host})
-    assert answer.status_code == 200
-    assert b"evil" not in answer.data
+    response = strict_client.get(path, headers={"Host": host})
+    assert response.status_code == 200
+    assert b"evil" not in response.data
 
 
 @pytest.mark.slow
@@ -115,8 +115,8 @@ def test_service_untrusted_host_returns_400_in_both_workers(body, fast_path):
         for path, sent in (("/predict", body), ("/predict_file", b"a,b\n1,2\n")):
             kind = JSON if path == "/predict" else "text/csv"
             for host, status in (("evil.example", 400), (re.sub("http://", "", base), 400)):
-                answer = asked(base, "POST", path, sent, Content_Type=kind, Host=host)
-                assert (answer[0], b'"bad_request"' in answer[2]) == (status, True)
+                response = asked(base, "POST", path, sent, Content_Type=kind, Host=host)
+                assert (response[0], b'"bad_request"' in response[2]) == (status, True)
         assert (
             asked(base, "POST", "/predict", body, Content_Type=JSON, Host="good.example")[0] == 200
         )

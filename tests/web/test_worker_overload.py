@@ -73,9 +73,9 @@ def test_worker_overload_returns_503_quickly_and_recovers(tmp_path, code):
     assert median(probes) < 0.5, probes
     assert sorted(probes)[-3] < 2, probes
     assert {status for status, _, _ in answers} == {200, 503}
-    refused = [(retry, seconds) for status, retry, seconds in answers if status == 503]
-    assert {retry for retry, _ in refused} == {"1"}
-    assert median(seconds for _, seconds in refused) < 0.5
+    rejected = [(retry, seconds) for status, retry, seconds in answers if status == 503]
+    assert {retry for retry, _ in rejected} == {"1"}
+    assert median(seconds for _, seconds in rejected) < 0.5
 
 
 @pytest.mark.slow
