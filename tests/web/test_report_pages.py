@@ -8,6 +8,7 @@ from conftest import ROOT
 from reports import Read, ids, write_shipped
 from versions import TABLE, run, with_terms
 
+from slipway.cli import add_commands
 from slipway.core.settings import Settings
 from slipway.models.manifest import write_manifest
 from slipway.reports.html import report_path
@@ -22,7 +23,7 @@ def shipped(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(shipped):
-    return create_app(ROOT, Settings(model=shipped[0]))
+    return add_commands(create_app(ROOT, Settings(model=shipped[0])))
 
 
 def test_model_page_links_report_and_draws_learning_curve(app):
