@@ -1,4 +1,4 @@
-"""The Flask side: one factory for both doors."""
+"""The Flask application: API, pages and error responses."""
 
 from slipway.web.app import create_app, open_app
 

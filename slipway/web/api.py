@@ -1,4 +1,4 @@
-"""The API: thin views around ``slipway.serving.service``; their documents are in ``specs/``."""
+"""The API: thin views around ``slipway.serving.service``, documented in ``specs/``."""
 
 from __future__ import annotations
 
@@ -18,62 +18,63 @@ from slipway.serving.batch.csv_stream import predict_file as predict_file_stream
 from slipway.serving.batch.upload import open_upload
 from slipway.serving.rollout.worker_status import WorkerStatus
 from slipway.web.context import prediction_service
-from slipway.web.model_lifecycle import following
+from slipway.web.model_lifecycle import rollout_manager
 
 api = Blueprint("api", __name__)
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-SPOOL_IN_MEMORY = 2**20
+MAX_SPOOL_IN_MEMORY = 2**20
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-# The git commit that the code is of; Heroku's own names for it come with its dyno metadata.
-_REVISION = ("SLIPWAY_REVISION", "HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT")
+# Variables with the git commit of the code; Heroku sets its own two with the dyno metadata.
+_REVISION_VARIABLES = ("SLIPWAY_REVISION", "HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT")
 
 
 @api.post("/predict")
 def predict() -> Response:
-    """Predict for one record, or for an array of records."""
-    kind = _content_type()
-    if kind not in (JSON, FORM):
+    """Return the prediction for a record, or those for an array of records."""
+    media_type = _read_content_type()
+    if media_type not in (JSON, FORM):
         raise WrongMediaType(f"send {JSON} or {FORM}")
-    model = prediction_service()
-    answer_body = model.predict_json if kind == JSON else model.predict_form
-    status, answer = answer_body(_body(model.settings.max_json_bytes), _flag("explain"), _level())
-    return Response(answer, status, content_type=JSON)
+    service = prediction_service()
+    predict_body = service.predict_json if media_type == JSON else service.predict_form
+    body = _read_body(service.settings.max_json_bytes)
+    status, content = predict_body(body, _read_flag("explain"), _read_level())
+    return Response(content, status, content_type=JSON)
 
 
 @api.post("/predict_file")
 def predict_file() -> Response:
-    """Predict for every row of a CSV file."""
-    model = prediction_service()
-    request.max_content_length = model.settings.max_file_bytes
-    kind = _content_type()
-    counts = _flag("counts")
-    if kind == "text/csv":
-        file, charset = _spooled(), request.mimetype_params.get("charset", "")
-    elif kind == "multipart/form-data":
-        file, charset = _uploaded()
+    """Return a CSV file with a prediction in every row."""
+    service = prediction_service()
+    request.max_content_length = service.settings.max_file_bytes
+    media_type = _read_content_type()
+    counts = _read_flag("counts")
+    if media_type == "text/csv":
+        file, charset = _spool_body(), request.mimetype_params.get("charset", "")
+    elif media_type == "multipart/form-data":
+        file, charset = _read_upload()
     else:
-        raise WrongMediaType("send text/csv, or multipart/form-data with a field called file")
+        raise WrongMediaType("send text/csv, or multipart/form-data with the field 'file'")
     try:
-        opened = open_upload(file, charset, model.settings.max_file_bytes)
-        stream = predict_file_stream(opened, model, counts=counts)
+        upload = open_upload(file, charset, service.settings.max_file_bytes)
+        stream = predict_file_stream(upload, service, counts=counts)
     except BaseException:
         file.close()
         raise
-    answer = Response(stream, mimetype="text/csv")
-    answer.call_on_close(file.close)
-    answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
-    answer.headers["X-Model-Version"] = model.version
-    return answer
+    response = Response(stream, mimetype="text/csv")
+    response.call_on_close(file.close)
+    response.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
+    response.headers["X-Model-Version"] = service.version
+    return response
 
 
 @api.get("/metadata")
 def metadata() -> Response:
-    """Describe the model: what it takes and gives, how good it is, and what answers."""
+    """Return the signature, the metrics and the engine of the model."""
     model = prediction_service().model
     manifest = model.manifest
-    described = {
+    description = {
         "name": manifest.name,
         "title": manifest.title,
         "version": manifest.version,
@@ -82,23 +83,23 @@ def metadata() -> Response:
         "engine": model.engine,
         "engine_reason": model.engine_reason,
         "estimator": manifest.estimator,
-        # Only what the model reads; the API document names what clients may send along.
+        # Ignored columns are in the OpenAPI document only.
         "signature": msgspec.structs.replace(manifest.signature, columns=()),
         "threshold": manifest.threshold,
-        "golden": _example_answered(manifest),
+        "golden": _find_example_row(manifest),
         "base_rate": manifest.base_rate,
         "evaluations": manifest.evaluations,
         "training": manifest.training,
         "libraries": manifest.libraries,
     }
-    return Response(json.encode(described), content_type=JSON)
+    return Response(json.encode(description), content_type=JSON)
 
 
-def _example_answered(manifest: Manifest) -> GoldenRow | None:
-    """Give the examples with the pipeline's own answer; None where it was not asked about them.
+def _find_example_row(manifest: Manifest) -> GoldenRow | None:
+    """Return the golden row of the features' examples, if the manifest has one.
 
-    Whoever asks from outside can see with it that answers arrive as the pipeline gave them. The
-    other golden rows are not given out here: those of older manifests may be somebody's.
+    A client can compare its prediction with the one that the service returns. The other golden
+    rows stay private, because those of older manifests may contain personal data.
     """
     examples = {feature.name: feature.example for feature in manifest.signature.features}
     return next((row for row in manifest.golden if row.record == examples), None)
@@ -106,36 +107,36 @@ def _example_answered(manifest: Manifest) -> GoldenRow | None:
 
 @api.get("/version")
 def version() -> Response:
-    """Say which model version and which Slipway answer, and which version each worker has."""
+    """Return the versions of the model and of Slipway, and the model version of each worker."""
     versions: dict[str, Any] = {
         "model_version": prediction_service().version,
         "slipway": __version__,
     }
-    revision = next(filter(None, map(os.environ.get, _REVISION)), None)
+    revision = next(filter(None, map(os.environ.get, _REVISION_VARIABLES)), None)
     if revision:
         versions["revision"] = revision
-    followed = following(current_app)
-    if followed is not None:
-        versions |= followed.describe()
+    manager = rollout_manager(current_app)
+    if manager is not None:
+        versions |= manager.describe()
     return Response(json.encode(versions), content_type=JSON)
 
 
 @api.get("/livez")
 def livez() -> Response:
-    """Say that the process runs."""
+    """Report that the process runs."""
     return Response(b'{"status":"alive"}', content_type=JSON)
 
 
 @api.get("/readyz")
 def readyz() -> Response:
-    """Say whether the model reproduces its golden rows, and whether it is the one that is meant."""
+    """Report whether the model reproduces its golden rows and is the intended version."""
     reason = prediction_service().not_ready
     if reason:
         state = {"status": "not ready", "reason": reason}
         return Response(json.encode(state), 503, content_type=JSON)
-    followed = following(current_app)
-    problem, pinned = (followed.problem, followed.pinned) if followed else ("", "")
-    # It does serve, and another start would serve no better.
+    manager = rollout_manager(current_app)
+    problem, pinned = (manager.problem, manager.pinned) if manager else ("", "")
+    # Not a 503: the service has a model, and a restart would not help.
     state = {"status": "degraded", "reason": problem} if problem else {"status": "ready"}
     if pinned:
         state["pinned"] = pinned
@@ -144,32 +145,32 @@ def readyz() -> Response:
 
 @api.get("/metrics")
 def metrics() -> Response:
-    """Tell how the model stands, in the form that Prometheus reads."""
-    # The library takes 90 ms to import, which only those pay who ask.
+    """Return metrics in the Prometheus text format."""
+    # Imported on the first request, because the import takes 90 ms.
     from slipway.monitoring.prometheus import CONTENT_TYPE, ModelMetrics
 
-    model, followed = prediction_service(), following(current_app)
-    told = (followed.problem, followed.pinned) if followed else ("", "")
-    rows = followed.workers() if followed else [WorkerStatus(os.getpid(), model.version, "")]
-    return Response(ModelMetrics(model.not_ready, *told, rows).text(), content_type=CONTENT_TYPE)
+    service, manager = prediction_service(), rollout_manager(current_app)
+    state = (manager.problem, manager.pinned) if manager else ("", "")
+    rows = manager.workers() if manager else [WorkerStatus(os.getpid(), service.version, "")]
+    return Response(ModelMetrics(service.not_ready, *state, rows).text(), content_type=CONTENT_TYPE)
 
 
-def _flag(name: str) -> bool:
-    """Read a query parameter that is true or false."""
+def _read_flag(name: str) -> bool:
+    """Return a query parameter that is true or false."""
     if not request.environ.get("QUERY_STRING"):
         return False
     text = request.args.get(name, "false")
     if text not in _FLAGS:
         message = "must be true or false"
         raise BadInput(
-            "the query is not understood",
+            "invalid query parameter",
             errors=[FieldError(name, None, "not_a_flag", message)],
         )
     return _FLAGS[text]
 
 
-def _level() -> float | None:
-    """Read the query parameter ``interval``."""
+def _read_level() -> float | None:
+    """Return the query parameter ``interval``, or None if the request has none."""
     if not request.environ.get("QUERY_STRING") or "interval" not in request.args:
         return None
     from slipway.models.intervals import parse_level
@@ -177,21 +178,21 @@ def _level() -> float | None:
     return parse_level(request.args["interval"])
 
 
-def _content_type() -> str:
-    """Give the body's content type; a compressed body is refused before it is read."""
+def _read_content_type() -> str:
+    """Return the content type of the body, and reject a compressed body."""
     environ = request.environ
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-        raise WrongMediaType("send the body as it is, without a content encoding")
-    given = environ.get("CONTENT_TYPE", "")
-    # Werkzeug's parser takes longer than a whole prediction.
-    return given if given == JSON else request.mimetype
+        raise WrongMediaType("the body has a content encoding; send it without one")
+    content_type = environ.get("CONTENT_TYPE", "")
+    # Parsing with Werkzeug takes longer than a prediction.
+    return content_type if content_type == JSON else request.mimetype
 
 
-def _body(limit: int) -> bytes:
-    """Read the whole body.
+def _read_body(limit: int) -> bytes:
+    """Return the whole body.
 
-    A body of known length is read in one call: Flask asks for 64 KiB at a time, and Gunicorn
-    then copies what it holds beyond that, again and again.
+    A body of known length is read in one call. Flask reads 64 KiB at a time, and Gunicorn then
+    copies the rest of its buffer every time.
     """
     length = request.environ.get("CONTENT_LENGTH", "")
     if not (length.isascii() and length.isdigit()):
@@ -202,23 +203,24 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _uploaded() -> tuple[BinaryIO, str]:
-    """Take the file out of a multipart form, with the charset of its part."""
+def _read_upload() -> tuple[BinaryIO, str]:
+    """Return the file of a multipart form, and the charset of its part."""
     upload = request.files.get("file")
     if upload is None:
-        message = "no file was sent; the form's field is called file"
+        message = "no file was sent; send the file as the form field 'file'"
         raise BadInput(message, errors=[FieldError("file", None, "missing_field", message)])
-    # Flask closes what is in the form when the view returns, which is before it is read.
+    # Flask closes the files of a form when the view returns; the stream is read later.
     file, upload.stream = upload.stream, BytesIO()
     return cast(BinaryIO, file), upload.mimetype_params.get("charset", "")
 
 
-def _spooled() -> BinaryIO:
-    """Take in a whole raw body, on disk when it is long.
+def _spool_body() -> BinaryIO:
+    """Return the body as a file, on disk if it is longer than ``MAX_SPOOL_IN_MEMORY``.
 
-    A client that sends all before it reads would wait for ever if the answer began earlier.
+    The response must not begin before the whole body has arrived. A client that sends everything
+    before it reads would otherwise block forever.
     """
-    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115
+    file = tempfile.SpooledTemporaryFile(max_size=MAX_SPOOL_IN_MEMORY)  # noqa: SIM115
     while chunk := request.stream.read(2**20):
         file.write(chunk)
     file.seek(0)

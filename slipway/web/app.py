@@ -1,4 +1,4 @@
-"""The factory: settings, the live model, the blueprints, and what every answer carries."""
+"""The application factory: settings, model, blueprints and WSGI wrappers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from slipway.core.errors import ModelError
 from slipway.core.project_settings import apply_project_settings
 from slipway.core.settings import Settings
-from slipway.web import error_handlers as failures
-from slipway.web import fast_path as lane
-from slipway.web import headers
-from slipway.web import model_lifecycle as life
-from slipway.web import openapi as document
-from slipway.web import trusted_hosts as hosts
+from slipway.web import error_handlers, fast_path, headers, model_lifecycle, openapi, trusted_hosts
 from slipway.web.api import api
 from slipway.web.pages import pages
 
@@ -25,10 +20,10 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def template_loader(root: Path) -> BaseLoader:
-    """Load templates of a project first, then those of the package.
+    """Return a loader that prefers a project's templates to those of the package.
 
-    A template of the project can extend the one that it overrides, because the package's have a
-    second name: ``{% extends "slipway/form.html" %}``.
+    The package's templates also have the prefix ``slipway/``, so that a project's template can
+    extend the one that it overrides: ``{% extends "slipway/form.html" %}``.
     """
     package = FileSystemLoader(TEMPLATES)
     own = FileSystemLoader(root / "templates")
@@ -36,17 +31,17 @@ def template_loader(root: Path) -> BaseLoader:
 
 
 def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool = True) -> Flask:
-    """Make the app.
+    """Create the Flask application.
 
     Parameters
     ----------
     root : Path
-        The folder of the project. It holds ``model.pkl``, and ``templates/`` with the templates
-        that override those of the package.
+        The project folder, with ``model.pkl``. Templates in its ``templates/`` override those of
+        the package.
     settings : Settings, optional
-        Read from the environment when not given.
+        Read from the environment if not given.
     with_pages : bool
-        False gives the API and ``/apidocs`` alone.
+        False registers the API and ``/apidocs`` only.
 
     Returns
     -------
@@ -55,8 +50,8 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     Raises
     ------
     ModelError
-        The model does not pass its checks. Under the ``flask`` command the app is made all the
-        same, so that ``slipway train`` can make the first model.
+        The model does not pass its checks. Under the ``flask`` command the application is created
+        anyway, so that ``slipway train`` can train the first model.
     """
     if settings is None:
         apply_project_settings(root)
@@ -65,20 +60,20 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
     app.jinja_loader = template_loader(root)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_json_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    life.register(app, settings)
-    failures.register(app)
-    lane.register(app)
-    hosts.register(app, settings.trusted_hosts)
+    model_lifecycle.register(app, settings)
+    error_handlers.register(app)
+    fast_path.register(app)
+    trusted_hosts.register(app, settings.trusted_hosts)
     headers.register(app)
     app.register_blueprint(api)
     if with_pages:
         app.register_blueprint(pages)
-    document.register(app)
+    openapi.register(app)
     return app
 
 
 def open_app(root: Path, *, with_pages: bool = True) -> Flask:
-    """Make the app, or end the process with one line that says why there is none.
+    """Create the application, or print the reason in one line and exit with status 3.
 
     Parameters
     ----------
@@ -93,5 +88,5 @@ def open_app(root: Path, *, with_pages: bool = True) -> Flask:
         return create_app(root, with_pages=with_pages)
     except (ModelError, ValueError) as error:
         print(f"slipway cannot serve: {error}", file=sys.stderr, flush=True)
-        # Gunicorn's own word for a worker that cannot begin, with which its master ends as well.
+        # Gunicorn's master stops if a worker exits with this status (WORKER_BOOT_ERROR).
         raise SystemExit(3) from None

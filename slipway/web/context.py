@@ -1,6 +1,8 @@
-"""What every request can reach: the live model, and the request's id."""
+"""The prediction service and the ID of the current request."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from flask import current_app, g, request
 
@@ -10,22 +12,21 @@ from slipway.web.headers import REQUEST_ID
 
 
 def prediction_service() -> PredictionService:
-    """Give the model that answers this request: the same one from its beginning to its end.
+    """Return the service of this request, which stays the same until the request ends.
 
     Raises
     ------
     ModelError
-        There is none, because the app was made to train the first one.
+        No model is loaded, because the application was created to train the first one.
     """
-    if "live" not in g:
-        g.live = current_app.extensions["slipway"]
-    loaded: PredictionService | None = g.live
-    if loaded is None:
+    if "service" not in g:
+        g.service = current_app.extensions["slipway"]
+    service: PredictionService | None = g.service
+    if service is None:
         raise ModelError("no model has been loaded; train one with `slipway train`")
-    return loaded
+    return service
 
 
 def request_id() -> str:
-    """Give the request's id, which is also in the answer's ``X-Request-Id``."""
-    made: str = request.environ[REQUEST_ID]
-    return made
+    """Return the request ID, which is also in the response header ``X-Request-Id``."""
+    return cast(str, request.environ[REQUEST_ID])

@@ -1,4 +1,4 @@
-"""One place that turns every exception into an answer: JSON for programs, HTML for people."""
+"""Error responses for all exceptions: JSON for programs, HTML pages for browsers."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityEr
 from slipway.core.errors import SlipwayError, encode_error
 from slipway.web.context import request_id
 
-# Werkzeug's own texts speak of URLs and servers; these speak to who called the service.
+# These replace Werkzeug's messages, which contain HTML and address a browser's user.
 _MESSAGES = {
-    400: "the request cannot be understood",
+    400: "the request is malformed",
     404: "there is nothing at this address",
-    405: "this address does not take this method",
+    405: "this address does not accept this method",
     408: "the request took too long to arrive",
     413: "the body is over the limit",
-    415: "this address does not take this content type",
+    415: "this address does not accept this content type",
 }
-_WRONG_HOST = "the service does not answer to this name (SLIPWAY_TRUSTED_HOSTS)"
+_UNTRUSTED_HOST = "the host name is not trusted; list it in SLIPWAY_TRUSTED_HOSTS"
 
 
 def register(app: Flask) -> None:
-    """Register the handlers of an app."""
-    app.register_error_handler(SlipwayError, answer_error)
-    app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(Exception, _answer_unexpected)
+    """Register the error handlers of an application."""
+    app.register_error_handler(SlipwayError, handle_slipway_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _handle_unexpected_error)
 
 
-def answer_error(error: SlipwayError) -> Response:
-    """Answer an exception of ours in the caller's form."""
+def handle_slipway_error(error: SlipwayError) -> Response:
+    """Return the response to an error of Slipway."""
     return _render(error, error.status)
 
 
-def _answer_http(error: HTTPException) -> Response:
-    """Answer what Flask or Werkzeug raised: an unknown address, a wrong method, a redirect."""
+def _handle_http_error(error: HTTPException) -> Response:
+    """Return the response to an exception of Flask or Werkzeug, such as 404, 405 or a redirect."""
     status = error.code or 500
     if status < 400:
         return error.get_response(request.environ)  # type: ignore[return-value]
     if isinstance(error, RequestEntityTooLarge):
-        made = SlipwayError(_MESSAGES[413], code="too_large")
+        slipway_error = SlipwayError(_MESSAGES[413], code="too_large")
     else:
-        name = (error.name or "error").lower().replace(" ", "_")
-        wrong_host = isinstance(error, SecurityError)
-        message = _WRONG_HOST if wrong_host else _MESSAGES.get(status, "the request failed")
-        made = SlipwayError(message, code=name)
-    answer = _render(made, status)
+        code = (error.name or "error").lower().replace(" ", "_")
+        untrusted_host = isinstance(error, SecurityError)
+        message = _UNTRUSTED_HOST if untrusted_host else _MESSAGES.get(status, "the request failed")
+        slipway_error = SlipwayError(message, code=code)
+    response = _render(slipway_error, status)
     if status == 405:
-        answer.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-    return answer
+        response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    return response
 
 
-def _answer_unexpected(error: Exception) -> Response:
-    """Answer a fault of ours; its traceback goes to the log alone, under the request's id."""
+def _handle_unexpected_error(error: Exception) -> Response:
+    """Return a 500, and log the traceback with the request ID."""
     current_app.logger.error("request %s failed", request_id(), exc_info=error)
-    return _render(SlipwayError("the service failed; the fault was logged"), 500)
+    return _render(SlipwayError("internal error; the service has logged the traceback"), 500)
 
 
 def _render(error: SlipwayError, status: int) -> Response:
-    """Choose HTML where a page was asked for, else JSON."""
+    """Return HTML if the client prefers a page, otherwise JSON."""
     accepts = request.accept_mimetypes
     wants_page = accepts["text/html"] > accepts["application/json"]
     if wants_page and request.blueprint in (None, "pages") and "pages" in current_app.blueprints:

@@ -1,8 +1,8 @@
-"""The fast lane: a plain JSON prediction is answered before Flask's dispatch.
+"""The fast path: plain JSON predictions that bypass Flask's dispatch.
 
-Flask takes about thirty times as long to find the view as the view takes to answer. What the
-lane does not know at a glance goes to Flask, so that the lane never has to say what is wrong
-with a request; both call the same ``PredictionService.predict_json``.
+Flask's dispatch takes about thirty times as long as a prediction. The fast path passes all other
+requests on to Flask, which also reports their errors. Both call the same
+``PredictionService.predict_json``.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from slipway.web.headers import ON_LOOP, REQUEST_ID, Environ, StartResponse, Wsg
 if TYPE_CHECKING:
     from slipway.serving.service import PredictionService
 
-PATH = "/predict"
-# All other addresses take up to 12 ms, or as long as a file is.
-SHORT = frozenset({"/livez", "/version", "/metadata"})
+PREDICT_PATH = "/predict"
+# The other paths take up to 12 ms, or longer for a file.
+SHORT_PATHS = frozenset({"/livez", "/version", "/metadata"})
 JSON = "application/json"
 
 
 def register(app: Flask) -> None:
-    """Put the lane before an app's own dispatch; to be called before ``headers.register``."""
+    """Wrap an app in the fast path. Call this before ``headers.register``."""
     app.wsgi_app = with_fast_path(app.wsgi_app, app)  # type: ignore[method-assign, assignment]
-    # A worker uses these of any application that has them; the two know no more of each other.
-    app.takes_long = partial(needs_thread, app)  # type: ignore[attr-defined]
+    # The worker calls these two if an application has them.
+    app.needs_thread = partial(needs_thread, app)  # type: ignore[attr-defined]
     app.warm_up = partial(warm_up, app)  # type: ignore[attr-defined]
 
 
 def warm_up(app: Flask) -> None:
-    """Let the model answer its golden rows, so that no client is the first to ask."""
-    live: PredictionService | None = app.extensions["slipway"]
-    if live is not None:
-        live.model.replay()
+    """Predict the golden rows, because a model's first predictions are slow."""
+    service: PredictionService | None = app.extensions["slipway"]
+    if service is not None:
+        service.model.replay()
 
 
 def needs_thread(app: Flask, environ: Environ) -> bool:
-    """Whether a thread must serve a request, because all clients of the loop would wait for it.
+    """Return whether a request takes so long that a thread must serve it.
 
-    The loop serves three short addresses, and the predictions of a scorecard. Of those, the lane
-    still raises ``TakesLong`` for what Flask must answer, and for what needs more than a decoder.
+    The worker's loop serves three short paths and the predictions of a scorecard. The fast path
+    still raises ``TakesLong`` for requests that need Flask or more than the record decoder.
 
     Parameters
     ----------
@@ -60,9 +60,13 @@ def needs_thread(app: Flask, environ: Environ) -> bool:
     bool
     """
     if environ["REQUEST_METHOD"] == "GET":
-        return environ["PATH_INFO"] not in SHORT
-    live: PredictionService | None = app.extensions["slipway"]
-    return environ["PATH_INFO"] != PATH or live is None or live.model.engine != "scorecard"
+        return environ["PATH_INFO"] not in SHORT_PATHS
+    service: PredictionService | None = app.extensions["slipway"]
+    return (
+        environ["PATH_INFO"] != PREDICT_PATH
+        or service is None
+        or service.model.engine != "scorecard"
+    )
 
 
 def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
@@ -71,56 +75,55 @@ def with_fast_path(inner: Wsgi, app: Flask) -> Wsgi:
     Parameters
     ----------
     inner : callable
-        Gets every other request, and those that end in a fault of ours, which it answers and
-        logs.
+        Serves all other requests, and logs and reports unexpected errors of the fast path.
     app : Flask
-        Holds the live model and the settings.
+        Has the service in its extensions.
 
     Returns
     -------
     callable
     """
 
-    def wrapped(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        live: PredictionService | None = app.extensions["slipway"]
-        if live is None or not _is_plain(environ) or not _is_trusted(environ, app):
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        service: PredictionService | None = app.extensions["slipway"]
+        if service is None or not _is_plain(environ) or not _is_trusted(environ, app):
             if ON_LOOP in environ and environ["REQUEST_METHOD"] == "POST":
                 raise TakesLong
             return inner(environ, start_response)
         length = environ.get("CONTENT_LENGTH", "")
         if not (length.isascii() and length.isdigit()):
             return inner(environ, start_response)
-        if int(length) > live.settings.max_json_bytes:
+        if int(length) > service.settings.max_json_bytes:
             return inner(environ, start_response)
         body = environ["wsgi.input"].read(int(length))
         try:
-            status, answer = _predict(live, body, environ)
+            status, content = _predict(service, body, environ)
         except TakesLong:
             raise
         except Exception:
-            # Flask's handler answers and logs it, with all that it knows of the request.
+            # Repeat the request in Flask, whose handler logs the error with its context.
             environ["wsgi.input"] = io.BytesIO(body)
             return inner(environ, start_response)
-        headers = [("Content-Type", JSON), ("Content-Length", str(len(answer)))]
-        start_response(_status_line(status), headers)
-        return [answer]
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(content)))]
+        start_response(_format_status_line(status), headers)
+        return [content]
 
-    return wrapped
+    return application
 
 
-def _predict(live: PredictionService, body: bytes, environ: Environ) -> tuple[int, bytes]:
-    """Predict a body; an error gets the JSON that Flask's error handlers return."""
+def _predict(service: PredictionService, body: bytes, environ: Environ) -> tuple[int, bytes]:
+    """Return status and body of a prediction, or of the JSON error that Flask would return."""
     try:
-        return live.predict_json(body, soon=ON_LOOP in environ)
+        return service.predict_json(body, soon=ON_LOOP in environ)
     except SlipwayError as error:
         return error.status, encode_error(error, environ[REQUEST_ID])
 
 
 def _is_plain(environ: Environ) -> bool:
-    """Whether a request is a JSON prediction and asks for nothing else."""
+    """Return whether a request is a JSON prediction without options."""
     return (
         environ["REQUEST_METHOD"] == "POST"
-        and environ.get("PATH_INFO") == PATH
+        and environ.get("PATH_INFO") == PREDICT_PATH
         and environ.get("CONTENT_TYPE") == JSON
         and not environ.get("QUERY_STRING")
         and "HTTP_CONTENT_ENCODING" not in environ
@@ -129,12 +132,12 @@ def _is_plain(environ: Environ) -> bool:
 
 
 def _is_trusted(environ: Environ, app: Flask) -> bool:
-    """Whether Flask would take the request's ``Host``."""
+    """Return whether Flask would accept the request's ``Host``."""
     trusted = app.config["TRUSTED_HOSTS"]
     return trusted is None or host_is_trusted(environ.get("HTTP_HOST"), trusted)
 
 
 @lru_cache
-def _status_line(status: int) -> str:
-    """Write a status as Werkzeug does."""
+def _format_status_line(status: int) -> str:
+    """Return a status line in Werkzeug's format."""
     return f"{status} {HTTP_STATUS_CODES[status].upper()}"

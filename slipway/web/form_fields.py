@@ -1,4 +1,4 @@
-"""The fields of the form, and the columns of a file as its page describes them."""
+"""The fields of the form page, and the columns of the file page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from slipway.reports.feature_texts import form_hints
 from slipway.reports.formatting import shorten, value_name
 
 Control = Literal["drop-down", "suggestions", "area", "input"]
-# A drop-down of more values is hard to use; an input that suggests them can be typed into.
-MOST_OPTIONS = 250
-MOST_SUGGESTED = 5_000
+# A longer drop-down is hard to use; the field becomes a text input with suggestions.
+MAX_OPTIONS = 250
+MAX_SUGGESTIONS = 5_000
 
 
 @dataclass(frozen=True)
 class Field:
-    """One input of the form: its feature, its text, and what is wrong with that text.
+    """One input of the form, with its text and the error of that text.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Field:
     text : str
     error : str, optional
     missing : collection of str
-        The texts that stand for a missing value.
+        The texts that mean a missing value.
     """
 
     id: str
@@ -42,15 +42,14 @@ class Field:
 
     @cached_property
     def control(self) -> Control:
-        """The kind of input."""
-        known = self.known
-        if known:
+        """Return the kind of input."""
+        if self.known_values:
             return "suggestions" if self._is_long else "drop-down"
         return "area" if self.feature.kind in ("text", "category") else "input"
 
     @cached_property
-    def known(self) -> list[tuple[str, str]]:
-        """The known values that a form can send: their texts and names."""
+    def known_values(self) -> list[tuple[str, str]]:
+        """Return the texts and names of the known values that a form can send."""
         feature = self.feature
         values: Collection[Value] = feature.categories
         if feature.kind == "flag" and not feature.closed:
@@ -64,44 +63,44 @@ class Field:
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        """The options of the drop-down: their texts and names."""
-        gap, chosen = self.gap, self.chosen
-        options = list(self.known)
-        if chosen != gap and chosen not in dict(options):
-            options.insert(0, (chosen, f"{shorten(chosen)} (not in the list)"))
-        if gap is not None and (self.feature.nullable or chosen == gap):
-            options.insert(0, (gap, self._gap_name))
+        """Return the texts and names of the drop-down's options."""
+        missing_option, selected = self.missing_option, self.selected
+        options = list(self.known_values)
+        if selected != missing_option and selected not in dict(options):
+            options.insert(0, (selected, f"{shorten(selected)} (not in the list)"))
+        if missing_option is not None and (self.feature.nullable or selected == missing_option):
+            options.insert(0, (missing_option, self._missing_name))
         return options
 
     @property
     def suggestions(self) -> list[tuple[str, str]]:
-        """The suggested values, of very many the first."""
-        return self.known[:MOST_SUGGESTED]
+        """Return the texts and names of the first known values."""
+        return self.known_values[:MAX_SUGGESTIONS]
 
     @cached_property
-    def gap(self) -> str | None:
-        """The text that stands for a missing value of this feature."""
+    def missing_option(self) -> str | None:
+        """Return the text that means a missing value of this feature, if one exists."""
         return missing_text(self.feature, self.missing)
 
     @cached_property
-    def chosen(self) -> str:
-        """The field's text, as an option writes the same value."""
+    def selected(self) -> str:
+        """Return the text of the option with the field's value."""
         value = parse_text(self.feature, self.text, self.missing)
         if value is None:
-            return self.text if self.gap is None else self.gap
+            return self.text if self.missing_option is None else self.missing_option
         return value_text(value)
 
     @property
     def hints(self) -> list[str]:
-        """What the field takes, in sentences."""
+        """Return sentences on the accepted values."""
         hints = form_hints(self.feature, listed=self.control == "drop-down")
-        if self.control != "drop-down" and self.feature.nullable and self.gap:
-            hints.append(f"Enter {self.gap} for a missing value.")
+        if self.control != "drop-down" and self.feature.nullable and self.missing_option:
+            hints.append(f"Enter {self.missing_option} for a missing value.")
         return hints
 
     @property
     def keyboard(self) -> str:
-        """The keyboard that a phone shows; those for numbers may lack the minus sign."""
+        """Return the ``inputmode``: a phone's keyboard for numbers may lack the minus sign."""
         feature = self.feature
         is_number = feature.kind in ("number", "integer") and not feature.infinite
         if not is_number or feature.minimum is None or feature.minimum < 0:
@@ -109,19 +108,19 @@ class Field:
         return "numeric" if feature.kind == "integer" else "decimal"
 
     @property
-    def longest(self) -> int:
-        """How many characters a text may have."""
+    def max_length(self) -> int:
+        """Return the maximum number of characters."""
         return MAX_TEXT
 
     @property
     def _is_long(self) -> bool:
-        """Whether the values are suggested while typing; an input cannot hold line ends."""
-        texts = [text for text, _ in self.known]
+        """Return whether to suggest the values; a text input cannot contain line ends."""
+        texts = [text for text, _ in self.known_values]
         one_line = not any("\n" in text or "\r" in text or text == "" for text in texts)
-        return len(texts) > MOST_OPTIONS and one_line
+        return len(texts) > MAX_OPTIONS and one_line
 
     @property
-    def _gap_name(self) -> str:
+    def _missing_name(self) -> str:
         if not self.feature.nullable:
             return "choose one"
         return "not known (training had none)" if self.feature.complete else "not known"
@@ -134,38 +133,39 @@ class Field:
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """A column of a file: its feature, an example of a cell, and the cell of a missing value."""
+    """A column of a file, with an example cell and the cell of a missing value."""
 
     feature: Feature
     example: str
     missing: str
 
 
-def column_row(feature: Feature, signature: Signature) -> ColumnRow:
-    """Describe a column of a file."""
-    example = field_text(feature, feature.example, signature.missing)
-    gap = missing_text(feature, signature.missing)
-    cell = "not accepted" if not feature.nullable or gap is None else gap or "an empty cell"
-    shown = "an empty cell" if example == "" else shorten(example or "–")
-    return ColumnRow(feature, shown, cell)
+def describe_column(feature: Feature, signature: Signature) -> ColumnRow:
+    """Return the description of a file's column."""
+    text = field_text(feature, feature.example, signature.missing)
+    example = "an empty cell" if text == "" else shorten(text or "–")
+    missing = missing_text(feature, signature.missing)
+    if not feature.nullable or missing is None:
+        return ColumnRow(feature, example, "not accepted")
+    return ColumnRow(feature, example, missing or "an empty cell")
 
 
 def without_browser_line_ends(signature: Signature, texts: Mapping[str, str]) -> dict[str, str]:
-    """Undo the CR LF that browsers send for every line end of a text or an option."""
+    """Replace the CR LF that browsers send for each line end of a text or option."""
     return {
-        name: _original(signature.by_name[name], text)
+        name: _restore_line_ends(signature.by_name[name], text)
         if "\r\n" in text and name in signature.by_name
         else text
         for name, text in texts.items()
     }
 
 
-def _original(feature: Feature, text: str) -> str:
-    """Return the category that a browser has sent so, or the text with plain line ends."""
-    plain = _plain(text)
-    known = (each for each in feature.categories if isinstance(each, str))
-    return next((each for each in known if _plain(each) == plain), plain)
+def _restore_line_ends(feature: Feature, text: str) -> str:
+    """Return the category with the same lines, or the text with line feeds only."""
+    plain = _normalize_line_ends(text)
+    texts = (category for category in feature.categories if isinstance(category, str))
+    return next((text for text in texts if _normalize_line_ends(text) == plain), plain)
 
 
-def _plain(text: str) -> str:
+def _normalize_line_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,7 +1,7 @@
-"""What every request is told of its client, and what every answer carries.
+"""Request IDs, security headers, and the trusted headers of proxies.
 
-Both lanes and the worker's own refusals pass through ``with_headers``, so that none of them can
-see another client, another scheme or other headers than the rest.
+The fast path, Flask and the worker's error responses all pass through ``with_headers``. They
+therefore have the same client address, scheme and headers.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any
 from flask import Flask
 
 REQUEST_ID = "slipway.request_id"
-# A worker sets this key where it calls the application on a loop that all its clients share.
+# The worker sets this key when it calls the application on the loop that all clients share.
 ON_LOOP = "slipway.on_loop"
 FORWARDED_FOR, FORWARDED_PROTO = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-# Everything comes from this service itself. Swagger UI draws its icons from data: addresses
-# and sets styles from its script, which is why these two are wider.
+# All resources come from this service. Swagger UI needs the two exceptions, for icons in data:
+# URLs and for styles that its script sets.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-ALWAYS = [
+SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
 ]
-ON_HTTPS = ("Strict-Transport-Security", "max-age=31536000")
+HTTPS_HEADER = ("Strict-Transport-Security", "max-age=31536000")
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -41,67 +41,67 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def register(app: Flask) -> None:
-    """Put the headers on every answer of an app.
+    """Add the headers to every response of an app.
 
-    They are put on around Flask and not in one of its hooks, because that costs 2 instead of
-    25 microseconds, and because another front can be given the same function.
+    A WSGI wrapper takes 2 microseconds, a hook of Flask 25. The worker's error responses use the
+    same wrapper.
     """
     app.wsgi_app = with_headers(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
 
 def with_headers(inner: Wsgi) -> Wsgi:
-    """Wrap a WSGI application so that every answer has a request id and the headers.
+    """Wrap a WSGI application so that every response has a request ID and the headers.
 
     Parameters
     ----------
     inner : callable
-        Finds the request's id in its environ, under ``REQUEST_ID``.
+        A WSGI application. Its environ has the request ID under ``REQUEST_ID``.
 
     Returns
     -------
     callable
     """
 
-    def wrapped(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if FORWARDED_FOR in environ or FORWARDED_PROTO in environ:
             apply_forwarded_headers(environ)
-        made = environ[REQUEST_ID] = choose_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        request_id = environ[REQUEST_ID] = choose_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            headers += ALWAYS
-            headers.append(("X-Request-Id", made))
+            headers += SECURITY_HEADERS
+            headers.append(("X-Request-Id", request_id))
             if environ["wsgi.url_scheme"] == "https":
-                headers.append(ON_HTTPS)
+                headers.append(HTTPS_HEADER)
             return start_response(status, headers, *more)
 
         return inner(environ, start)
 
-    return wrapped
+    return application
 
 
 def apply_forwarded_headers(environ: Environ) -> None:
-    """Take client and scheme from the proxy before the service, if it is a trusted one.
+    """Set client and scheme from the ``X-Forwarded-*`` headers of a trusted proxy.
 
-    A proxy adds what it saw on the right; what stands left of that may be the client's invention.
-    ``X-Forwarded-Host`` and ``X-Forwarded-Prefix`` are never read: the router does not send them,
-    so that they could only be forged.
+    A proxy appends its own value on the right, and a client may have forged the values before it.
+    ``X-Forwarded-Host`` and ``X-Forwarded-Prefix`` are never read. Heroku's router does not send
+    them, so only a client could have set them.
 
     Parameters
     ----------
     environ : dict
-        ``REMOTE_ADDR``, which the access log shows, and ``wsgi.url_scheme`` are set.
+        A WSGI environ, whose ``REMOTE_ADDR`` and ``wsgi.url_scheme`` are set.
     """
     if not _is_proxy(environ.get("REMOTE_ADDR", "")):
         return
-    client = _last(environ.get(FORWARDED_FOR, ""))
-    scheme = _last(environ.get(FORWARDED_PROTO, "")).lower()
+    client = _last_value(environ.get(FORWARDED_FOR, ""))
+    scheme = _last_value(environ.get(FORWARDED_PROTO, "")).lower()
     if _is_address(client):
         environ["REMOTE_ADDR"] = client
     if scheme in ("http", "https"):
         environ["wsgi.url_scheme"] = scheme
 
 
-def _last(values: str) -> str:
+def _last_value(values: str) -> str:
     return values.rpartition(",")[2].strip(" \t")
 
 
@@ -115,18 +115,19 @@ def _is_address(text: str) -> bool:
 
 @lru_cache(maxsize=512)
 def _is_proxy(address: str) -> bool:
-    """Whether an address is in ``FORWARDED_ALLOW_IPS``, which is Gunicorn's setting too."""
+    """Return whether an address is in ``FORWARDED_ALLOW_IPS``, which Gunicorn reads too."""
     allowed = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").split(",")
-    # Who comes by a Unix socket has no address, and is a proxy.
+    # Clients of a Unix socket have no address; only a proxy uses one.
     if not address or "*" in map(str.strip, allowed):
         return True
     try:
-        own = ip_address(address)
-        return any(own in ip_network(each.strip(), strict=False) for each in allowed if each)
+        client = ip_address(address)
+        networks = (ip_network(text.strip(), strict=False) for text in allowed if text)
+        return any(client in network for network in networks)
     except ValueError:
         return False
 
 
 def choose_request_id(given: str) -> str:
-    """Take the caller's ``X-Request-Id`` if it is well formed, else make one."""
+    """Return the client's ``X-Request-Id`` if it is well formed, otherwise a random one."""
     return given if _SAFE_ID.fullmatch(given) else os.urandom(16).hex()

@@ -1,4 +1,4 @@
-"""Text as Markdown that shows it unchanged: Swagger UI renders descriptions as Markdown."""
+"""Escape texts for Swagger UI, which renders descriptions as Markdown."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import html
 import re
 from typing import Any
 
-# An underscore within a word is no mark-up, and most names have some.
+# An underscore within a word is not markup, and most names have some.
 _INLINE = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
-# What begins a heading, a list, a rule or an underline where it stands first.
+# The first characters of a heading, a list, a rule or an underline.
 _BLOCK = re.compile(r"([#+=-]|\d+(?=[.)](?: |$)))")
-# Values under these are data, and not text about it.
+# The values of these keywords are data, not descriptions.
 _DATA = ("example", "enum", "default")
 
 
 def escape(text: str) -> str:
-    """Return Markdown that is rendered as the text itself, on one line.
+    """Return Markdown that is rendered as the given text, on one line.
 
     Parameters
     ----------
     text : str
-        As the manifest has it: a name, a category or a description.
+        A name, a category or a description of the manifest.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def escape(text: str) -> str:
 
 
 def escape_descriptions(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an OpenAPI schema whose descriptions are rendered as they are.
+    """Return an OpenAPI schema with escaped descriptions.
 
     Parameters
     ----------
@@ -45,21 +45,21 @@ def escape_descriptions(schema: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        A copy; names of properties, categories and examples are data, and stay.
+        A copy; names of properties, categories and examples are data and stay unchanged.
     """
-    return {key: _escaped(key, value) for key, value in schema.items()}
+    return {key: _escape_value(key, value) for key, value in schema.items()}
 
 
-def _escaped(key: str, value: Any) -> Any:
-    """Escape what stands under a keyword of a schema."""
+def _escape_value(key: str, value: Any) -> Any:
+    """Return the value of a schema keyword, with its descriptions escaped."""
     if key == "description" and isinstance(value, str):
         return escape(value)
     if key in _DATA:
         return value
     if key == "properties":
-        return {name: escape_descriptions(each) for name, each in value.items()}
+        return {name: escape_descriptions(item) for name, item in value.items()}
     if isinstance(value, dict):
         return escape_descriptions(value)
     if isinstance(value, list):
-        return [escape_descriptions(each) if isinstance(each, dict) else each for each in value]
+        return [escape_descriptions(item) if isinstance(item, dict) else item for item in value]
     return value

@@ -1,7 +1,7 @@
-"""The life of an app's model: loaded at the start, followed in each worker, exchanged in one step.
+"""The model of an app: loaded at the start, followed in each worker, replaced atomically.
 
-Whoever answers a request takes the ``PredictionService`` once, from the app's extensions or by
-``context.live``, and uses it throughout.
+Each request reads the ``PredictionService`` once, from ``app.extensions`` or with
+``context.prediction_service``, and uses this object until it ends.
 """
 
 from __future__ import annotations
@@ -22,58 +22,58 @@ if TYPE_CHECKING:
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Load the model of an app, and prepare what follows it.
+    """Load the model of an app, and create the manager of its rollouts if needed.
 
     Raises
     ------
     ModelError
-        There is none that could be served.
+        The model cannot be served.
     """
     app.extensions["slipway_settings"] = settings
-    app.extensions["slipway"] = live = _load(settings, app)
-    app.extensions["slipway_following"] = None
-    if not is_command() and (_follows(settings) or settings.shadow):
-        # Where a file is served, none of this is imported.
+    app.extensions["slipway"] = service = _load(settings, app)
+    app.extensions["slipway_rollout"] = None
+    if not is_command() and (_is_followed(settings) or settings.shadow):
+        # Imported only for an alias or a shadow model.
         from slipway.serving.rollout.manager import RolloutManager
 
         serve = partial(app.extensions.__setitem__, "slipway")
-        app.extensions["slipway_following"] = RolloutManager(settings, live, serve)
-    # Gunicorn's hooks use these of any application that has them.
+        app.extensions["slipway_rollout"] = RolloutManager(settings, service, serve)
+    # Gunicorn's hooks call these two if an application has them.
     app.follow = partial(follow, app)  # type: ignore[attr-defined]
     app.before_reload = partial(before_reload, app)  # type: ignore[attr-defined]
 
 
-def following(app: Flask) -> RolloutManager | None:
-    """Give what follows the references of an app; None where a file is served."""
-    found: RolloutManager | None = app.extensions["slipway_following"]
-    return found
+def rollout_manager(app: Flask) -> RolloutManager | None:
+    """Return the rollout manager of an app; None if its model cannot change."""
+    manager: RolloutManager | None = app.extensions["slipway_rollout"]
+    return manager
 
 
 def follow(app: Flask) -> None:
-    """Follow the references in this process; to be called after Gunicorn's fork."""
-    found = following(app)
-    if found is not None:
-        found.start()
+    """Start to follow the aliases in this process. Call this after Gunicorn's fork."""
+    manager = rollout_manager(app)
+    if manager is not None:
+        manager.start()
 
 
 def before_reload(app: Flask) -> None:
-    """Bring a master up to date before it makes new workers."""
-    found = following(app)
-    if found is not None:
-        found.before_reload()
+    """Load the current version in the master before it forks new workers."""
+    manager = rollout_manager(app)
+    if manager is not None:
+        manager.before_reload()
 
 
 def is_command() -> bool:
-    """Whether this is the ``flask`` command, and not for serving."""
+    """Return whether this process runs a ``flask`` command other than ``flask run``."""
     return os.environ.get("FLASK_RUN_FROM_CLI") == "true" and "run" not in sys.argv[1:]
 
 
-def _follows(settings: Settings) -> bool:
+def _is_followed(settings: Settings) -> bool:
     return settings.reference is not None and not settings.reference.is_fixed
 
 
 def _load(settings: Settings, app: Flask) -> PredictionService | None:
-    """Load the model, before the first request."""
+    """Return the first service; None if a ``flask`` command starts without a valid model."""
     try:
         if settings.reference is None:
             return PredictionService(settings)
@@ -83,7 +83,7 @@ def _load(settings: Settings, app: Flask) -> PredictionService | None:
     except ModelError as error:
         if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
             raise
-        # A command has no need of a model, or says itself what is wrong with it.
+        # Commands do not need a model, or report the error themselves.
         if not is_command():
-            app.logger.error("there is no model to serve: %s", error)
+            app.logger.error("no model to serve: %s", error)
         return None

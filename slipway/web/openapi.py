@@ -1,4 +1,4 @@
-"""The OpenAPI document: Flasgger joins the views' YAML with schemas made from the signature."""
+"""The OpenAPI document: Flasgger joins the YAML of the views with schemas of the signature."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from slipway.reports.formatting import describe_prediction, sentence
 from slipway.serving.service import PredictionService
 from slipway.web.input_schemas import Schema
 from slipway.web.markdown import escape, escape_descriptions
-from slipway.web.openapi_schemas import model_schemas
+from slipway.web.openapi_schemas import build_model_schemas
 
 SPECS = Path(__file__).with_name("specs")
-# Flasgger keeps what it works on in itself.
-_MAKING = threading.Lock()
+# Flasgger's object holds mutable state while it builds a document.
+_BUILD_LOCK = threading.Lock()
 
 
 def register(app: Flask) -> None:
     """Serve the document at ``/apispec_1.json`` and Flasgger's page at ``/apidocs/``.
 
-    The page's template is ours and its assets are the ones of the package
-    ``flask-swagger-ui``: those that Flasgger brings are from 2020 and have known holes.
+    The page has its own template and the assets of the package ``flask-swagger-ui``, because
+    Flasgger's assets are from 2020 and have known vulnerabilities.
     """
     assets = distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")
     config = {
@@ -50,53 +50,53 @@ def register(app: Flask) -> None:
 
 
 class Document(Swagger):  # type: ignore[misc]
-    """Flasgger's document, made anew where another version answers."""
+    """Flasgger's document, built again for each model version."""
 
     def get_apispecs(self, endpoint: str = "apispec_1") -> Schema:
-        """Give the document of the version that answers this request."""
-        loaded: PredictionService | None = (
-            current_app.extensions["slipway"] if "live" not in g else g.live
+        """Return the document of the version that serves this request."""
+        service: PredictionService | None = (
+            current_app.extensions["slipway"] if "service" not in g else g.service
         )
-        made: tuple[PredictionService | None, Schema] | None = getattr(self, "_made", None)
-        if made is None or made[0] is not loaded:
-            with _MAKING:
-                self.template = _template(loaded)
+        cached: tuple[PredictionService | None, Schema] | None = getattr(self, "_made", None)
+        if cached is None or cached[0] is not service:
+            with _BUILD_LOCK:
+                self.template = _build_template(service)
                 self.apispecs.clear()
-                document = _without_unsupported(super().get_apispecs(endpoint), loaded)
-                made = self._made = loaded, document
-        return made[1]
+                document = _drop_unsupported_parameters(super().get_apispecs(endpoint), service)
+                cached = self._cached = service, document
+        return cached[1]
 
 
-def _without_unsupported(document: Schema, live: PredictionService | None) -> Schema:
-    """Leave out the query parameters that the model would reject."""
+def _drop_unsupported_parameters(document: Schema, service: PredictionService | None) -> Schema:
+    """Return the document without the query parameters that the model rejects."""
     predict = document["paths"].get("/predict", {}).get("post")
-    if live is None or predict is None:
+    if service is None or predict is None:
         return document
-    manifest = live.model.manifest
+    manifest = service.model.manifest
     supported = {
         "explain": manifest.scorecard is not None,
         "interval": manifest.covariance is not None,
     }
-    kept = [each for each in predict["parameters"] if supported.get(each["name"], True)]
+    parameters = [item for item in predict["parameters"] if supported.get(item["name"], True)]
     return document | {
-        "paths": document["paths"] | {"/predict": {"post": predict | {"parameters": kept}}}
+        "paths": document["paths"] | {"/predict": {"post": predict | {"parameters": parameters}}}
     }
 
 
-def _template(live: PredictionService | None) -> Schema:
-    """Give what the views' own YAML does not say: the title, and the schemas of the model."""
+def _build_template(service: PredictionService | None) -> Schema:
+    """Return the parts that the YAML of the views lacks: the title and the model's schemas."""
     info: Schema = {"title": "Slipway", "version": __version__}
-    # Relative to the document itself, so that it is right under any path prefix.
+    # Relative to the document's own URL, because the service may have a path prefix.
     document: Schema = {"info": info, "servers": [{"url": "."}], "paths": {}}
-    if live is None:
+    if service is None:
         return {**document, "components": {"schemas": {}}}
-    manifest = live.model.manifest
+    manifest = service.model.manifest
     target = manifest.signature.target
     info["title"] = manifest.title
     info["description"] = escape(
-        f"{sentence(target.description)} The answer is {describe_prediction(target)}. "
+        f"{sentence(target.description)} The prediction is {describe_prediction(target)}. "
         f"Model version {manifest.version}."
     )
-    schemas = model_schemas(live.model, live.settings.max_records)
+    schemas = build_model_schemas(service.model, service.settings.max_records)
     plain = {name: escape_descriptions(schema) for name, schema in schemas.items()}
     return {**document, "components": {"schemas": plain}}

@@ -1,21 +1,21 @@
-"""The schemas of the OpenAPI document: those of every model, and those made from this one."""
+"""The schemas of the OpenAPI document: common ones, and those of the model."""
 
 from __future__ import annotations
 
 from slipway.models.features import Target
 from slipway.models.predictor import Predictor
 from slipway.serving.predictions import score_name
-from slipway.web.input_schemas import Schema, input_schemas
+from slipway.web.input_schemas import Schema, build_input_schemas
 
 
-def model_schemas(model: Predictor, max_records: int) -> dict[str, Schema]:
-    """Make all the schemas.
+def build_model_schemas(model: Predictor, max_records: int) -> dict[str, Schema]:
+    """Return all schemas of the OpenAPI document.
 
     Parameters
     ----------
     model : Predictor
     max_records : int
-        Records in one array.
+        Maximum number of records in an array.
 
     Returns
     -------
@@ -23,22 +23,22 @@ def model_schemas(model: Predictor, max_records: int) -> dict[str, Schema]:
         OpenAPI 3.0 schemas by name.
     """
     target = model.target
-    made = {**_COMMON, **input_schemas(model.manifest.signature, max_records)}
+    schemas = {**_COMMON, **build_input_schemas(model.manifest.signature, max_records)}
     if target.classes:
         label = {**_TEXT, "enum": list(target.classes), "description": target.description}
-        made["Label"] = label
-    made["Prediction"] = prediction_schema(model)
+        schemas["Label"] = label
+    schemas["Prediction"] = build_prediction_schema(model)
     if model.manifest.scorecard is not None:
-        what = "log-odds" if score_name(model) == "log_odds" else "score"
-        made["Contributions"] = {
-            **_numbers(model.manifest.signature.names),
-            "description": f"What each feature adds to the {what}",
+        score = "log-odds" if score_name(model) == "log_odds" else "score"
+        schemas["Contributions"] = {
+            **_build_number_object(model.manifest.signature.names),
+            "description": f"The contribution of each feature to the {score}",
         }
-    return made
+    return schemas
 
 
-def prediction_schema(model: Predictor) -> Schema:
-    """Make the schema of an answer.
+def build_prediction_schema(model: Predictor) -> Schema:
+    """Return the schema of a prediction.
 
     Parameters
     ----------
@@ -48,81 +48,80 @@ def prediction_schema(model: Predictor) -> Schema:
     -------
     dict
     """
-    answer = {
-        **_answer_properties(model.target, model.manifest.threshold),
+    required = {
+        **_build_output_properties(model.target, model.manifest.threshold),
         "model_version": _TEXT,
     }
-    said: dict[str, Schema] = {"warnings": {"type": "array", "items": _ref("Warning")}}
+    optional: dict[str, Schema] = {"warnings": {"type": "array", "items": _build_ref("Warning")}}
     if model.manifest.scorecard is not None:
-        said |= _explanation(model)
+        optional |= _build_explanation_properties(model)
     if model.manifest.covariance is not None:
-        text = "With interval: between which probabilities"
+        description = "With interval: the lower and the upper end"
         ends = {"type": "array", "minItems": 2, "maxItems": 2, "items": _SHARE}
-        said["interval"] = {**ends, "description": text}
-    return _object({**answer, **said}, optional=tuple(said))
+        optional["interval"] = {**ends, "description": description}
+    return _build_object({**required, **optional}, optional=tuple(optional))
 
 
-def _answer_properties(target: Target, threshold: float | None) -> dict[str, Schema]:
-    """Make the schemas of what an answer tells before anything else."""
+def _build_output_properties(target: Target, threshold: float | None) -> dict[str, Schema]:
+    """Return the schemas of the prediction's label and probability, or of its value."""
     if target.task == "regression":
         unit = f", in {target.unit}" if target.unit else ""
         return {"value": {**_NUMBER, "description": f"{target.description}{unit}"}}
-    whose = "the label" if target.positive is None else f"“{target.positive}”"
-    made: dict[str, Schema] = {"label": _ref("Label")}
+    subject = "the label" if target.positive is None else f"“{target.positive}”"
+    schemas: dict[str, Schema] = {"label": _build_ref("Label")}
     if target.measure != "probability":
-        return made | _score_properties(target)
-    made["probability"] = {**_SHARE, "description": f"Of {whose}"}
+        return schemas | _build_score_properties(target)
+    schemas["probability"] = {**_SHARE, "description": f"Of {subject}"}
     if target.task == "multiclass":
-        described = {"description": "Of every class; together they are 1"}
-        made["probabilities"] = {**_numbers(target.classes, _SHARE), **described}
+        descriptions = {"description": "Of every class; the sum is 1"}
+        schemas["probabilities"] = {**_build_number_object(target.classes, _SHARE), **descriptions}
     elif threshold is not None:
-        text = f"A probability from here on gets the label {whose}"
-        made["threshold"] = {**_NUMBER, "description": text}
-    return made
+        description = f"The lowest probability with the label {subject}"
+        schemas["threshold"] = {**_NUMBER, "description": description}
+    return schemas
 
 
-def _score_properties(target: Target) -> dict[str, Schema]:
-    """Make the schemas of the scores that a model without probabilities returns."""
+def _build_score_properties(target: Target) -> dict[str, Schema]:
+    """Return the schemas of a model without probabilities: its score, or one per class."""
     if target.measure == "label":
         return {}
     if target.task == "binary":
-        text = f"The model's decision score: above 0 for “{target.positive}”, as a rule"
-        return {"score": {**_NUMBER, "description": text}}
-    text = "The decision score of every class, the highest for the label as a rule"
-    return {"scores": {**_numbers(target.classes), "description": text}}
+        description = f"The model's decision score, usually above 0 for “{target.positive}”"
+        return {"score": {**_NUMBER, "description": description}}
+    description = "The decision score of every class, usually the highest for the label"
+    return {"scores": {**_build_number_object(target.classes), "description": description}}
 
 
-def _explanation(model: Predictor) -> dict[str, Schema]:
-    """Make the schemas of what is told with ``explain``, by class where there are several."""
+def _build_explanation_properties(model: Predictor) -> dict[str, Schema]:
+    """Return the schemas of the fields that ``explain`` adds; several classes have objects."""
     name = score_name(model)
-    described = {
-        name: "With explain: the intercept and all contributions added up",
-        "intercept": "With explain: what the contributions start from",
-        "contributions": "With explain: what each feature adds",
+    descriptions = {
+        name: "With explain: the sum of the intercept and all contributions",
+        "intercept": "With explain: the score without contributions",
+        "contributions": "With explain: the contribution of each feature",
     }
-    one: dict[str, Schema] = {name: _NUMBER, "intercept": _NUMBER}
+    properties: dict[str, Schema] = {name: _NUMBER, "intercept": _NUMBER}
     if model.target.measure == "decision":
-        del one[name]
-    one["contributions"] = _ref("Contributions")
+        del properties[name]
+    properties["contributions"] = _build_ref("Contributions")
     if model.task == "multiclass":
-        one = {key: _by_class(model.target.classes, each) for key, each in one.items()}
+        properties = {
+            key: _build_object(dict.fromkeys(model.target.classes, schema))
+            for key, schema in properties.items()
+        }
     return {
-        key: each if "$ref" in each else {**each, "description": described[key]}
-        for key, each in one.items()
+        key: schema if "$ref" in schema else {**schema, "description": descriptions[key]}
+        for key, schema in properties.items()
     }
 
 
-def _by_class(classes: tuple[str, ...], schema: Schema) -> Schema:
-    return _object(dict.fromkeys(classes, schema))
+def _build_number_object(names: tuple[str, ...], number: Schema | None = None) -> Schema:
+    """Return the schema of an object with a number for each name."""
+    return _build_object(dict.fromkeys(names, number or _NUMBER))
 
 
-def _numbers(names: tuple[str, ...], number: Schema | None = None) -> Schema:
-    """Make the schema of an object with a number by each name."""
-    return _object(dict.fromkeys(names, number or _NUMBER))
-
-
-def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
-    """Make the schema of an object whose properties are all given, but for the optional ones."""
+def _build_object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object without additional properties."""
     return {
         "type": "object",
         "additionalProperties": False,
@@ -131,7 +130,7 @@ def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Sc
     }
 
 
-def _ref(name: str) -> Schema:
+def _build_ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -139,31 +138,31 @@ _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _COMMON: dict[str, Schema] = {
-    "FieldError": _object(
+    "FieldError": _build_object(
         {
-            "field": {**_TEXT, "nullable": True, "description": "The field that is wrong"},
+            "field": {**_TEXT, "nullable": True, "description": "The invalid field"},
             "row": {
                 "type": "integer",
                 "nullable": True,
-                "description": "Its record, counted from 0, where several were sent",
+                "description": "Index of the record in the array, from 0",
             },
-            "code": {**_TEXT, "description": "A word that a program can switch on"},
-            "message": {**_TEXT, "description": "What to do about it"},
+            "code": {**_TEXT, "description": "A constant for programs"},
+            "message": {**_TEXT, "description": "The reason, and what to do"},
         }
     ),
-    "Error": _object(
+    "Error": _build_object(
         {
-            "code": {**_TEXT, "description": "A word that a program can switch on"},
+            "code": {**_TEXT, "description": "A constant for programs"},
             "message": {**_TEXT, "description": "What went wrong"},
-            "request_id": {**_TEXT, "description": "Also in the header X-Request-Id"},
-            "errors": {"type": "array", "items": _ref("FieldError")},
+            "request_id": {**_TEXT, "description": "The same as in the header X-Request-Id"},
+            "errors": {"type": "array", "items": _build_ref("FieldError")},
         }
     ),
-    "Warning": _object({"field": _TEXT, "code": _TEXT, "message": _TEXT}),
-    "Failure": _object({"errors": {"type": "array", "items": _ref("FieldError")}}),
-    "Predictions": {"type": "array", "items": _ref("Prediction")},
+    "Warning": _build_object({"field": _TEXT, "code": _TEXT, "message": _TEXT}),
+    "Failure": _build_object({"errors": {"type": "array", "items": _build_ref("FieldError")}}),
+    "Predictions": {"type": "array", "items": _build_ref("Prediction")},
     "PredictionsOrFailures": {
         "type": "array",
-        "items": {"oneOf": [_ref("Prediction"), _ref("Failure")]},
+        "items": {"oneOf": [_build_ref("Prediction"), _build_ref("Failure")]},
     },
 }

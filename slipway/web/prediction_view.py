@@ -1,4 +1,4 @@
-"""What the form's answer shows: what was found, how sure it is, and what led to it."""
+"""The view model of the form page: prediction, probability and contributions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from msgspec import UNSET
 
-from slipway.models.features import Record
+from slipway.models.features import Record, Target
 from slipway.models.manifest import Manifest
 from slipway.models.predictor import Predictor
 from slipway.models.signature import Signature
-from slipway.reports import svg_charts as charts
+from slipway.reports import svg_charts
 from slipway.reports.formatting import (
     compare_to_base_rate,
     decimals,
@@ -23,28 +23,28 @@ from slipway.reports.formatting import (
 )
 from slipway.serving.predictions import Prediction, score_name
 
-MOST_BARS = 12
+MAX_BARS = 12
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one feature, or all the small ones together, did to an answer."""
+    """The contribution of a feature, or of all small ones together."""
 
     name: str
     value: str
-    bar: charts.Bar
+    bar: svg_charts.Bar
 
 
 @dataclass(frozen=True)
 class ContributionChart:
-    """What led from where the sum starts to the score.
+    """The contributions from the intercept to the score.
 
     Attributes
     ----------
     rows : list of Contribution
     start, score : float
     digits : int
-        Behind the point, in which the numbers are to be written.
+        Decimals of the numbers.
     """
 
     rows: list[Contribution]
@@ -55,129 +55,130 @@ class ContributionChart:
 
 @dataclass(frozen=True)
 class PredictionView:
-    """An answer for people.
+    """A prediction on the page.
 
     Attributes
     ----------
     prediction : Prediction
     heading : str
         The label, or the value with its unit.
-    big, of : str
-        The number to show large, and what it is.
+    figure, figure_caption : str
+        The number in large print, and its meaning.
     shares : list of (str, float)
-        Every class with its probability or score, the highest first.
+        The classes with the highest probabilities or scores, in descending order.
     others : int
-        How many classes have no bar.
-    by_numbers : bool
-        Whether the label is that of the highest probability, and not another one that
-        ``predict`` returns.
-    compared : str
-        How a probability stands to the base rate.
-    pushes : ContributionChart, optional
-        None where the answer cannot be explained so.
+        Number of the other classes.
+    label_is_implied : bool
+        Whether the probabilities imply the label. A pipeline's ``predict`` may return another one.
+    base_rate_text : str
+        Comparison of a probability with the base rate.
+    chart : ContributionChart, optional
+        None if the model has no scorecard.
     """
 
     prediction: Prediction
     heading: str
-    big: str
-    of: str
+    figure: str
+    figure_caption: str
     shares: list[tuple[str, float]]
     others: int
-    by_numbers: bool
-    compared: str
-    pushes: ContributionChart | None
+    label_is_implied: bool
+    base_rate_text: str
+    chart: ContributionChart | None
 
 
 def build_view(model: Predictor, record: Record, prediction: Prediction) -> PredictionView:
-    """Make an answer ready for its page.
+    """Return the view of a prediction.
 
     Parameters
     ----------
     model : Predictor
     record : tuple
-        Checked values in the features' order.
+        Validated values in the features' order.
     prediction : Prediction
-        Explained, where the model can be.
+        With contributions, if the model has a scorecard.
 
     Returns
     -------
     PredictionView
     """
-    answer: Any = prediction
-    target, manifest = model.target, model.manifest
-    by_class = answer.probabilities or answer.scores
-    ranked = _ranked(by_class) if by_class else []
-    told: dict[str, Any] = {
-        "prediction": prediction,
-        "shares": ranked[:MOST_BARS],
-        "others": len(ranked[MOST_BARS:]),
-        "by_numbers": _is_by_numbers(model, answer),
-        "compared": _compared(manifest, answer) if target.task == "binary" else "",
-        "pushes": _pushes(model, record, answer) if manifest.scorecard else None,
-    }
-    if target.task == "regression":
-        value = with_unit(answer.value, target.unit)
-        return PredictionView(
-            heading=value, big=with_unit(answer.value), of=target.unit or "", **told
-        )
-    whose = target.positive or answer.label
-    if target.measure != "probability":
-        score = answer.scores[answer.label] if answer.scores else answer.score
-        big, of = (with_unit(score), f"score of “{whose}”") if score is not UNSET else ("", "")
-        return PredictionView(heading=answer.label, big=big, of=of, **told)
-    big = percent(answer.probability)
-    return PredictionView(heading=answer.label, big=big, of=f"probability of “{whose}”", **told)
-
-
-def _is_by_numbers(model: Predictor, answer: Any) -> bool:
-    """Whether the probabilities imply the label."""
-    if answer.probability is UNSET:
-        return False
-    numbers = tuple(answer.probabilities.values()) if answer.probabilities else answer.probability
-    return model.labels.names[model.labels.implied_index(numbers)] == str(answer.label)
-
-
-def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Sort the classes, that of the highest number first."""
-    return sorted(probabilities.items(), key=lambda pair: -pair[1])
-
-
-def _compared(manifest: Manifest, answer: Any) -> str:
-    """Say how a probability stands to the base rate, where that is known."""
-    rate = manifest.base_rate
-    return (
-        ""
-        if rate is None or answer.probability is UNSET
-        else compare_to_base_rate(answer.probability, rate)
+    output: Any = prediction
+    numbers = output.probabilities or output.scores
+    ranking = _rank(numbers) if numbers else []
+    heading, figure, figure_caption = _summarize(model.target, output)
+    return PredictionView(
+        prediction=prediction,
+        heading=heading,
+        figure=figure,
+        figure_caption=figure_caption,
+        shares=ranking[:MAX_BARS],
+        others=len(ranking[MAX_BARS:]),
+        label_is_implied=_is_label_implied(model, output),
+        base_rate_text=_compare_to_base_rate(model.manifest, output),
+        chart=_build_chart(model, record, output) if model.manifest.scorecard else None,
     )
 
 
-def _pushes(model: Predictor, record: Record, answer: Any) -> ContributionChart:
-    """Give what led to the answer, or to the score of its class."""
-    score = answer.log_odds if score_name(model) == "log_odds" else answer.scores or answer.score
-    parts = (answer.contributions, answer.intercept, score)
+def _summarize(target: Target, output: Any) -> tuple[str, str, str]:
+    """Return heading, figure and caption of a prediction."""
+    if target.task == "regression":
+        return with_unit(output.value, target.unit), with_unit(output.value), target.unit or ""
+    subject = target.positive or output.label
+    if target.measure == "probability":
+        return output.label, percent(output.probability), f"probability of “{subject}”"
+    score = output.scores[output.label] if output.scores else output.score
+    if score is UNSET:
+        return output.label, "", ""
+    return output.label, with_unit(score), f"score of “{subject}”"
+
+
+def _is_label_implied(model: Predictor, output: Any) -> bool:
+    """Return whether the probabilities imply the label."""
+    if output.probability is UNSET:
+        return False
+    numbers = tuple(output.probabilities.values()) if output.probabilities else output.probability
+    return model.labels.names[model.labels.implied_index(numbers)] == str(output.label)
+
+
+def _rank(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return the classes in descending order of their numbers."""
+    return sorted(probabilities.items(), key=lambda pair: -pair[1])
+
+
+def _compare_to_base_rate(manifest: Manifest, output: Any) -> str:
+    """Return the comparison of a binary probability with the base rate, if both are known."""
+    rate = manifest.base_rate
+    if manifest.signature.target.task != "binary" or rate is None or output.probability is UNSET:
+        return ""
+    return compare_to_base_rate(output.probability, rate)
+
+
+def _build_chart(model: Predictor, record: Record, output: Any) -> ContributionChart:
+    """Return the contributions to the score, for several classes to that of the label."""
+    score = output.log_odds if score_name(model) == "log_odds" else output.scores or output.score
+    parts = (output.contributions, output.intercept, score)
     if model.task == "multiclass":
-        parts = tuple(part[answer.label] for part in parts)
+        parts = tuple(part[output.label] for part in parts)
     contributions, start, score = parts
     digits = decimals(max(map(abs, (start, score, *contributions.values()))))
-    rows = _rows(model.manifest.signature, record, contributions)
+    rows = _build_rows(model.manifest.signature, record, contributions)
     return ContributionChart(rows, start, score, digits)
 
 
-def _rows(
+def _build_rows(
     signature: Signature, record: Record, contributions: dict[str, float]
 ) -> list[Contribution]:
-    """Sort the contributions by size; the smallest of many are added up."""
+    """Return the contributions in descending order of size; small ones are added up."""
     rows = [
         (title_of(feature.name), value_name(feature, value), contributions[feature.name])
         for feature, value in zip(signature.features, record, strict=True)
     ]
     rows.sort(key=lambda row: -abs(row[2]))
-    if len(rows) > MOST_BARS + 1:
-        rest = sum(points for _, _, points in rows[MOST_BARS:])
-        rows[MOST_BARS:] = [(f"The other {len(rows) - MOST_BARS}", "together", rest)]
+    if len(rows) > MAX_BARS + 1:
+        rest = sum(points for _, _, points in rows[MAX_BARS:])
+        rows[MAX_BARS:] = [(f"The other {len(rows) - MAX_BARS}", "together", rest)]
     largest = max((abs(points) for _, _, points in rows), default=0.0)
-    bars = charts.layout_bars((points for _, _, points in rows), largest)
+    bars = svg_charts.layout_bars((points for _, _, points in rows), largest)
     return [
         Contribution(name, value, bar) for (name, value, _), bar in zip(rows, bars, strict=True)
     ]

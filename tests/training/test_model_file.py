@@ -33,6 +33,7 @@ from versions import run
 from slipway.core.errors import ModelError
 from slipway.models.predictor import load_predictor
 from slipway.models.unpickling.pickles import load_pickle
+from slipway.serving.loading import load_model
 from slipway.training.packaging.model_file import find_model_file, get_predicting_part, open_model
 
 RANDOM = np.random.default_rng(0)
@@ -244,7 +245,7 @@ def test_model_add_joblib_file_writes_a_plain_pickle(tmp_path, app):
 
 def test_bare_joblib_file_is_served(tmp_path):
     (tmp_path / "model.joblib").write_bytes(dumped(fitted()))
-    assert load_predictor(tmp_path / "model.joblib", "pickle").replay() is None
+    assert load_model(tmp_path / "model.joblib", "pickle").replay() is None
 
 
 def test_skops_file_uses_the_same_allowlist(tmp_path):

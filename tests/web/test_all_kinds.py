@@ -1,4 +1,4 @@
-"""Pages, documents and cards of a model with a feature of every kind, against its pipeline."""
+"""Pages, documents and cards of a model with every kind of feature, compared with its pipeline."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ from slipway.web.form_fields import Field, without_browser_line_ends
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
-    """A fitted pipeline, its training rows, and the path of its saved version."""
+    """Return a fitted pipeline, its training rows and the path of its saved version."""
     folder = tmp_path_factory.mktemp("kinds")
     return *save_all_kinds(folder), folder / "model.pkl"
 
@@ -55,16 +55,16 @@ def document(client):
     return client.get("/apispec_1.json").json
 
 
-def asked(client, record):
-    answer = client.post("/predict", json=record)
-    return outcome(answer.status_code, answer.json)
+def predict(client, record):
+    response = client.post("/predict", json=record)
+    return outcome(response.status_code, response.json)
 
 
-def shown_number(answer):
-    return float(re.search(r"because ([\d.]+)", Page(answer).text)[1])
+def displayed_number(response):
+    return float(re.search(r"because ([\d.]+)", Page(response).text)[1])
 
 
-def test_form_control_of_each_kind_holds_its_values(client):
+def test_form_every_kind_has_control_with_its_values(client):
     page = Page(client.get("/"))
     assert page.by("name", "remark")["maxlength"] == "65536"
     tags = {attrs["name"]: tag for tag, attrs in page.tags if "name" in attrs and tag != "meta"}
@@ -74,9 +74,12 @@ def test_form_control_of_each_kind_holds_its_values(client):
         "remark": "textarea",
     }
     assert page.by("id", page.by("name", "place")["list"])
-    assert len([each for each in page.all("option") if each["value"].startswith("Place ")]) == 300
+    assert (
+        len([option for option in page.all("option") if option["value"].startswith("Place ")])
+        == 300
+    )
     assert page.by("name", "amount")["inputmode"] == "text"
-    for told in (
+    for expected_text in (
         "A date and time in ISO 8601, such as 2025-",
         "in training 0 to 29. Whole numbers in training. Infinity is accepted",
         "300 known values: type to find one. Any other gets a warning.",
@@ -84,47 +87,47 @@ def test_form_control_of_each_kind_holds_its_values(client):
         "true (not seen in training)",
         "(empty text)",
     ):
-        assert told in page.text
+        assert expected_text in page.text
 
 
-def test_form_example_of_every_golden_row_gets_its_prediction(client, manifest):
+def test_form_golden_row_examples_return_their_predictions(client, manifest):
     for number, row in enumerate(manifest.golden, start=1):
-        answer = send(client, Page(client.get(f"/?example={number}")).fields)
-        assert answer.status_code == 200, number
-        assert shown_number(answer) == pytest.approx(row.answer, abs=6e-5)
+        response = send(client, Page(client.get(f"/?example={number}")).fields)
+        assert response.status_code == 200, number
+        assert displayed_number(response) == pytest.approx(row.answer, abs=6e-5)
 
 
-def test_form_empty_text_and_missing_value_are_two_options(client):
+def test_form_empty_text_and_missing_value_are_separate_options(client):
     texts = Page(client.get("/")).fields
     options = Page(client.get("/")).text
     assert texts["coupon"] == ""
     assert "not known" in options
     for text, value in (("", ""), ("NaN", None), ("NA", "NA")):
-        answer = send(client, texts | {"coupon": text})
-        assert f'"coupon": {json.dumps(value)}' in curl_of(answer)
-        assert Page(answer).fields["coupon"] == text
+        response = send(client, texts | {"coupon": text})
+        assert f'"coupon": {json.dumps(value)}' in read_curl(response)
+        assert Page(response).fields["coupon"] == text
 
 
-def curl_of(answer):
-    line = answer.text.split('<code id="curl">')[1].split("</code>")[0]
+def read_curl(response):
+    line = response.text.split('<code id="curl">')[1].split("</code>")[0]
     return line.replace("&#34;", '"').replace("&#39;", "'")
 
 
-def test_form_text_of_several_lines_arrives_as_a_browser_shows_it(client):
+def test_form_multiline_text_keeps_line_feeds(client):
     texts = Page(client.get("/")).fields | {"remark": "\r\nbroken\r\nnever", "amount": "-Infinity"}
-    answer = send(client, texts)
-    assert answer.status_code == 200
-    assert '"remark": "\\nbroken\\nnever"' in curl_of(answer)
-    assert '"amount": "-Infinity"' in curl_of(answer)
-    assert Page(answer).fields["remark"] == "\nbroken\nnever"
+    response = send(client, texts)
+    assert response.status_code == 200
+    assert '"remark": "\\nbroken\\nnever"' in read_curl(response)
+    assert '"amount": "-Infinity"' in read_curl(response)
+    assert Page(response).fields["remark"] == "\nbroken\nnever"
 
 
-def test_form_category_with_line_ends_keeps_them():
+def test_form_category_with_line_ends_is_restored():
     feature = Feature("x", "category", "x", "a", categories=("a\nb", "c\r\nd"))
     signature = Signature((feature,), None)
-    for text, due in (("a\r\nb", "a\nb"), ("c\r\nd", "c\r\nd"), ("e\r\nf", "e\nf")):
+    for text, expected in (("a\r\nb", "a\nb"), ("c\r\nd", "c\r\nd"), ("e\r\nf", "e\nf")):
         assert without_browser_line_ends(signature, {"x": text, "y": "\r\n"}) == {
-            "x": due,
+            "x": expected,
             "y": "\r\n",
         }
     many = tuple(f"{i}\n" for i in range(400))
@@ -132,11 +135,11 @@ def test_form_category_with_line_ends_keeps_them():
     assert Field("f", feature, "a", None, MISSING_TEXTS).control == "drop-down"
 
 
-def test_form_wrong_date_and_text_are_named_with_the_reason(client):
+def test_form_invalid_date_and_text_show_reason(client):
     texts = Page(client.get("/")).fields | {"ordered_at": "March", "remark": "", "payment": ""}
-    answer = send(client, texts)
-    page = Page(answer)
-    assert answer.status_code == 422
+    response = send(client, texts)
+    page = Page(response)
+    assert response.status_code == 422
     assert "must be a date and time in ISO 8601, such as" in page.text
     assert "this field must be given: the pipeline raises" in page.text
     assert page.fields == texts
@@ -162,42 +165,42 @@ def test_form_wrong_date_and_text_are_named_with_the_reason(client):
         (Feature("x", "flag", "x", None, nullable=True), (True, False, None)),
         (Feature("x", "datetime", "x", None, nullable=True), ("2025-01-01T00:00:00+02:00", None)),
     ],
-    ids=lambda each: each.kind if isinstance(each, Feature) else "",
+    ids=lambda value: value.kind if isinstance(value, Feature) else "",
 )
-def test_field_text_is_read_back_or_is_none(feature, values, missing):
+def test_field_text_parsed_again_returns_same_value(feature, values, missing):
     for value in values:
         text = field_text(feature, value, missing)
         if text is None:
-            # Only what the list of missing texts takes away cannot be written.
+            # Only values whose text is a missing text have no form text.
             assert value is None or str(value) in missing or feature.kind == "category"
         else:
-            given = parse_text(feature, text, missing)
-            assert (given, str(given)) in ((value, str(value)), (value, str(given)))
-            assert str(value) != "-0.0" or str(given) == "-0.0"
+            parsed = parse_text(feature, text, missing)
+            assert (parsed, str(parsed)) in ((value, str(value)), (value, str(parsed)))
+            assert str(value) != "-0.0" or str(parsed) == "-0.0"
 
 
-def test_sample_file_is_read_back_with_the_golden_predictions(client, manifest):
+def test_sample_file_uploaded_returns_golden_predictions(client, manifest):
     body = client.get("/sample.csv").data
     rows = list(csv.DictReader(StringIO(body.decode(), newline="")))
     assert len(rows) == len(manifest.golden)
     assert {row["coupon"] for row in rows} >= {"", "NA", "NaN", "SPRING"}
-    answer = client.post("/predict_file", data=body, content_type="text/csv")
-    for line, row in zip(csv.DictReader(StringIO(answer.text)), manifest.golden, strict=True):
+    response = client.post("/predict_file", data=body, content_type="text/csv")
+    for line, row in zip(csv.DictReader(StringIO(response.text)), manifest.golden, strict=True):
         assert line["error"] == ""
         assert float(line["probability"]) == pytest.approx(row.answer, abs=1e-12)
 
 
 def test_file_page_names_missing_texts_and_ignored_columns(client):
     text = Page(client.get("/file")).text
-    for told in ("#N/A", "null", "Requests may omit them, or send any value: customer ."):
-        assert told in text
+    for expected_text in ("#N/A", "null", "Requests may omit them, or send any value: customer ."):
+        assert expected_text in text
     assert "An empty cell, and a cell with one of these texts, is a missing value" in text
     assert re.search(r"coupon – 3 known values: \(empty text\), NA, SPRING .* NaN", text)
 
 
-def test_model_page_says_what_features_take_and_why(client):
+def test_model_page_lists_accepted_values_and_reasons(client):
     text = Page(client.get("/model")).text
-    for told in (
+    for expected_text in (
         "any text Required, because the pipeline raises: ",
         "3 known values in ascending order: small, medium, large with a warning",
         "Training had whole numbers only; a fraction gets a warning.",
@@ -206,21 +209,24 @@ def test_model_page_says_what_features_take_and_why(client):
         "2 allowed values: card, invoice",
         "The list is closed, because the pipeline raises for any other value.",
     ):
-        assert told in text
+        assert expected_text in text
 
 
-def test_card_and_report_say_the_same(kinds, manifest):
+def test_card_and_report_list_same_values(kinds, manifest):
     card = " ".join(card_text(describe_card(manifest)).split())
     report = report_text(manifest, kinds[2])
-    for told in ("2 allowed values: card, invoice", "The list is closed, because the pipeline"):
-        assert told in card
-        assert told in report
+    for expected_text in (
+        "2 allowed values: card, invoice",
+        "The list is closed, because the pipeline",
+    ):
+        assert expected_text in card
+        assert expected_text in report
     assert "ignored customer" in card
     assert "ordered_at datetime a date and time in ISO 8601, or missing with a warning" in card
     assert "customer" in report
 
 
-def test_difference_names_changed_kinds_types_and_orders(manifest):
+def test_difference_changed_features_lists_kinds_types_and_orders(manifest):
     def changed(feature):
         changes = {
             "size": {"categories": ("large", "medium", "small")},
@@ -236,7 +242,7 @@ def test_difference_names_changed_kinds_types_and_orders(manifest):
         signature=msgspec.structs.replace(manifest.signature, features=features, missing=("", "-")),
     )
     difference = compare(manifest, other)
-    assert {each.what: (each.before, each.after) for each in difference.features} == {
+    assert {change.what: (change.before, change.after) for change in difference.features} == {
         "size, order of categories": (("small", "medium", "large"), ("large", "medium", "small")),
         "visits, whole": (True, False),
         "visits, answered": (None, (0.0, 10.0)),
@@ -246,16 +252,16 @@ def test_difference_names_changed_kinds_types_and_orders(manifest):
     assert ("missing", ["(empty text)", "-"]) in [(c.what, c.after) for c in difference.about]
 
 
-def test_metadata_publishes_rules_and_reasons_but_no_ignored_column(client):
-    answer = client.get("/metadata")
-    signature = answer.json["signature"]
-    features = {each["name"]: each for each in signature["features"]}
+def test_metadata_has_rules_and_reasons_without_ignored_columns(client):
+    response = client.get("/metadata")
+    signature = response.json["signature"]
+    features = {feature["name"]: feature for feature in signature["features"]}
     assert signature["missing"] == list(MISSING_TEXTS)
     assert features["payment"]["closed"]
     assert features["payment"]["reasons"].keys() == {"required", "closed"}
     assert features["visits"].items() >= {"whole": True, "infinite": True, "complete": True}.items()
     assert features["size"]["ordered"]
-    assert "customer" not in answer.text
+    assert "customer" not in response.text
 
 
 def test_document_is_valid_and_describes_each_kind(document):
@@ -274,7 +280,7 @@ def test_document_is_valid_and_describes_each_kind(document):
     assert "customer" not in document["components"]["schemas"]["FormRecord"]["properties"]
 
 
-def test_document_leaves_out_parameters_that_the_model_rejects(client, document):
+def test_document_omits_parameters_that_model_rejects(client, document):
     assert document["paths"]["/predict"]["post"]["parameters"] == []
     for query in ("explain=true", "interval=0.9"):
         assert client.post(f"/predict?{query}", json={}).status_code == 422
@@ -301,14 +307,14 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_document_allows_what_the_service_answers(client, document, manifest, name):
+def test_document_schemas_match_responses(client, document, manifest, name):
     schemas = document["components"]["schemas"]
     example = schemas["Record"]["example"]
     validator = OAS30Validator(schemas["Record"])
     for value in VALUES[name]:
         record = example | {name: value}
-        answer = client.post("/predict", json=record)
-        assert validator.is_valid(record) == (answer.status_code == 200), (value, answer.text)
+        response = client.post("/predict", json=record)
+        assert validator.is_valid(record) == (response.status_code == 200), (value, response.text)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +330,7 @@ def test_document_allows_what_the_service_answers(client, document, manifest, na
         {"ordered_at": None, "size": "large", "visits": None, "coupon": "", "amount": "-Infinity"},
     ],
 )
-def test_form_and_api_give_what_the_pipeline_gives(client, kinds, document, changes):
+def test_form_and_api_return_pipeline_predictions(client, kinds, document, changes):
     model, X, _ = kinds
     record = document["components"]["schemas"]["Record"]["example"] | changes
     texts = {name: "" if value is None else str(value) for name, value in record.items()}
@@ -333,14 +339,14 @@ def test_form_and_api_give_what_the_pipeline_gives(client, kinds, document, chan
     row = X.head(1).copy()
     for name, value in record.items():
         row[name] = typed(X[name], value)
-    (due,) = own(model, row)
-    assert equal(asked(client, record), due, 0.0)
-    answer = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
-    assert shown_number(answer) == pytest.approx(due.numbers[0], abs=6e-5)
+    (expected,) = own(model, row)
+    assert equal(predict(client, record), expected, 0.0)
+    response = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
+    assert displayed_number(response) == pytest.approx(expected.numbers[0], abs=6e-5)
 
 
 def typed(column, value):
-    """Return a value as a column of the notebook would hold it."""
+    """Return a value as in a column of the notebook."""
     import pandas as pd
 
     if str(column.dtype) == "category":
@@ -352,7 +358,7 @@ def typed(column, value):
     return pd.Series([value], dtype=column.dtype)
 
 
-def test_other_missing_texts_are_named_and_used(kinds, tmp_path, manifest):
+def test_custom_missing_texts_are_listed_and_accepted(kinds, tmp_path, manifest):
     signature = msgspec.structs.replace(manifest.signature, missing=("-",))
     (tmp_path / "model.pkl").write_bytes(kinds[2].read_bytes())
     write_manifest(msgspec.structs.replace(manifest, signature=signature), tmp_path / "model.pkl")

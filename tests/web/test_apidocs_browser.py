@@ -1,25 +1,25 @@
-"""The page at /apidocs in a real Chromium."""
+"""The page at /apidocs in Chromium."""
 
 import json
 
 import pytest
 from conftest import GUNICORN, running
 from playwright.sync_api import expect
-from test_markdown import EVIL, evil_manifest
+from test_markdown import EVIL, write_evil_manifest
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def page(chromium):
-    """A page that keeps what it asked for and what went wrong."""
-    made = chromium.new_page()
-    made.asked, made.wrong = [], []
-    made.on("request", lambda request: made.asked.append(request.url))
-    made.on("console", lambda message: made.wrong.append(message.text))
-    made.on("pageerror", lambda error: made.wrong.append(str(error)))
-    yield made
-    made.close()
+    """Yield a page that records its requests and console messages."""
+    opened = chromium.new_page()
+    opened.urls, opened.messages = [], []
+    opened.on("request", lambda request: opened.urls.append(request.url))
+    opened.on("console", lambda message: opened.messages.append(message.text))
+    opened.on("pageerror", lambda error: opened.messages.append(str(error)))
+    yield opened
+    opened.close()
 
 
 def open_predict(page, base, query=""):
@@ -31,11 +31,11 @@ def open_predict(page, base, query=""):
 
 def assert_clean(page, base):
     origin = "/".join(base.split("/")[:3])
-    assert all(url.startswith((origin, "data:", "blob:")) for url in page.asked)
-    assert page.wrong == []
+    assert all(url.startswith((origin, "data:", "blob:")) for url in page.urls)
+    assert page.messages == []
 
 
-def test_apidocs_form_has_an_input_a_feature_filled_in(page, service, manifest):
+def test_apidocs_form_has_filled_input_for_each_feature(page, service, manifest):
     operation = open_predict(page, service)
     for feature in manifest.signature.features:
         row = operation.locator(f'tr[data-property-name="{feature.name}"]')
@@ -48,27 +48,27 @@ def test_apidocs_form_has_an_input_a_feature_filled_in(page, service, manifest):
 
 
 @pytest.mark.parametrize("where", ["service", "prefixed"])
-def test_apidocs_execute_shows_the_answer(request, page, where, manifest):
+def test_apidocs_execute_shows_prediction(request, page, where, manifest):
     base = request.getfixturevalue(where)
     operation = open_predict(page, base)
     operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table .response-col_description pre").first
     expect(answer).to_contain_text(manifest.version)
     assert json.loads(answer.inner_text())["label"] in manifest.signature.target.classes
-    assert any(url.startswith(f"{base}/predict") for url in page.asked)
+    assert any(url.startswith(f"{base}/predict") for url in page.urls)
     assert_clean(page, base)
 
 
 @pytest.mark.parametrize("name", ["url", "config", "configUrl"])
 def test_apidocs_query_loads_nothing(page, service, name):
     open_predict(page, service, f"?{name}=http://127.0.0.1:9/evil.json")
-    assert f"{service}/apispec_1.json" in page.asked
-    assert not [url for url in page.asked if url.startswith("http://127.0.0.1:9/")]
+    assert f"{service}/apispec_1.json" in page.urls
+    assert not [url for url in page.urls if url.startswith("http://127.0.0.1:9/")]
     assert_clean(page, service)
 
 
-def test_apidocs_texts_of_a_hostile_manifest_are_shown_and_not_rendered(page, tmp_path):
-    with running(*GUNICORN, SLIPWAY_MODEL=str(evil_manifest(tmp_path))) as (base, _):
+def test_apidocs_hostile_manifest_texts_are_not_rendered(page, tmp_path):
+    with running(*GUNICORN, SLIPWAY_MODEL=str(write_evil_manifest(tmp_path))) as (base, _):
         operation = open_predict(page, base)
         expect(operation).to_contain_text("<img src=x onerror=alert(1)>")
         for model in page.locator("section.models .model-container button").all():
@@ -76,4 +76,4 @@ def test_apidocs_texts_of_a_hostile_manifest_are_shown_and_not_rendered(page, tm
         expect(page.locator(".info .description")).to_contain_text(EVIL)
         assert page.locator("#swagger-ui img").count() == 0
         assert page.locator(".renderedMarkdown em, .renderedMarkdown a").count() == 0
-    assert not [text for text in page.wrong if "Content Security" in text]
+    assert not [text for text in page.messages if "Content Security" in text]

@@ -1,4 +1,4 @@
-"""What bad input gets: one JSON error shape, the right status, and never a 5xx."""
+"""Responses to invalid input: JSON errors, the right status, and never a 5xx."""
 
 import gzip
 import json
@@ -15,22 +15,22 @@ from slipway.web import create_app
 JSON = "application/json"
 
 
-def refuse_constant(name):
+def reject_constant(name):
     raise AssertionError(f"{name} is not JSON")
 
 
-def strict_json(answer):
-    return json.loads(answer.data, parse_constant=refuse_constant)
+def parse_strict_json(response):
+    return json.loads(response.data, parse_constant=reject_constant)
 
 
-def assert_error_shape(answer):
-    body = strict_json(answer)
-    assert answer.mimetype == JSON
+def assert_error_shape(response):
+    body = parse_strict_json(response)
+    assert response.mimetype == JSON
     assert set(body) == {"code", "message", "request_id", "errors"}
-    assert body["request_id"] == answer.headers["X-Request-Id"]
+    assert body["request_id"] == response.headers["X-Request-Id"]
     for error in body["errors"]:
         assert set(error) == {"field", "row", "code", "message"}
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     return body
 
 
@@ -64,12 +64,12 @@ BODIES = {
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
-def test_json_body_bad_is_refused(client, body, status, code):
-    # Whatever else the machine does meanwhile does not count.
+def test_json_invalid_body_returns_error_code(client, body, status, code):
+    # CPU time, so that other processes do not count.
     started = time.thread_time()
-    answer = client.post("/predict", data=body, content_type=JSON)
+    response = client.post("/predict", data=body, content_type=JSON)
     assert time.thread_time() - started < 0.5
-    assert (answer.status_code, assert_error_shape(answer)["code"]) == (status, code)
+    assert (response.status_code, assert_error_shape(response)["code"]) == (status, code)
 
 
 VALUES = {
@@ -89,83 +89,87 @@ VALUES = {
 
 @pytest.mark.parametrize(("field", "spelled", "code"), VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("in_array", [False, True], ids=["one", "array"])
-def test_json_value_bad_is_refused_by_name(client, example, field, spelled, code, in_array):
+def test_json_invalid_value_returns_field_error(client, example, field, spelled, code, in_array):
     others = {name: value for name, value in example.items() if name != field}
     body = f'{json.dumps(others)[:-1]}, "{field}": {spelled}}}'
     sent = f"[{body}]" if in_array else body
-    answer = client.post("/predict", data=sent, content_type=JSON)
-    assert answer.status_code == (207 if in_array else 422)
-    errors = strict_json(answer)[0]["errors"] if in_array else assert_error_shape(answer)["errors"]
+    response = client.post("/predict", data=sent, content_type=JSON)
+    assert response.status_code == (207 if in_array else 422)
+    errors = (
+        parse_strict_json(response)[0]["errors"]
+        if in_array
+        else assert_error_shape(response)["errors"]
+    )
     assert [(e["field"], e["code"]) for e in errors] == [(field, code)]
 
 
 @pytest.mark.parametrize("in_array", [False, True], ids=["one", "array"])
-def test_json_whole_record_with_latin_1_is_refused(client, example, in_array):
+def test_json_latin_1_record_returns_error(client, example, in_array):
     body = json.dumps(example | {"carrier": "é"}, ensure_ascii=False).encode("latin-1")
-    answer = client.post(
+    response = client.post(
         "/predict", data=b"[" + body + b"]" if in_array else body, content_type=JSON
     )
-    assert answer.status_code == 400
-    assert assert_error_shape(answer)["code"] == "not_utf8"
+    assert response.status_code == 400
+    assert assert_error_shape(response)["code"] == "not_utf8"
 
 
-def test_json_byte_order_mark_is_allowed(client, example):
+def test_json_byte_order_mark_is_accepted(client, example):
     body = b"\xef\xbb\xbf" + json.dumps(example).encode()
     assert client.post("/predict", data=body, content_type=JSON).status_code == 200
 
 
-def test_json_unknown_field_is_refused_with_the_nearest(client, example):
-    answer = client.post("/predict", json=example | {"temprature": 1})
-    assert answer.status_code == 422
-    error = assert_error_shape(answer)["errors"][0]
+def test_json_unknown_field_error_suggests_nearest_name(client, example):
+    response = client.post("/predict", json=example | {"temprature": 1})
+    assert response.status_code == 422
+    error = assert_error_shape(response)["errors"][0]
     assert (error["field"], error["code"]) == ("temprature", "unknown_field")
     assert "did you mean temperature?" in error["message"]
 
 
-def test_json_script_in_a_field_comes_back_as_json_only(client, example):
-    answer = client.post("/predict", json=example | {"<script>alert(1)</script>": 1})
-    assert answer.status_code == 422
-    assert_error_shape(answer)
+def test_json_script_in_field_is_returned_as_json_only(client, example):
+    response = client.post("/predict", json=example | {"<script>alert(1)</script>": 1})
+    assert response.status_code == 422
+    assert_error_shape(response)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "", "image/png"])
 @pytest.mark.parametrize("path", ["/predict", "/predict_file"])
-def test_content_type_other_is_refused(client, path, kind):
-    answer = client.post(path, data=b"{}", content_type=kind)
-    assert answer.status_code == 415
-    assert "send" in assert_error_shape(answer)["message"]
+def test_content_type_unsupported_returns_415(client, path, kind):
+    response = client.post(path, data=b"{}", content_type=kind)
+    assert response.status_code == 415
+    assert "send" in assert_error_shape(response)["message"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict_file"])
-def test_content_encoding_is_refused(client, example, path):
+def test_content_encoding_compressed_returns_415(client, example, path):
     body = gzip.compress(json.dumps(example).encode())
     headers = {"Content-Encoding": "gzip", "Content-Type": JSON}
-    answer = client.post(path, data=body, headers=headers)
-    assert answer.status_code == 415
-    assert "content encoding" in assert_error_shape(answer)["message"]
+    response = client.post(path, data=body, headers=headers)
+    assert response.status_code == 415
+    assert "content encoding" in assert_error_shape(response)["message"]
 
 
-def test_body_at_and_over_the_limit(example):
+def test_body_over_limit_returns_413(example):
     body = json.dumps(example).encode()
     exact = Settings(model=ROOT / "model.pkl", max_json_bytes=len(body), max_file_bytes=len(body))
     client = create_app(ROOT, exact).test_client()
     assert client.post("/predict", data=body, content_type=JSON).status_code == 200
     for path, kind in (("/predict", JSON), ("/predict_file", "text/csv")):
-        answer = client.post(path, data=body + b" ", content_type=kind)
-        assert answer.status_code == 413
-        assert assert_error_shape(answer)["code"] == "too_large"
+        response = client.post(path, data=body + b" ", content_type=kind)
+        assert response.status_code == 413
+        assert assert_error_shape(response)["code"] == "too_large"
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict_file"])
 @pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
-def test_method_wrong_is_refused_with_those_allowed(client, path, method):
-    answer = getattr(client, method)(f"{path}?carrier=UA")
-    assert answer.status_code == 405
-    assert "POST" in answer.headers["Allow"]
-    assert assert_error_shape(answer)["code"] == "method_not_allowed"
+def test_method_not_allowed_returns_allowed_methods(client, path, method):
+    response = getattr(client, method)(f"{path}?carrier=UA")
+    assert response.status_code == 405
+    assert "POST" in response.headers["Allow"]
+    assert assert_error_shape(response)["code"] == "method_not_allowed"
 
 
-def test_address_unknown_is_json_for_programs_and_a_page_for_people(client):
+def test_unknown_address_returns_json_or_page_by_accept_header(client):
     assert assert_error_shape(client.get("/nothing"))["code"] == "not_found"
     page = client.get("/nothing", headers={"Accept": "text/html"})
     assert page.status_code == 404
@@ -183,29 +187,29 @@ def test_address_unknown_is_json_for_programs_and_a_page_for_people(client):
         (b"&".join(b"a=1" for _ in range(2000)), "not_a_form"),
     ],
 )
-def test_form_body_bad_is_refused(client, body, code):
-    answer = client.post("/predict", data=body, content_type="application/x-www-form-urlencoded")
-    assert answer.status_code == 400
-    assert assert_error_shape(answer)["code"] == code
+def test_form_invalid_body_returns_error_code(client, body, code):
+    response = client.post("/predict", data=body, content_type="application/x-www-form-urlencoded")
+    assert response.status_code == 400
+    assert assert_error_shape(response)["code"] == code
 
 
-def test_form_empty_field_of_a_required_feature_is_missing(client):
-    answer = client.post("/predict", data={"carrier": ""})
-    assert answer.status_code == 422
-    errors = assert_error_shape(answer)["errors"]
+def test_form_empty_required_field_returns_missing_value_error(client):
+    response = client.post("/predict", data={"carrier": ""})
+    assert response.status_code == 422
+    errors = assert_error_shape(response)["errors"]
     assert ("carrier", "missing_field") in [(e["field"], e["code"]) for e in errors]
 
 
-def test_request_id_well_formed_is_kept_and_other_is_replaced(client):
+def test_request_id_malformed_is_replaced(client):
     kept = client.get("/livez", headers={"X-Request-Id": "abc-1.2_3"})
     assert kept.headers["X-Request-Id"] == "abc-1.2_3"
     for bad in ("a b", "x" * 129, "é", "a;b", ""):
-        made = client.get("/livez", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
-        assert made != bad
-        assert len(made) == 32
+        request_id = client.get("/livez", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
+        assert request_id != bad
+        assert len(request_id) == 32
 
 
-def test_fault_of_ours_is_logged_and_tells_nothing(settings, caplog):
+def test_internal_error_is_logged_and_hides_details(settings, caplog):
     app = create_app(ROOT, settings)
     secret = "a detail of the inside"
 
@@ -213,10 +217,10 @@ def test_fault_of_ours_is_logged_and_tells_nothing(settings, caplog):
     def broken():
         raise RuntimeError(secret)
 
-    answer = app.test_client().get("/broken")
-    assert answer.status_code == 500
-    body = assert_error_shape(answer)
-    assert secret not in answer.text
+    response = app.test_client().get("/broken")
+    assert response.status_code == 500
+    body = assert_error_shape(response)
+    assert secret not in response.text
     assert secret in caplog.text
     assert body["request_id"] in caplog.text
 
@@ -234,7 +238,7 @@ json_values = st.recursive(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_hostile_json_never_gives_a_fault_and_always_strict_json(client, example, data):
+def test_hostile_json_returns_strict_json_without_5xx(client, example, data):
     names = st.sampled_from([*example, "other"])
     changes = data.draw(st.dictionaries(names, json_values, max_size=3))
     sent = data.draw(
@@ -244,9 +248,9 @@ def test_hostile_json_never_gives_a_fault_and_always_strict_json(client, example
             json_values,
         )
     )
-    answer = client.post("/predict", data=json.dumps(sent), content_type=JSON)
-    assert answer.status_code in (200, 207, 400, 422)
-    strict_json(answer)
+    response = client.post("/predict", data=json.dumps(sent), content_type=JSON)
+    assert response.status_code in (200, 207, 400, 422)
+    parse_strict_json(response)
 
 
 kinds = st.sampled_from([JSON, "application/x-www-form-urlencoded"])
@@ -256,9 +260,9 @@ kinds = st.sampled_from([JSON, "application/x-www-form-urlencoded"])
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=st.binary(max_size=200), kind=kinds, cut=st.integers(0, 400))
-def test_hostile_bytes_never_give_a_fault(client, example, body, kind, cut):
+def test_hostile_bytes_return_no_5xx(client, example, body, kind, cut):
     whole = json.dumps(example).encode()
     for sent in (body, whole[:cut] + body, whole[:cut] + body[:3] + whole[cut:]):
-        answer = client.post("/predict", data=sent, content_type=kind)
-        assert answer.status_code in (200, 207, 400, 422)
-        strict_json(answer)
+        response = client.post("/predict", data=sent, content_type=kind)
+        assert response.status_code in (200, 207, 400, 422)
+        parse_strict_json(response)

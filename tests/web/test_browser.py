@@ -1,4 +1,4 @@
-"""The pages in a real Chromium, against a real Gunicorn."""
+"""The pages in Chromium, served by Gunicorn."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 
 @pytest.fixture
 def open_page(chromium, service):
-    """Open a page; at the end, nothing came from elsewhere and the console is clean."""
+    """Yield a function that opens pages, and check their requests and consoles at the end."""
     contexts, outside, complaints = [], [], []
 
     def noted(message):
-        # Every answer over 399 is noted as a failed load; those that are a fault come below.
+        # Chromium reports every status over 399 as a failed load; 5xx are checked below.
         if message.type in ("error", "warning") and "Failed to load" not in message.text:
             complaints.append(message.text)
 
@@ -65,7 +65,7 @@ def width(page):
 
 
 def contrast(page, selector):
-    """The contrast of a text to what lies behind it, as WCAG 2.2 defines it."""
+    """Return the contrast of a text with its background, by WCAG 2.2."""
     colours = page.locator(selector).first.evaluate(
         """element => {
             let behind = element;
@@ -86,7 +86,7 @@ def contrast(page, selector):
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_form_filled_in_and_sent_shows_the_answer(open_page):
+def test_form_submitted_shows_prediction(open_page):
     page = open_page()
     page.get_by_label("Carrier").select_option(label="B6 — JetBlue Airways")
     page.get_by_label("Temperature").fill("30")
@@ -100,7 +100,7 @@ def test_form_filled_in_and_sent_shows_the_answer(open_page):
     assert "B6" not in page.url
 
 
-def test_form_wrong_value_leads_to_its_field(open_page):
+def test_form_invalid_value_links_to_field(open_page):
     page = open_page()
     page.get_by_label("Temperature").fill("hot")
     page.get_by_role("button", name="Predict").click()
@@ -112,7 +112,7 @@ def test_form_wrong_value_leads_to_its_field(open_page):
     expect(field).to_have_accessible_description(re.compile("^Error: Must be a number"))
 
 
-def test_surprise_fills_in_another_example_each_time(open_page, manifest):
+def test_surprise_link_fills_in_other_example(open_page, manifest):
     page = open_page()
     seen = set()
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_surprise_fills_in_another_example_each_time(open_page, manifest):
     assert len(seen) > 1
 
 
-def test_answer_curl_line_runs_and_answers_the_same(open_page):
+def test_prediction_curl_line_returns_same_prediction(open_page):
     page = open_page()
     page.get_by_role("button", name="Predict").click()
     line = page.locator("#curl").inner_text()
@@ -133,7 +133,7 @@ def test_answer_curl_line_runs_and_answers_the_same(open_page):
     expect(page.locator(".verdict")).to_contain_text(f"{probability:.4f}")
 
 
-def test_answer_copy_button_copies_the_curl_line(open_page):
+def test_prediction_copy_button_copies_curl_line(open_page):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Predict").click()
     page.get_by_role("button", name="Copy").click()
@@ -142,7 +142,7 @@ def test_answer_copy_button_copies_the_curl_line(open_page):
     assert copied == page.locator("#curl").inner_text()
 
 
-def test_form_by_keyboard_alone_is_answered(open_page):
+def test_form_keyboard_only_returns_prediction(open_page):
     page = open_page()
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
@@ -164,7 +164,7 @@ def test_form_by_keyboard_alone_is_answered(open_page):
     expect(page.get_by_role("heading", name=re.compile("^Answer: "))).to_be_visible()
 
 
-def test_pages_without_javascript_work(open_page, sample, manifest):
+def test_pages_without_javascript_return_predictions(open_page, sample, manifest):
     page = open_page(java_script_enabled=False)
     page.get_by_role("link", name="Surprise me").click()
     page.get_by_role("button", name="Predict").click()
@@ -179,7 +179,7 @@ def test_pages_without_javascript_work(open_page, sample, manifest):
     assert lines[0].endswith(",prediction,probability,warning,error")
 
 
-def test_file_is_answered_and_downloaded(open_page, sample, manifest):
+def test_file_upload_offers_predictions_for_download(open_page, sample, manifest):
     page = open_page("/file")
     header, first, *others = sample.splitlines(keepends=True)
     carrier, _, rest = first.split(b",", 2)
@@ -190,19 +190,19 @@ def test_file_is_answered_and_downloaded(open_page, sample, manifest):
     expect(title).to_be_focused()
     facts = page.locator("#result dd")
     expect(facts).to_have_text([str(len(manifest.golden)), "1", "1", manifest.version])
-    expect(page.locator("#advice")).to_contain_text("why a row was refused")
+    expect(page.locator("#advice")).to_contain_text("the reason for each rejected row")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the predictions").click()
     assert download.value.suggested_filename == "flights-predictions.csv"
     text = download.value.path().read_text()
     rows = list(csv.DictReader(StringIO(text)))
-    # The line of counts is for the page alone.
+    # The page removes the line of counts.
     assert len(rows) == len(manifest.golden)
     assert rows[0]["error"] == "origin: this field must be given"
     assert float(rows[1]["probability"]) == pytest.approx(manifest.golden[1].answer)
 
 
-def test_file_shows_progress_and_can_be_cancelled(open_page, sample, manifest):
+def test_file_upload_shows_progress_and_can_be_cancelled(open_page, sample, manifest):
     page = open_page("/file")
     network = page.context.new_cdp_session(page)
     network.send("Network.emulateNetworkConditions", SLOW)
@@ -222,7 +222,7 @@ def test_file_shows_progress_and_can_be_cancelled(open_page, sample, manifest):
     expect(page.locator("#result dd").first).to_have_text(f"{700 * len(manifest.golden):,}")
 
 
-def test_file_that_does_not_fit_says_why(open_page):
+def test_file_with_missing_columns_shows_reason(open_page):
     page = open_page("/file")
     choose(page, b"carrier,origin\nUA,EWR\n")
     page.get_by_role("button", name="Predict the file").click()
@@ -240,34 +240,34 @@ def test_file_over_the_limit_is_not_sent(open_page):
     expect(page.get_by_role("alert")).to_contain_text("The file is over the limit of 1 GiB.")
 
 
-def test_file_whose_answer_is_cut_off_is_not_offered(open_page, sample):
+def test_file_incomplete_response_is_not_offered(open_page, sample):
     page = open_page("/file")
     page.route("**/predict_file?counts=true", lambda route: route.fulfill(body="a,b\n1,2\n"))
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The answer was cut off on the way.")
+    expect(page.get_by_role("alert")).to_contain_text("The response is incomplete.")
     expect(page.locator("#result")).to_be_hidden()
 
 
-def test_file_answered_by_something_else_says_so(open_page, sample):
+def test_file_response_of_proxy_shows_status(open_page, sample):
     page = open_page("/file")
     page.route(
         "**/predict_file?counts=true", lambda route: route.fulfill(status=502, body="<h1>Bad</h1>")
     )
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The service answered with status 502.")
+    expect(page.get_by_role("alert")).to_contain_text("The service returned status 502.")
 
 
-def test_file_on_a_broken_connection_says_so(open_page, sample):
+def test_file_lost_connection_shows_error(open_page, sample):
     page = open_page("/file")
     page.route("**/predict_file?counts=true", lambda route: route.abort())
     choose(page, sample)
     page.get_by_role("button", name="Predict the file").click()
-    expect(page.get_by_role("alert")).to_contain_text("The connection broke.")
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
 
 
-def test_model_page_draws_its_charts(open_page):
+def test_model_page_draws_charts(open_page):
     page = open_page("/model")
     expect(page.get_by_role("heading", level=1)).to_have_text("The model")
     plot = page.get_by_role("img", name="Calibration, on rows held out")
@@ -280,7 +280,7 @@ def test_model_page_draws_its_charts(open_page):
 
 
 @pytest.mark.parametrize("size", [360, 320])
-def test_pages_on_a_phone_do_not_scroll_sideways(open_page, size):
+def test_pages_narrow_screen_have_no_horizontal_scroll(open_page, size):
     page = open_page(viewport={"width": size, "height": 740}, is_mobile=True, has_touch=True)
     assert width(page) == size
     page.get_by_label("Dest").evaluate("s => s.add(new Option('x'.repeat(90), 'x', true, true))")
@@ -299,7 +299,7 @@ def test_pages_on_a_phone_do_not_scroll_sideways(open_page, size):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_in_light_and_dark_are_readable(open_page, scheme):
+def test_pages_light_and_dark_have_enough_contrast(open_page, scheme):
     page = open_page(color_scheme=scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", ground)[0]) < 64) == (scheme == "dark")
@@ -320,7 +320,7 @@ def test_pages_in_light_and_dark_are_readable(open_page, scheme):
         assert contrast(page, selector) >= 4.5, selector
 
 
-def test_api_documents_are_reached_from_every_page(open_page):
+def test_api_documentation_is_linked_from_every_page(open_page):
     for path in ("/", "/file", "/model"):
         page = open_page(path)
         href = page.get_by_role("link", name="API", exact=True).get_attribute("href")

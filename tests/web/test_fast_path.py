@@ -1,4 +1,4 @@
-"""The fast lane and Flask's own view: the same bytes for the same request."""
+"""The fast path and Flask's view: the same bytes for the same request."""
 
 import io
 import json
@@ -20,10 +20,10 @@ from slipway.web.headers import ON_LOOP, with_headers
 ROOT_OF = {"wsgi.url_scheme": "http", "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
 
 
-def asked(wsgi, body, **environ):
-    """Call a WSGI application; its status, headers and body."""
-    told = []
-    given = {
+def call(wsgi, body, **environ):
+    """Call a WSGI application, and return its status, headers and body."""
+    started = []
+    environ_ = {
         **ROOT_OF,
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
@@ -36,33 +36,33 @@ def asked(wsgi, body, **environ):
         "wsgi.errors": io.StringIO(),
         **environ,
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    answer = b"".join(wsgi(given, lambda status, headers: told.append((status, headers))))
-    return *told[0], answer
+    environ_ = {name: value for name, value in environ_.items() if value is not None}
+    answer = b"".join(wsgi(environ_, lambda status, headers: started.append((status, headers))))
+    return *started[0], answer
 
 
 @pytest.fixture(scope="module")
-def ways(settings):
-    """The app with its lane, Flask's own dispatch without, and what the lane let through."""
+def paths(settings):
+    """Return the app with the fast path, Flask alone, and the paths passed on to Flask."""
     app = create_app(settings.model.parent, settings)
-    through = []
+    passed_on = []
 
-    def counted(environ, start_response):
-        through.append(environ["PATH_INFO"])
+    def record(environ, start_response):
+        passed_on.append(environ["PATH_INFO"])
         return Flask.wsgi_app(app, environ, start_response)
 
-    with_it = with_headers(with_fast_path(counted, app))
-    without = with_headers(partial(Flask.wsgi_app, app))
-    return with_it, without, through
+    fast = with_headers(with_fast_path(record, app))
+    flask = with_headers(partial(Flask.wsgi_app, app))
+    return fast, flask, passed_on
 
 
-def same(ways, body, **environ):
-    """Ask both ways, hold them to be the same, and tell the answer and whether the lane gave it."""
-    with_it, without, through = ways
-    through.clear()
-    short = asked(with_it, body, **environ)
-    assert short == asked(without, body, **environ)
-    return short, not through
+def call_both(paths, body, **environ):
+    """Return the identical response of both paths, and whether the fast path served it."""
+    fast, flask, passed_on = paths
+    passed_on.clear()
+    short = call(fast, body, **environ)
+    assert short == call(flask, body, **environ)
+    return short, not passed_on
 
 
 VALUES = st.one_of(
@@ -73,7 +73,7 @@ VALUES = st.one_of(
 
 @st.composite
 def bodies(draw, example):
-    """Records near the example, arrays of them, and bytes that are none."""
+    """Draw records near the example, arrays of them, and invalid bytes."""
     record = dict(example)
     for name in draw(st.lists(st.sampled_from([*example, "other"]), max_size=3)):
         if draw(st.booleans()):
@@ -124,23 +124,23 @@ HEADERS = st.fixed_dictionaries(
     max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_lane_any_request_gives_the_bytes_of_flask(ways, example, data):
+def test_fast_path_any_request_returns_bytes_of_flask(paths, example, data):
     environ = data.draw(HEADERS) if data.draw(st.booleans()) else {}
-    same(ways, data.draw(bodies(example)), **environ)
+    call_both(paths, data.draw(bodies(example)), **environ)
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
-def test_lane_bad_body_is_refused_in_the_words_of_flask(ways, body, status, code):
-    answer, by_lane = same(ways, body)
-    assert by_lane
+def test_fast_path_invalid_body_returns_error_of_flask(paths, body, status, code):
+    answer, is_fast = call_both(paths, body)
+    assert is_fast
     assert answer[0].startswith(str(status))
     assert json.loads(answer[2])["code"] == code
 
 
 @pytest.mark.parametrize("script_name", ["", "/late"])
-def test_lane_plain_prediction_does_not_pass_through_flask(ways, example, script_name):
-    answer, by_lane = same(ways, json.dumps(example).encode(), SCRIPT_NAME=script_name)
-    assert (answer[0], by_lane) == ("200 OK", True)
+def test_fast_path_plain_prediction_bypasses_flask(paths, example, script_name):
+    answer, is_fast = call_both(paths, json.dumps(example).encode(), SCRIPT_NAME=script_name)
+    assert (answer[0], is_fast) == ("200 OK", True)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_lane_plain_prediction_does_not_pass_through_flask(ways, example, script
     ],
     ids=lambda environ: next(iter(environ)),
 )
-def test_lane_other_request_is_left_to_flask(ways, example, environ):
-    _, by_lane = same(ways, json.dumps(example).encode(), **environ)
-    assert not by_lane
+def test_fast_path_other_request_passes_to_flask(paths, example, environ):
+    _, is_fast = call_both(paths, json.dumps(example).encode(), **environ)
+    assert not is_fast
 
 
-def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, example, caplog):
+def test_fast_path_internal_error_is_logged_once_by_flask(settings, example, caplog):
     app = create_app(settings.model.parent, settings)
 
     def fail(*_, **__):
@@ -188,22 +188,24 @@ def test_lane_fault_of_ours_is_answered_and_logged_once_by_flask(settings, examp
         ("GET", "/livez", False, False),
     ],
 )
-def test_takes_long_any_but_short_requests_is_true(settings, method, path, by_pickle, by_scorecard):
+def test_needs_thread_all_but_short_requests_returns_true(
+    settings, method, path, by_pickle, by_scorecard
+):
     app = create_app(settings.model.parent, settings)
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-    assert app.takes_long(environ) is by_scorecard
+    assert app.needs_thread(environ) is by_scorecard
     app.extensions["slipway"].model.engine = "pickle"
-    assert app.takes_long(environ) is by_pickle
+    assert app.needs_thread(environ) is by_pickle
     app.extensions["slipway"] = None
-    assert app.takes_long(environ) is (method == "POST" or by_scorecard)
+    assert app.needs_thread(environ) is (method == "POST" or by_scorecard)
 
 
 @pytest.mark.parametrize(
     "environ", [{"QUERY_STRING": "explain=true"}, {"CONTENT_TYPE": "application/json; q=1"}]
 )
-def test_lane_request_for_flask_on_a_loop_raises_takes_long(ways, example, environ):
+def test_fast_path_request_for_flask_on_loop_raises_takes_long(paths, example, environ):
     with pytest.raises(TakesLong):
-        asked(ways[0], json.dumps(example).encode(), **environ, **{ON_LOOP: True})
+        call(paths[0], json.dumps(example).encode(), **environ, **{ON_LOOP: True})
 
 
 WRONG = {f"x{number}": 1 for number in range(1000)}
@@ -223,17 +225,17 @@ WRONG = {f"x{number}": 1 for number in range(1000)}
         (lambda example: "x" * 5000, True),
     ],
 )
-def test_lane_long_body_on_a_loop_raises_takes_long(ways, example, make, is_long):
+def test_fast_path_long_body_on_loop_raises_takes_long(paths, example, make, is_long):
     body = json.dumps(make(example)).encode()
-    answered, _ = same(ways, body)
+    answered, _ = call_both(paths, body)
     if is_long:
         with pytest.raises(TakesLong):
-            asked(ways[0], body, **{ON_LOOP: True})
+            call(paths[0], body, **{ON_LOOP: True})
     else:
-        assert asked(ways[0], body, **{ON_LOOP: True}) == answered
+        assert call(paths[0], body, **{ON_LOOP: True}) == answered
 
 
-def test_warm_up_asks_the_model(settings):
+def test_warm_up_predicts_golden_rows(settings):
     app = create_app(settings.model.parent, settings)
     model = app.extensions["slipway"].model
     score, asked_for = model.score, []
@@ -244,7 +246,7 @@ def test_warm_up_asks_the_model(settings):
     app.warm_up()
 
 
-def test_lane_without_a_model_leaves_the_answer_to_flask(tmp_path, monkeypatch, settings):
+def test_fast_path_without_model_returns_503(tmp_path, monkeypatch, settings):
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
     app = create_app(settings.model.parent, Settings(model=tmp_path / "none.pkl"))
     assert app.test_client().post("/predict", json={}).status_code == 503

@@ -1,4 +1,4 @@
-"""Texts of a manifest in the OpenAPI document: Swagger UI shows them, and renders none of them."""
+"""Texts of a manifest in the OpenAPI document, which Swagger UI must not render as Markdown."""
 
 import html
 import json
@@ -26,9 +26,9 @@ EVIL = "<img src=x onerror=alert(1)> *a* [b](javascript:c) `d` _e_ &lt; ![f](g)"
 @example("---")
 @example("<!-- -->")
 @example("    code")
-def test_markdown_escaped_text_is_rendered_as_itself(text):
+def test_markdown_escaped_text_is_rendered_unchanged(text):
     if not text.strip() or not text.isprintable():
-        text = "".join(each for each in text if each.isprintable()) + "x"
+        text = "".join(character for character in text if character.isprintable()) + "x"
     rendered = mistune.html(escape(text)).strip()
     assert rendered.startswith("<p>")
     inner = rendered.removeprefix("<p>").removesuffix("</p>")
@@ -36,40 +36,40 @@ def test_markdown_escaped_text_is_rendered_as_itself(text):
     assert html.unescape(inner) == " ".join(text.split())
 
 
-def evil_manifest(folder):
-    """A version whose every text is hostile, in a folder; the path of its pickle."""
-    told = json.loads((ROOT / "model.json").read_text())
-    told["title"] = EVIL
-    for feature in told["signature"]["features"]:
+def write_evil_manifest(folder):
+    """Write a version with hostile texts, and return the path of its pickle."""
+    manifest = json.loads((ROOT / "model.json").read_text())
+    manifest["title"] = EVIL
+    for feature in manifest["signature"]["features"]:
         feature |= {"description": EVIL, "unit": EVIL}
         if feature["kind"] == "category":
             feature["unseen"] = EVIL
             feature["labels"] = dict.fromkeys(feature["categories"][:15], EVIL)
-    told["signature"]["target"]["description"] = EVIL
-    (folder / "model.json").write_text(json.dumps(told))
+    manifest["signature"]["target"]["description"] = EVIL
+    (folder / "model.json").write_text(json.dumps(manifest))
     for name in ("model.pkl", "model.covariance"):
         shutil.copy(ROOT / name, folder / name)
     return folder / "model.pkl"
 
 
-def descriptions(schema, found):
-    """Collect the descriptions of an OpenAPI document, wherever they stand."""
+def collect_descriptions(schema, result):
+    """Return all descriptions of an OpenAPI document."""
     for key, value in schema.items():
         if key == "description" and isinstance(value, str):
-            found.append(value)
+            result.append(value)
         elif isinstance(value, dict) and key not in ("example", "default"):
-            descriptions(value, found)
-    return found
+            collect_descriptions(value, result)
+    return result
 
 
-def test_document_descriptions_of_a_hostile_manifest_are_plain_text(tmp_path):
-    app = create_app(ROOT, Settings(model=evil_manifest(tmp_path)))
+def test_document_hostile_descriptions_are_plain_text(tmp_path):
+    app = create_app(ROOT, Settings(model=write_evil_manifest(tmp_path)))
     document = app.test_client().get("/apispec_1.json").json
-    found = descriptions(document, [])
-    assert sum("onerror" in each for each in found) > 20
-    for each in found:
-        rendered = mistune.html(each)
-        if "onerror" in each:
+    result = collect_descriptions(document, [])
+    assert sum("onerror" in text for text in result) > 20
+    for text in result:
+        rendered = mistune.html(text)
+        if "onerror" in text:
             assert "<img" not in rendered
             assert "<em>" not in rendered
             assert "<a " not in rendered
@@ -88,7 +88,7 @@ def test_document_examples_and_categories_are_not_escaped(client, manifest):
 
 
 @pytest.mark.parametrize("name", ["description", "example", "enum", "default", "properties"])
-def test_document_feature_named_like_a_keyword_keeps_its_values(name):
+def test_document_feature_named_like_keyword_keeps_values(name):
     schema = {
         "type": "object",
         "example": {name: "<b>"},

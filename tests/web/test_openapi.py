@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, made from the signature, shown without outside help."""
+"""The OpenAPI document and its page: valid, complete and without external resources."""
 
 import pytest
 from conftest import ROOT
@@ -9,9 +9,9 @@ from slipway.web import create_app
 
 @pytest.fixture
 def document(client):
-    answer = client.get("/apispec_1.json")
-    assert answer.status_code == 200
-    return answer.json
+    response = client.get("/apispec_1.json")
+    assert response.status_code == 200
+    return response.json
 
 
 def test_document_is_valid_openapi(document):
@@ -20,7 +20,7 @@ def test_document_is_valid_openapi(document):
 
 
 @pytest.mark.parametrize("with_pages", [True, False], ids=["app", "flask_api"])
-def test_document_names_every_route_and_method_of_the_api(settings, with_pages):
+def test_document_lists_every_route_and_method(settings, with_pages):
     app = create_app(ROOT, settings, with_pages=with_pages)
     document = app.test_client().get("/apispec_1.json").json
     routes = {
@@ -34,17 +34,17 @@ def test_document_names_every_route_and_method_of_the_api(settings, with_pages):
     assert len(routes) == 7
 
 
-def test_document_every_operation_is_described_with_a_schema_for_each_status(document):
+def test_document_every_operation_has_description_and_schemas(document):
     for verbs in document["paths"].values():
         for operation in verbs.values():
             assert operation["summary"]
             assert operation["description"]
-            for answer in operation["responses"].values():
-                assert answer["description"]
-                assert all("schema" in content for content in answer["content"].values())
+            for response in operation["responses"].values():
+                assert response["description"]
+                assert all("schema" in content for content in response["content"].values())
 
 
-def test_document_every_feature_has_type_range_example_and_meaning(document, manifest):
+def test_document_every_feature_has_type_range_and_example(document, manifest):
     record = document["components"]["schemas"]["Record"]
     form = document["components"]["schemas"]["FormRecord"]
     for feature in manifest.signature.features:
@@ -64,17 +64,17 @@ def test_document_every_feature_has_type_range_example_and_meaning(document, man
     assert list(record["properties"]) == list(manifest.signature.names)
 
 
-def test_document_example_is_answered(client, document):
+def test_document_example_returns_prediction(client, document):
     example = document["components"]["schemas"]["Record"]["example"]
     assert client.post("/predict", json=example).status_code == 200
 
 
-def test_document_is_the_same_from_every_app(settings, document):
+def test_document_is_same_for_every_app(settings, document):
     again = create_app(ROOT, settings).test_client().get("/apispec_1.json")
     assert again.json == document
 
 
-def test_apidocs_page_takes_everything_from_here(client):
+def test_apidocs_page_loads_local_resources_only(client):
     page = client.get("/apidocs/")
     assert page.status_code == 200
     assert 'data-document="/apispec_1.json"' in page.text
@@ -88,12 +88,12 @@ def test_apidocs_page_takes_everything_from_here(client):
 
 def test_apidocs_assets_are_swagger_ui_5(client):
     assert client.get("/swagger_ui/VERSION").text.startswith("v5.")
-    # Flasgger's own copy, of 2020, is not served at all.
+    # Flasgger's own copy from 2020 is not served.
     assert client.get("/flasgger_static/swagger-ui-bundle.js").status_code == 404
 
 
 @pytest.mark.parametrize(
     "query", ["url=//evil.example/x", "config=//evil.example/c", "configUrl=x"]
 )
-def test_apidocs_query_changes_nothing(client, query):
+def test_apidocs_query_does_not_change_page(client, query):
     assert client.get(f"/apidocs/?{query}").data == client.get("/apidocs/").data

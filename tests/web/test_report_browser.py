@@ -1,4 +1,4 @@
-"""The report and the learning curve in a real Chromium: read, printed, and from a disk."""
+"""The report and the learning curve in Chromium: served, printed and from a file."""
 
 import re
 from itertools import pairwise
@@ -23,15 +23,15 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reporting(path):
-    """The base URL of a service of a model with a report."""
+    """Yield the base URL of a service with a report."""
     with running(*GUNICORN, SLIPWAY_MODEL=str(path)) as (base, _):
         yield base
 
 
 @pytest.fixture
 def open_quiet(chromium, reporting):
-    """Open a page; at the end it has complained of nothing and asked nobody else."""
-    contexts, complaints, asked = [], [], []
+    """Yield a function that opens pages, and check their requests and consoles at the end."""
+    contexts, complaints, urls = [], [], []
 
     def open_(address="/model/report", **options):
         context = chromium.new_context(base_url=reporting, **options)
@@ -39,7 +39,7 @@ def open_quiet(chromium, reporting):
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(address)
         return page
 
@@ -47,10 +47,10 @@ def open_quiet(chromium, reporting):
     for context in contexts:
         context.close()
     assert complaints == []
-    assert [url for url in asked if not url.startswith((reporting, "file:", "data:"))] == []
+    assert [url for url in urls if not url.startswith((reporting, "file:", "data:"))] == []
 
 
-def test_model_page_leads_to_the_report(open_quiet):
+def test_model_page_links_to_report(open_quiet):
     page = open_quiet("/model")
     page.get_by_role("link", name="The report of this version").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Report of a model version")
@@ -63,7 +63,7 @@ def test_model_page_leads_to_the_report(open_quiet):
 
 @pytest.mark.parametrize("size", [360, 320])
 @pytest.mark.parametrize("address", ["/model/report", "/model"])
-def test_learning_curve_on_a_phone_does_not_scroll_sideways(open_quiet, address, size):
+def test_learning_curve_narrow_screen_has_no_horizontal_scroll(open_quiet, address, size):
     page = open_quiet(address, viewport={"width": size, "height": 740})
     for details in page.locator("summary").all():
         details.click()
@@ -71,7 +71,7 @@ def test_learning_curve_on_a_phone_does_not_scroll_sideways(open_quiet, address,
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_report_in_light_and_dark_is_readable(open_quiet, scheme):
+def test_report_light_and_dark_has_enough_contrast(open_quiet, scheme):
     page = open_quiet(color_scheme=scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", ground)[0]) < 64) == (scheme == "dark")
@@ -82,18 +82,18 @@ def test_report_in_light_and_dark_is_readable(open_quiet, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_learning_curve_mark_on_the_model_page_is_readable(open_quiet, scheme):
+def test_learning_curve_mark_has_enough_contrast(open_quiet, scheme):
     page = open_quiet("/model", color_scheme=scheme)
     assert contrast(page, ".plot .note") >= 4.5
 
 
-def test_report_on_paper_is_light_and_has_all_of_its_tables(open_quiet):
+def test_report_printed_is_light_with_all_tables(open_quiet):
     page = open_quiet(color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert contrast(page, "h1") >= 7
     expect(page.get_by_role("navigation")).to_be_hidden()
-    # A4 between the margins, at 96 pixels an inch.
+    # A4 without margins, at 96 pixels per inch.
     page.set_viewport_size({"width": 680, "height": 1000})
     assert width(page) == 680
     cut = "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).length"
@@ -102,7 +102,7 @@ def test_report_on_paper_is_light_and_has_all_of_its_tables(open_quiet):
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) > 5
 
 
-def test_report_from_a_disk_is_read_without_a_service(open_quiet, path):
+def test_report_from_file_works_without_service(open_quiet, path):
     page = open_quiet(report_path(path).as_uri(), **PHONE)
     expect(page.get_by_role("img", name="Log loss by rows")).to_be_visible()
     assert width(page) == 360

@@ -1,4 +1,4 @@
-"""The pages of every task in a real Chromium, against a real Gunicorn."""
+"""The pages of every task in Chromium, served by Gunicorn."""
 
 import re
 
@@ -12,15 +12,15 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(params=["softmax", "forest", "exponential", "ridge", "logistic"], scope="module")
 def task_service(request, tmp_path_factory):
-    """A model's name, and the base URL of its service."""
+    """Yield a model's name and the base URL of its service."""
     path = write_model(request.param, tmp_path_factory.mktemp("model"))
-    # A pickle's own function must be found where it is opened.
+    # The service must be able to import the pickle's own functions.
     environ = {"SLIPWAY_MODEL": str(path), "PYTHONPATH": IMPORTS}
     with running(*GUNICORN, **environ) as (base, _):
         yield request.param, base
 
 
-def test_pages_of_a_task_answer_and_fit_a_phone(task_service, chromium):
+def test_pages_of_task_show_prediction_on_narrow_screen(task_service, chromium):
     name, base = task_service
     context = chromium.new_context(base_url=base, viewport={"width": 360, "height": 740})
     page = context.new_page()
@@ -42,7 +42,7 @@ def test_pages_of_a_task_answer_and_fit_a_phone(task_service, chromium):
     assert complaints == []
 
 
-def test_file_of_a_task_is_answered_and_downloaded(task_service, chromium):
+def test_file_of_task_offers_predictions_for_download(task_service, chromium):
     _, base = task_service
     context = chromium.new_context(base_url=base)
     page = context.new_page()

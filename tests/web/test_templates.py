@@ -1,4 +1,4 @@
-"""Templates of a project, which override those of the package."""
+"""Templates of a project that override those of the package."""
 
 import shutil
 
@@ -12,37 +12,37 @@ from slipway.web.app import TEMPLATES
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder with nothing but a model."""
+    """Return a folder with a model only."""
     for file in ROOT.glob("model.*"):
         shutil.copy(file, tmp_path)
     return tmp_path
 
 
 def form_page(project):
-    answer = create_app(project, Settings(model=project / "model.pkl")).test_client().get("/")
-    assert answer.status_code == 200
-    return answer.text
+    response = create_app(project, Settings(model=project / "model.pkl")).test_client().get("/")
+    assert response.status_code == 200
+    return response.text
 
 
-def test_introduction_of_the_flights_stands_on_the_first_page(client):
+def test_introduction_of_flights_is_on_first_page(client):
     assert "336,776 flights" in client.get("/").text
 
 
-def test_introduction_of_the_flights_is_not_shown_for_another_model(tmp_path, project):
+def test_introduction_of_flights_other_model_is_absent(tmp_path, project):
     manifest = project / "model.json"
     manifest.write_text(manifest.read_text().replace('"name": "flights"', '"name": "churn"'))
     shutil.copytree(ROOT / "templates", project / "templates")
     assert "336,776 flights" not in form_page(project)
 
 
-def test_form_without_templates_in_the_project_is_that_of_the_package(project):
+def test_form_without_project_templates_is_from_package(project):
     page = form_page(project)
     assert "336,776 flights" not in page
     assert 'action="' in page
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in TEMPLATES.glob("*.html")))
-def test_template_of_the_project_wins_over_the_one_of_the_package(project, name):
+def test_template_of_project_overrides_package(project, name):
     (project / "templates").mkdir()
     text = f"{{% extends 'slipway/{name}' %}}" if name != "base.html" else "own base"
     (project / "templates" / name).write_text(f"{text}<!-- overridden -->")
@@ -51,7 +51,7 @@ def test_template_of_the_project_wins_over_the_one_of_the_package(project, name)
     assert file == str(project / "templates" / name)
 
 
-def test_template_of_the_project_extends_the_one_it_overrides(project):
+def test_template_of_project_extends_overridden_template(project):
     (project / "templates").mkdir()
     (project / "templates" / "base.html").write_text(
         "{% extends 'slipway/base.html' %}{% block main %}<p>ours</p>{{ super() }}{% endblock %}"
@@ -61,6 +61,6 @@ def test_template_of_the_project_extends_the_one_it_overrides(project):
     assert 'action="' in page
 
 
-def test_static_files_are_those_of_the_package(project):
+def test_static_files_are_from_package(project):
     client = create_app(project, Settings(model=project / "model.pkl")).test_client()
     assert client.get("/static/slipway.css").status_code == 200

@@ -1,4 +1,4 @@
-"""The names that a service answers to, in Flask's dispatch and in the lane before it."""
+"""Trusted host names, in Flask's dispatch and on the fast path."""
 
 import re
 from dataclasses import replace
@@ -9,7 +9,7 @@ from conftest import GUNICORN, ROOT, running
 
 from slipway.core.settings import Settings
 from slipway.web import create_app
-from slipway.web.trusted_hosts import HEALTH
+from slipway.web.trusted_hosts import HEALTH_PATHS
 
 pytest_plugins = ["served"]
 
@@ -23,21 +23,21 @@ pytest_plugins = ["served"]
         ("bücher.example", ("bücher.example",)),
     ],
 )
-def test_trusted_hosts_are_names_with_commas(text, hosts):
+def test_trusted_hosts_comma_separated_names_are_parsed(text, hosts):
     assert Settings.from_environ(ROOT, {"SLIPWAY_TRUSTED_HOSTS": text}).trusted_hosts == hosts
 
 
 @pytest.mark.parametrize(
     "text", ["*", "https://example.com", "a b", "example.com:80", "[::1]", "."]
 )
-def test_trusted_hosts_that_are_none_are_refused(text):
+def test_trusted_hosts_invalid_name_is_rejected(text):
     with pytest.raises(ValueError, match="SLIPWAY_TRUSTED_HOSTS must be comma-separated"):
         Settings.from_environ(ROOT, {"SLIPWAY_TRUSTED_HOSTS": text})
 
 
 @pytest.fixture(scope="module")
-def choosy(settings):
-    """A client of the app that takes requests to some hosts only."""
+def strict_client(settings):
+    """Return a client of an app with trusted hosts."""
     trusted = replace(settings, trusted_hosts=("good.example", ".all.example", "bücher.example"))
     return create_app(ROOT, trusted).test_client()
 
@@ -77,44 +77,46 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("host", "status"), HOSTS)
-def test_prediction_is_answered_under_a_trusted_name_alone(choosy, example, host, status):
-    answer = choosy.post("/predict", json=example, headers={"Host": host})
-    assert answer.status_code == status
-    # What Flask dispatches obeys the same rule as the lane.
-    assert choosy.get("/version", headers={"Host": host}).status_code == status
+def test_prediction_untrusted_host_returns_400(strict_client, example, host, status):
+    response = strict_client.post("/predict", json=example, headers={"Host": host})
+    assert response.status_code == status
+    # Flask's dispatch follows the same rule as the fast path.
+    assert strict_client.get("/version", headers={"Host": host}).status_code == status
 
 
-def test_every_route_but_health_is_refused_under_another_name(choosy):
-    rules = list(choosy.application.url_map.iter_rules())
+def test_every_route_but_health_untrusted_host_returns_400(strict_client):
+    rules = list(strict_client.application.url_map.iter_rules())
     assert len(rules) > 10
     for rule in rules:
         path = rule.build(dict.fromkeys(rule.arguments, "x"))[1]
-        for method in rule.methods - ({"GET", "HEAD", "OPTIONS"} if path in HEALTH else set()):
-            answer = choosy.open(path, method=method, headers={"Host": "evil.example"})
-            assert (answer.status_code, method, path) == (400, method, path)
-            assert b"evil" not in answer.data
-            assert method == "HEAD" or b"SLIPWAY_TRUSTED_HOSTS" in answer.data
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        for method in rule.methods - (
+            {"GET", "HEAD", "OPTIONS"} if path in HEALTH_PATHS else set()
+        ):
+            response = strict_client.open(path, method=method, headers={"Host": "evil.example"})
+            assert (response.status_code, method, path) == (400, method, path)
+            assert b"evil" not in response.data
+            assert method == "HEAD" or b"SLIPWAY_TRUSTED_HOSTS" in response.data
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:8000", "evil.example", ""])
-@pytest.mark.parametrize("path", HEALTH)
-def test_health_is_told_under_any_name(choosy, path, host):
-    answer = choosy.get(path, headers={"Host": host})
-    assert answer.status_code == 200
-    assert b"evil" not in answer.data
+@pytest.mark.parametrize("path", HEALTH_PATHS)
+def test_health_any_host_returns_200(strict_client, path, host):
+    response = strict_client.get(path, headers={"Host": host})
+    assert response.status_code == 200
+    assert b"evil" not in response.data
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lane", ["0", "1"])
-def test_service_answers_under_its_name_alone_in_both_workers(body, lane):
-    environ = {"SLIPWAY_LANE": lane, "SLIPWAY_TRUSTED_HOSTS": "good.example"}
+@pytest.mark.parametrize("fast_path", ["0", "1"])
+def test_service_untrusted_host_returns_400_in_both_workers(body, fast_path):
+    environ = {"SLIPWAY_LANE": fast_path, "SLIPWAY_TRUSTED_HOSTS": "good.example"}
     with running(*GUNICORN, **environ) as (base, _):
         for path, sent in (("/predict", body), ("/predict_file", b"a,b\n1,2\n")):
             kind = JSON if path == "/predict" else "text/csv"
             for host, status in (("evil.example", 400), (re.sub("http://", "", base), 400)):
-                answer = asked(base, "POST", path, sent, Content_Type=kind, Host=host)
-                assert (answer[0], b'"bad_request"' in answer[2]) == (status, True)
+                response = asked(base, "POST", path, sent, Content_Type=kind, Host=host)
+                assert (response[0], b'"bad_request"' in response[2]) == (status, True)
         assert (
             asked(base, "POST", "/predict", body, Content_Type=JSON, Host="good.example")[0] == 200
         )

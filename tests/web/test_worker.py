@@ -1,4 +1,4 @@
-"""The loop worker as a process: log and hooks, many clients, and the same answers without it."""
+"""The loop worker as a process: log, hooks and clients, compared with gthread."""
 
 import json
 import os
@@ -21,23 +21,31 @@ def post_request(worker, req, environ, resp):
 """
 
 
-def test_worker_log_and_hooks_see_each_request_once(tmp_path, body, capfd):
+def test_worker_log_and_hooks_get_each_request_once(tmp_path, body, capfd):
     config = tmp_path / "conf.py"
     config.write_text(f"import sys\nsys.path.insert(0, {os.getcwd()!r})\n" + HOOKS)
     log = tmp_path / "access.log"
-    words = [f"--config={config}", "--worker-class=slipway.web.worker.LoopWorker", "--workers=1"]
-    with running(*GUNICORN, *words, f"--access-logfile={log}") as (base, _):
+    arguments = [
+        f"--config={config}",
+        "--worker-class=slipway.web.worker.LoopWorker",
+        "--workers=1",
+    ]
+    with running(*GUNICORN, *arguments, f"--access-logfile={log}") as (base, _):
         assert post(base, body)[0] == 200
         assert post(base, b"{}")[0] == 422
         assert post(base, b"x", path="/predict_file", kind="text/csv")[0] == 422
     lines = [line.split('"')[1:3] for line in log.read_text().splitlines()]
-    told = [line.split() for line in capfd.readouterr().out.splitlines()]
-    told = [words for words in told if words[-1:] != ["/livez"]]
-    assert [words[:3] for words in told if words[0] == "pre"] == [
+    output = [line.split() for line in capfd.readouterr().out.splitlines()]
+    output = [words for words in output if words[-1:] != ["/livez"]]
+    assert [words[:3] for words in output if words[0] == "pre"] == [
         *[["pre", "POST", "/predict"]] * 2,
         ["pre", "POST", "/predict_file"],
     ]
-    assert [words[1] for words in told if words[0] == "post"][-3:] == ["200", "422", "422"]
+    assert [words[1] for words in output if words[0] == "post"][-3:] == [
+        "200",
+        "422",
+        "422",
+    ]
     asked_for = [first for first, _ in lines if "livez" not in first]
     assert asked_for == ["POST /predict HTTP/1.1"] * 2 + ["POST /predict_file HTTP/1.1"]
 
@@ -45,9 +53,9 @@ def test_worker_log_and_hooks_see_each_request_once(tmp_path, body, capfd):
 @pytest.mark.parametrize(
     "name", ["SCRIPT_NAME", "PATH_INFO", "Script-Name", "X-Forwarded-Host", "X-Forwarded-Prefix"]
 )
-def test_worker_forged_header_changes_nothing(lanes, body, name):
+def test_worker_forged_header_is_ignored(services, body, name):
     forged = {"Content-Type": "application/json", name: "/evil"}
-    for base, _ in lanes:
+    for base, _ in services:
         status, _, answer = asked(base, "POST", "/predict", body, **forged)
         assert (status, answer) == post(base, body)
         page = asked(base, "GET", "/apidocs/", **forged)[2]
@@ -55,7 +63,7 @@ def test_worker_forged_header_changes_nothing(lanes, body, name):
         assert page == asked(base, "GET", "/apidocs/")[2]
 
 
-def test_worker_many_clients_at_once_get_their_own_answers(impatient, body):
+def test_worker_many_clients_receive_their_own_predictions(impatient, body):
     base, _ = impatient
     record = json.loads(body)
 
@@ -69,16 +77,16 @@ def test_worker_many_clients_at_once_get_their_own_answers(impatient, body):
 
 
 @pytest.fixture(scope="module")
-def lanes(tmp_path_factory):
-    """The service with the loop and without it, behind a proxy; addresses and access logs."""
+def services(tmp_path_factory):
+    """Yield URLs and access logs of the service behind a proxy, with the loop and with gthread."""
     folder = tmp_path_factory.mktemp("logs")
     logs = [folder / "loop.log", folder / "threads.log"]
-    words = [(*GUNICORN, "--workers=1", f"--access-logfile={log}") for log in logs]
-    # Flask names the methods in the order of a set, which is another in every process.
+    arguments = [(*GUNICORN, "--workers=1", f"--access-logfile={log}") for log in logs]
+    # Flask lists the methods in the order of a set, which differs between processes.
     both = {"FORWARDED_ALLOW_IPS": "*", "PYTHONHASHSEED": "0"}
     with (
-        running(*words[0], SLIPWAY_LANE="1", **both) as (loop, _),
-        running(*words[1], SLIPWAY_LANE="0", **both) as (threads, _),
+        running(*arguments[0], SLIPWAY_LANE="1", **both) as (loop, _),
+        running(*arguments[1], SLIPWAY_LANE="0", **both) as (threads, _),
     ):
         yield [(loop, logs[0]), (threads, logs[1])]
 
@@ -86,19 +94,23 @@ def lanes(tmp_path_factory):
 VARY = ("Date", "Connection")
 
 
-def same(lanes, method, path, body=None, **headers):
-    """Ask both lanes, hold them to be the same, and give the answer."""
-    told = []
-    for base, _ in lanes:
-        status, got, answer = asked(base, method, path, body, X_Request_Id="the-same", **headers)
-        told.append((status, {k: v for k, v in got.items() if k not in VARY}, answer))
-    assert told[0] == told[1]
-    return told[0]
+def request_both(services, method, path, body=None, **headers):
+    """Send a request to both services, and return their identical response."""
+    responses = []
+    for base, _ in services:
+        status, response_headers, answer = asked(
+            base, method, path, body, X_Request_Id="the-same", **headers
+        )
+        responses.append(
+            (status, {k: v for k, v in response_headers.items() if k not in VARY}, answer)
+        )
+    assert responses[0] == responses[1]
+    return responses[0]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
-def test_worker_wrong_method_is_refused_with_those_allowed(lanes, method):
-    status, headers, answer = same(lanes, method, "/predict")
+def test_worker_wrong_method_returns_allowed_methods(services, method):
+    status, headers, answer = request_both(services, method, "/predict")
     assert status == 405
     assert headers["Allow"] == "OPTIONS, POST"
     assert "X-Content-Type-Options" in headers
@@ -106,23 +118,23 @@ def test_worker_wrong_method_is_refused_with_those_allowed(lanes, method):
         assert answer == b""
         assert int(headers["Content-Length"]) > 0
     else:
-        told = json.loads(answer)
-        assert (told["code"], told["request_id"]) == ("method_not_allowed", "the-same")
+        error = json.loads(answer)
+        assert (error["code"], error["request_id"]) == ("method_not_allowed", "the-same")
 
 
-def test_worker_options_names_the_methods(lanes):
-    status, headers, answer = same(lanes, "OPTIONS", "/predict")
+def test_worker_options_returns_methods(services):
+    status, headers, answer = request_both(services, "OPTIONS", "/predict")
     assert (status, answer) == (200, b"")
     assert set(headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
 @pytest.mark.parametrize("path", ["/file", "/livez", "/version", "/model", "/nothing"])
-def test_worker_head_has_the_headers_of_get_and_no_body(lanes, path):
-    status, headers, answer = same(lanes, "HEAD", path)
-    got = same(lanes, "GET", path)
+def test_worker_head_returns_headers_of_get_without_body(services, path):
+    status, headers, answer = request_both(services, "HEAD", path)
+    response_headers = request_both(services, "GET", path)
     assert answer == b""
-    assert got[2] != b""
-    assert (status, headers) == got[:2]
+    assert response_headers[2] != b""
+    assert (status, headers) == response_headers[:2]
 
 
 FORWARDED = {
@@ -149,8 +161,8 @@ FORWARDED = {
 }
 
 
-def logged(log, request):
-    """The client that a log shows for a request.
+def logged_client(log, request):
+    """Return the client that a log has for a request.
 
     The line is written when the answer has been sent, so that it can come after that.
     """
@@ -164,27 +176,32 @@ def logged(log, request):
 
 
 @pytest.mark.parametrize(("headers", "client", "is_https"), FORWARDED.values(), ids=FORWARDED)
-def test_worker_behind_a_proxy_sees_client_and_scheme(lanes, body, headers, client, is_https):
-    for _, log in lanes:
+def test_worker_behind_proxy_reads_client_and_scheme(services, body, headers, client, is_https):
+    for _, log in services:
         os.truncate(log, 0)
-    told = [
-        same(lanes, "POST", "/predict", body, Content_Type="application/json", **headers),
-        same(lanes, "GET", "/model", **headers),
-        same(lanes, "GET", "/apidocs/", **headers),
+    responses = [
+        request_both(
+            services, "POST", "/predict", body, Content_Type="application/json", **headers
+        ),
+        request_both(services, "GET", "/model", **headers),
+        request_both(services, "GET", "/apidocs/", **headers),
     ]
-    for status, got, answer in told:
+    for status, response_headers, answer in responses:
         assert status == 200
-        assert ("Strict-Transport-Security" in got) == is_https
+        assert ("Strict-Transport-Security" in response_headers) == is_https
         assert b"evil" not in answer
-    assert [logged(log, "GET /apidocs/") for _, log in lanes] == [client] * 2
-    assert [logged(log, "POST /predict") for _, log in lanes] == [client] * 2
+    assert [logged_client(log, "GET /apidocs/") for _, log in services] == [client] * 2
+    assert [logged_client(log, "POST /predict") for _, log in services] == [client] * 2
 
 
-def test_worker_without_a_trusted_proxy_believes_no_header(tmp_path, body):
-    for lane in ("0", "1"):
-        log = tmp_path / f"{lane}.log"
-        words = (*GUNICORN, "--workers=1", f"--access-logfile={log}")
-        with running(*words, SLIPWAY_LANE=lane, FORWARDED_ALLOW_IPS="192.0.2.1") as (base, _):
+def test_worker_untrusted_proxy_headers_are_ignored(tmp_path, body):
+    for fast_path in ("0", "1"):
+        log = tmp_path / f"{fast_path}.log"
+        arguments = (*GUNICORN, "--workers=1", f"--access-logfile={log}")
+        with running(*arguments, SLIPWAY_LANE=fast_path, FORWARDED_ALLOW_IPS="192.0.2.1") as (
+            base,
+            _,
+        ):
             forged = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https"}
             _, headers, _ = asked(
                 base, "POST", "/predict", body, Content_Type="application/json", **forged
@@ -193,8 +210,8 @@ def test_worker_without_a_trusted_proxy_believes_no_header(tmp_path, body):
         assert log.read_text().splitlines()[-1].startswith("127.0.0.1 ")
 
 
-def test_worker_trusts_the_proxies_that_gunicorn_was_told_of(body):
-    words = (*GUNICORN, "--workers=1", "--forwarded-allow-ips=192.0.2.1")
-    with running(*words) as (base, _):
+def test_worker_trusts_proxies_of_gunicorn_setting(body):
+    arguments = (*GUNICORN, "--workers=1", "--forwarded-allow-ips=192.0.2.1")
+    with running(*arguments) as (base, _):
         headers = asked(base, "GET", "/livez", X_Forwarded_Proto="https")[1]
     assert "Strict-Transport-Security" not in headers

@@ -1,4 +1,4 @@
-"""The loop worker and its clients: slow to send, slow to read, too many, or never silent."""
+"""The loop worker with slow senders, slow readers, endless senders and too many clients."""
 
 import json
 import select
@@ -15,7 +15,7 @@ from served import PATIENCE
 
 from slipway.web.worker.connection import Client
 from slipway.web.worker.sender import Sender
-from slipway.web.worker.timeouts import BYTES_A_SECOND, SEND_SECONDS
+from slipway.web.worker.timeouts import MIN_BYTES_PER_SECOND, SEND_TIMEOUT
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -28,12 +28,12 @@ FILE, CHUNKED_FILE = (
 )
 EXPECTING = HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# Far more than any client's and server's buffers hold between them.
+# Far more than the buffers of client and server together.
 N_ROWS = 400_000
 
 
-def slow_clients(stack, base, body):
-    """Open connections: 16 that begin a body, 64 that begin a head, and 200 that are idle."""
+def open_slow_clients(stack, base, body):
+    """Open 16 connections with part of a body, 64 with part of a head, and 200 idle ones."""
     opened = [stack.enter_context(connected(base)) for _ in range(16 + 64 + 200)]
     for sock in opened[:16]:
         sock.sendall(HEAD % len(body) + body[:10])
@@ -42,24 +42,24 @@ def slow_clients(stack, base, body):
     return opened
 
 
-def test_worker_slow_clients_wait_and_others_are_served(patient, body):
+def test_worker_slow_clients_do_not_delay_others(patient, body):
     with ExitStack() as stack:
-        opened = slow_clients(stack, patient, body)
+        opened = open_slow_clients(stack, patient, body)
         assert {post(patient, body)[0] for _ in range(50)} == {200}
         assert select.select(opened, [], [], 0) == ([], [], [])
 
 
-def test_worker_slow_clients_are_refused_and_idle_ones_left_alone(impatient, body):
+def test_worker_slow_clients_get_408_and_idle_ones_stay_open(impatient, body):
     base, process = impatient
     with ExitStack() as stack:
-        opened = slow_clients(stack, base, body)
+        opened = open_slow_clients(stack, base, body)
         refused = [until_closed(sock) for sock in opened[:80]]
         assert {answer.split(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 408 REQUEST TIMEOUT"}
-        told = json.loads(refused[0].partition(b"\r\n\r\n")[2])
-        assert told["code"] == "request_timeout"
-        assert f"X-Request-Id: {told['request_id']}".encode() in refused[0]
+        error = json.loads(refused[0].partition(b"\r\n\r\n")[2])
+        assert error["code"] == "request_timeout"
+        assert f"X-Request-Id: {error['request_id']}".encode() in refused[0]
         assert b"nosniff" in refused[0]
-        # Those that are idle were left alone.
+        # The idle connections stayed open.
         opened[-1].sendall(HEAD % len(body) + body)
         assert opened[-1].recv(100).startswith(b"HTTP/1.1 200")
     assert memory(process) < 120e6
@@ -83,7 +83,7 @@ def test_worker_slow_clients_are_refused_and_idle_ones_left_alone(impatient, bod
         *("expected nothing", "expected large"),
     ],
 )
-def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
+def test_worker_incomplete_body_returns_408(impatient, head, piece):
     base, _ = impatient
     began = time.monotonic()
     with connected(base) as sock:
@@ -92,19 +92,19 @@ def test_worker_body_that_does_not_come_is_answered_408(impatient, head, piece):
         answer = b""
         while not answer.endswith(b'"errors":[]}'):
             assert time.monotonic() < began + 60
-            # Two seconds after its answer the service has gone, and the answer is still here.
+            # The service has closed the connection, but the client can still read the response.
             with suppress(TimeoutError, ConnectionError):
                 sock.sendall(piece)
             with suppress(TimeoutError):
                 answer += sock.recv(65536)
     assert time.monotonic() > began + PATIENCE - 0.2
     assert answer.startswith(CONTINUE) == (b"Expect" in head)
-    head, _, told = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    head, _, error = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
-    assert json.loads(told)["code"] == "request_timeout"
+    assert json.loads(error)["code"] == "request_timeout"
 
 
-def test_worker_slow_uploads_leave_single_predictions_alone(patient, body):
+def test_worker_slow_uploads_do_not_delay_predictions(patient, body):
     with ExitStack() as stack:
         for _ in range(16):
             sock = stack.enter_context(connected(patient))
@@ -112,33 +112,33 @@ def test_worker_slow_uploads_leave_single_predictions_alone(patient, body):
         assert {post(patient, body)[0] for _ in range(20)} == {200}
 
 
-def test_worker_answers_that_are_not_read_are_given_up(example, body):
+def test_worker_unread_responses_are_dropped(example, body):
     lines = (",".join(example) + "\n").encode()
     row = (",".join(map(str, example.values())) + "\n").encode()
-    words = (*GUNICORN, "--workers=1", "--threads=2")
+    arguments = (*GUNICORN, "--workers=1", "--threads=2")
     with (
-        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process),
+        running(*arguments, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, process),
         connected(base, 4096) as silent,
         connected(base, 4096) as trickling,
     ):
         began = time.monotonic()
         upload = FILE % (len(lines) + len(row) * N_ROWS) + lines + row * N_ROWS
-        # Both threads are taken, each by a client that does not take its answer.
+        # Two clients that do not receive their responses occupy both threads.
         for sock in (silent, trickling):
             threading.Thread(target=sock.sendall, args=(upload,), daemon=True).start()
         while time.monotonic() < began + 2 * PATIENCE:
             trickling.recv(20)
-            # Whoever waited for a thread would wait for three times the patience.
+            # A wait for a thread would last three times PATIENCE.
             assert post(base, body, timeout=2.5 * PATIENCE)[0] == 200
             assert memory(process) < 400e6
             time.sleep(0.02)
-        # Each is given up after three times the patience, and a thread is free again.
+        # The worker drops each after three times PATIENCE, which frees a thread.
         assert post(base, lines + row, "/predict_file", "text/csv", timeout=30)[0] == 200
         assert time.monotonic() < began + 3 * PATIENCE + 25
-        assert b"# rows=" not in _what_there_is(silent)
+        assert b"# rows=" not in receive_available(silent)
 
 
-def _what_there_is(sock):
+def receive_available(sock):
     answer = b""
     try:
         while more := sock.recv(2**20):
@@ -148,7 +148,7 @@ def _what_there_is(sock):
     return answer
 
 
-def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
+def test_worker_too_many_connections_closes_longest_idle_one(body):
     with (
         running(*GUNICORN, "--workers=1", "--worker-connections=10") as (base, _),
         ExitStack() as stack,
@@ -158,7 +158,7 @@ def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
             opened.append(stack.enter_context(connected(base)))
             opened[-1].sendall(HEAD % len(body) + body)
             assert opened[-1].recv(65536).startswith(b"HTTP/1.1 200")
-        # The first is used again, so that the second has now been idle for longest.
+        # After another request on the first connection, the second has been idle for longest.
         opened[0].sendall(HEAD % len(body) + body)
         assert opened[0].recv(65536).startswith(b"HTTP/1.1 200")
         for n_more in (1, 2):
@@ -171,10 +171,10 @@ def test_worker_one_connection_too_many_closes_the_one_idle_for_longest(body):
             assert sock.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
-    words = (*GUNICORN, "--workers=1", "--worker-connections=10")
+def test_worker_all_connections_busy_next_one_waits(body):
+    arguments = (*GUNICORN, "--workers=1", "--worker-connections=10")
     with (
-        running(*words, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, _),
+        running(*arguments, SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as (base, _),
         ExitStack() as stack,
     ):
         for _ in range(10):
@@ -185,7 +185,7 @@ def test_worker_connections_that_are_all_busy_make_the_next_wait_for_one(body):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
-def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause):
+def test_worker_endless_rejected_upload_is_cut_off(impatient, body, pause):
     base, process = impatient
     began, sent, block = time.monotonic(), 0, b"x" * (2**20 if not pause else 10)
     with connected(base) as sock:
@@ -198,23 +198,23 @@ def test_worker_refused_upload_that_never_ends_is_cut_off(impatient, body, pause
                 time.sleep(pause)
         except OSError:
             pass
-    # 32 MiB, and what the buffers of both ends hold; without that limit it would be gigabytes.
+    # 32 MiB plus the buffers of both ends; without the limit, gigabytes.
     assert sent < 64 * 2**20
-    # A thread reads for its patience, then the loop for two seconds and until it next looks.
+    # A thread reads for PATIENCE, then the loop for two seconds and until its next tick.
     assert time.monotonic() < began + PATIENCE + 20
     assert memory(process) < 150e6
     assert post(base, body)[0] == 200
 
 
-def test_worker_refusal_of_a_whole_upload_is_read_by_its_client(impatient):
+def test_worker_rejected_upload_client_reads_error(impatient):
     base, _ = impatient
-    status, told = post(base, b" " * 20 * 2**20)
-    assert (status, json.loads(told)["code"]) == (413, "too_large")
+    status, error = post(base, b" " * 20 * 2**20)
+    assert (status, json.loads(error)["code"]) == (413, "too_large")
     assert psutil.pid_exists(impatient[1].pid)
 
 
-class Taker:
-    """A client's socket that takes what it is told to take of each piece."""
+class ReceiverSocket:
+    """A client's socket that receives a given number of bytes of each piece."""
 
     def __init__(self, *counts):
         self.counts = list(counts)
@@ -229,22 +229,22 @@ class Taker:
         return count
 
 
-def test_worker_response_on_the_loop_must_be_taken_at_a_rate():
+def test_worker_slow_receiver_has_minimum_rate():
     sender = object.__new__(Sender)
     sender.epoll = SimpleNamespace(modify=lambda *_: None)
-    second = BYTES_A_SECOND
-    client = Client(Taker(100, 0, 1, 5 * second, 10**5), None, None, {})
+    second = MIN_BYTES_PER_SECOND
+    client = Client(ReceiverSocket(100, 0, 1, 5 * second, 10**5), None, None, {})
     out, sender.now = bytes(10**6), 1000.0
     sender.send(client, out, True)
-    assert client.deadline == 1000 + SEND_SECONDS
-    # Nothing taken, or one byte: the client's time goes on passing.
+    assert client.deadline == 1000 + SEND_TIMEOUT
+    # Zero bytes or one do not extend the deadline.
     for passed in (5, 10):
         sender.now = 1000.0 + passed
-        sender.send(client, client.out, True)
-        assert client.deadline == pytest.approx(1000 + SEND_SECONDS, abs=0.001)
-    # Who takes a second's worth has a second more, and never more than at the beginning.
-    sender.send(client, client.out, True)
-    assert client.deadline == pytest.approx(1005 + SEND_SECONDS, abs=0.001)
-    sender.send(client, client.out, True)
-    assert client.deadline == 1010 + SEND_SECONDS
-    assert len(client.out) == 10**6 - 100 - 1 - 5 * second - 10**5
+        sender.send(client, client.unsent, True)
+        assert client.deadline == pytest.approx(1000 + SEND_TIMEOUT, abs=0.001)
+    # The bytes of one second extend the deadline by one second, up to SEND_TIMEOUT.
+    sender.send(client, client.unsent, True)
+    assert client.deadline == pytest.approx(1005 + SEND_TIMEOUT, abs=0.001)
+    sender.send(client, client.unsent, True)
+    assert client.deadline == 1010 + SEND_TIMEOUT
+    assert len(client.unsent) == 10**6 - 100 - 1 - 5 * second - 10**5

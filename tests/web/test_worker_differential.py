@@ -1,4 +1,4 @@
-"""The loop worker against Gunicorn's gthread: the same bytes for valid, odd and broken requests."""
+"""The loop worker and Gunicorn's gthread: the same bytes for valid, odd and broken requests."""
 
 import random
 import re
@@ -13,7 +13,7 @@ import pytest
 from clients import memory
 from conftest import running
 
-from slipway.web.headers import ALWAYS
+from slipway.web.headers import SECURITY_HEADERS
 
 ECHO = '''
 import hashlib
@@ -22,7 +22,7 @@ LEFT_OUT = ("wsgi.", "gunicorn.", "slipway.", "REMOTE_PORT", "SERVER_PORT")
 
 
 def app(environ, start_response):
-    """Answer what the server made of the request."""
+    """Return the request as the server parsed it."""
     read = environ["wsgi.input"].read()
     seen = sorted((k, str(v)) for k, v in environ.items() if not k.startswith(LEFT_OUT))
     seen += [environ["wsgi.url_scheme"], len(read), hashlib.sha256(read).hexdigest()]
@@ -137,8 +137,8 @@ WHOLE = [
 ]
 
 
-def one(chance):
-    """A request of odd parts; most parts of most requests are right."""
+def draw_request(chance):
+    """Draw a request of mostly valid parts."""
     method = chance.choice(METHODS) if chance.random() < 0.2 else chance.choice([b"GET", b"POST"])
     target = chance.choice(TARGETS) if chance.random() < 0.4 else b"/predict"
     version = chance.choice(VERSIONS)
@@ -154,33 +154,33 @@ def one(chance):
     return b"\r\n".join([b" ".join([method, target, version]), *headers, b"", b""]) + body
 
 
-def spoiled(chance, data):
-    """Cut bytes out, or put some in."""
+def spoil(chance, data):
+    """Remove or insert bytes."""
     at = chance.randrange(len(data) + 1)
     some = chance.choice([b"\r", b"\n", b"\0", b" ", b":", b"\r\n", b"\xff", b"\t", b""])
     return data[:at] + some + data[at + chance.choice([0, 0, 1, 3]) :]
 
 
-def made(chance):
-    data = chance.choice(WHOLE) if chance.random() < 0.05 else one(chance)
+def draw_case(chance):
+    data = chance.choice(WHOLE) if chance.random() < 0.05 else draw_request(chance)
     if chance.random() < 0.2:
-        data += one(chance)
-    return spoiled(chance, data) if chance.random() < 0.25 else data
+        data += draw_request(chance)
+    return spoil(chance, data) if chance.random() < 0.25 else data
 
 
-def pipelined(chance):
-    """Many requests at once, most of them right; the last of them may be anything."""
+def draw_pipelined(chance):
+    """Draw many requests for one connection, of which one may be invalid."""
     requests = [
         b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(chance.choice([0, 9, 300]))
     ]
     requests += [chance.choice(RIGHT) for _ in range(chance.randrange(1, 40))]
-    # In front of the others, it would end the connection before them.
+    # Usually the last one, because an invalid request closes the connection.
     at = chance.choice([len(requests)] * 3 + [chance.randrange(len(requests) + 1)])
-    requests.insert(at, made(chance))
+    requests.insert(at, draw_case(chance))
     return b"".join(requests)
 
 
-# Each kind goes another way: on the loop, to a thread by its method, framing or length.
+# Requests for the loop, and for a thread because of their method, framing or length.
 RIGHT = [
     b"GET /loop HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET /x?stream HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -195,15 +195,15 @@ RIGHT = [
 ]
 
 
-def told(port, data, cut):
-    """Send bytes, in two pieces if there is a cut, and take all that comes back.
+def exchange(port, data, cut):
+    """Send bytes, in two pieces at ``cut``, and return the response.
 
-    Gives whether the server reset the connection, too: gthread closes it while requests are
-    unread, and the kernel then drops what has not been sent.
+    Also return whether the server reset the connection. gthread closes it with unread requests,
+    and the kernel then drops unsent responses.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=40) as sock:
         answer, reset = b"", False
-        # A server may wait until its responses are read.
+        # A server may wait for its client to read.
         sender = threading.Thread(target=_send, args=(sock, data, cut))
         sender.start()
         try:
@@ -224,118 +224,120 @@ def _send(sock, data, cut):
         sock.shutdown(socket.SHUT_WR)
 
 
-def comparable(answer):
-    """Leave out the date, and the words of a refusal.
+def normalize(answer):
+    """Remove the dates and the texts of Gunicorn's errors.
 
-    These depend on where Gunicorn's reads of 8 KiB end.
+    The texts depend on the positions at which Gunicorn's reads of 8 KiB end.
     """
     return re.sub(rb"\r\nDate: [^\r]*|Content-Length: \d+\r\n\r\n<html>[^\0]*?</html>", b"", answer)
 
 
-def without_our_headers(answer):
-    """Hold a response of the loop to have the security headers where Gunicorn wrote it."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS).encode()
+def remove_security_headers(answer):
+    """Remove the security headers from the loop's error responses, and assert their number."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS).encode()
     answer, count = re.subn(
         re.escape(lines) + rb"X-Request-Id: [0-9a-f]{32}\r\n(?=.*<html>)", b"", answer, flags=re.S
     )
     assert count == answer.count(b"<html>")
-    # A path outside SCRIPT_NAME is not a fault of the service.
+    # The loop returns 404 instead of 500 for a path outside SCRIPT_NAME.
     return re.sub(rb"HTTP/1.1 404 NOT FOUND\r\n.*", OUTSIDE, answer, flags=re.S)
 
 
 OUTSIDE = b"HTTP/1.1 500 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\n"
 
 
-# Of a case whose answers differ, one by one.
+# Attempts for a case whose responses differ.
 TRIES = 3
 REFUSAL = rb"HTTP/1.1 4\d\d [^\r]*\r\nConnection: close\r\n.*"
 
 
-def refused_earlier(threads, loop):
-    """Whether the loop refused what Gunicorn would wait for, or refuses for what comes later."""
-    before = re.sub(REFUSAL + rb"\Z", b"", threads, flags=re.S)
+def is_rejected_earlier(gthread, loop):
+    """Return whether the loop only rejected a request earlier than gthread."""
+    before = re.sub(REFUSAL + rb"\Z", b"", gthread, flags=re.S)
     return re.fullmatch(re.escape(before) + REFUSAL, loop, re.S)
 
 
-def is_begun(threads, loop):
-    """Whether the loop's responses begin with all whole ones of gthread."""
-    return loop.startswith(threads[: threads.rfind(b"HTTP/1.1 ")])
+def is_prefix(gthread, loop):
+    """Return whether the loop's responses begin with the complete ones of gthread."""
+    return loop.startswith(gthread[: gthread.rfind(b"HTTP/1.1 ")])
 
 
-def is_another(data, cut, there, here, reset):
-    """Whether the loop's answer is not that of gthread, and not one of those that may differ."""
+def is_difference(data, cut, gthread_answer, loop_answer, reset):
+    """Return whether the responses differ in an unexpected way."""
     return (
-        there != here
-        and not (cut < len(data) and refused_earlier(there, here))
-        and not (reset and is_begun(there, here))
+        gthread_answer != loop_answer
+        and not (cut < len(data) and is_rejected_earlier(gthread_answer, loop_answer))
+        and not (reset and is_prefix(gthread_answer, loop_answer))
     )
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    """The ports of gthread and of the loop, both answering what they made of a request."""
+    """Yield the ports of gthread and the loop with an echo application, and the loop's process."""
     folder = tmp_path_factory.mktemp("echo")
     (folder / "echo.py").write_text(ECHO)
-    words = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
-    words += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
+    arguments = [sys.executable, "-m", "gunicorn", "echo:app", "--bind=127.0.0.1:{port}"]
+    arguments += ["--pythonpath", str(folder), "--log-level=critical", "--workers=1"]
     with (
-        running(*words, "--worker-class=gthread", "--threads=8") as (threads, _),
-        running(*words, "--worker-class=slipway.web.worker.LoopWorker", "--threads=8") as (
+        running(*arguments, "--worker-class=gthread", "--threads=8") as (gthread, _),
+        running(*arguments, "--worker-class=slipway.web.worker.LoopWorker", "--threads=8") as (
             loop,
             process,
         ),
     ):
-        yield [int(base.rpartition(":")[2]) for base in (threads, loop)], process
+        yield [int(base.rpartition(":")[2]) for base in (gthread, loop)], process
 
 
-def compared(servers, cases, cuts):
-    """Send each case to both servers, and return their answers after holding them to be equal."""
-    threads, loop = servers
+def compare(servers, cases, cuts):
+    """Send each case to both servers, assert equal responses and return them."""
+    gthread, loop = servers
 
-    def both(data, cut):
-        there, reset = told(threads, data, cut)
-        here, _ = told(loop, data, cut)
-        return comparable(there), comparable(without_our_headers(here)), reset
+    def exchange_both(data, cut):
+        gthread_answer, reset = exchange(gthread, data, cut)
+        loop_answer, _ = exchange(loop, data, cut)
+        return normalize(gthread_answer), normalize(remove_security_headers(loop_answer)), reset
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(both, cases, cuts))
-    # On a busy machine a server that closes early can lose responses that were on their way. What
-    # is really another answer comes again.
+        answers = list(pool.map(exchange_both, cases, cuts))
+    # On a busy machine, a server that closes early can lose responses. A real difference repeats
+    # in every attempt.
     differ = [
-        (data[-300:], cut, there[-600:], here[-600:])
-        for data, cut, (there, here, reset) in zip(cases, cuts, answers, strict=True)
-        if is_another(data, cut, there, here, reset)
-        and all(is_another(data, cut, *both(data, cut)) for _ in range(TRIES))
+        (data[-300:], cut, gthread_answer[-600:], loop_answer[-600:])
+        for data, cut, (gthread_answer, loop_answer, reset) in zip(
+            cases, cuts, answers, strict=True
+        )
+        if is_difference(data, cut, gthread_answer, loop_answer, reset)
+        and all(is_difference(data, cut, *exchange_both(data, cut)) for _ in range(TRIES))
     ]
     assert not differ, f"{len(differ)}: {differ[:2]}"
-    return [here for _, here, _ in answers]
+    return [loop_answer for _, loop_answer, _ in answers]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-def test_worker_any_bytes_get_the_bytes_of_gthread(servers, seed):
+def test_worker_any_request_returns_bytes_of_gthread(servers, seed):
     chance = random.Random(seed)
-    cases = [made(chance) for _ in range(N_CASES)]
-    # Each fourth comes in two pieces, one of them the end of its head.
+    cases = [draw_case(chance) for _ in range(N_CASES)]
+    # Every fourth case arrives in two pieces.
     cuts = [
         chance.randrange(len(data) + 1) if i % 4 == 0 else len(data) for i, data in enumerate(cases)
     ]
 
-    answers = compared(servers[0], cases, cuts)
-    # The cases are of use only if many are answered, and many refused.
+    answers = compare(servers[0], cases, cuts)
+    # Many cases must be valid, and many invalid.
     assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) > len(cases) // 20
     assert sum(answer.startswith(b"HTTP/1.1 4") for answer in answers) > len(cases) // 20
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_worker_pipelined_requests_get_the_bytes_of_gthread(servers, seed):
+def test_worker_pipelined_requests_return_bytes_of_gthread(servers, seed):
     ports, process = servers
     chance = random.Random(seed)
-    cases = [pipelined(chance) for _ in range(N_PIPELINES)]
+    cases = [draw_pipelined(chance) for _ in range(N_PIPELINES)]
     cuts = [chance.randrange(len(data)) for data in cases]
     before = memory(process)
-    answers = compared(ports, cases, cuts)
+    answers = compare(ports, cases, cuts)
     assert sum(answer.count(b"HTTP/1.1 200") for answer in answers) > 20 * len(cases)
-    # Four connections at a time, each of which may hold 144 KiB.
+    # Four connections at a time, with up to 144 KiB each.
     assert memory(process) < before + 20e6

@@ -1,4 +1,4 @@
-"""Responses that the worker or Gunicorn itself writes: they carry the headers of all others."""
+"""Error responses of the worker and of Gunicorn, with the security headers."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import pytest
 from clients import asked, exchanged
 from conftest import GUNICORN, running
 
-from slipway.web.headers import ALWAYS
+from slipway.web.headers import SECURITY_HEADERS
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -28,25 +28,25 @@ REJECTED = {
 
 
 @pytest.fixture(scope="module")
-def late():
-    """A service below a path prefix; the address of its machine."""
+def prefixed_service():
+    """Yield the URL of a service under a path prefix, without the prefix."""
     with running(*GUNICORN, prefix="/late", SCRIPT_NAME="/late") as (base, _):
         yield base.removesuffix("/late")
 
 
 def is_complete(answer):
-    """Whether every header of every response is there once, and the body as long as said."""
+    """Return whether the response has each security header once, and a complete body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")[1:]
     length = int(re.search(rb"Content-Length: (\d+)", head)[1])
     ids = [line for line in lines if re.fullmatch(r"X-Request-Id: [0-9a-f]{32}", line)]
-    there = all(lines.count(f"{name}: {value}") == 1 for name, value in ALWAYS)
-    return there and len(ids) == 1 and length == len(body)
+    has_headers = all(lines.count(f"{name}: {value}") == 1 for name, value in SECURITY_HEADERS)
+    return has_headers and len(ids) == 1 and length == len(body)
 
 
 @pytest.mark.parametrize(("status", "sent"), REJECTED.values(), ids=REJECTED)
-def test_worker_request_that_gunicorn_rejects_gets_the_security_headers(late, status, sent):
-    answer = exchanged(late, sent)
+def test_worker_request_rejected_by_gunicorn_has_security_headers(prefixed_service, status, sent):
+    answer = exchanged(prefixed_service, sent)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"<html>" in answer
     assert is_complete(answer), answer
@@ -70,37 +70,41 @@ BROKEN = {
 
 @pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("path", [b"/predict", b"/predict_file", b"/"])
-def test_worker_broken_chunks_return_400_and_end_the_connection(late, path, rest):
-    answer = exchanged(late, b"POST /late%b HTTP/1.1\r\n" % path + CHUNKED + rest)
+def test_worker_broken_chunks_return_400_and_close_connection(prefixed_service, path, rest):
+    answer = exchanged(prefixed_service, b"POST /late%b HTTP/1.1\r\n" % path + CHUNKED + rest)
     assert answer.startswith(b"HTTP/1.1 4"), answer
-    # Where nobody reads the body, what is wrong with it must not become a second response.
+    # If the application does not read the body, its error must not cause a second response.
     assert answer.count(b"HTTP/1.1 ") == 1
     assert is_complete(answer), answer
 
 
-def test_worker_broken_chunks_of_a_prediction_are_named(late):
-    answer = exchanged(late, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + BROKEN["size"])
-    told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert (told["code"], "chunks" in told["message"]) == ("bad_request", True)
+def test_worker_broken_chunks_of_prediction_are_reported(prefixed_service):
+    answer = exchanged(
+        prefixed_service, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + BROKEN["size"]
+    )
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (error["code"], "chunks" in error["message"]) == ("bad_request", True)
     assert b"Connection: close" in answer
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000, 70_000, 2**20 + 1])
-def test_worker_chunks_of_any_size_are_put_together(late, body, size):
+def test_worker_chunks_of_any_size_are_joined(prefixed_service, body, size):
     record = body + b" " * (size * 4 if size > 1 else 50_000)
     pieces = (record[at : at + size] for at in range(0, len(record), size))
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    answer = exchanged(late, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + chunks + b"0\r\n\r\n")
+    answer = exchanged(
+        prefixed_service, b"POST /late/predict HTTP/1.1\r\n" + CHUNKED + chunks + b"0\r\n\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["label"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/", "/later", "/latepredict", "/lat", "//late/"])
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
-def test_worker_path_outside_script_name_returns_404(late, method, path):
-    status, headers, body = asked(late, method, path, X_Request_Id="mine")
+def test_worker_path_outside_script_name_returns_404(prefixed_service, method, path):
+    status, headers, body = asked(prefixed_service, method, path, X_Request_Id="mine")
     assert status == 404
-    assert dict(ALWAYS).items() <= headers.items()
+    assert dict(SECURITY_HEADERS).items() <= headers.items()
     assert headers["X-Request-Id"] == "mine"
     if method == "HEAD":
         assert body == b""
@@ -113,16 +117,16 @@ def test_worker_path_outside_script_name_returns_404(late, method, path):
         }
 
 
-def test_worker_path_outside_script_name_is_in_the_access_log(tmp_path):
+def test_worker_path_outside_script_name_is_logged(tmp_path):
     log = tmp_path / "access.log"
-    words = (*GUNICORN, f"--access-logfile={log}", "--log-level=warning")
-    with running(*words, prefix="/late", SCRIPT_NAME="/late") as (base, _):
+    arguments = (*GUNICORN, f"--access-logfile={log}", "--log-level=warning")
+    with running(*arguments, prefix="/late", SCRIPT_NAME="/late") as (base, _):
         assert asked(base.removesuffix("/late"), "GET", "/elsewhere")[0] == 404
-    (line,) = [each for each in log.read_text().splitlines() if "elsewhere" in each]
+    (line,) = [line for line in log.read_text().splitlines() if "elsewhere" in line]
     assert line.startswith("127.0.0.1 ")
     assert '"GET /elsewhere HTTP/1.1" 404 ' in line
 
 
 @pytest.mark.parametrize("path", ["/late", "/late/", "/late/livez"])
-def test_worker_path_inside_script_name_is_answered(late, path):
-    assert asked(late, "GET", path)[0] in (200, 308)
+def test_worker_path_inside_script_name_is_served(prefixed_service, path):
+    assert asked(prefixed_service, "GET", path)[0] in (200, 308)

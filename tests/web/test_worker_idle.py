@@ -1,4 +1,4 @@
-"""Idle connections outlive a router's: a server that closes first loses the next request."""
+"""Keep-alive of the worker, which must be longer than that of Heroku's router."""
 
 import runpy
 import time
@@ -13,14 +13,14 @@ pytest_plugins = ["served"]
 ROUTER_SECONDS = 90
 
 
-def test_settings_keep_connections_longer_than_the_router():
+def test_settings_keepalive_is_longer_than_router():
     settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     assert settings["keepalive"] > ROUTER_SECONDS
     assert settings["graceful_timeout"] < 30
 
 
 @pytest.mark.slow
-def test_worker_connection_idle_for_91_seconds_is_used_again(body):
+def test_worker_connection_idle_for_91_seconds_serves_request(body):
     with running(*GUNICORN, "--workers=1") as (base, _), connected(base) as sock:
         for seconds in (0, ROUTER_SECONDS + 1):
             time.sleep(seconds)

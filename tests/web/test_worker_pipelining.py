@@ -1,4 +1,4 @@
-"""Many requests sent at once over one connection: all answered in order, in bounded memory."""
+"""Pipelined requests: responses in order, in bounded memory."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ FLOODS = {
 
 
 class Flood:
-    """Connections over which requests are sent without a look at the responses."""
+    """Connections that send requests without waiting for responses."""
 
     def __init__(self):
         self.stop = threading.Event()
@@ -47,8 +47,8 @@ class Flood:
 
 
 @contextmanager
-def flooded(base, request, n_connections, *, read=True):
-    """Send requests over some connections as fast as the service takes them."""
+def open_flood(base, request, n_connections, *, read=True):
+    """Send requests over several connections as fast as the service reads them."""
     flood = Flood()
     with ExitStack() as stack:
         socks = [stack.enter_context(connected(base)) for _ in range(n_connections)]
@@ -78,43 +78,43 @@ def started():
 @pytest.mark.parametrize("request_", FLOODS.values(), ids=FLOODS)
 def test_worker_pipelined_requests_keep_memory_flat(started, request_, read):
     base, process = started
-    with flooded(base, request_, 8, read=read) as flood:
+    with open_flood(base, request_, 8, read=read) as flood:
         time.sleep(0.3)
         before, peak, ends = memory(process), 0, time.monotonic() + 2
         while time.monotonic() < ends:
             peak = max(peak, memory(process))
-            # Others are served meanwhile.
+            # The worker still serves other clients.
             assert asked(base, "GET", "/livez")[0] == 200
-    # 144 KiB for each connection, and as much again for what is being sent.
+    # 144 KiB for each connection, and the same again for responses.
     assert peak < before + 10e6
     assert flood.answered > 100 or not read
-    # What the service does not read, its client cannot send: the kernel's buffers are full.
+    # The clients block, because the kernel's buffers are full.
     assert read or flood.sent < 8 * 16e6
 
 
-def seconds_of_processor(process):
+def cpu_seconds(process):
     times = workers(process)[0].cpu_times()
     return times.user + times.system
 
 
-def test_worker_pipelined_request_costs_no_more_than_one_alone():
+def test_worker_pipelined_request_costs_no_more_than_single_one():
     request = FLOODS["before all others"]
     with running(*GUNICORN, "--log-level=critical") as (base, process):
         with connected(base) as sock:
-            began = seconds_of_processor(process)
+            began = cpu_seconds(process)
             for _ in range(3000):
                 sock.sendall(request)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200")
-            alone = (seconds_of_processor(process) - began) / 3000
-        with flooded(base, request, 4) as flood:
-            began = seconds_of_processor(process)
+            alone = (cpu_seconds(process) - began) / 3000
+        with open_flood(base, request, 4) as flood:
+            began = cpu_seconds(process)
             time.sleep(4)
-            spent, answered = seconds_of_processor(process) - began, flood.answered
-    # Each response used to copy all that waited behind it, which made it up to a hundred times.
+            spent, answered = cpu_seconds(process) - began, flood.answered
+    # Each response used to copy all waiting bytes, which cost up to a hundred times as much.
     assert spent / answered < 2 * alone
 
 
-def test_worker_pipelined_requests_of_all_kinds_are_answered_in_order(impatient, body):
+def test_worker_pipelined_requests_of_all_kinds_are_served_in_order(impatient, body):
     base, process = impatient
     named = b"X-Request-Id: %d\r\n\r\n"
     sent = b""
@@ -147,7 +147,7 @@ def test_worker_connection_with_waiting_requests_is_not_evicted():
         sender.start()
         answer = sock.recv(100)
         with connected(base) as other:
-            # It waits until the first connection has ended.
+            # The request waits until the first connection closes.
             other.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
             answer += until_closed(sock)
             assert other.recv(100).startswith(b"HTTP/1.1 200")
@@ -155,10 +155,10 @@ def test_worker_connection_with_waiting_requests_is_not_evicted():
     assert answer.count(b"HTTP/1.1 200") == count + 1
 
 
-def test_worker_prediction_beside_pipelined_ones_is_right(impatient, body):
+def test_worker_prediction_beside_pipelined_requests_is_correct(impatient, body):
     base, _ = impatient
-    right = json.loads(post(base, body)[1])
-    with flooded(base, FLOODS["with bodies"], 4):
+    expected = json.loads(post(base, body)[1])
+    with open_flood(base, FLOODS["with bodies"], 4):
         for _ in range(50):
             status, answer = post(base, body)
-            assert (status, json.loads(answer)) == (200, right)
+            assert (status, json.loads(answer)) == (200, expected)

@@ -1,4 +1,4 @@
-// A button that copies a text; without this script it is not shown.
+// Shows a button that copies a text; without this script the button stays hidden.
 "use strict";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -6,7 +6,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   const status = button.parentElement.querySelector("[role=status]");
   button.parentElement.hidden = false;
   button.addEventListener("click", async () => {
-    // Browsers give the clipboard to pages from https and from the machine itself only.
+    // Browsers allow the clipboard only on pages from https and localhost.
     try {
       await navigator.clipboard.writeText(source.textContent);
       status.textContent = "Copied.";

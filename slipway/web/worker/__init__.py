@@ -1,6 +1,6 @@
-"""A Gunicorn worker that reads on one loop, so that slow clients wait and nobody else does.
+"""A Gunicorn worker that reads all clients on one loop, so that slow clients delay no others.
 
-``gunicorn.conf.py`` chooses it; ``docs/worker.md`` shows what goes where, and why.
+``gunicorn.conf.py`` selects it, and ``docs/worker.md`` describes it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from gunicorn.http.errors import ConfigurationProblem, NoMoreData
 from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
-from slipway.web.worker.error_responses import Recorder, path_not_found, request_timeout_bytes
+from slipway.web.worker.error_responses import SocketRecorder, path_not_found, request_timeout_bytes
 from slipway.web.worker.event_loop import EventLoop
 from slipway.web.worker.request_parser import is_inside
-from slipway.web.worker.timeouts import BrokenBody, CheckedBody, TooSlow
+from slipway.web.worker.timeouts import BrokenBody, CheckedBody, RequestTimeout
 
 __all__ = ["LoopWorker"]
 
@@ -26,23 +26,23 @@ __all__ = ["LoopWorker"]
 class LoopWorker(ThreadWorker):  # type: ignore[misc]
     """Gunicorn's threaded worker, with a loop before its threads.
 
-    Small whole requests are answered on the loop. Whatever is unusual goes to the threads, on
-    Gunicorn's own code. Where the loop cannot read at all (TLS, HTTP/2, Unix sockets, the PROXY
-    protocol, no parser in C) this is Gunicorn's worker unchanged.
+    The loop serves small, complete requests. The threads serve all others with Gunicorn's own code.
+    Without the parser in C, or with TLS, HTTP/2, Unix sockets or the PROXY protocol, this is
+    Gunicorn's worker unchanged.
     """
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until the worker stops."""
         if _is_plain(self.cfg) and all(
             listener.sock.family in (socket.AF_INET, socket.AF_INET6) for listener in self.sockets
         ):
             EventLoop(self).run()
         else:
-            self.log.warning("not plain HTTP/1.1 over TCP: served by Gunicorn's threads alone")
+            self.log.warning("not plain HTTP/1.1 over TCP; Gunicorn's threads serve all requests")
             super().run()
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Answer a request in a thread, unless its path is not one of this service."""
+        """Serve a request in a thread, unless its path is outside ``SCRIPT_NAME``."""
         if not is_inside(req.path, os.environ.get("SCRIPT_NAME", "")):
             raise ConfigurationProblem("the path is outside SCRIPT_NAME")
         req.body.reader = CheckedBody(req, conn.parser.unreader)
@@ -54,37 +54,38 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
         Gunicorn writes to a recorder, because its responses lack the security headers. It raises
         ``ConfigurationProblem`` only for a path outside ``SCRIPT_NAME``.
         """
-        if isinstance(exc, TooSlow):
+        if isinstance(exc, RequestTimeout):
             client.sendall(request_timeout_bytes())
             return
         if isinstance(exc, BrokenBody):
             exc = cast(Exception, exc.__cause__)
-            # Nobody reads a response to a request that was cut off.
+            # The client of an incomplete request has closed its connection.
             if isinstance(exc, NoMoreData):
                 return
         if isinstance(exc, ConfigurationProblem):
             response = path_not_found(self, req, client, addr or ("", -1))
         else:
-            recorder = Recorder()
+            recorder = SocketRecorder()
             super().handle_error(req, recorder, addr, exc)
-            response = recorder.with_headers()
-        # The client may have gone, which is no concern of the loop.
+            response = recorder.add_headers()
+        # The client may have closed its connection.
         with suppress(OSError):
             util.write_nonblock(client, response)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether a connection goes on; not if the rest of its body is late or broken.
+        """Return whether to keep a connection; False if the rest of its body is late or malformed.
 
-        The request has its response by then, and a second one would be taken for the next.
+        An error response would look like the response to the next request, because this request
+        already has its own.
         """
         try:
             return bool(super()._keepalive_after(conn, keepalive))
-        except (TooSlow, BrokenBody):
+        except (RequestTimeout, BrokenBody):
             return False
 
 
 def _is_plain(cfg: Any) -> bool:
-    """Whether clients speak plain HTTP/1.1 by these settings."""
+    """Return whether these settings mean plain HTTP/1.1."""
     return (
         not cfg.is_ssl
         and cfg.protocol == "http"

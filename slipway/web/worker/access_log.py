@@ -1,4 +1,4 @@
-"""Access log and hooks: nothing where they are not set, as Gunicorn calls them where they are."""
+"""Gunicorn's access log and request hooks, for requests that the loop serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.web.worker.response import Response
 
 
 class AccessLog:
-    """Tells the log and the hooks of a worker's settings what happens on the loop.
+    """The access log and the hooks of a worker's settings; does nothing if none is set.
 
     Parameters
     ----------
@@ -22,40 +22,40 @@ class AccessLog:
     def __init__(self, worker: Any) -> None:
         self._worker, self._cfg, self._log = worker, worker.cfg, worker.log
         hooks = [worker.cfg.settings[name] for name in ("pre_request", "post_request")]
-        self.on = (
+        self.is_enabled = (
             worker.log.access_log_enabled
             or type(worker.log) is not Logger
             or any(hook.get() is not hook.default for hook in hooks)
         )
 
     def begin(self, environ: dict[str, Any]) -> tuple[datetime, SimpleNamespace] | None:
-        """Say that a request is about to be answered."""
-        if not self.on:
+        """Call the hook ``pre_request``, and return the start of the log entry."""
+        if not self.is_enabled:
             return None
-        request = self.request(environ)
+        request = self.describe_request(environ)
         self._cfg.pre_request(self._worker, request)
         return datetime.now(), request
 
     def end(
         self,
-        begun: tuple[datetime, SimpleNamespace] | None,
+        entry: tuple[datetime, SimpleNamespace] | None,
         environ: dict[str, Any],
-        answer: Response,
+        response: Response,
     ) -> None:
-        """Say that it was answered."""
-        if begun is None:
+        """Log the response, and call the hook ``post_request``."""
+        if entry is None:
             return
-        began, request = begun
+        started, request = entry
         try:
-            self._log.access(answer, request, environ, datetime.now() - began)
-            self._cfg.post_request(self._worker, request, environ, answer)
+            self._log.access(response, request, environ, datetime.now() - started)
+            self._cfg.post_request(self._worker, request, environ, response)
         except Exception:
             self._log.exception("Exception in post_request hook")
 
     @staticmethod
-    def request(environ: dict[str, Any]) -> SimpleNamespace:
-        """Show a request as Gunicorn does, to hooks and logs."""
-        named = [
+    def describe_request(environ: dict[str, Any]) -> SimpleNamespace:
+        """Return a request with the attributes that hooks and logs read."""
+        headers = [
             (name.removeprefix("HTTP_").replace("_", "-"), value)
             for name, value in environ.items()
             if name.startswith(("HTTP_", "CONTENT_"))
@@ -66,7 +66,7 @@ class AccessLog:
             path=environ["RAW_URI"].partition("?")[0],
             query=environ["QUERY_STRING"],
             version=(1, 0) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else (1, 1),
-            headers=named,
+            headers=headers,
             body=environ.get("wsgi.input"),
             should_close=lambda: True,
         )

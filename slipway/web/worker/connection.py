@@ -1,4 +1,4 @@
-"""A connection of the loop, and the request that it carries."""
+"""A connection of the loop, and its current request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 IDLE, READING, QUEUED, SENDING, DRAINING, CLOSED = range(6)
-
-
 NEVER = math.inf
 
 
@@ -21,11 +19,11 @@ class Request:
     ----------
     environ : dict
     begin, end : int
-        Where its body begins and ends in the connection's bytes.
+        Positions of the body in the bytes of the connection.
     minor : int
-        Of the version: HTTP/1.0 or 1.1.
+        Minor version of HTTP: 0 or 1.
     keep : bool
-        Whether the client wants to go on.
+        Whether the client asks for a persistent connection.
     """
 
     environ: dict[str, Any]
@@ -36,35 +34,38 @@ class Request:
 
 
 class Client:
-    """A connection as the loop sees it.
+    """A client's connection, with its state on the loop.
 
     Attributes
     ----------
     environ : dict
-        What all its requests have in common.
+        WSGI environ that is common to all its requests.
     data : bytes or bytearray
-        What has come and is not yet answered. While it holds a whole request, no more is read.
+        Received bytes without a response. The loop reads no more while they contain a complete
+        request.
     request : Request or None
-        The one being collected or answered.
-    out : bytes or memoryview
-        What is still to be sent; the connection goes on after it if ``keep`` says so.
+        The request that the loop is reading or serving.
+    unsent : bytes or memoryview
+        Bytes of the response that remain to be sent.
+    keep : bool
+        Whether the connection stays open after the response.
     state : int
-        What is done with what comes next.
-    masked : bool
-        Whether the loop does not want to hear when more comes.
-    since : float
-        When its request was complete.
-    turn : int
-        The loop's turn in which it was.
+        One of the constants above.
+    is_paused : bool
+        Whether the loop ignores new bytes of the client.
+    queued_at : float
+        Time at which its request was complete.
+    queued_iteration : int
+        Iteration of the loop at ``queued_at``.
     deadline : float
-        When the loop's patience ends.
-    left : int
-        Bytes that it may still send after its answer.
+        Time at which the loop closes the connection or returns 408.
+    drain_left : int
+        Bytes that the client may still send after its response.
     """
 
     __slots__ = (
-        *("sock", "fd", "address", "server", "environ", "data", "request"),
-        *("out", "keep", "state", "masked", "since", "turn", "deadline", "left"),
+        *("sock", "fd", "address", "server", "environ", "data", "request", "unsent", "keep"),
+        *("state", "is_paused", "queued_at", "queued_iteration", "deadline", "drain_left"),
     )
 
     def __init__(
@@ -74,21 +75,21 @@ class Client:
         self.environ = environ
         self.data: bytes | bytearray = b""
         self.request: Request | None = None
-        self.out: bytes | memoryview = b""
+        self.unsent: bytes | memoryview = b""
         self.keep = False
         self.state = IDLE
-        self.masked = False
-        self.since = self.deadline = 0.0
-        self.turn = 0
-        self.left = 0
+        self.is_paused = False
+        self.queued_at = self.deadline = 0.0
+        self.queued_iteration = 0
+        self.drain_left = 0
 
 
 def after_bytes(data: bytes | bytearray, n_bytes: int) -> bytes | bytearray:
-    """Return what is left behind the first bytes, without a copy for each pipelined request."""
+    """Return the rest after ``n_bytes``, without a copy for each pipelined request."""
     if n_bytes >= len(data):
         return b""
     if isinstance(data, bytes):
         return bytearray(memoryview(data)[n_bytes:])
-    # A bytearray only moves its beginning.
+    # A bytearray only moves its start.
     del data[:n_bytes]
     return data

@@ -1,4 +1,4 @@
-"""The loop: one thread that reads all clients and answers what is short."""
+"""The loop: one thread that reads all clients and serves short requests."""
 
 from __future__ import annotations
 
@@ -20,108 +20,108 @@ from slipway.web.worker.request_parser import MAX_HEAD, Reader
 from slipway.web.worker.sender import Sender
 from slipway.web.worker.thread_pool import MAX_WAIT
 
-# The address that is never refused.
-LIVE = "/livez"
+# The path that is never rejected.
+LIVENESS_PATH = "/livez"
 # A thread serves the requests with longer heads, because some headers take long to parse.
 LONG_HEAD = 2048
-# The loop looks for new requests this often while it has answers to give.
-BUDGET = 0.01
-# A thread that computes holds Python's lock this long while the loop waits for it, and the kernel's
-# timer adds 0.05 ms. The loop waits several times a request, with Python's own 5 ms for 15 ms in
-# all. With 0.001 ms the threads do little but switch, and a prediction can take a second.
+# Seconds of serving between two reads of new requests.
+SERVE_SECONDS = 0.01
+# A computing thread holds Python's lock for this time while the loop waits, plus 0.05 ms from the
+# kernel's timer. The loop waits several times per request: 15 ms in total with Python's default of
+# 5 ms. With 0.001 ms the threads mostly switch, and a prediction can take a second.
 SWITCH_SECONDS = 0.00002
-# A full collection holds the lock for 7 ms beside a file of wrong rows, and Python makes one for
-# each such file. The collections of younger objects between two full ones; Python's own is 10.
+# Collections of younger objects between two full collections; Python's default is 10. A full
+# collection holds the lock for 7 ms during a file of invalid rows, and each such file causes one.
 OLD_COLLECTIONS = 1000
-# A machine that stands still for a second makes all look late that are answered at once after it;
-# who is late because there is too much to do has waited for more turns than these.
-FEW_TURNS = 3
-RECEIVE = 64 * 1024
-ACCEPT_BUSY = 64
+# After a pause of the machine, all pending requests look overdue. A request counts as overdue only
+# if it has also waited for more than this number of iterations.
+MIN_ITERATIONS = 3
+RECEIVE_BYTES = 64 * 1024
+ACCEPTS_WHEN_BUSY = 64
 
 
 class EventLoop(Sender):
-    """The loop of a worker.
+    """The event loop of a worker.
 
     Parameters
     ----------
     worker : LoopWorker
-        Its threads take what the loop hands over.
+        Its threads serve the requests that the loop does not serve.
     """
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
         self.reader = Reader(worker.cfg)
-        # An application may say itself which of its requests take long.
-        self.takes_long = getattr(worker.wsgi, "takes_long", lambda _environ: False)
+        # An application may define which of its requests need a thread.
+        self.needs_thread = getattr(worker.wsgi, "needs_thread", lambda _environ: False)
         self.listeners = {listener.fileno(): listener for listener in worker.sockets}
         self.listening = False
         self.ready: deque[Client] = deque()
         self.next_tick = 0.0
-        self.turns = 0
+        self.n_iterations = 0
         self.tick_seconds = 1.0
 
     def run(self) -> None:
-        """Serve until the worker is told to stop, and finish what is in flight."""
+        """Serve until the worker stops, and finish pending requests."""
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.set_threshold(*gc.get_threshold()[:2], OLD_COLLECTIONS)
         self.epoll.register(self.worker.method_queue.fileno(), select.EPOLLIN)
         self.now = time.monotonic()
         self.listen(True)
         while self.worker.alive:
-            self.turn()
+            self.run_once()
         self.stop()
 
     def stop(self) -> None:
-        """Finish what is in flight, within the time there is for it."""
+        """Finish pending requests within ``graceful_timeout``, and close everything."""
         self.listen(False)
         self.now, self.tick_seconds = time.monotonic(), 0.1
         end = self.now + self.cfg.graceful_timeout
-        # As with Gunicorn's threads: a client may be sending its next request already.
+        # As in Gunicorn's threads: a client may already be sending its next request.
         linger = self.now + STOP_KEEPALIVE_LINGER
         for client in self.clients.values():
             if client.state == connection.IDLE:
                 client.deadline = min(client.deadline, linger)
-        while (self.clients or self.n_lent) and self.now < end:
-            self.turn()
+        while (self.clients or self.n_in_threads) and self.now < end:
+            self.run_once()
         for client in list(self.clients.values()):
             self.close(client)
-        self.pool.shut_down()
-        self.callers.shut_down()
+        self.client_pool.shut_down()
+        self.app_pool.shut_down()
         self.epoll.close()
         for listener in self.worker.sockets:
             listener.close()
 
-    def turn(self) -> None:
-        """Read whoever has sent something, then answer."""
-        wait = 0 if self.ready or self.more else self.tick_seconds
+    def run_once(self) -> None:
+        """Read from all clients with new bytes, then serve the queued requests."""
+        wait = 0 if self.ready or self.pipelined else self.tick_seconds
         events = self.epoll.poll(wait)
-        self.now, self.turns = time.monotonic(), self.turns + 1
+        self.now, self.n_iterations = time.monotonic(), self.n_iterations + 1
         for fd, _ in events:
             client = self.clients.get(fd)
             if client is not None:
                 self.on_event(client)
             elif fd in self.listeners:
-                # One at a time leaves the others to other workers; unless all are busy, where
-                # one at a time would make even a refusal wait.
-                for _ in range(ACCEPT_BUSY if self.ready else 1):
+                # Accept one connection and leave the others to idle workers. A busy worker accepts
+                # several, so that it can reject them without delay.
+                for _ in range(ACCEPTS_WHEN_BUSY if self.ready else 1):
                     self.accept(self.listeners[fd])
             else:
                 self.worker.method_queue.run_callbacks(None)
-        for _ in range(len(self.more)):
-            client = self.more.popleft()
+        for _ in range(len(self.pipelined)):
+            client = self.pipelined.popleft()
             if client.state == connection.IDLE and client.fd in self.clients:
                 self.advance(client)
         if self.now >= self.next_tick:
             self.tick()
-        until = self.now + BUDGET
+        end = self.now + SERVE_SECONDS
         while self.ready:
-            self.answer(self.ready.popleft(), self.worker.wsgi)
-            if time.monotonic() > until:
+            self.serve(self.ready.popleft(), self.worker.wsgi)
+            if time.monotonic() > end:
                 break
 
     def tick(self) -> None:
-        """Do what is due once a second: the heartbeat, and clients whose time is over."""
+        """Send the heartbeat, and close expired connections, once a second."""
         self.next_tick = self.now + self.tick_seconds
         self.worker.notify()
         if not self.worker.is_parent_alive():
@@ -129,33 +129,33 @@ class EventLoop(Sender):
         for client in list(self.clients.values()):
             if self.now > client.deadline:
                 self.expire(client)
-        self.pool.give_up(self.now)
-        self.callers.give_up(self.now)
+        self.client_pool.cancel_overdue(self.now)
+        self.app_pool.cancel_overdue(self.now)
         if self.worker.alive:
             self.listen(True)
 
     def expire(self, client: Client) -> None:
-        """End the connection of a client whose time is over."""
+        """Close an expired connection; an incomplete request gets a 408."""
         if client.state == connection.READING:
-            self.answer(client, request_timeout)
+            self.serve(client, request_timeout)
         else:
             self.close(client)
 
-    def listen(self, on: bool) -> None:
-        """Take new connections, or leave them to others."""
-        if on != self.listening:
-            self.listening = on
+    def listen(self, enabled: bool) -> None:
+        """Accept new connections, or leave them to other workers."""
+        if enabled != self.listening:
+            self.listening = enabled
             for fd in self.listeners:
-                if on:
+                if enabled:
                     self.listeners[fd].setblocking(False)
                     self.epoll.register(fd, select.EPOLLIN)
                 else:
                     self.epoll.unregister(fd)
 
     def accept(self, listener: Any) -> None:
-        """Take one connection, so that other workers have their share."""
-        full = len(self.clients) + self.n_lent >= self.cfg.worker_connections
-        if not self.listening or (full and not self.evict()):
+        """Accept one connection."""
+        is_full = len(self.clients) + self.n_in_threads >= self.cfg.worker_connections
+        if not self.listening or (is_full and not self.evict()):
             return self.listen(False)
         try:
             sock, address = listener.accept()
@@ -172,51 +172,51 @@ class EventLoop(Sender):
         return None
 
     def evict(self) -> bool:
-        """Close the connection that has been idle for longest, if there is one."""
-        idle = [
-            each
-            for each in self.clients.values()
-            if each.state == connection.IDLE and not each.data
+        """Close the connection that has been idle for longest, and return whether one was idle."""
+        idle_clients = [
+            client
+            for client in self.clients.values()
+            if client.state == connection.IDLE and not client.data
         ]
-        if idle:
-            self.close(min(idle, key=lambda each: each.deadline))
-        return bool(idle)
+        if idle_clients:
+            self.close(min(idle_clients, key=lambda client: client.deadline))
+        return bool(idle_clients)
 
     def on_event(self, client: Client) -> None:
-        """Do what a client's socket is ready for."""
+        """Read from or write to a client's socket."""
         if client.state == connection.SENDING:
-            self.send(client, client.out, client.keep)
+            self.send(client, client.unsent, client.keep)
         elif client.state == connection.QUEUED or (client.state == connection.IDLE and client.data):
-            # A whole request waits. What comes behind it stays in the kernel, which lets its
-            # client send no more than its buffers hold.
+            # A complete request is pending. Further bytes stay in the kernel, whose buffers limit
+            # what the client can send.
             self.epoll.modify(client.fd, 0)
-            client.masked = True
+            client.is_paused = True
         else:
             self.receive(client)
 
     def receive(self, client: Client) -> None:
-        """Take what has come."""
+        """Read the bytes of a client."""
         try:
-            data = client.sock.recv(RECEIVE)
+            data = client.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = client.data = b""
         if data and client.state == connection.DRAINING:
-            client.left -= len(data)
-            if client.left < 0:
+            client.drain_left -= len(data)
+            if client.drain_left < 0:
                 self.close(client)
         elif data:
             client.data += data
             self.advance(client)
         elif client.data:
-            # Gunicorn's own code has an answer to a request that is cut off.
+            # Gunicorn's own code has a response to incomplete requests.
             self.hand_over(client)
         elif not data:
             self.close(client)
 
     def advance(self, client: Client) -> None:
-        """Read on in a client's request; a whole one is queued."""
+        """Parse a client's request, and queue a complete one."""
         if client.request is None:
             try:
                 client.request = self.reader.read(client)
@@ -233,29 +233,29 @@ class EventLoop(Sender):
         """Wait for the rest of a head, or of a body."""
         if client.request is None and len(client.data) > MAX_HEAD:
             return self.hand_over(client)
-        self.hear(client)
+        self.resume_reading(client)
         if not started:
             client.state = connection.READING
             client.deadline = self.now + timeouts.REQUEST_TIMEOUT
-            # Else every byte that comes by itself would copy all that came before.
+            # Appending to bytes would copy all previous bytes each time.
             if isinstance(client.data, bytes):
                 client.data = bytearray(client.data)
         return None
 
     def queue(self, client: Client, request: Request) -> None:
-        """Put a whole request where it will be answered."""
-        client.state, client.deadline, client.since = connection.QUEUED, NEVER, self.now
-        client.turn = self.turns
-        if request.begin > LONG_HEAD or self.takes_long(request.environ):
-            self.leave_to_thread(client)
-        elif request.environ["PATH_INFO"] == LIVE:
-            self.answer(client, self.worker.wsgi)
-        elif self.ready and self.is_late(self.ready[0]):
-            self.answer(client, service_unavailable)
+        """Serve, queue or reject a complete request."""
+        client.state, client.deadline, client.queued_at = connection.QUEUED, NEVER, self.now
+        client.queued_iteration = self.n_iterations
+        if request.begin > LONG_HEAD or self.needs_thread(request.environ):
+            self.serve_in_thread(client)
+        elif request.environ["PATH_INFO"] == LIVENESS_PATH:
+            self.serve(client, self.worker.wsgi)
+        elif self.ready and self.is_overdue(self.ready[0]):
+            self.serve(client, service_unavailable)
         else:
             self.ready.append(client)
 
-    def is_late(self, client: Client) -> bool:
-        """Whether a queued request has waited too long, and not only because all stood still."""
-        waited = self.turns - client.turn
-        return waited > FEW_TURNS and self.now - client.since > MAX_WAIT
+    def is_overdue(self, client: Client) -> bool:
+        """Return whether a queued request has waited too long, except for pauses."""
+        waited = self.n_iterations - client.queued_iteration
+        return waited > MIN_ITERATIONS and self.now - client.queued_at > MAX_WAIT

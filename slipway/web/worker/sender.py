@@ -1,4 +1,4 @@
-"""The sending half of the loop: applications are called, and clients get their answers."""
+"""The sending half of the loop: it calls applications and sends their responses."""
 
 from __future__ import annotations
 
@@ -20,123 +20,127 @@ from slipway.web.worker import connection, timeouts
 from slipway.web.worker.access_log import AccessLog
 from slipway.web.worker.connection import Client, Request
 from slipway.web.worker.error_responses import service_unavailable
-from slipway.web.worker.response import Call, Called
+from slipway.web.worker.response import AppResult, Call
 from slipway.web.worker.thread_pool import ThreadPool
 from slipway.web.worker.timeouts import DeadlineSocket, HandedOffConnection
 
-# What a client still sends after its answer is read this long, and up to this much: who sends a
-# file that is too large is to see the refusal, and who sends for ever is to be cut off.
+# The loop reads what a client sends after its response for this time, and up to this size. Clients
+# that upload too large a file can then read the error, and endless uploads are cut off.
 DRAIN_SECONDS = 2.0
 DRAIN_BYTES = 32 * 2**20
 
 
 class Sender:
-    """What a worker's clients get.
+    """The clients of a worker, and their responses.
 
     Parameters
     ----------
     worker : LoopWorker
-        Its threads take what the loop hands over.
+        Its threads serve the requests that the loop does not serve.
     """
 
     def __init__(self, worker: Any) -> None:
         self.worker, self.cfg = worker, worker.cfg
         self.epoll = select.epoll()
-        self.watch = AccessLog(worker)
+        self.access_log = AccessLog(worker)
         self.clients: dict[int, Client] = {}
-        self.more: deque[Client] = deque()
-        self.pool = ThreadPool(worker.tpool)
-        # Those threads may wait for slow clients; these only call the application.
-        self.callers = ThreadPool(ThreadPoolExecutor(self.cfg.threads))
+        self.pipelined: deque[Client] = deque()
+        self.client_pool = ThreadPool(worker.tpool)
+        # Threads of ``client_pool`` may wait for slow clients; these only call the application.
+        self.app_pool = ThreadPool(ThreadPoolExecutor(self.cfg.threads))
         self.now = 0.0
 
     @property
-    def n_lent(self) -> int:
-        """Clients that are with the threads, or wait for one."""
-        return self.pool.size + self.callers.size
+    def n_in_threads(self) -> int:
+        """Return the number of clients that use a thread or wait for one."""
+        return self.client_pool.size + self.app_pool.size
 
-    def answer(self, client: Client, wsgi: Wsgi) -> None:
-        """Call an application, and send what it answers."""
-        own = wsgi is self.worker.wsgi
-        call = self.take(client, counts=own)
-        if own:
+    def serve(self, client: Client, wsgi: Wsgi) -> None:
+        """Call an application, and send its response."""
+        is_app = wsgi is self.worker.wsgi
+        call = self.begin_call(client, counts_as_request=is_app)
+        if is_app:
             call.request.environ[ON_LOOP] = True
         try:
-            call.begun = self.watch.begin(call.request.environ)
-            called = call.run(wsgi)
+            call.log_entry = self.access_log.begin(call.request.environ)
+            app_result = call.run(wsgi)
         except TakesLong:
             return self.call_in_thread(client, call)
         except Exception as error:
-            return self.fail(client, call, error)
-        return self.deliver(client, call, called)
+            return self.send_error(client, call, error)
+        return self.send_response(client, call, app_result)
 
-    def leave_to_thread(self, client: Client) -> None:
-        """Let a thread call the application with a whole request."""
-        call = self.take(client, counts=True)
+    def serve_in_thread(self, client: Client) -> None:
+        """Serve a complete request in a thread."""
+        call = self.begin_call(client, counts_as_request=True)
         try:
-            call.begun = self.watch.begin(call.request.environ)
+            call.log_entry = self.access_log.begin(call.request.environ)
         except Exception as error:
-            return self.fail(client, call, error)
+            return self.send_error(client, call, error)
         return self.call_in_thread(client, call)
 
     def call_in_thread(self, client: Client, call: Call) -> None:
-        """Call the application in a thread; the loop sends what it answers."""
-        if self.callers.is_full(self.now):
-            return self.deliver(client, call, call.run(service_unavailable))
+        """Call the application in a thread; the loop sends the response."""
+        if self.app_pool.is_full(self.now):
+            return self.send_response(client, call, call.run(service_unavailable))
         call.request.environ.pop(ON_LOOP, None)
         call.request.environ["wsgi.input"].seek(0)
 
-        def called(done: Future[Called]) -> None:
+        def finish(done: Future[AppResult]) -> None:
             if done.cancelled():
-                return self.deliver(client, call, call.run(service_unavailable))
+                return self.send_response(client, call, call.run(service_unavailable))
             error = done.exception()
             if error is not None:
-                return self.fail(client, call, error)
-            return self.deliver(client, call, done.result())
+                return self.send_error(client, call, error)
+            return self.send_response(client, call, done.result())
 
         run = partial(call.run, self.worker.wsgi)
-        return self.lend(client, self.callers, called, run, since=self.now)
+        return self.submit_for_client(client, self.app_pool, finish, run, queued_at=self.now)
 
-    def deliver(self, client: Client, call: Call, called: Called) -> None:
-        """Send what an application has answered."""
-        (result, pieces, first), request, answer = called, call.request, call.answer
+    def send_response(self, client: Client, call: Call, app_result: AppResult) -> None:
+        """Send the response of an application."""
+        (returned, pieces, first_piece), request, response = app_result, call.request, call.response
         try:
-            if not answer.is_short:
-                made = answer.pieces(first, pieces, request.minor)
-                head = answer.head(request, call.keep)
-                return self.to_pool(client, self.send_long, client, call, head, made, result)
-            body = answer.body(first, pieces)
-            close(result)
-            keep = call.keep and (not answer.has_body or len(body) == answer.length)
-            out = answer.head(request, keep) + body
+            if not response.is_short:
+                rest = response.iterate_body(first_piece, pieces, request.minor)
+                head = response.build_head(request, call.keep)
+                return self.run_in_thread(
+                    client, self.send_long_response, client, call, head, rest, returned
+                )
+            body = response.build_body(first_piece, pieces)
+            close(returned)
+            keep = call.keep and (not response.has_body or len(body) == response.length)
+            out = response.build_head(request, keep) + body
         except Exception as error:
-            return self.fail(client, call, error)
-        self.watch.end(call.begun, request.environ, answer)
+            return self.send_error(client, call, error)
+        self.access_log.end(call.log_entry, request.environ, response)
         return self.send(client, out, keep)
 
-    def fail(self, client: Client, call: Call, error: BaseException) -> None:
-        """Answer a fault of the application as Gunicorn does."""
-        seen = self.watch.request(call.request.environ)
-        self.worker.handle_error(seen, client.sock, client.address, error)
+    def send_error(self, client: Client, call: Call, error: BaseException) -> None:
+        """Handle an exception of the application with Gunicorn's code."""
+        description = self.access_log.describe_request(call.request.environ)
+        self.worker.handle_error(description, client.sock, client.address, error)
         return self.drain(client)
 
-    def take(self, client: Client, *, counts: bool) -> Call:
-        """Take a request from its client's bytes."""
+    def begin_call(self, client: Client, *, counts_as_request: bool) -> Call:
+        """Return the call of a request, and remove the request from its client's bytes."""
         worker = self.worker
         request = client.request or Request(client.environ.copy(), 0, 0, 1, False)
         client.request = None
         environ, data = request.environ, client.data
         environ["wsgi.input"] = io.BytesIO(data[request.begin : request.end])
         client.data = connection.after_bytes(data, request.end)
-        worker.nr += counts
+        worker.nr += counts_as_request
         if worker.nr >= worker.max_requests and worker.alive:
             worker.log.info("Autorestarting worker after current request.")
             worker.alive = False
-        whole = client.state == connection.QUEUED
-        return Call(request, bool(whole and request.keep and worker.alive and self.cfg.keepalive))
+        is_queued = client.state == connection.QUEUED
+        return Call(
+            request, bool(is_queued and request.keep and worker.alive and self.cfg.keepalive)
+        )
 
     def send(self, client: Client, out: bytes | memoryview, keep: bool) -> None:
-        """Send bytes; what the client does not take now is sent when it can."""
+        """Send bytes, the rest when the client's socket is writable."""
         try:
             sent = client.sock.send(out)
         except BlockingIOError:
@@ -144,41 +148,41 @@ class Sender:
         except OSError:
             return self.close(client)
         if sent == len(out):
-            return self.go_on(client, keep)
-        client.out, client.keep = memoryview(out)[sent:], keep
-        # As with ``DeadlineSocket``: who takes some must keep to a rate.
-        latest = self.now + timeouts.SEND_SECONDS
-        earned = client.deadline + sent / timeouts.BYTES_A_SECOND
+            return self.finish_response(client, keep)
+        client.unsent, client.keep = memoryview(out)[sent:], keep
+        # As in ``DeadlineSocket``, the client must receive at a minimum rate.
+        latest = self.now + timeouts.SEND_TIMEOUT
+        earned = client.deadline + sent / timeouts.MIN_BYTES_PER_SECOND
         client.deadline = min(earned, latest) if client.state == connection.SENDING else latest
-        client.state, client.masked = connection.SENDING, True
+        client.state, client.is_paused = connection.SENDING, True
         return self.epoll.modify(client.fd, select.EPOLLOUT)
 
-    def go_on(self, client: Client, keep: bool) -> None:
-        """Wait for a client's next request, or end its connection."""
+    def finish_response(self, client: Client, keep: bool) -> None:
+        """Wait for the client's next request, or end the connection."""
         if not keep:
             return self.drain(client)
-        client.state, client.out = connection.IDLE, b""
-        # The answer may have promised this before the worker was told to stop.
+        client.state, client.unsent = connection.IDLE, b""
+        # The response may have had keep-alive before the worker stopped.
         stopping = not self.worker.alive
         seconds = min(self.cfg.keepalive, STOP_KEEPALIVE_LINGER) if stopping else self.cfg.keepalive
         client.deadline = self.now + seconds
         if client.data:
-            return self.more.append(client)
-        return self.hear(client)
+            return self.pipelined.append(client)
+        return self.resume_reading(client)
 
-    def hear(self, client: Client) -> None:
-        """Read again from a client of whom no whole request waits."""
-        if client.masked:
+    def resume_reading(self, client: Client) -> None:
+        """Read again from a client without a complete request."""
+        if client.is_paused:
             self.epoll.modify(client.fd, select.EPOLLIN)
-            client.masked = False
+            client.is_paused = False
 
     def drain(self, client: Client) -> None:
-        """Say that there will be no more, and take what the client still sends.
+        """Shut down sending, and discard what the client still sends.
 
-        Closing at once would make the kernel drop the answer along with what was not read.
+        If the loop closed the socket now, the kernel could drop the response with the unread bytes.
         """
-        self.hear(client)
-        client.data, client.out, client.left = b"", b"", DRAIN_BYTES
+        self.resume_reading(client)
+        client.data, client.unsent, client.drain_left = b"", b"", DRAIN_BYTES
         client.state, client.deadline = connection.DRAINING, self.now + DRAIN_SECONDS
         try:
             client.sock.shutdown(socket.SHUT_WR)
@@ -186,75 +190,83 @@ class Sender:
             self.close(client)
 
     def close(self, client: Client) -> None:
-        """End a connection."""
+        """Close a connection."""
         del self.clients[client.fd]
         client.state = connection.CLOSED
         client.sock.close()
 
     def hand_over(self, client: Client) -> None:
-        """Let Gunicorn's own code answer a client's request, in a thread."""
-        if self.pool.is_full(self.now):
-            return self.answer(client, service_unavailable)
-        return self.to_pool(client, self.by_gunicorn, client, since=self.now)
+        """Serve a client's request with Gunicorn's own code, in a thread."""
+        if self.client_pool.is_full(self.now):
+            return self.serve(client, service_unavailable)
+        return self.run_in_thread(client, self.serve_with_gunicorn, client, queued_at=self.now)
 
-    def by_gunicorn(self, client: Client) -> bool:
-        """Answer a request as Gunicorn does, and say whether the connection goes on."""
+    def serve_with_gunicorn(self, client: Client) -> bool:
+        """Serve a request with Gunicorn's own code, and return whether to keep the connection."""
         conn = HandedOffConnection(self.cfg, client)
         keep = self.worker.handle(conn) is True
-        client.data = conn.parser.unreader.rest()
+        client.data = conn.parser.unreader.read_remaining()
         return keep
 
-    def send_long(
-        self, client: Client, call: Call, head: bytes, pieces: Iterable[bytes], result: Any
+    def send_long_response(
+        self, client: Client, call: Call, head: bytes, pieces: Iterable[bytes], returned: Any
     ) -> bool:
-        """Send a long answer from a thread, at its client's pace."""
-        answer = call.answer
+        """Send a long response from a thread, and return whether to keep the connection."""
+        response = call.response
         try:
-            receiver = DeadlineSocket(client.sock)
+            deadline_socket = DeadlineSocket(client.sock)
             for piece in itertools.chain([head], pieces):
-                receiver.sendall(piece)
-            is_chunked = answer.length is None and call.request.minor == 1
-            return call.keep and (is_chunked or answer.sent == answer.length)
+                deadline_socket.sendall(piece)
+            is_chunked = response.length is None and call.request.minor == 1
+            return call.keep and (is_chunked or response.sent == response.length)
         finally:
-            self.watch.end(call.begun, call.request.environ, answer)
-            close(result)
+            self.access_log.end(call.log_entry, call.request.environ, response)
+            close(returned)
 
-    def to_pool(
-        self, client: Client, do: Callable[..., bool], *words: Any, since: float | None = None
+    def run_in_thread(
+        self,
+        client: Client,
+        function: Callable[..., bool],
+        *args: Any,
+        queued_at: float | None = None,
     ) -> None:
-        """Let a thread do something with a client's socket, which the loop then leaves alone."""
+        """Call a function that uses a client's socket, in a thread."""
 
-        def ended(done: Future[bool]) -> None:
+        def finish(done: Future[bool]) -> None:
             if done.cancelled():
-                return self.answer(client, service_unavailable)
-            return self.go_on(client, done.exception() is None and done.result())
+                return self.serve(client, service_unavailable)
+            return self.finish_response(client, done.exception() is None and done.result())
 
-        self.lend(client, self.pool, ended, partial(do, *words), since=since)
+        self.submit_for_client(
+            client, self.client_pool, finish, partial(function, *args), queued_at=queued_at
+        )
 
-    def lend(
+    def submit_for_client(
         self,
         client: Client,
         pool: ThreadPool,
-        then: Callable[[Future[Any]], None],
-        do: Callable[[], Any],
-        since: float | None = None,
+        on_done: Callable[[Future[Any]], None],
+        function: Callable[[], Any],
+        queued_at: float | None = None,
     ) -> None:
-        """Let a thread do something for a client, whom the loop does not hear until then."""
+        """Call a function in a thread, and ignore the client until the function returns."""
         self.epoll.unregister(client.fd)
         del self.clients[client.fd]
-        client.state, client.masked = connection.CLOSED, False
-        back = self.worker.method_queue.defer
-        future = pool.submit(do, since=since)
-        future.add_done_callback(lambda done: back(self.take_back, client, pool, then, done))
+        client.state, client.is_paused = connection.CLOSED, False
+        defer = self.worker.method_queue.defer
+        future = pool.submit(function, queued_at=queued_at)
+        future.add_done_callback(
+            lambda done: defer(self.return_client, client, pool, on_done, done)
+        )
 
-    def take_back(
+    def return_client(
         self,
         client: Client,
         pool: ThreadPool,
-        then: Callable[[Future[Any]], None],
+        on_done: Callable[[Future[Any]], None],
         done: Future[Any],
     ) -> None:
-        """Go on with a client when its thread has ended."""
+        """Register a client on the loop again after its thread has finished."""
         pool.size -= 1
         client.request = None
         if client.sock.fileno() < 0:
@@ -262,11 +274,11 @@ class Sender:
         client.sock.setblocking(False)
         self.clients[client.fd] = client
         self.epoll.register(client.fd, select.EPOLLIN)
-        return then(done)
+        return on_done(done)
 
 
-def close(result: Any) -> None:
-    """Close what an application returned, if it wants that."""
-    closing = getattr(result, "close", None)
+def close(returned: Any) -> None:
+    """Close the iterable of an application, if it has ``close``."""
+    closing = getattr(returned, "close", None)
     if closing:
         closing()

@@ -1,4 +1,4 @@
-"""The threads of a worker, and who waits for one."""
+"""A worker's threads, and the requests that wait for one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-# Where the oldest waiting request has waited this long, further ones are refused.
+# If the oldest waiting request has waited longer than this, new ones are rejected.
 MAX_WAIT = 1.0
-# Who came before that, and still has no thread after this long, is refused too.
-GIVEN_UP = 10.0
+# A request without a thread after this time is rejected as well.
+MAX_THREAD_WAIT = 10.0
 
 
 class ThreadPool:
-    """Threads of a worker, under the loop's rules.
+    """Threads with a bounded waiting time.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class ThreadPool:
     Attributes
     ----------
     size : int
-        Clients that are with the threads, or wait for one.
+        Number of clients that use a thread or wait for one.
     """
 
     def __init__(self, threads: Executor) -> None:
@@ -32,45 +32,45 @@ class ThreadPool:
         self._waiting: deque[tuple[float, Future[Any]]] = deque()
 
     def submit(
-        self, do: Callable[..., Any], *words: Any, since: float | None = None
+        self, function: Callable[..., Any], *args: Any, queued_at: float | None = None
     ) -> Future[Any]:
-        """Let a thread do something.
+        """Call a function in a thread.
 
         Parameters
         ----------
         do : callable
         *words
-            What it is called with.
+            Arguments of the function.
         since : float, optional
-            When its wait began; left out for what must not be given up.
+            Time at which its wait began. A call without it is never cancelled.
 
         Returns
         -------
         Future
         """
         self.size += 1
-        future = self._threads.submit(do, *words)
-        if since is not None:
-            self._waiting.append((since, future))
+        future = self._threads.submit(function, *args)
+        if queued_at is not None:
+            self._waiting.append((queued_at, future))
         return future
 
-    def waited(self, now: float) -> float:
-        """Give how long the one that has waited for longest has."""
+    def longest_wait(self, now: float) -> float:
+        """Return the longest waiting time, in seconds."""
         while self._waiting and _has_begun(self._waiting[0][1]):
             self._waiting.popleft()
         return now - self._waiting[0][0] if self._waiting else 0.0
 
     def is_full(self, now: float) -> bool:
-        """Whether a request would have to wait too long."""
-        return self.waited(now) > MAX_WAIT
+        """Return whether a new request would wait too long."""
+        return self.longest_wait(now) > MAX_WAIT
 
-    def give_up(self, now: float) -> None:
-        """Cancel what has waited too long; its client is told when the loop takes it back."""
-        while self.waited(now) > GIVEN_UP:
+    def cancel_overdue(self, now: float) -> None:
+        """Cancel the calls that have waited too long; the loop then rejects their requests."""
+        while self.longest_wait(now) > MAX_THREAD_WAIT:
             self._waiting.popleft()[1].cancel()
 
     def shut_down(self) -> None:
-        """Take nothing further."""
+        """Accept no further calls."""
         self._threads.shutdown(wait=False)
 
 

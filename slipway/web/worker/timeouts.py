@@ -1,4 +1,4 @@
-"""A client's connection, and how long it may take."""
+"""Time limits for clients, on the sockets that Gunicorn's code reads and writes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gunicorn.workers.gthread import TConn
 from slipway.core.errors import SlipwayError
 from slipway.web.worker.connection import Client, after_bytes
 
-# How long a client may take over its headers, and then over its body.
+# Seconds that a client may take for its headers, and then for its body.
 REQUEST_TIMEOUT = float(os.environ.get("SLIPWAY_CLIENT_SECONDS", "10"))
-# A large body may take longer, as long as it comes at this rate.
-BYTES_A_SECOND = 16 * 1024
-# How long a client may take none of its answer; whoever takes some must keep to the rate above.
-SEND_SECONDS = 3 * REQUEST_TIMEOUT
+# A large body may take longer if it arrives at this rate.
+MIN_BYTES_PER_SECOND = 16 * 1024
+# Seconds that a client may receive nothing; otherwise it must receive at the rate above.
+SEND_TIMEOUT = 3 * REQUEST_TIMEOUT
 
-# What a chunked body may have besides its data, beyond as much again. A chunk of one byte costs a
-# thread microseconds. Gunicorn reads up to 1 MiB ahead, which counts here.
+# Bytes of framing that a chunked body may have in addition to the size of its data. Parsing a chunk
+# of one byte takes microseconds. The limit includes Gunicorn's read-ahead of up to 1 MiB.
 MAX_FRAMING = 3 * 512 * 1024
 
 
-class TooSlow(SlipwayError):
-    """The client takes too long over its request."""
+class RequestTimeout(SlipwayError):
+    """The request takes too long to arrive."""
 
     status = 408
     code = "request_timeout"
@@ -41,39 +41,39 @@ class TooSlow(SlipwayError):
 
 
 class BrokenBody(SlipwayError):
-    """The client's chunks are malformed, or end before the body does."""
+    """The chunks of a body are malformed, incomplete or too small."""
 
     status = 400
     code = "bad_request"
 
     def __init__(self) -> None:
-        super().__init__("the body is not valid: its chunks are malformed, incomplete or too small")
+        super().__init__("invalid body: its chunks are malformed, incomplete or too small")
 
 
 class DeadlineReader(SocketUnreader):  # type: ignore[misc]
-    """Gunicorn's way to read a socket, for clients that keep up.
+    """Gunicorn's reader of a socket, with a time limit.
 
-    Only the time spent waiting counts, so that a busy service is not held against its client.
+    Only the time in ``recv`` counts, so that a busy service does not use up its clients' time.
 
     Parameters
     ----------
     sock : socket.socket
     data : bytes or bytearray
-        What the loop has read: this request, and perhaps others behind it.
+        Bytes that the loop has read: this request, and perhaps pipelined ones.
 
     Attributes
     ----------
-    given : int
-        Bytes that were read.
-    most : float
-        Bytes that may be read.
+    n_read : int
+        Number of bytes read.
+    limit : float
+        Maximum number of bytes.
     """
 
     def __init__(self, sock: socket.socket, data: bytes | bytearray) -> None:
         super().__init__(sock)
-        self._data, self._at = data, 0
-        self._left = REQUEST_TIMEOUT
-        self.given, self.most = 0, math.inf
+        self._data, self._position = data, 0
+        self._seconds_left = REQUEST_TIMEOUT
+        self.n_read, self.limit = 0, math.inf
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Read a piece.
@@ -81,47 +81,47 @@ class DeadlineReader(SocketUnreader):  # type: ignore[misc]
         Raises
         ------
         InvalidChunkSize
-            The body is hardly anything but framing.
+            The chunks of the body are too small.
         """
-        if self.given > self.most:
+        if self.n_read > self.limit:
             raise InvalidChunkSize(b"too small for so many of them")
-        data = self._next(size_hint)
-        self.given += len(data)
+        data = self._read_piece(size_hint)
+        self.n_read += len(data)
         return data
 
-    def _next(self, size_hint: int | None) -> bytes:
-        """Read a piece; what the loop has read comes first, in Gunicorn's portions."""
-        if self._at < len(self._data):
+    def _read_piece(self, size_hint: int | None) -> bytes:
+        """Read a piece; the bytes from the loop come first, in pieces of Gunicorn's size."""
+        if self._position < len(self._data):
             size = max(size_hint or 0, self.mxchunk)
-            piece = bytes(self._data[self._at : self._at + size])
-            self._at += len(piece)
+            piece = bytes(self._data[self._position : self._position + size])
+            self._position += len(piece)
             return piece
-        if self._left <= 0:
-            raise TooSlow
-        began = time.monotonic()
-        self.sock.settimeout(min(self._left, REQUEST_TIMEOUT))
+        if self._seconds_left <= 0:
+            raise RequestTimeout
+        started = time.monotonic()
+        self.sock.settimeout(min(self._seconds_left, REQUEST_TIMEOUT))
         try:
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
-            raise TooSlow from None
+            raise RequestTimeout from None
         finally:
-            self.sock.settimeout(SEND_SECONDS)
-        self._left += len(data) / BYTES_A_SECOND - (time.monotonic() - began)
+            self.sock.settimeout(SEND_TIMEOUT)
+        self._seconds_left += len(data) / MIN_BYTES_PER_SECOND - (time.monotonic() - started)
         return data
 
-    def rest(self) -> bytes | bytearray:
-        """Return the bytes behind the request."""
-        ahead: bytes = self.take_buffered()
-        if self._at == len(self._data):
-            return ahead
-        # Nothing came from the socket yet, so what was read ahead ends where the next piece begins.
-        return after_bytes(self._data, self._at - len(ahead))
+    def read_remaining(self) -> bytes | bytearray:
+        """Return the bytes after the request."""
+        buffered: bytes = self.take_buffered()
+        if self._position == len(self._data):
+            return buffered
+        # Nothing was read from the socket yet, so the buffer ends where the next piece begins.
+        return after_bytes(self._data, self._position - len(buffered))
 
 
 class CheckedBody:
-    """The reader of a request's body, whose faults are the client's and not the application's.
+    """The reader of a request's body, which reports malformed bodies as errors of the client.
 
-    An application sees a ``SlipwayError``; Gunicorn sees the error that it raised itself.
+    The application gets a ``SlipwayError``, whose cause is Gunicorn's own error.
     """
 
     def __init__(self, req: Any, unreader: Any) -> None:
@@ -130,7 +130,7 @@ class CheckedBody:
             unreader, DeadlineReader
         )
         self._unreader: DeadlineReader | None = unreader if is_bounded else None
-        self._most = self._unreader.given + MAX_FRAMING if self._unreader else 0
+        self._limit = self._unreader.n_read + MAX_FRAMING if self._unreader else 0
 
     def read(self, size: int) -> bytes:
         """Read a piece.
@@ -140,30 +140,30 @@ class CheckedBody:
         BrokenBody
         """
         if self._unreader:
-            self._unreader.most = self._most + 2 * size
+            self._unreader.limit = self._limit + 2 * size
         try:
             data: bytes = self._reader.read(size)
         except (ParseException, NoMoreData) as error:
-            # Where the next request begins is unknown.
+            # The start of the next request is unknown.
             self._req.must_close = True
             raise BrokenBody from error
-        self._most += 2 * len(data)
+        self._limit += 2 * len(data)
         return data
 
 
 class DeadlineSocket:
-    """A socket for sending, whose client must keep up.
+    """A socket for sending, with a minimum rate.
 
-    Python's own timeout begins anew with every piece, so that a client that takes a little of
-    each would keep a thread for hours.
+    Python's own timeout starts again with every piece. A client that receives little of each piece
+    could occupy a thread for hours.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._left = SEND_SECONDS
+        self._seconds_left = SEND_TIMEOUT
 
     def __getattr__(self, name: str) -> Any:
-        """Be the socket in all else, for Gunicorn's code."""
+        """Return any other attribute of the socket, for Gunicorn's code."""
         return getattr(self._sock, name)
 
     def sendall(self, data: bytes) -> None:
@@ -172,23 +172,23 @@ class DeadlineSocket:
         Raises
         ------
         BrokenPipeError
-            The client took too long; for Gunicorn, one that has gone.
+            The client was too slow. Gunicorn treats it as disconnected.
         """
-        rest = memoryview(data)
-        while rest:
-            self._sock.settimeout(max(self._left, 0.001))
-            began = time.monotonic()
+        remaining = memoryview(data)
+        while remaining:
+            self._sock.settimeout(max(self._seconds_left, 0.001))
+            started = time.monotonic()
             try:
-                sent = self._sock.send(rest)
+                sent = self._sock.send(remaining)
             except TimeoutError:
-                raise BrokenPipeError(errno.EPIPE, "the answer is not taken") from None
-            rest = rest[sent:]
-            earned = sent / BYTES_A_SECOND - (time.monotonic() - began)
-            self._left = min(self._left + earned, SEND_SECONDS)
+                raise BrokenPipeError(errno.EPIPE, "the client is too slow") from None
+            remaining = remaining[sent:]
+            seconds_earned = sent / MIN_BYTES_PER_SECOND - (time.monotonic() - started)
+            self._seconds_left = min(self._seconds_left + seconds_earned, SEND_TIMEOUT)
 
 
 class HandedOffConnection(TConn):  # type: ignore[misc]
-    """A connection as Gunicorn's own code sees it, with what has been read of it so far."""
+    """A connection for Gunicorn's own code, with the bytes that the loop has read."""
 
     def __init__(self, cfg: Any, client: Client) -> None:
         super().__init__(cfg, DeadlineSocket(client.sock), client.address, client.server)
@@ -197,5 +197,5 @@ class HandedOffConnection(TConn):  # type: ignore[misc]
         self.initialized = True
 
     def init(self) -> None:
-        """Bound how long the client may take to receive a piece of the answer."""
-        self.sock.settimeout(SEND_SECONDS)
+        """Limit the time that the client may take to receive a piece of the response."""
+        self.sock.settimeout(SEND_TIMEOUT)
