@@ -1,4 +1,4 @@
-"""The package as a user gets it: built, installed into an empty environment, used in an empty folder."""
+"""The package as a user gets it: built, installed, and used in an empty folder."""
 
 import os
 import pickle

@@ -153,7 +153,7 @@ def older(path):
 
 def wrong_library(place):
     place.promote(place.push(0.6, older, tree=True))
-    return {}, "saved with scikit-learn 0.24.2"
+    return {}, "made by scikit-learn 0.24.2"
 
 
 BROKEN = [missing, corrupt, truncated, unsigned, wrong_key, wrong_library]
@@ -299,7 +299,7 @@ def test_reload_command_without_registry_succeeds(place):
         text=True,
         check=True,
     )
-    assert (done.stdout, done.stderr) == ("asked\n", "")
+    assert (done.stdout, done.stderr) == ("requested\n", "")
 
 
 def test_start_of_a_command_keeps_the_recorded_state(place, settings, caplog):
