@@ -21,9 +21,6 @@ threads = 4
 # four of these take 70 MB together.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 0) or 4
 
-# gunicorn_h1c, the parser in C, is used because it is installed: 241 against 272 µs.
-http_parser = "auto"
-
 # No access log: a line takes 55 µs, and who needs one has the router's or the proxy's.
 accesslog = None
 

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from gunicorn import util
 from gunicorn.http.errors import ConfigurationProblem, NoMoreData
-from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
 from slipway.web.worker.error_responses import Recorder, path_not_found, request_timeout_bytes
@@ -28,7 +27,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
 
     Small whole requests are answered on the loop. Whatever is unusual goes to the threads, on
     Gunicorn's own code. Where the loop cannot read at all (TLS, HTTP/2, Unix sockets, the PROXY
-    protocol, no parser in C) this is Gunicorn's worker unchanged.
+    protocol) this is Gunicorn's worker unchanged.
     """
 
     def run(self) -> None:
@@ -90,5 +89,4 @@ def _is_plain(cfg: Any) -> bool:
         and cfg.protocol == "http"
         and cfg.proxy_protocol == "off"
         and cfg.http2_cleartext not in ("prior-knowledge", "upgrade", "both")
-        and _check_fast_parser(cfg)
     )

@@ -46,6 +46,8 @@ class Client:
         What has come and is not yet answered. While it holds a whole request, no more is read.
     request : Request or None
         The one being collected or answered.
+    searched : int
+        While the head is incomplete: the number of bytes searched for its end.
     out : bytes or memoryview
         What is still to be sent; the connection goes on after it if ``keep`` says so.
     state : int
@@ -63,7 +65,7 @@ class Client:
     """
 
     __slots__ = (
-        *("sock", "fd", "address", "server", "environ", "data", "request"),
+        *("sock", "fd", "address", "server", "environ", "data", "request", "searched"),
         *("out", "keep", "state", "masked", "since", "turn", "deadline", "left"),
     )
 
@@ -74,6 +76,7 @@ class Client:
         self.environ = environ
         self.data: bytes | bytearray = b""
         self.request: Request | None = None
+        self.searched = 0
         self.out: bytes | memoryview = b""
         self.keep = False
         self.state = IDLE

@@ -1,33 +1,43 @@
 """From bytes to a WSGI environ, for requests that hold nothing unusual.
 
-Gunicorn's parser in C reads them, under Gunicorn's own limits. Whatever Gunicorn would look at
-twice (a repeated header, a transfer coding, an underscore in a name) is not judged here: ``read``
-gives None, and the bytes go to Gunicorn as they came. So this can only ever accept less.
+One strict regular expression matches the whole head, and Gunicorn's limits apply. ``Reader.read``
+returns None for all other requests (a repeated header, a transfer coding, an underscore in a name,
+a malformed head), and Gunicorn's own code gets their bytes. So the loop only accepts a subset.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache, partial
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http.message import (
+    DEFAULT_MAX_HEADERFIELD_SIZE,
     MAX_HEADERS,
     MAX_REQUEST_LINE,
-    RFC9112_TARGET_INVALID,
     _ip_in_allow_list,
 )
 from gunicorn.http.wsgi import base_environ
-from gunicorn_h1c import IncompleteError, ParseError, parse_request
 
-from slipway.web.worker.connection import Client, Request
+from slipway.web.worker.connection import READING, Client, Request
 
 # Larger requests would hold up the loop, or fill the memory while they come in slowly.
 MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024
-METHODS = {b"GET": "GET", b"POST": "POST"}
+_END = b"\r\n\r\n"
+# The possessive quantifiers (``++``) never step back, so that a match takes linear time.
+_HEAD = re.compile(
+    r"(GET|POST) (/[!-~]*+) HTTP/1\.([01])\r\n"
+    r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)*+)\r\n"
+)
+_FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
 # These change how the rest is read.
 _UNUSUAL = {"TRANSFER-ENCODING", "EXPECT", "UPGRADE", "HTTP2-SETTINGS", "TRAILER", "TE"}
+
+
+class IncompleteError(Exception):
+    """The head has not arrived completely."""
 
 
 class Reader:
@@ -35,13 +45,10 @@ class Reader:
 
     def __init__(self, cfg: Any) -> None:
         self._cfg = cfg
-        line = cfg.limit_request_line
-        self._parse = partial(
-            parse_request,
-            limit_request_line=line if 0 < line < MAX_REQUEST_LINE else MAX_REQUEST_LINE,
-            limit_request_fields=min(cfg.limit_request_fields, MAX_HEADERS) or MAX_HEADERS,
-            limit_request_field_size=cfg.limit_request_field_size or 8190,
-        )
+        line, fields = cfg.limit_request_line, cfg.limit_request_fields
+        self._max_line = line if 0 < line < MAX_REQUEST_LINE else MAX_REQUEST_LINE
+        self._max_fields = min(fields, MAX_HEADERS) or MAX_HEADERS
+        self._max_field_size = cfg.limit_request_field_size or DEFAULT_MAX_HEADERFIELD_SIZE
         self._common: dict[str, Any] = base_environ(cfg) | {
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
@@ -74,37 +81,41 @@ class Reader:
         Returns
         -------
         Request or None
-            None: it is for Gunicorn to judge.
+            None if Gunicorn has to read it.
 
         Raises
         ------
         IncompleteError
-            There is more to come.
+            The rest of the head has not arrived.
         """
-        try:
-            head = self._parse(client.data)
-        except IncompleteError:
-            raise
-        except ParseError:
+        begin = _find_body(client)
+        head = self._match(client.data, begin)
+        if head is None:
             return None
-        method, target = METHODS.get(head["method"]), self._target(head["path"])
-        if method is None or target is None or client.data[0] not in b"GP":
-            return None
+        method, uri, digit, fields = head.groups()
+        target, minor = self._target(uri), int(digit)
         environ = client.environ.copy()
-        environ["REQUEST_METHOD"] = method
+        if target is None or not _add_fields(environ, fields):
+            return None
+        environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"] = method, f"HTTP/1.{digit}"
         environ["RAW_URI"], environ["PATH_INFO"], environ["QUERY_STRING"] = target
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head["minor_version"] else "HTTP/1.0"
-        for name, value in head["headers"]:
-            key = _key(name)
-            if key is None or key in environ:
-                return None
-            environ[key] = value.decode("latin-1")
-        length = _length(environ)
-        keep = _keeps(environ, head["minor_version"])
+        length, keep = _length(environ), _keeps(environ, minor)
         if length is None or keep is None or not self._set_scheme(environ):
             return None
-        begin = head["consumed"]
-        return Request(environ, begin, begin + length, head["minor_version"], keep)
+        return Request(environ, begin, begin + length, minor, keep)
+
+    def _match(self, data: bytes | bytearray, begin: int) -> re.Match[str] | None:
+        """Match a complete head of ordinary form within Gunicorn's limits."""
+        end = begin - len(_END)
+        if not 0 < end <= MAX_HEAD or data.count(b"\r\n", 0, end) > self._max_fields:
+            return None
+        head = _HEAD.fullmatch(data[:begin].decode("latin-1"))
+        if head is None or head.start(4) - len("\r\n") > self._max_line:
+            return None
+        if end > self._max_field_size:
+            sizes = [len(line) + len("\r\n") for line in head[4].split("\r\n")]
+            return head if max(sizes) <= self._max_field_size else None
+        return head
 
     def _set_scheme(self, environ: dict[str, Any]) -> bool:
         """Take the scheme from a trusted proxy; False where its headers disagree."""
@@ -121,11 +132,39 @@ class Reader:
         return bool(_ip_in_allow_list(address, cfg.forwarded_allow_ips, networks))
 
 
-def _target(script_name: str, target: bytes) -> tuple[str, str, str] | None:
-    """Part a target into itself, its path and its query, by Gunicorn's functions."""
-    uri = target.decode("latin-1")
-    if not uri.startswith("/") or RFC9112_TARGET_INVALID.search(uri):
-        return None
+def _find_body(client: Client) -> int:
+    """Return the index behind a head, or 0 if a bare LF ends one of its lines.
+
+    A later call searches only the bytes that have arrived since, so that a head that arrives
+    byte by byte takes linear time.
+
+    Raises
+    ------
+    IncompleteError
+    """
+    data, begin = client.data, client.searched if client.state == READING else 0
+    end = data.find(_END, max(begin - len(_END) + 1, 0))
+    if end >= 0:
+        return end + len(_END)
+    # Gunicorn rejects it at once, for instance the first bytes of TLS.
+    if data.count(b"\n", begin) != data.count(b"\r\n", max(begin - 1, 0)):
+        return 0
+    client.searched = len(data)
+    raise IncompleteError
+
+
+def _add_fields(environ: dict[str, Any], fields: str) -> bool:
+    """Add header fields to an environ; return False if Gunicorn has to read them."""
+    for name, value in _FIELD.findall(fields):
+        key = _key(name)
+        if key is None or key in environ:
+            return False
+        environ[key] = value.rstrip("\t ")
+    return True
+
+
+def _target(script_name: str, uri: str) -> tuple[str, str, str] | None:
+    """Split a target into itself, its path and its query, by Gunicorn's functions."""
     try:
         parts = util.split_request_uri(uri)
     except ValueError:
@@ -143,9 +182,9 @@ def is_inside(path: str, script_name: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _key(name: bytes) -> str | None:
-    """Name a header as WSGI does; None for those that Gunicorn has to judge."""
-    text = name.decode("latin-1").upper()
+def _key(name: str) -> str | None:
+    """Return the WSGI name of a header, or None if Gunicorn has to read it."""
+    text = name.upper()
     if "_" in text or text in _UNUSUAL:
         return None
     key = text.replace("-", "_")
