@@ -1,8 +1,8 @@
 """From bytes to a WSGI environ, for requests that hold nothing unusual.
 
-One strict regular expression matches the whole head, and Gunicorn's limits apply. ``Reader.read``
-returns None for all other requests (a repeated header, a transfer coding, an underscore in a name,
-a malformed head), and Gunicorn's own code gets their bytes. So the loop only accepts a subset.
+The reader accepts heads of printable ASCII lines within Gunicorn's limits. ``Reader.read`` returns
+None for all other requests (a repeated header, a transfer coding, an underscore in a name, a
+malformed head), and Gunicorn's own code gets their bytes. So the loop only accepts a subset.
 """
 
 from __future__ import annotations
@@ -25,13 +25,10 @@ from slipway.web.worker.connection import READING, Client, Request
 
 # Larger requests would hold up the loop, or fill the memory while they come in slowly.
 MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024
-_END = b"\r\n\r\n"
-# The possessive quantifiers (``++``) never step back, so that a match takes linear time.
-_HEAD = re.compile(
-    r"(GET|POST) (/[!-~]*+) HTTP/1\.([01])\r\n"
-    r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)*+)\r\n"
-)
-_FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
+_EOL, _END = "\r\n", b"\r\n\r\n"
+_PRINTABLE = bytes(range(ord(" "), ord("~") + 1))
+_LINE = re.compile(r"(GET|POST) (/[!-~]*) (HTTP/1\.[01])")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # These change how the rest is read.
 _UNUSUAL = {"TRANSFER-ENCODING", "EXPECT", "UPGRADE", "HTTP2-SETTINGS", "TRAILER", "TE"}
 
@@ -48,7 +45,8 @@ class Reader:
         line, fields = cfg.limit_request_line, cfg.limit_request_fields
         self._max_line = line if 0 < line < MAX_REQUEST_LINE else MAX_REQUEST_LINE
         self._max_fields = min(fields, MAX_HEADERS) or MAX_HEADERS
-        self._max_field_size = cfg.limit_request_field_size or DEFAULT_MAX_HEADERFIELD_SIZE
+        field = cfg.limit_request_field_size or DEFAULT_MAX_HEADERFIELD_SIZE
+        self._max_field = field - len(_EOL)
         self._common: dict[str, Any] = base_environ(cfg) | {
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
@@ -61,7 +59,7 @@ class Reader:
             ("HTTP_" + name.replace("-", "_"), value)
             for name, value in cfg.secure_scheme_headers.items()
         ]
-        self._target = lru_cache(maxsize=512)(partial(_target, self._common["SCRIPT_NAME"]))
+        self._first = lru_cache(maxsize=512)(partial(_read_first, self._common["SCRIPT_NAME"]))
         self._trusts = lru_cache(maxsize=512)(self._trusts_address)
 
     def environ(self, sock: Any, address: Any, server: Any) -> dict[str, Any]:
@@ -89,33 +87,36 @@ class Reader:
             The rest of the head has not arrived.
         """
         begin = _find_body(client)
-        head = self._match(client.data, begin)
-        if head is None:
+        lines = self._split(client.data, begin)
+        first = self._first(lines[0]) if lines else None
+        if first is None:
             return None
-        method, uri, digit, fields = head.groups()
-        target, minor = self._target(uri), int(digit)
-        environ = client.environ.copy()
-        if target is None or not _add_fields(environ, fields):
+        environ = client.environ | first
+        if not _add_fields(environ, lines):
             return None
-        environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"] = method, f"HTTP/1.{digit}"
-        environ["RAW_URI"], environ["PATH_INFO"], environ["QUERY_STRING"] = target
+        minor = int(environ["SERVER_PROTOCOL"] == "HTTP/1.1")
         length, keep = _length(environ), _keeps(environ, minor)
         if length is None or keep is None or not self._set_scheme(environ):
             return None
         return Request(environ, begin, begin + length, minor, keep)
 
-    def _match(self, data: bytes | bytearray, begin: int) -> re.Match[str] | None:
-        """Match a complete head of ordinary form within Gunicorn's limits."""
+    def _split(self, data: bytes | bytearray, begin: int) -> list[str]:
+        """Split a head into lines; empty if it is malformed or beyond a limit."""
         end = begin - len(_END)
-        if not 0 < end <= MAX_HEAD or data.count(b"\r\n", 0, end) > self._max_fields:
-            return None
-        head = _HEAD.fullmatch(data[:begin].decode("latin-1"))
-        if head is None or head.start(4) - len("\r\n") > self._max_line:
-            return None
-        if end > self._max_field_size:
-            sizes = [len(line) + len("\r\n") for line in head[4].split("\r\n")]
-            return head if max(sizes) <= self._max_field_size else None
-        return head
+        if not 0 < end <= MAX_HEAD:
+            return []
+        head = data[:end]
+        lines = head.decode("latin-1").split(_EOL)
+        n_fields = len(lines) - 1
+        # Without its printable ASCII, a head consists of the ends of its lines.
+        if head.translate(None, _PRINTABLE) != n_fields * _EOL.encode():
+            return []
+        if n_fields > self._max_fields or len(lines[0]) > self._max_line:
+            return []
+        # Few heads are longer than a single field may be.
+        if end > self._max_field and max(map(len, lines[1:]), default=0) > self._max_field:
+            return []
+        return lines
 
     def _set_scheme(self, environ: dict[str, Any]) -> bool:
         """Take the scheme from a trusted proxy; False where its headers disagree."""
@@ -153,18 +154,23 @@ def _find_body(client: Client) -> int:
     raise IncompleteError
 
 
-def _add_fields(environ: dict[str, Any], fields: str) -> bool:
-    """Add header fields to an environ; return False if Gunicorn has to read them."""
-    for name, value in _FIELD.findall(fields):
+def _add_fields(environ: dict[str, Any], lines: list[str]) -> bool:
+    """Add the fields of a head's lines; return False if Gunicorn has to read them."""
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
         key = _key(name)
-        if key is None or key in environ:
+        if key is None or key in environ or not colon:
             return False
-        environ[key] = value.rstrip("\t ")
+        environ[key] = value.strip()
     return True
 
 
-def _target(script_name: str, uri: str) -> tuple[str, str, str] | None:
-    """Split a target into itself, its path and its query, by Gunicorn's functions."""
+def _read_first(script_name: str, line: str) -> dict[str, str] | None:
+    """Read a request line, by Gunicorn's functions."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    method, uri, version = found.groups()
     try:
         parts = util.split_request_uri(uri)
     except ValueError:
@@ -172,7 +178,13 @@ def _target(script_name: str, uri: str) -> tuple[str, str, str] | None:
     path = parts.path or ""
     if not path.startswith(script_name) or not is_inside(path, script_name):
         return None
-    return uri, util.unquote_to_wsgi_str(path[len(script_name) :]), parts.query or ""
+    return {
+        "REQUEST_METHOD": method,
+        "RAW_URI": uri,
+        "PATH_INFO": util.unquote_to_wsgi_str(path[len(script_name) :]),
+        "QUERY_STRING": parts.query or "",
+        "SERVER_PROTOCOL": version,
+    }
 
 
 def is_inside(path: str, script_name: str) -> bool:
@@ -185,7 +197,7 @@ def is_inside(path: str, script_name: str) -> bool:
 def _key(name: str) -> str | None:
     """Return the WSGI name of a header, or None if Gunicorn has to read it."""
     text = name.upper()
-    if "_" in text or text in _UNUSUAL:
+    if not _TOKEN.fullmatch(name) or "_" in name or text in _UNUSUAL:
         return None
     key = text.replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
