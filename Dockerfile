@@ -3,11 +3,6 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-# A compiler for gunicorn_h1c, which is published only as source.
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
 # Pass requirements-train.txt for an image that reads pickles and trains.
 ARG REQUIREMENTS=requirements.txt
 WORKDIR /app

@@ -65,10 +65,10 @@ lock: $(VENV)/dev ## pin the requirements again, without upgrades
 upgrade: LOCK += --upgrade
 upgrade: lock ## pin the newest versions
 
-system: ## install what needs a system package: a C compiler, Chromium, buildah and servers for tests, wrk for bench
+system: ## install what needs a system package: Chromium, buildah and servers for tests, wrk for bench
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends \
-		buildah chromium curl debootstrap gcc libc6-dev mariadb-server nginx-light python3-dev wrk
+		buildah chromium curl debootstrap mariadb-server nginx-light wrk
 
 clean: ## remove the virtual environment and the caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ from benchmarks.steps import ENGINES, SIZES, Steps
 
 MB = 1e6
 _PACKAGES = (
-    *("flask", "gunicorn", "gunicorn_h1c", "msgspec", "polars"),
+    *("flask", "gunicorn", "msgspec", "polars"),
     *("scikit-learn", "pandas", "fastapi", "uvicorn"),
 )
 _TITLES = {service.name: service.title for service in SERVICES}

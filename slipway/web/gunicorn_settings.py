@@ -21,9 +21,6 @@ threads = 4
 # workers take 70 MB together.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 0) or 4
 
-# Uses gunicorn_h1c, the parser in C, if it is installed: 241 instead of 272 µs.
-http_parser = "auto"
-
 # No access log: a line takes 55 µs, and the router or proxy usually writes one.
 accesslog = None
 

@@ -34,7 +34,7 @@ mount -t tmpfs tmpfs "$1"
 mkdir -p "$1/etc/dpkg/dpkg.cfg.d"
 for each in doc locale man; do echo "path-exclude=/usr/share/$each/*"; done \
     > "$1/etc/dpkg/dpkg.cfg.d/small"
-debootstrap --variant=minbase --include=ca-certificates,python3-dev,python3-venv "$3" "$1" "$4" >&2
+debootstrap --variant=minbase --include=ca-certificates,python3-venv "$3" "$1" "$4" >&2
 rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/* "$1"/var/log/*
 tar -C "$1" -cf "$2" .
 """

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from gunicorn import util
 from gunicorn.http.errors import ConfigurationProblem, NoMoreData
-from gunicorn.http.message import _check_fast_parser
 from gunicorn.workers.gthread import ThreadWorker
 
 from slipway.web.worker.error_responses import SocketRecorder, path_not_found, request_timeout_bytes
@@ -27,8 +26,7 @@ class LoopWorker(ThreadWorker):  # type: ignore[misc]
     """Gunicorn's threaded worker, with a loop before its threads.
 
     The loop serves small, complete requests. The threads serve all others with Gunicorn's own code.
-    Without the parser in C, or with TLS, HTTP/2, Unix sockets or the PROXY protocol, this is
-    Gunicorn's worker unchanged.
+    With TLS, HTTP/2, Unix sockets or the PROXY protocol, this is Gunicorn's worker unchanged.
     """
 
     def run(self) -> None:
@@ -91,5 +89,4 @@ def _is_plain(cfg: Any) -> bool:
         and cfg.protocol == "http"
         and cfg.proxy_protocol == "off"
         and cfg.http2_cleartext not in ("prior-knowledge", "upgrade", "both")
-        and _check_fast_parser(cfg)
     )

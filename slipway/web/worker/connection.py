@@ -45,6 +45,8 @@ class Client:
         request.
     request : Request or None
         The request that the loop is reading or serving.
+    searched : int
+        While the head is incomplete: the number of bytes searched for its end.
     unsent : bytes or memoryview
         Bytes of the response that remain to be sent.
     keep : bool
@@ -64,8 +66,8 @@ class Client:
     """
 
     __slots__ = (
-        *("sock", "fd", "address", "server", "environ", "data", "request", "unsent", "keep"),
-        *("state", "is_paused", "queued_at", "queued_iteration", "deadline", "drain_left"),
+        *("sock", "fd", "address", "server", "environ", "data", "request", "searched", "unsent"),
+        *("keep", "state", "is_paused", "queued_at", "queued_iteration", "deadline", "drain_left"),
     )
 
     def __init__(
@@ -75,6 +77,7 @@ class Client:
         self.environ = environ
         self.data: bytes | bytearray = b""
         self.request: Request | None = None
+        self.searched = 0
         self.unsent: bytes | memoryview = b""
         self.keep = False
         self.state = IDLE

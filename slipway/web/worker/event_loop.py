@@ -11,12 +11,11 @@ from collections import deque
 from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
-from gunicorn_h1c import IncompleteError
 
 from slipway.web.worker import connection, timeouts
 from slipway.web.worker.connection import NEVER, Client, Request
 from slipway.web.worker.error_responses import request_timeout, service_unavailable
-from slipway.web.worker.request_parser import MAX_HEAD, Reader
+from slipway.web.worker.request_parser import MAX_HEAD, IncompleteError, Reader
 from slipway.web.worker.sender import Sender
 from slipway.web.worker.thread_pool import MAX_WAIT
 
