@@ -1,4 +1,4 @@
-"""The package as a library."""
+"""Tests of the wheel."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ def test_wheel_contains_code_and_package_data(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("slipway", "flights"):
-        # Other tests write byte code at the same time, through temporary files.
+        # Other tests write bytecode at the same time, through temporary files.
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     subprocess.run([sys.executable, *command], cwd=copy, check=True)
