@@ -1,4 +1,4 @@
-"""A model with a feature of every kind, for the tests of what people and programs see."""
+"""A model with a feature of every kind, for the tests of the pages and the API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACES = 300
 
 
 def orders(count: int = 600, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return made-up orders, and whether each of them came back."""
+    """Return generated orders, and whether each order was returned."""
     draw = np.random.default_rng(seed)
     ordered = pd.CategoricalDtype(SIZES, ordered=True)
     columns = {

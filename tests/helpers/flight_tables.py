@@ -1,4 +1,4 @@
-"""The raw tables of the flights, loaded into real engines; each fixture gives a source's URL."""
+"""Load the raw tables of the flights into real engines."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str,
 
 
 def definition(connection: duckdb.DuckDBPyConnection, name: str, mark: str = '"') -> str:
-    """The columns as other engines call their types."""
+    """Return the column definitions with the type names of other engines."""
     return ", ".join(f"{mark}{c}{mark} {kind}" for c, kind in columns(connection, name))
 
 
 def plain_times(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """A query for all rows, in which times are texts in UTC."""
+    """Return a query for all rows, with times as UTC texts."""
     texts = [
         f"strftime({column}, '%Y-%m-%d %H:%M:%S') AS {column}" if kind == "TIMESTAMP" else column
         for column, kind in columns(connection, name)
@@ -77,7 +77,7 @@ def load_mariadb(
     with connect_mariadb(url) as database, database.cursor() as cursor:
         for name in names:
             file = folder / f"{name}.csv"
-            # LOAD DATA takes a backslash for the begin of something else.
+            # LOAD DATA reads a backslash as an escape character.
             texts = (c for c, kind in columns(connection, name) if kind == "TEXT")
             doubled = ", ".join(rf"replace({c}, '\', '\\') AS {c}" for c in texts)
             query = f"SELECT * REPLACE ({doubled}) FROM ({plain_times(connection, name)})"
@@ -115,7 +115,7 @@ def csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
 
 
 def load_hive(parquet: Path, names: Sequence[str], folder: Path) -> str:
-    """Make tables in a Hive metastore, whose Derby takes one Java at a time."""
+    """Create tables in a Hive metastore; its Derby database allows one Java process at a time."""
     from slipway.data.sources.spark_session import open_spark
 
     site = HIVE_SITE.format(

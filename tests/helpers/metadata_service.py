@@ -1,6 +1,6 @@
-"""The metadata service of a machine with a role, which lends keys to whatever runs on it.
+"""A fake of the EC2 metadata service, which returns temporary keys of the machine's role.
 
-A test module takes the fixture with ``pytest_plugins = ["metadata_service"]``.
+A test module loads the fixture with ``pytest_plugins = ["metadata_service"]``.
 """
 
 import json
@@ -11,7 +11,7 @@ import pytest
 
 
 class Metadata(BaseHTTPRequestHandler):
-    """The metadata service of a machine with a role: a token first, as IMDSv2 wants it."""
+    """A metadata service that requires a token, as IMDSv2 does."""
 
     keys: dict[str, str] = {}
 

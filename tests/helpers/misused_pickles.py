@@ -1,4 +1,4 @@
-"""Pickles made only of names that models need, each of which runs something when misused."""
+"""Pickles of allowed names only, each of which runs code if it is not checked."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ BIT_GENERATOR = getattr(generators, "__bit_generator_ctor")
 
 
 def runs(canary: Path) -> Any:
-    """A scorer that writes the canary when it is called with a path."""
+    """Return a scorer that writes the canary when called with a path."""
     return functools.partial(_PassthroughScorer(None), writer("to_csv"))
 
 
 def writer(method: str) -> Pipeline:
-    """A pipeline whose score() calls a method of a frame by its name."""
+    """Return a pipeline whose score() calls a method of a frame by name."""
     stacking = StackingClassifier(estimators=[])
     stacking.estimators_ = [FrozenEstimator(pd.DataFrame({"a": [1.0]}))]
     stacking.stack_method_ = [method]
@@ -52,7 +52,7 @@ INTERFACE = {"shape": (1 << 20,), "typestr": "<f8", "data": (4096, False), "vers
 
 
 def built(name: str, value: Any) -> Any:
-    """An estimator with an attribute that only this pickle gives it."""
+    """Return an estimator with an attribute that it normally does not have."""
     return set_on(DummyClassifier(), **{name: value})
 
 
@@ -61,7 +61,7 @@ def set_on(estimator: Any, **attributes: Any) -> Any:
     return estimator
 
 
-# Each is built with the path of a file that must not be written.
+# Each function takes the path of a file that must not be written.
 MISUSES: dict[str, Callable[[Path], Any]] = {
     "generator": lambda canary: Calls(GENERATOR, str(canary), runs(canary)),
     "random state": lambda canary: Calls(RANDOM_STATE, str(canary), runs(canary)),
@@ -116,5 +116,5 @@ MISUSES: dict[str, Callable[[Path], Any]] = {
 
 
 def misuse(name: str, canary: Path) -> bytes:
-    """Return the bytes of a misuse."""
+    """Return the pickle of a misuse."""
     return pickle.dumps(MISUSES[name](canary))

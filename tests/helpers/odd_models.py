@@ -1,4 +1,4 @@
-"""Odd columns, transformers for them and odd rows: what a generator of models draws from."""
+"""Unusual columns, transformers and rows, from which tests generate models."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ FAR += [-1e12, 1e-9, 1e-300, math.nextafter(3.0, 4.0), math.nextafter(3.0, 2.0)]
 
 
 def chain(steps):
-    """Put steps one after the other."""
+    """Chain steps into one transformer."""
     return make_pipeline(*steps) if len(steps) > 1 else steps[0]
 
 
 def build(columns, steps, estimator, seed, remainder="drop"):
-    """Fit a pipeline on columns; None where scikit-learn refuses to.
+    """Fit a pipeline on columns; return None if scikit-learn rejects them.
 
-    ``columns`` are names of ``NUMBERS`` or ``TEXTS``, ``steps`` the names of the steps of each.
+    ``columns`` are names of ``NUMBERS`` or ``TEXTS``; ``steps`` has the step names of each column.
     """
     draw = np.random.default_rng(seed)
     made, parts = {}, []
@@ -166,13 +166,13 @@ def build(columns, steps, estimator, seed, remainder="drop"):
         try:
             model.fit(X, y)
         except Exception:
-            # Whatever scikit-learn raises for such columns, there is no model to take in.
+            # scikit-learn raises various errors for such columns.
             return None
     return model, X
 
 
 def odd_values(feature, column):
-    """Values of one feature that training rows seldom hold."""
+    """Return values of a feature that are rare in training rows."""
     if feature.kind == "flag":
         return [True, False, None]
     if feature.kind == "category":
@@ -184,7 +184,7 @@ def odd_values(feature, column):
 
 
 def odd_rows(signature, X):
-    """Records that the signature takes, each with one odd value."""
+    """Return records that the signature accepts, each with one unusual value."""
     usual = {each.name: each.example for each in signature.features}
     rows = [
         usual | {each.name: value}

@@ -33,7 +33,7 @@ def texts(draw: Draw) -> Any:
     return draw.choice(["a", "b", "c", "d e"], ROWS)
 
 
-# What a column holds, by the name of its kind; the first word is the family.
+# The values of a column, by the name of its kind; the first word is the family.
 COLUMNS: dict[str, Callable[[Draw], Any]] = {
     "number float64": lambda draw: pd.Series(draw.normal(size=ROWS)),
     "number float32": lambda draw: pd.Series(draw.normal(size=ROWS).astype(np.float32)),
@@ -73,7 +73,7 @@ COLUMNS: dict[str, Callable[[Draw], Any]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of training, before its values are drawn."""
+    """A training column, before its values are drawn."""
 
     name: str
     kind: str
@@ -111,7 +111,7 @@ def frame_of(drawn: list[Column], seed: int) -> pd.DataFrame:
 
 
 def odd_value(column: Column) -> st.SearchStrategy[Any]:
-    """Draw a value that training may not have had."""
+    """Draw a value that the training rows may not contain."""
     if column.family == "number":
         return st.sampled_from(ODD_NUMBERS)
     if column.family == "flag":
@@ -122,7 +122,7 @@ def odd_value(column: Column) -> st.SearchStrategy[Any]:
 
 
 def cast(column: pd.Series[Any], value: Any) -> pd.Series[Any]:
-    """Return a column of one value, of the type that it has beside the values of training."""
+    """Return a column of one value, with the dtype that it would get in the training frame."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         known = dtype.categories.tolist()
@@ -142,7 +142,7 @@ def cast(column: pd.Series[Any], value: Any) -> pd.Series[Any]:
 
 
 def cast_object(column: pd.Series[Any], value: Any) -> Any:
-    """Return a value as a column of objects holds it."""
+    """Return a value in the type of an object column's values."""
     first = next(each for each in column if not pd.isna(each))
     if isinstance(first, Decimal):
         return None if value is None else Decimal(repr(float(value)))
@@ -152,7 +152,7 @@ def cast_object(column: pd.Series[Any], value: Any) -> Any:
 
 
 def integer_type(dtype: Any, value: Any) -> Any:
-    """Return the type of an integer column with such a value in it."""
+    """Return the dtype of an integer column that contains a value."""
     if value is None or not float(value).is_integer():
         return np.float64
     for each in (dtype, np.dtype(np.int64), np.dtype(np.uint64)):
@@ -162,7 +162,7 @@ def integer_type(dtype: Any, value: Any) -> Any:
 
 
 def row_with(X: pd.DataFrame, place: int, changes: dict[str, Any]) -> pd.DataFrame:
-    """Return one row of a frame with other values, typed as the notebook would have it."""
+    """Return one row of a frame with other values, with the dtypes of the notebook."""
     row = X.iloc[[place]].reset_index(drop=True)
     for name, value in changes.items():
         row[name] = cast(X[name], value)
@@ -170,7 +170,7 @@ def row_with(X: pd.DataFrame, place: int, changes: dict[str, Any]) -> pd.DataFra
 
 
 def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
-    """Return a row as it is in a file: some texts stand for a missing value there."""
+    """Return a row as read from a file, where some texts mean a missing value."""
     made = row.copy()
     for name in row.columns:
         known = X[name].dropna().unique().tolist() if name in read else []
@@ -186,5 +186,5 @@ def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
 
 
 def is_missing_text(value: Any, known: list[Any]) -> bool:
-    """Return whether a file's text stands for a missing value."""
+    """Return whether a text in a file means a missing value."""
     return isinstance(value, str) and value in MISSING_TEXTS and value not in known

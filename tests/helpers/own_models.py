@@ -1,4 +1,4 @@
-"""Own models: saved or added, loaded as the service loads them, and compared in every way."""
+"""Custom models: save or add, serve and compare them by all input formats."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ class Answer(NamedTuple):
     numbers: tuple[float, ...]
 
 
-# A text says why there is no prediction.
+# A text is the reason of a missing prediction.
 Outcome = Answer | str
 
 
 @dataclass
 class Served:
-    """A fitted model, and the service in front of it."""
+    """A fitted model and a client of its service."""
 
     model: Any
     client: FlaskClient
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the service says about the model."""
+        """The metadata that the service returns."""
         told: dict[str, Any] = self.client.get("/metadata").json or {}
         return told
 
     @property
     def engine(self) -> str:
-        """What answers."""
+        """The serving engine."""
         return str(self.metadata["engine"])
 
     def feature(self, name: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ JSON = "application/json"
 
 
 def outcome(status: int, answer: Any) -> Outcome:
-    """Read an answer's body."""
+    """Parse the body of a response."""
     assert status in (200, 422), answer
     if status != 200:
         errors = answer["errors"] or [answer]
@@ -119,11 +119,11 @@ def outcome(status: int, answer: Any) -> Outcome:
 
 
 def row_outcome(row: Mapping[str, str]) -> Outcome:
-    """Read the columns that the answer to a file adds."""
+    """Parse the columns that the service adds to a file."""
     if row["error"]:
         return row["error"]
     label = row["prediction"]
-    # A spreadsheet would run such a label, which therefore has an apostrophe in front of it.
+    # A spreadsheet would run such a label, so the service puts an apostrophe before it.
     if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
         label = label[1:]
     several = tuple(
@@ -133,7 +133,7 @@ def row_outcome(row: Mapping[str, str]) -> Outcome:
         return Answer(label, several)
     number = row.get("probability", row.get("score"))
     if number is None:
-        # A model that only has labels, or a value.
+        # The model returns only labels, or a value.
         return Answer("", (float(label),)) if _is_number(label) else Answer(label, ())
     return Answer(label, (float(number),))
 
@@ -147,39 +147,39 @@ def _is_number(text: str) -> bool:
 
 
 def csv_rows(text: str, separator: str = ",") -> Iterator[dict[str, str]]:
-    """Read the rows of a CSV answer."""
+    """Parse the rows of a CSV response."""
     rows, _, _ = text.partition("# rows=")
     return csv.DictReader(io.StringIO(rows, newline=""), delimiter=separator)
 
 
 def serve(path: Path, **settings: Any) -> FlaskClient:
-    """Load a model version as the service does."""
+    """Return a client of a service with a model version."""
     return create_app(ROOT, Settings(model=path, **settings)).test_client()
 
 
 @contextmanager
 def started_here() -> Iterator[None]:
-    """Check in this process that a service starts, where a process of its own takes seconds."""
+    """Run the start check in this process, because a subprocess takes seconds."""
     with warnings.catch_warnings(), patch.object(version, "require_start", require_start):
         warnings.simplefilter("ignore")
         yield
 
 
 def require_start(content: bytes, manifest: Manifest, name: str) -> None:
-    """Require that a service starts with a model version, as the product's own check does."""
+    """Require that a service starts with a model version, as the subprocess does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
         write_manifest(manifest, path)
         try:
-            # In this process, which has threads already, a fork would not answer.
+            # This process has threads already, so a fork could hang.
             answer_golden_rows(PredictionService(Settings(model=path)))
         except Exception as error:
             raise SlipwayError(f"a service would not start with this model: {error}") from error
 
 
 def saved(model: Any, X: Any, y: Any, folder: Path, **named: Any) -> Served:
-    """Save a fitted model with ``slipway.save``, and load it."""
+    """Save a fitted model with ``slipway.save`` and serve it."""
     with started_here():
         manifest: Manifest = slipway.save(model, X, y, folder / "model.pkl", **named)
     assert manifest.version
@@ -202,14 +202,14 @@ def model_add(model: Any, folder: Path, *words: object, data: str | bytes | None
 
 
 def added(model: Any, folder: Path, data: str | bytes | None, *words: object) -> Served:
-    """Add a fitted model with ``flask model add``, and load it."""
+    """Add a fitted model with ``flask model add`` and serve it."""
     done = model_add(model, folder, *words, data=data)
     assert done.exit_code == 0, done.output
     return Served(model, serve(folder / "added.pkl"))
 
 
 def refusal(model: Any, folder: Path, *words: object, data: str | bytes | None = None) -> str:
-    """Return the one line with which ``flask model add`` rejects a model."""
+    """Return the error line with which ``flask model add`` rejects a model."""
     done = model_add(model, folder, *words, data=data)
     assert done.exit_code == 1, done.output
     assert "Traceback" not in done.output
@@ -219,7 +219,7 @@ def refusal(model: Any, folder: Path, *words: object, data: str | bytes | None =
 
 
 def attempt(call: Callable[[], Any]) -> Any:
-    """Return a result, or the message with which Slipway rejects what it got."""
+    """Return a result, or the message of a SlipwayError."""
     try:
         return call()
     except SlipwayError as error:
@@ -227,7 +227,7 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 
 def json_value(value: Any) -> Any:
-    """Return a value of a frame as a client writes it in JSON."""
+    """Convert a value of a frame to JSON's types."""
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     value = value.item() if isinstance(value, np.generic) else value
@@ -240,27 +240,27 @@ def json_value(value: Any) -> Any:
 
 
 def form_text(value: Any) -> str:
-    """Return a value of a record as a form sends it."""
+    """Convert a value of a record to the text of a form field."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def records_of(X: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as a client writes them in JSON."""
+    """Convert the rows of a frame to JSON records."""
     columns = [[json_value(value) for value in X[name].astype(object)] for name in X.columns]
     names = list(map(str, X.columns))
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def own(model: Any, X: Any) -> list[Outcome]:
-    """Return the model's own answer for each row alone."""
+    """Return the model's own prediction for each single row."""
     count = X.shape[0] if hasattr(X, "shape") else len(X)
     return [own_answer(model, X[i : i + 1]) for i in range(count)]
 
 
 def own_answer(model: Any, row: Any) -> Outcome:
-    """Return the model's own answer for one row."""
+    """Return the model's own prediction for one row."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -291,32 +291,32 @@ def hold(
     due: list[Outcome] | None = None,
     exact: bool = True,
 ) -> list[Outcome]:
-    """Compare the service with the model's own answers, row by row and in every way.
+    """Assert that the service predicts as the model does, for each row and input format.
 
     Parameters
     ----------
     served : Served
     X : DataFrame
-        The rows as the notebook has them.
+        The rows in the notebook's dtypes.
     asked : DataFrame, optional
-        The rows as the client sends them, where these differ.
+        The rows that the client sends, if they differ.
     ways : sequence of {"json", "array", "form", "csv"}
     due : list, optional
-        The right answers, where the model does not take a frame.
+        The expected predictions, if the model does not accept a frame.
     exact : bool
-        Whether the pickle gives the same bits for a row alone.
+        Whether the pickle must return the same bits for a single row.
 
     Returns
     -------
     list
-        The model's own answers.
+        The model's own predictions.
     """
     sent = X if asked is None else asked
     records = records_of(sent)
     due = own(served.model, X) if due is None else due
     bits = exact and served.engine == "pickle"
     features = served.metadata["signature"]["features"]
-    # Products of 32-bit floats depend on the place of a row in its batch.
+    # Products of 32-bit floats depend on the position of a row in its batch.
     tolerance = 1e-6 if any("32" in f.get("dtype", "") for f in features) else 1e-12
     for way in ways:
         given = served.csv(sent.to_csv(index=False)) if way == "csv" else None
@@ -324,17 +324,17 @@ def hold(
         assert len(given) == len(due), way
         for record, one, right in zip(records, given, due, strict=True):
             same = equal(one, right, 0.0 if bits and way in ("json", "form") else tolerance)
-            assert same, f"{way} gives {one} where the pipeline has {right} for {record}"
+            assert same, f"{way} returns {one}, the pipeline {right}, for {record}"
     return due
 
 
 def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
-    """Return whether two answers are the same, or both of them none."""
+    """Return whether two outcomes have equal predictions, or both none."""
     if isinstance(given, str) or isinstance(due, str):
         return isinstance(given, str) and isinstance(due, str)
     if len(given.numbers) != len(due.numbers):
         return False
-    # Where the last bit of a half decides, a scorecard can decide otherwise.
+    # At a probability of exactly one half, the last bit decides the label.
     if given.label != due.label and due.numbers != (0.5,):
         return False
     pairs = zip(given.numbers, due.numbers, strict=True)
@@ -342,7 +342,7 @@ def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
 
 
 def customers(count: int = 240, seed: int = 5) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return made-up customers, and whether each of them left."""
+    """Return generated customers, and whether each customer left."""
     draw = np.random.default_rng(seed)
     columns = {
         "plan": draw.choice(["basic", "plus", "max"], count),

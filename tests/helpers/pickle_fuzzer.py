@@ -1,6 +1,6 @@
-"""Generate pickles from the list of names, and check that none of them does anything.
+"""Generate pickles from the allowlist and check that none of them has a side effect.
 
-``PYTHONPATH=. python tests/helpers/pickle_fuzzer.py 100000 [SEED]`` tries as many as you like.
+Run ``PYTHONPATH=. python tests/helpers/pickle_fuzzer.py 100000 [SEED]`` to try 100,000 pickles.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _SAMPLES = [
     np.random.default_rng(0),
     DummyClassifier().fit([[1.0], [2.0]], [0, 1]),
 ]
-# Parts that write a file, or run a command, once something calls them or finds their method.
+# Objects that write a file or run code when something calls them or looks up a method.
 _SAMPLES += [
     runs(_FILE),
     writer("to_csv"),
@@ -76,9 +76,9 @@ _SAMPLES += [
 ]
 _SAMPLES += [make_scorer(np.mean), DummyClassifier(), pd.DataFrame({"a": [1.0]})]
 
-# Protocol 3 has no frames, and numbers what it remembers, so that parts can stand anywhere.
+# Protocol 3 has no frames and numbers its memo, so that parts can be moved.
 _DUMPS = [pickletools.optimize(pickle.dumps(sample, 3))[2:-1] for sample in _SAMPLES]
-# Functions that once called what they were given.
+# Functions that once called their arguments.
 _CALLERS = [
     *(("numpy.random._pickle", name) for name in ("__generator_ctor", "__randomstate_ctor")),
     *(
@@ -93,7 +93,7 @@ _CALLERS = [
 
 @cache
 def names() -> list[tuple[str, str]]:
-    """Every name on the list, with some that are not, all of them imported."""
+    """Import and return every name of the allowlist, and some others."""
     listed = list(EXACT)
     for name, kind in all_estimators():
         listed.append((kind.__module__, name))
@@ -109,7 +109,7 @@ def names() -> list[tuple[str, str]]:
 
 
 def _is_importable(module: str) -> bool:
-    """Whether a module is installed; each look for another would be an event of its own."""
+    """Return whether a module is installed; a failed import would raise audit events later."""
     try:
         import_module(module)
     except ImportError:
@@ -122,16 +122,16 @@ def _listed(module: str, name: str, found: Any) -> bool:
 
 
 class Grammar:
-    """Random programs of pickle's instructions, most of which a model could be made of."""
+    """Random programs of pickle instructions, most of which occur in models."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.puts = 0
 
     def program(self) -> bytes:
-        """Return a whole pickle, a third of them with instructions out of their places."""
+        """Return a pickle; three in ten have their instructions shuffled."""
         self.puts = 0
-        # Most deep ones end at their first fault, so that the shallow ones reach further.
+        # Deep programs mostly fail early, so shallow ones reach more instructions.
         depth = self.random.randint(1, DEPTH)
         parts = [self.value(depth) for _ in range(self.random.randint(1, 2))]
         if self.random.random() < 0.3:
@@ -182,7 +182,7 @@ class Grammar:
         return P.BINGET + bytes([self.random.randrange(min(self.puts, 256))])
 
     def sample(self, depth: int) -> bytes:
-        """Push a real object, so that others have arrays and estimators to work with."""
+        """Push a real object, so that calls get arrays and estimators as arguments."""
         return self.random.choice(_DUMPS)
 
     def sequence(self, depth: int) -> bytes:
@@ -219,7 +219,7 @@ class Grammar:
         return what + self.arguments(depth) + P.REDUCE
 
     def made(self, depth: int) -> bytes:
-        """Make an object of a class, mostly an empty one, and give it attributes."""
+        """Create an object of a class, mostly an empty one, and set its attributes."""
         args = P.EMPTY_TUPLE if self.random.random() < 0.8 else self.arguments(depth)
         made = self.name(depth) + args + P.NEWOBJ
         return made + self.mapping(depth) + P.BUILD if self.random.random() < 0.7 else made
@@ -235,7 +235,7 @@ def text(value: str) -> bytes:
 
 
 def attempt(content: bytes) -> tuple[bool, list[str]]:
-    """Open a pickle, ask what it holds, and return whether it opened and what it did else."""
+    """Load a pickle and call its methods; return whether it loaded, and its audit events."""
     with warnings.catch_warnings(), watch() as events:
         warnings.simplefilter("ignore")
         try:
@@ -250,7 +250,7 @@ def attempt(content: bytes) -> tuple[bool, list[str]]:
 
 
 def run(count: int, seed: int) -> tuple[int, list[tuple[int, list[str]]]]:
-    """Try pickles, and return how many opened, and the seeds of those that did something."""
+    """Try pickles; return how many loaded, and the seeds and events of those with events."""
     names()
     opened, wrong = 0, []
     for number in range(seed, seed + count):

@@ -32,7 +32,7 @@ DEPOTS = [(1, "north"), (2, "south"), (3, "west")]
 
 
 def parcels(n_rows, seed=0):
-    """Parcels of five a day; heavy ones with many stops are late more often."""
+    """Return parcels, five a day; heavy ones with many stops are late more often."""
     draw = random.Random(seed)
     made = []
     for number in range(n_rows):

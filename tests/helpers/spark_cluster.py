@@ -1,6 +1,6 @@
-"""Real Spark servers, each a process of its own on loopback, for as long as the session lasts.
+"""Real Spark servers on loopback, one of each for the test session.
 
-A test module takes the fixtures with ``pytest_plugins = ["spark_cluster"]``.
+A test module loads the fixtures with ``pytest_plugins = ["spark_cluster"]``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def running_spark(folder: Path, name: str, words: list[str]) -> Iterator[None]:
-    """Run one of Spark's programs, with its log in the folder."""
+    """Run a program of Spark, with its log in the folder."""
     import pyspark
 
     home = Path(pyspark.__file__).parent
@@ -98,7 +98,7 @@ def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: floa
 
 
 def state(page: int) -> dict | None:
-    """Ask the master's page for its workers."""
+    """Return the state of the master, or None if it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=20) as answer:
             return dict(json.load(answer))

@@ -1,4 +1,4 @@
-"""The AWS stack: its template parsed, the user data as the box gets it, the stack made."""
+"""The AWS stack: its parsed template, the user data of the box, and a created stack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def properties(name: str) -> dict[str, Any]:
 
 
 def user_data(**values: str) -> str:
-    """Give the script of the box; what is not named is what a new stack would have."""
+    """Return the user data of the box, with the values of a new stack by default."""
     values = {
         "AWS::Region": "ap-south-1",
         "Bucket": "slipway-bucket-1",
@@ -46,10 +46,10 @@ def user_data(**values: str) -> str:
 
 
 def for_moto() -> str:
-    """Give the template with what moto cannot do taken out.
+    """Return the template without the parts that moto does not support.
 
-    It knows no launch template for an instance, and resources that it does not know at all it
-    leaves out by itself: GitHub's provider and the bucket's policy.
+    moto supports no launch template for an instance. It ignores resources of unknown types on its
+    own: GitHub's provider and the bucket's policy.
     """
     changed = copy.deepcopy(template())
     del changed["Resources"]["Box"]["Properties"]["LaunchTemplate"]
@@ -67,7 +67,7 @@ def outputs(name: str) -> dict[str, str]:
 
 
 def make_stack(name: str, **values: str) -> dict[str, str]:
-    """Create a stack, wait for it, and give its outputs."""
+    """Create a stack, wait for it, and return its outputs."""
     client = boto3.client("cloudformation")
     client.create_stack(
         StackName=name,

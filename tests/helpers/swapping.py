@@ -1,4 +1,4 @@
-"""Services that follow a registry, with clients that check every answer against its version."""
+"""Services that follow a registry, and clients that check predictions by version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOSED = "closed before an answer"
 
 
 class Told(NamedTuple):
-    """What a client was answered."""
+    """A response that a client received."""
 
     status: int | str
     body: int
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 
 class Versions:
-    """Versions of a test, with what each of them answers to every body."""
+    """Versions of a test, with the prediction of each for every body."""
 
     def __init__(self) -> None:
         self._answers: dict[str, list[float]] = {}
@@ -45,9 +45,9 @@ class Versions:
         return live.version
 
     def require_right(self, told: list[Told], *, may_close: bool = False) -> None:
-        """No request failed, and each answer has the score of the very version that it names.
+        """Assert that no request failed and each prediction is that of its ``model_version``.
 
-        Where a worker is killed, its connections are closed, and their requests sent again.
+        With ``may_close``, ignore closed connections, because a worker was killed.
         """
         assert told
         if may_close:
@@ -84,7 +84,7 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
 
 @contextmanager
 def clients(base: str, count: int = 4) -> Iterator[list[Told]]:
-    """Clients that ask as long as they are told to, over kept connections."""
+    """Run clients over keep-alive connections until the block ends; yield their responses."""
     told: list[Told] = []
     stop = threading.Event()
     threads = [
@@ -106,7 +106,7 @@ def got(base: str, path: str) -> dict[str, Any]:
 
 
 def until(true: Callable[[], bool], seconds: float) -> float:
-    """Wait until something is true; how long it took."""
+    """Wait until a condition is true; return the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         if true():
