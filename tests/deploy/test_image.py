@@ -63,13 +63,13 @@ def test_web_image_holds_what_it_serves_and_nothing_else(web_image):
 def test_image_has_no_secret_in_any_layer_or_its_environment(web_image):
     for path in (*web_image.layers, *web_image.archive.glob("*")):
         assert SECRET.encode() not in path.read_bytes()
-    names = {line.partition("=")[0] for line in web_image.told["Env"]}
+    names = {line.partition("=")[0] for line in web_image.config["Env"]}
     assert names == {"PATH", "PORT", "SLIPWAY_CACHE"}
     assert "/run/secrets" not in web_image.files
 
 
 def test_image_says_what_it_is_and_how_it_runs(web_image):
-    told = web_image.told
+    told = web_image.config
     assert told["User"] == "10001"
     assert told["Cmd"] == ["gunicorn", "app:app"]
     assert not told["Entrypoint"]
@@ -117,7 +117,7 @@ def test_container_runs_four_workers_without_rights_on_a_read_only_root(served):
 
 
 def test_health_check_tells_a_service_that_is_ready_from_one_that_is_not(web_image, served):
-    kind, *words = web_image.told["Healthcheck"]["Test"]
+    kind, *words = web_image.config["Healthcheck"]["Test"]
     assert kind == "CMD"
     done = served.inside(*words)
     assert (done.returncode, done.stderr) == (0, "")

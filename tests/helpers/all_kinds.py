@@ -47,13 +47,13 @@ def orders(count: int = 600, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any
 
 def fitted(X: pd.DataFrame, y: Any) -> Pipeline:
     """Fit a pipeline that reads all columns but the customer's name."""
-    free = OneHotEncoder(handle_unknown="ignore")
+    one_hot = OneHotEncoder(handle_unknown="ignore")
     month = make_pipeline(FunctionTransformer(month_of), "passthrough")
     steps = [
         ("words", TfidfVectorizer(), "remark"),
         ("month", month, ["ordered_at"]),
         ("size", FunctionTransformer(codes_of), ["size"]),
-        ("free", free, ["gift", "coupon"]),
+        ("free", one_hot, ["gift", "coupon"]),
         ("closed", OneHotEncoder(), ["payment"]),
         ("place", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["place"]),
         ("numbers", "passthrough", ["visits", "amount"]),

@@ -52,15 +52,15 @@ def run_on_box(
 
     The output of the user data goes to ``user-data.log`` in the folder.
     """
-    programs, place = folder / "programs", folder / "place"
-    place.mkdir(exist_ok=True)
+    programs, box_root = folder / "programs", folder / "place"
+    box_root.mkdir(exist_ok=True)
     write_programs(programs, PROGRAMS, folder / "calls")
     (folder / "user-data").write_text(user_data)
-    made = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
-    words = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words += ["bash", "-c", SET_UP + made + script, "box"]
+    set_up = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["bash", "-c", SET_UP + set_up + script, "box"]
     return subprocess.run(
-        [*words, place, programs, sys.executable],
+        [*command, box_root, programs, sys.executable],
         env=environ | {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
         text=True,
@@ -74,9 +74,9 @@ def write_programs(folder: Path, programs: Mapping[str, str], calls: Path) -> No
     folder.mkdir(exist_ok=True)
     calls.touch()
     calls.chmod(0o666)
-    for name, does in programs.items():
+    for name, action in programs.items():
         path = folder / name
-        path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{does}\n')
+        path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{action}\n')
         path.chmod(0o755)
 
 

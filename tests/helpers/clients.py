@@ -40,8 +40,8 @@ def connected(base: str, receive_buffer: int = 0) -> socket.socket:
 
 def until_closed(sock: socket.socket) -> bytes:
     answer = b""
-    while more := sock.recv(65536):
-        answer += more
+    while chunk := sock.recv(65536):
+        answer += chunk
     return answer
 
 
@@ -67,8 +67,8 @@ def asked(
     """Send one request over a new connection; return status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=timeout)
     try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, named)
+        http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, http_headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
@@ -92,35 +92,40 @@ def seconds_of(base: str, path: str) -> float:
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Return the running workers of a Gunicorn master."""
     running = []
-    for each in psutil.Process(process.pid).children():
+    for worker in psutil.Process(process.pid).children():
         # A worker can end during the check.
         with suppress(psutil.NoSuchProcess):
-            if each.status() != psutil.STATUS_ZOMBIE:
-                running.append(each)
+            if worker.status() != psutil.STATUS_ZOMBIE:
+                running.append(worker)
     return running
 
 
 def wait_for_workers(process: subprocess.Popen[bytes], count: int, seconds: float = 60.0) -> None:
     """Wait until so many workers run and handle signals."""
     deadline = time.monotonic() + seconds
-    while sum(map(_heeds_signals, workers(process))) != count:
+    while sum(map(_handles_signals, workers(process))) != count:
         assert time.monotonic() < deadline, workers(process)
         time.sleep(0.05)
 
 
-def _heeds_signals(worker: psutil.Process) -> bool:
+def _handles_signals(worker: psutil.Process) -> bool:
     """Return whether a worker has replaced the signal handlers of its master."""
     try:
         status = Path(f"/proc/{worker.pid}/status").read_text()
     except OSError:
         return False
-    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return not caught >> (signal.SIGHUP - 1) & 1
+    caught_signals = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return not caught_signals >> (signal.SIGHUP - 1) & 1
 
 
-def clients_of(taking: Iterable[psutil.Process]) -> set[tuple[str, int]]:
+def clients_of(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
     """Return the client addresses of the workers' accepted connections."""
-    return {at.raddr for worker in taking for at in worker.net_connections("tcp") if at.raddr}
+    return {
+        connection.raddr
+        for worker in processes
+        for connection in worker.net_connections("tcp")
+        if connection.raddr
+    }
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:
@@ -148,16 +153,16 @@ def loaded(
                 connection.request("POST", "/predict", body, {"Content-Type": JSON})
                 answer = connection.getresponse()
                 answer.read()
-                told = answer.status, answer.headers["Retry-After"]
+                outcome = answer.status, answer.headers["Retry-After"]
             except (OSError, http.client.HTTPException) as error:
-                told = repr(error), None
+                outcome = repr(error), None
                 connection.close()
                 if isinstance(error, ConnectionError) and began - ended > PAUSE:
                     ended = began
                     continue
             ended = time.perf_counter()
-            answers.append((*told, ended - began))
-            if told[0] != 200:
+            answers.append((*outcome, ended - began))
+            if outcome[0] != 200:
                 # Thousands of rejected requests a second would slow down the service.
                 time.sleep(0.1)
         connection.close()

@@ -73,10 +73,10 @@ class Container:
     def workers(self, number: int, seconds: float = 60.0) -> list[psutil.Process]:
         """Wait for so many children of process 1, and return them."""
         until = time.monotonic() + seconds
-        while len(found := self.first.children()) != number and time.monotonic() < until:
+        while len(children := self.first.children()) != number and time.monotonic() < until:
             time.sleep(0.05)
-        assert len(found) == number
-        return found
+        assert len(children) == number
+        return children
 
     def wait_until_ready(self, seconds: float = 120.0) -> float:
         """Wait until the service is ready; return the seconds that it took."""
@@ -97,16 +97,16 @@ def container(
     image: Image, words: Sequence[str] = (), user: str = "", **environ: str
 ) -> Iterator[Container]:
     """Run a command, by default the image's own, until the block ends."""
-    told = image.told
+    config = image.config
     port = environ.setdefault("PORT", str(free_port()))
     name = run("buildah", "from", image.name, env=image.environ).strip()
     try:
         root = run("buildah", "mount", name, env=image.environ).strip()
-        place = (root, user or told["User"], told["WorkingDir"])
-        apart = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", START, "sh")
+        chroot_options = (root, user or config["User"], config["WorkingDir"])
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", START, "sh")
         process = subprocess.Popen(
-            [*apart, *place, *(words or told["Cmd"])],
-            env=dict(line.split("=", 1) for line in told["Env"]) | environ,
+            [*namespaces, *chroot_options, *(words or config["Cmd"])],
+            env=dict(line.split("=", 1) for line in config["Env"]) | environ,
             text=True,
         )
         try:

@@ -56,7 +56,7 @@ class Dyno:
 
     def everyone(self) -> list[int]:
         """Return the IDs of all processes; Heroku sends its signals to each."""
-        return [self.process.pid, *(each.pid for each in workers(self.process))]
+        return [self.process.pid, *(worker.pid for worker in workers(self.process))]
 
 
 @contextmanager
@@ -67,11 +67,11 @@ def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[
     """
     port, log = free_port(), folder / "dyno.log"
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-    told = {**os.environ, **ENVIRON, "PORT": str(port), "PATH": path, **environ}
+    environment = {**os.environ, **ENVIRON, "PORT": str(port), "PATH": path, **environ}
     join = f"echo $$ > {group / 'cgroup.procs'}; " if group else ""
     command = ["bash", "-c", f"{join}exec {COMMANDS['web']}"]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, env=told, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
     dyno = Dyno(process, f"http://127.0.0.1:{port}", log)
     try:
         wait_for(f"{dyno.base}/livez", process, seconds=60)
@@ -85,25 +85,25 @@ def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[
 @contextmanager
 def limited(megabytes: int) -> Iterator[Path | None]:
     """Create a control group with a memory limit; yield None if the machine does not allow it."""
-    made = next(filter(None, map(_made, (GROUPS / "memory", GROUPS))), None)
-    if made is None:
+    memory_group = next(filter(None, map(_create_group, (GROUPS / "memory", GROUPS))), None)
+    if memory_group is None:
         yield None
         return
     try:
         for name in ("memory.limit_in_bytes", "memory.max"):
-            if (made / name).exists():
-                (made / name).write_text(str(megabytes * 2**20))
-        yield made
+            if (memory_group / name).exists():
+                (memory_group / name).write_text(str(megabytes * 2**20))
+        yield memory_group
     finally:
         # The kernel releases a group shortly after its last process.
         deadline = time.monotonic() + 10
-        while made.exists() and time.monotonic() < deadline:
+        while memory_group.exists() and time.monotonic() < deadline:
             with suppress(OSError):
-                made.rmdir()
+                memory_group.rmdir()
             time.sleep(0.05)
 
 
-def _made(parent: Path) -> Path | None:
+def _create_group(parent: Path) -> Path | None:
     """Create a group below another; return None if it cannot limit memory."""
     group = parent / f"slipway-{os.getpid()}"
     try:
@@ -126,5 +126,5 @@ def killed_for_memory(group: Path) -> int:
 def shared_memory(pids: Iterable[int]) -> float:
     """Return the memory of processes in MB, with shared pages counted once (PSS)."""
     texts = (Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in pids)
-    found = (re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE) for text in texts)
-    return sum(int(each[1]) for each in found if each) * 1024 / 1e6
+    matches = (re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE) for text in texts)
+    return sum(int(match[1]) for match in matches if match) * 1024 / 1e6

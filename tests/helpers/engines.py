@@ -51,8 +51,8 @@ class Engine:
 @pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn."""
-    found: Engine = request.getfixturevalue(f"{request.param}_engine")
-    return found
+    result: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def duckdb_engine() -> Iterator[Engine]:
 
         def load(name: str, frame: pd.DataFrame) -> None:
             connection.register("frame", frame)
-            connection.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS FROM frame")
+            connection.execute(f"CREATE OR REPLACE TABLE {quote(name)} AS FROM frame")
             connection.unregister("frame")
 
         yield Engine("duckdb", load, lambda sql: connection.execute(sql).fetchall())
@@ -72,12 +72,12 @@ def sqlite_engine() -> Iterator[Engine]:
     connection = sqlite3.connect(":memory:")
 
     def load(name: str, frame: pd.DataFrame) -> None:
-        columns = ", ".join(map(quoted, frame))
-        places = ", ".join("?" * frame.shape[1])
-        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
-        connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
-        rows = zip(*(plain(frame[column]) for column in frame), strict=True)
-        connection.executemany(f"INSERT INTO {quoted(name)} VALUES ({places})", rows)
+        columns = ", ".join(map(quote, frame))
+        placeholders = ", ".join("?" * frame.shape[1])
+        connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
+        connection.execute(f"CREATE TABLE {quote(name)} ({columns})")
+        rows = zip(*(python_values(frame[column]) for column in frame), strict=True)
+        connection.executemany(f"INSERT INTO {quote(name)} VALUES ({placeholders})", rows)
 
     yield Engine("sqlite", load, lambda sql: connection.execute(sql).fetchall())
     connection.close()
@@ -107,13 +107,13 @@ def postgres_engine(postgres_server: str) -> Iterator[Engine]:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
 
         def load(name: str, frame: pd.DataFrame) -> None:
-            create = f"CREATE TABLE {quoted(name)} ({columns_of(frame)})"
-            connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            create = f"CREATE TABLE {quote(name)} ({column_definitions(frame)})"
+            connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
             connection.execute(create)
-            with connection.cursor().copy(f"COPY {quoted(name)} FROM STDIN") as copy:
-                for row in zip(*(plain(frame[column]) for column in frame), strict=True):
+            with connection.cursor().copy(f"COPY {quote(name)} FROM STDIN") as copy:
+                for row in zip(*(python_values(frame[column]) for column in frame), strict=True):
                     copy.write_row(row)
-            connection.execute(f"ANALYZE {quoted(name)}")
+            connection.execute(f"ANALYZE {quote(name)}")
 
         yield Engine("postgres", load, lambda sql: connection.execute(sql).fetchall())
 
@@ -126,7 +126,7 @@ def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
         file = folder / f"{len(list(folder.iterdir()))}.parquet"
         # DuckDB writes the file, so that Spark needs no pyarrow.
         duckdb.from_df(frame).write_parquet(str(file))
-        spark.read.parquet(str(file)).createOrReplaceTempView(quoted(name, "`"))
+        spark.read.parquet(str(file)).createOrReplaceTempView(quote(name, "`"))
 
     def query(sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in spark.sql(sql).collect()]
@@ -147,16 +147,16 @@ def spark() -> Iterator[SparkSession]:
         yield session
 
 
-def quoted(name: str, mark: str = '"') -> str:
+def quote(name: str, mark: str = '"') -> str:
     return mark + name.replace(mark, 2 * mark) + mark
 
 
-def plain(column: pd.Series[Any]) -> list[Any]:
+def python_values(column: pd.Series[Any]) -> list[Any]:
     """Return Python values, with None for missing values."""
     return column.astype(object).where(column.notna(), None).tolist()
 
 
-def columns_of(frame: pd.DataFrame) -> str:
+def column_definitions(frame: pd.DataFrame) -> str:
     """Return the column definitions of a PostgreSQL table."""
     types = {"f": "DOUBLE PRECISION", "i": "BIGINT", "b": "BOOLEAN", "O": "TEXT"}
-    return ", ".join(f"{quoted(name)} {types[frame[name].dtype.kind]}" for name in frame)
+    return ", ".join(f"{quote(name)} {types[frame[name].dtype.kind]}" for name in frame)

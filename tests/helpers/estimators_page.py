@@ -111,10 +111,10 @@ def fitted(name: str) -> Fitted:
     kind = CLASSES[name]
     required = {p for p in ("estimator", "estimators") if p in kind._get_param_names()}
     inner = Ridge() if "Regress" in name else LogisticRegression()
-    made = {"estimator": inner} if required == {"estimator"} else INNER.get(name, {})
-    model = kind(**made)
-    known = model.get_params(deep=False)
-    model.set_params(**{k: v for k, v in SMALL.items() if k in known} | FITTING.get(name, {}))
+    parameters = {"estimator": inner} if required == {"estimator"} else INNER.get(name, {})
+    model = kind(**parameters)
+    accepted = model.get_params(deep=False)
+    model.set_params(**{k: v for k, v in SMALL.items() if k in accepted} | FITTING.get(name, {}))
     y: Any = score
     if name in dict(all_estimators("classifier")):
         y = pd.Series(np.where(score > score.median(), "yes", "no"), name="target")
@@ -143,9 +143,9 @@ def tried(name: str, folder: Path) -> Tried:
 
 def page(results: dict[str, Tried]) -> str:
     """Return the text of the page."""
-    manifests = {name: each.manifest for name, each in results.items() if each.manifest}
-    reasons = {name: each.reason for name, each in results.items() if not each.manifest}
-    scorecards = sum(each.scorecard is not None for each in manifests.values())
+    manifests = {name: result.manifest for name, result in results.items() if result.manifest}
+    reasons = {name: result.reason for name, result in results.items() if not result.manifest}
+    scorecards = sum(result.scorecard is not None for result in manifests.values())
     return INTRODUCTION.format(
         version=sklearn.__version__,
         count=len(results),
@@ -153,7 +153,7 @@ def page(results: dict[str, Tried]) -> str:
         pickles=len(manifests) - scorecards,
         refused=len(reasons),
         rejected="\n".join(f"| `{name}` | {reason} |" for name, reason in reasons.items()),
-        served="\n".join(f"| `{name}` | {_served(each)} |" for name, each in manifests.items()),
+        served="\n".join(f"| `{name}` | {_served(result)} |" for name, result in manifests.items()),
     )
 
 

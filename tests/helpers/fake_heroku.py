@@ -68,9 +68,9 @@ class Heroku:
         """Release the pushed commit."""
         self._run(self._add(f"Deploy {self.commit[:8]}", self.commit))
 
-    def go_back(self, name: str) -> dict[str, Any]:
+    def roll_back(self, name: str) -> dict[str, Any]:
         """Release the code of an earlier release."""
-        old = next(each for each in self.releases if each["id"] == name)
+        old = next(release for release in self.releases if release["id"] == name)
         release = self._add(f"Rollback to v{old['version']}", old["slug"]["id"])
         self._run(release)
         return release
@@ -141,18 +141,18 @@ class Heroku:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     heroku: Heroku
 
     def do_GET(self) -> None:
-        self._answer(b"")
+        self._respond(b"")
 
     def do_POST(self) -> None:
         if self.headers["Transfer-Encoding"] == "chunked":
             body = b"".join(iter(self._chunk, b""))
         else:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(body)
+        self._respond(body)
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
@@ -162,7 +162,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.rfile.readline()
         return chunk
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         self.heroku.leaks += filter(lambda line: KEY in line, command_lines())
         if self.path.startswith("/git/"):
             self._git(body)
@@ -183,15 +183,15 @@ class _Answers(BaseHTTPRequestHandler):
         if self.path == f"{app}/dynos":
             return 200, heroku.dynos()
         if self.path == f"{app}/releases" and self.command == "POST":
-            return 201, heroku.go_back(body["release"])
+            return 201, heroku.roll_back(body["release"])
         if self.path == f"{app}/releases" and "order=desc" in self.headers["Range"]:
             return 206, heroku.releases[::-1]
         return 404, {"id": "not_found"}
 
     def _git(self, body: bytes) -> None:
         """Check the key and forward a request to git's own CGI program."""
-        due = base64.b64encode(f"{EMAIL}:{KEY}".encode()).decode()
-        if self.headers["Authorization"] != f"Basic {due}":
+        expected = base64.b64encode(f"{EMAIL}:{KEY}".encode()).decode()
+        if self.headers["Authorization"] != f"Basic {expected}":
             self._send(401, b"", "WWW-Authenticate: Basic realm=Git")
             return
         url = urlsplit(self.path)
@@ -218,7 +218,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.heroku.build()
         lines = head.decode().split("\r\n")
         status = next((line[8:11] for line in lines if line.startswith("Status: ")), "200")
-        self._send(int(status), content, *(each for each in lines if "Status: " not in each))
+        self._send(int(status), content, *(line for line in lines if "Status: " not in line))
 
     def _send(self, status: int, content: bytes, *lines: str) -> None:
         self.send_response(status)
@@ -240,7 +240,7 @@ def command_lines() -> Iterator[str]:
 def heroku_running(folder: Path) -> Iterator[tuple[Heroku, dict[str, str]]]:
     """Run the fake; yield it and the environment with its URLs for ``deploy/heroku.sh``."""
     heroku = Heroku(folder)
-    handler = type("Answers", (_Answers,), {"heroku": heroku})
+    handler = type("Answers", (_Handler,), {"heroku": heroku})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}"

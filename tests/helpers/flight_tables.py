@@ -35,12 +35,12 @@ def columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str,
     return [(column, PLAIN.get(kind, kind)) for column, kind, *_ in described]
 
 
-def definition(connection: duckdb.DuckDBPyConnection, name: str, mark: str = '"') -> str:
+def column_definitions(connection: duckdb.DuckDBPyConnection, name: str, mark: str = '"') -> str:
     """Return the column definitions with the type names of other engines."""
     return ", ".join(f"{mark}{c}{mark} {kind}" for c, kind in columns(connection, name))
 
 
-def plain_times(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+def utc_text_query(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """Return a query for all rows, with times as UTC texts."""
     texts = [
         f"strftime({column}, '%Y-%m-%d %H:%M:%S') AS {column}" if kind == "TIMESTAMP" else column
@@ -52,10 +52,10 @@ def plain_times(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 def load_sqlite(connection: duckdb.DuckDBPyConnection, names: Sequence[str], file: Path) -> str:
     with sqlite3.connect(file) as database:
         for name in names:
-            database.execute(f"CREATE TABLE {name} ({definition(connection, name)})")
-            places = ", ".join("?" * len(columns(connection, name)))
-            rows = connection.execute(plain_times(connection, name)).fetchall()
-            database.executemany(f"INSERT INTO {name} VALUES ({places})", rows)
+            database.execute(f"CREATE TABLE {name} ({column_definitions(connection, name)})")
+            placeholders = ", ".join("?" * len(columns(connection, name)))
+            rows = connection.execute(utc_text_query(connection, name)).fetchall()
+            database.executemany(f"INSERT INTO {name} VALUES ({placeholders})", rows)
     database.close()
     return f"sqlite:///{file}"
 
@@ -63,8 +63,8 @@ def load_sqlite(connection: duckdb.DuckDBPyConnection, names: Sequence[str], fil
 def load_postgres(connection: duckdb.DuckDBPyConnection, names: Sequence[str], url: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         for name in names:
-            database.execute(f"CREATE TABLE {name} ({definition(connection, name)})")
-            text = csv(connection, name)
+            database.execute(f"CREATE TABLE {name} ({column_definitions(connection, name)})")
+            text = to_csv(connection, name)
             with database.cursor().copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
                 copy.write(text)
             database.execute(f"ANALYZE {name}")
@@ -79,13 +79,13 @@ def load_mariadb(
             file = folder / f"{name}.csv"
             # LOAD DATA reads a backslash as an escape character.
             texts = (c for c, kind in columns(connection, name) if kind == "TEXT")
-            doubled = ", ".join(rf"replace({c}, '\', '\\') AS {c}" for c in texts)
-            query = f"SELECT * REPLACE ({doubled}) FROM ({plain_times(connection, name)})"
-            form = r"HEADER false, DELIMITER '\t', NULLSTR '\N', QUOTE ''"
-            connection.execute(f"COPY ({query}) TO '{file}' ({form})")
+            escaped = ", ".join(rf"replace({c}, '\', '\\') AS {c}" for c in texts)
+            query = f"SELECT * REPLACE ({escaped}) FROM ({utc_text_query(connection, name)})"
+            csv_format = r"HEADER false, DELIMITER '\t', NULLSTR '\N', QUOTE ''"
+            connection.execute(f"COPY ({query}) TO '{file}' ({csv_format})")
             file.chmod(0o644)
-            kinds = definition(connection, name, "`")
-            defined = kinds.replace("TIMESTAMP", "DATETIME").replace("TEXT", "VARCHAR(255)")
+            definitions = column_definitions(connection, name, "`")
+            defined = definitions.replace("TIMESTAMP", "DATETIME").replace("TEXT", "VARCHAR(255)")
             cursor.execute(f"CREATE TABLE {name} ({defined})")
             cursor.execute(
                 f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {name} CHARACTER SET utf8mb4"
@@ -106,10 +106,10 @@ def connect_mariadb(url: str) -> pymysql.Connection:
     )
 
 
-def csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
+def to_csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "table.csv"
-        query = plain_times(connection, name)
+        query = utc_text_query(connection, name)
         connection.execute(f"COPY ({query}) TO '{file}' (HEADER false, NULLSTR '')")
         return file.read_bytes()
 

@@ -66,7 +66,7 @@ class Image:
     archive: Path
 
     @functools.cached_property
-    def told(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The configuration: command, user, environment and labels."""
         text = run("buildah", "inspect", "--type", "image", self.name, env=self.environ)
         return dict(json.loads(text)["Docker"]["config"])
@@ -83,11 +83,11 @@ class Image:
     @functools.cached_property
     def files(self) -> set[str]:
         """The paths of all files above the base."""
-        found: set[str] = set()
+        paths: set[str] = set()
         for layer in self.layers[1:]:
             with tarfile.open(layer) as opened:
-                found.update(f"/{name.removeprefix('./')}" for name in opened.getnames())
-        return found
+                paths.update(f"/{name.removeprefix('./')}" for name in opened.getnames())
+        return paths
 
     @property
     def megabytes(self) -> float:
@@ -125,22 +125,22 @@ def base(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
     if run("buildah", "images", "--quiet", "--filter", f"reference={name}", env=environ):
         return name
     work = tmp_path_factory.mktemp("base")
-    root, packed = work / "root", work / "base.tar"
+    root, archive = work / "root", work / "base.tar"
     root.mkdir()
-    run("unshare", "--mount", "sh", "-c", BASE, "sh", root, packed, suite, mirror)
+    run("unshare", "--mount", "sh", "-c", BASE, "sh", root, archive, suite, mirror)
     container = run("buildah", "from", "scratch", env=environ).strip()
-    run("buildah", "add", "--quiet", container, packed, "/", env=environ)
+    run("buildah", "add", "--quiet", container, archive, "/", env=environ)
     run("buildah", "commit", "--quiet", "--rm", container, name, env=environ)
-    packed.unlink()
+    archive.unlink()
     return name
 
 
 def _debian() -> tuple[str, str]:
     """Return the Debian release of this machine and its mirror."""
     targets = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)")
-    places = [line.split() for line in targets.splitlines()]
+    sources = [line.split() for line in targets.splitlines()]
     # Updates have their own suite, such as bookworm-updates.
-    return next((suite, mirror) for suite, mirror in places if "-" not in suite)
+    return next((suite, mirror) for suite, mirror in sources if "-" not in suite)
 
 
 @pytest.fixture(scope="session")
@@ -148,9 +148,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of the project with secrets in files that an image must not contain."""
     folder = tmp_path_factory.mktemp("context") / "project"
     # Other tests write bytecode meanwhile, through temporary files.
-    not_copied = (".git", ".venv", ".cache", "data", ".*_cache", ".hypothesis")
-    not_copied += ("__pycache__",)
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*not_copied))
+    ignored = (".git", ".venv", ".cache", "data", ".*_cache", ".hypothesis")
+    ignored += ("__pycache__",)
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored))
     for place in (".env", "key.pem", "slipway/.env", "data/rows.csv", ".git/config", "tests/key"):
         (folder / place).parent.mkdir(exist_ok=True)
         (folder / place).write_text(SECRET)
@@ -163,9 +163,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pip_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pip configuration of this machine, with a secret added."""
     carried = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
-    told = run(sys.executable, "-m", "pip", "config", "list")
+    listing = run(sys.executable, "-m", "pip", "config", "list")
     lines = ["[global]", f"# {SECRET}"]
-    for line in told.splitlines():
+    for line in listing.splitlines():
         name, _, value = line.partition("=")
         key = name.rpartition(".")[2].strip(":")
         if key in carried and "file:" not in value:
@@ -177,18 +177,18 @@ def pip_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _built(
+def _build(
     name: str, base: str, environ: dict[str, str], context: Path, settings: Path, *words: str
 ) -> Image:
     """Build with ``make image``, as the page describes."""
-    lent = f"--volume {settings}:/etc/pip.conf:ro"
+    volumes = f"--volume {settings}:/etc/pip.conf:ro"
     if CERTIFICATES.exists():
-        lent += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
+        volumes += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
     run(
         "make",
         "image",
         "BUILDER=buildah build --format docker",
-        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {lent} {' '.join(words)}",
+        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {volumes} {' '.join(words)}",
         f"GIT_SHA={SHA}",
         cwd=context,
         env=environ,
@@ -204,9 +204,9 @@ def web_image(
     base: str, environ: dict[str, str], context: Path, pip_settings: Path
 ) -> Iterator[Image]:
     """The image without the training libraries."""
-    image = _built("slipway-test:web", base, environ, context, pip_settings)
+    image = _build("slipway-test:web", base, environ, context, pip_settings)
     yield image
-    _removed(image)
+    _remove_image(image)
 
 
 @pytest.fixture(scope="session")
@@ -215,12 +215,12 @@ def full_image(
 ) -> Iterator[Image]:
     """The image with the training libraries, which opens pickles."""
     words = "--build-arg", "REQUIREMENTS=requirements-train.txt"
-    image = _built("slipway-test:full", base, environ, context, pip_settings, *words)
+    image = _build("slipway-test:full", base, environ, context, pip_settings, *words)
     yield image
-    _removed(image)
+    _remove_image(image)
 
 
-def _removed(image: Image) -> None:
+def _remove_image(image: Image) -> None:
     """Remove an image, which has up to a gigabyte."""
     run("buildah", "rmi", "--force", image.name, env=image.environ)
     shutil.rmtree(image.archive, ignore_errors=True)

@@ -36,24 +36,34 @@ def mariadb() -> Iterator[str]:
         shutil.chown(folder, name)
         user = [f"--user={name}"]
     port = free_port()
-    common = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
-    installed = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal"]
+    common_options = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
+    installed = ["mariadb-install-db", *common_options, "--auth-root-authentication-method=normal"]
     subprocess.run([*installed, "--skip-test-db"], check=True, capture_output=True, cwd=folder)
-    place = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}"]
+    address_options = [
+        "--bind-address=127.0.0.1",
+        f"--port={port}",
+        f"--socket={folder / 'socket'}",
+    ]
     # A server deletes the files of other servers in a shared tmpdir.
-    common.append(f"--tmpdir={folder}")
-    rest = [f"--pid-file={folder / 'pid'}", "--secure-file-priv=", "--innodb-flush-method=fsync"]
+    common_options.append(f"--tmpdir={folder}")
+    other_options = [
+        f"--pid-file={folder / 'pid'}",
+        "--secure-file-priv=",
+        "--innodb-flush-method=fsync",
+    ]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([server, *common, *place, *rest], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [server, *common_options, *address_options, *other_options], stdout=log, stderr=log
+        )
     try:
-        yield _ready(port, process, folder)
+        yield _wait_and_create_database(port, process, folder)
     finally:
         process.terminate()
         process.wait(60)
         shutil.rmtree(folder)
 
 
-def _ready(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
+def _wait_and_create_database(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
     """Wait for the server, create a database and its user, and return its URL."""
     deadline = time.monotonic() + 60
     while True:

@@ -46,8 +46,8 @@ class Box:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.docker, self.state = folder, folder / "docker", folder / "state"
-        for each in ("registry", "images", "containers"):
-            (self.docker / each).mkdir(parents=True)
+        for subfolder in ("registry", "images", "containers"):
+            (self.docker / subfolder).mkdir(parents=True)
         self.state.mkdir()
         self.port = {name: str(free_port()) for name in PORTS}
         self.base = f"http://127.0.0.1:{self.port['80']}"
@@ -69,12 +69,12 @@ class Box:
         conf = re.sub(
             r"(?<![\d.])(80|443|80[01][012])\b", lambda m: self.port.get(m[1], m[1]), conf
         )
-        for name, place in {
+        for name, path in {
             "/var/lib/slipway": self.state,
             "/etc/slipway": self.folder,
             "/var/log/nginx": self.folder,
         }.items():
-            conf = conf.replace(name, str(place))
+            conf = conf.replace(name, str(path))
         # The script waits for this time at every deployment.
         conf = conf.replace("keepalive_timeout 4s", "keepalive_timeout 200ms")
         # The state files live-* have ports in their names.
@@ -101,13 +101,13 @@ class Box:
     ) -> None:
         """Add an image to the registry."""
         digest = hashlib.sha256(name.encode()).hexdigest()
-        told = {"name": name, "id": f"sha256:{digest}", "revision": digest[:40], "app": app}
+        image_fields = {"name": name, "id": f"sha256:{digest}", "revision": digest[:40], "app": app}
         path = self.docker / "registry" / f"{name.replace('/', '_')}.json"
-        path.write_text(json.dumps({**told, "environ": environ, "ours": ours}))
+        path.write_text(json.dumps({**image_fields, "environ": environ, "ours": ours}))
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         """Start the script, with stderr in its output."""
-        made = {
+        environment = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "FAKE_DOCKER": str(self.docker),
             "SLIPWAY_BOX": str(self.folder / "box"),
@@ -120,7 +120,7 @@ class Box:
         }
         return subprocess.Popen(
             [str(ROOT / "deploy/box.sh"), *words],
-            env=made,
+            env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -129,9 +129,9 @@ class Box:
     def run(self, *words: str, status: int = 0, **environ: str) -> str:
         """Run the script and return its output."""
         process = self.start(*words, **environ)
-        said = process.communicate(timeout=120)[0]
-        assert process.returncode == status, said
-        return said
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == status, output
+        return output
 
     def calls(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.docker / "calls").read_text().splitlines()]

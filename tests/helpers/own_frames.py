@@ -77,7 +77,7 @@ class Column:
 
     name: str
     kind: str
-    gaps: str = ""
+    missing_kind: str = ""
 
     @property
     def family(self) -> str:
@@ -86,21 +86,21 @@ class Column:
 
     def values(self, draw: Draw) -> pd.Series[Any]:
         """Draw the values."""
-        made = COLUMNS[self.kind](draw)
+        values = COLUMNS[self.kind](draw)
         missing = pd.Series(draw.random(ROWS) < 0.2)
-        if not self.gaps or made.dtype.kind in "iu" or made.dtype == bool:
-            return made
-        if made.dtype == object:
-            fill = None if self.gaps == "none" or "decimal" in self.kind else math.nan
-            return pd.Series(np.where(missing, np.array(fill, dtype=object), made), dtype=object)
-        return made.mask(missing)
+        if not self.missing_kind or values.dtype.kind in "iu" or values.dtype == bool:
+            return values
+        if values.dtype == object:
+            fill = None if self.missing_kind == "none" or "decimal" in self.kind else math.nan
+            return pd.Series(np.where(missing, np.array(fill, dtype=object), values), dtype=object)
+        return values.mask(missing)
 
 
 def columns(count: int = 4) -> st.SearchStrategy[list[Column]]:
     """Draw the columns of a frame."""
     kinds = st.sampled_from(sorted(COLUMNS))
-    gaps = st.sampled_from(["", "", "nan", "none"])
-    drawn = st.lists(st.tuples(kinds, gaps), min_size=1, max_size=count)
+    missing_kind = st.sampled_from(["", "", "nan", "none"])
+    drawn = st.lists(st.tuples(kinds, missing_kind), min_size=1, max_size=count)
     return drawn.map(lambda pairs: [Column(f"c{i}", *pair) for i, pair in enumerate(pairs)])
 
 
@@ -143,11 +143,11 @@ def cast(column: pd.Series[Any], value: Any) -> pd.Series[Any]:
 
 def cast_object(column: pd.Series[Any], value: Any) -> Any:
     """Return a value in the type of an object column's values."""
-    first = next(each for each in column if not pd.isna(each))
+    first = next(item for item in column if not pd.isna(item))
     if isinstance(first, Decimal):
         return None if value is None else Decimal(repr(float(value)))
     if value is None:
-        return None if any(each is None for each in column) else math.nan
+        return None if any(item is None for item in column) else math.nan
     return value
 
 
@@ -155,9 +155,9 @@ def integer_type(dtype: Any, value: Any) -> Any:
     """Return the dtype of an integer column that contains a value."""
     if value is None or not float(value).is_integer():
         return np.float64
-    for each in (dtype, np.dtype(np.int64), np.dtype(np.uint64)):
-        if np.iinfo(each).min <= value <= np.iinfo(each).max:
-            return each
+    for item in (dtype, np.dtype(np.int64), np.dtype(np.uint64)):
+        if np.iinfo(item).min <= value <= np.iinfo(item).max:
+            return item
     return np.float64
 
 
@@ -171,7 +171,7 @@ def row_with(X: pd.DataFrame, place: int, changes: dict[str, Any]) -> pd.DataFra
 
 def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
     """Return a row as read from a file, where some texts mean a missing value."""
-    made = row.copy()
+    file_row = row.copy()
     for name in row.columns:
         known = X[name].dropna().unique().tolist() if name in read else []
         if isinstance(X[name].dtype, pd.CategoricalDtype):
@@ -179,10 +179,10 @@ def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
         value = row[name].iloc[0]
         empty_is_known = "" in known and not X[name].isna().any()
         if pd.isna(value):
-            made[name] = cast(X[name], "" if empty_is_known else None)
+            file_row[name] = cast(X[name], "" if empty_is_known else None)
         elif (value == "" and not empty_is_known) or is_missing_text(value, known):
-            made[name] = cast(X[name], None)
-    return made
+            file_row[name] = cast(X[name], None)
+    return file_row
 
 
 def is_missing_text(value: Any, known: list[Any]) -> bool:

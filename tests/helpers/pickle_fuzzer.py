@@ -24,7 +24,7 @@ import pandas as pd
 import pytz
 import sklearn
 from canaries import watch
-from misused_pickles import runs, writer
+from misused_pickles import method_caller, writing_scorer
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import make_scorer
@@ -69,9 +69,9 @@ _SAMPLES = [
 ]
 # Objects that write a file or run code when something calls them or looks up a method.
 _SAMPLES += [
-    runs(_FILE),
-    writer("to_csv"),
-    writer("eval"),
+    writing_scorer(_FILE),
+    method_caller("to_csv"),
+    method_caller("eval"),
     FrozenEstimator(pd.DataFrame({"a": [1]})),
 ]
 _SAMPLES += [make_scorer(np.mean), DummyClassifier(), pd.DataFrame({"a": [1.0]})]
@@ -98,8 +98,8 @@ def names() -> list[tuple[str, str]]:
     for name, kind in all_estimators():
         listed.append((kind.__module__, name))
     for module in ("numpy", "scipy.special", "sklearn.metrics._classification"):
-        found = import_module(module)
-        listed += [(module, name) for name in dir(found) if _listed(module, name, found)]
+        imported = import_module(module)
+        listed += [(module, name) for name in dir(imported) if _is_allowed(module, name, imported)]
     for part in ("arrays", "compiled", "frames", "generators"):
         import_module(f"slipway.models.unpickling.{part}")
     listed = [(module, name) for module, name in listed if _is_importable(module)]
@@ -117,8 +117,8 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def _listed(module: str, name: str, found: Any) -> bool:
-    return permission_of(module, name, getattr(found, name)) is not None
+def _is_allowed(module: str, name: str, imported: Any) -> bool:
+    return permission_of(module, name, getattr(imported, name)) is not None
 
 
 class Grammar:
@@ -146,15 +146,15 @@ class Grammar:
 
     def value(self, depth: int) -> bytes:
         """Return instructions that push one value."""
-        makers: list[Callable[[int], bytes]] = [self.atom, self.name, self.recalled]
+        makers: list[Callable[[int], bytes]] = [self.atom, self.name, self.memo_value]
         if depth > 0:
             makers += [self.sequence, self.mapping, self.sample]
-            makers += [self.called, self.called, self.made, self.made, self.stated]
-        made = self.random.choice(makers)(depth - 1)
+            makers += [self.call, self.call, self.new_object, self.new_object, self.set_state]
+        pushed = self.random.choice(makers)(depth - 1)
         if self.random.random() < 0.2:
-            made += P.MEMOIZE
+            pushed += P.MEMOIZE
             self.puts += 1
-        return made
+        return pushed
 
     def atom(self, depth: int) -> bytes:
         pick = self.random.choice
@@ -176,7 +176,7 @@ class Grammar:
         module, name = self.random.choice(names())
         return text(module) + text(name) + P.STACK_GLOBAL
 
-    def recalled(self, depth: int) -> bytes:
+    def memo_value(self, depth: int) -> bytes:
         if not self.puts:
             return P.NONE
         return P.BINGET + bytes([self.random.randrange(min(self.puts, 256))])
@@ -208,7 +208,7 @@ class Grammar:
         values = b"".join(self.value(depth) for _ in range(self.random.randint(0, 4)))
         return P.MARK + values + P.TUPLE
 
-    def called(self, depth: int) -> bytes:
+    def call(self, depth: int) -> bytes:
         module, name = self.random.choice(_CALLERS)
         callers = [
             lambda: self.name(depth),
@@ -218,13 +218,15 @@ class Grammar:
         what = self.random.choices(callers, [6, 1, 3])[0]()
         return what + self.arguments(depth) + P.REDUCE
 
-    def made(self, depth: int) -> bytes:
+    def new_object(self, depth: int) -> bytes:
         """Create an object of a class, mostly an empty one, and set its attributes."""
         args = P.EMPTY_TUPLE if self.random.random() < 0.8 else self.arguments(depth)
-        made = self.name(depth) + args + P.NEWOBJ
-        return made + self.mapping(depth) + P.BUILD if self.random.random() < 0.7 else made
+        new_object = self.name(depth) + args + P.NEWOBJ
+        if self.random.random() < 0.7:
+            new_object += self.mapping(depth) + P.BUILD
+        return new_object
 
-    def stated(self, depth: int) -> bytes:
+    def set_state(self, depth: int) -> bytes:
         state = self.random.choice([self.mapping, self.arguments, self.value])(depth)
         return self.value(depth) + state + P.BUILD
 
@@ -252,20 +254,20 @@ def attempt(content: bytes) -> tuple[bool, list[str]]:
 def run(count: int, seed: int) -> tuple[int, list[tuple[int, list[str]]]]:
     """Try pickles; return how many loaded, and the seeds and events of those with events."""
     names()
-    opened, wrong = 0, []
+    opened, failures = 0, []
     for number in range(seed, seed + count):
         content = Grammar(number).program()
-        came, events = attempt(content)
-        opened += came
+        did_load, events = attempt(content)
+        opened += did_load
         if events:
-            wrong.append((number, events))
-    return opened, wrong
+            failures.append((number, events))
+    return opened, failures
 
 
 if __name__ == "__main__":
-    number, *first = map(int, sys.argv[1:])
-    loaded, faults = run(number, *(first or [0]))
-    print(f"{number} pickles, {loaded} opened, {len(faults)} did something")
-    for which, done in faults[:20]:
-        print(which, done[:3])
-    sys.exit(bool(faults))
+    n_pickles, *first = map(int, sys.argv[1:])
+    loaded, findings = run(n_pickles, *(first or [0]))
+    print(f"{n_pickles} pickles, {loaded} loaded, {len(findings)} with audit events")
+    for found_seed, found_events in findings[:20]:
+        print(found_seed, found_events[:3])
+    sys.exit(bool(findings))

@@ -57,9 +57,9 @@ def objects_of(address: str) -> dict[str, bytes]:
         return {str(path.relative_to(address)): path.read_bytes() for path in files}
     client, prefix = boto3.client("s3"), urlsplit(address).path.strip("/") + "/"
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
-    got = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
-    return {key.removeprefix(prefix): content for key, content in got.items()}
+    keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    contents = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+    return {key.removeprefix(prefix): content for key, content in contents.items()}
 
 
 def put_object(address: str, path: str, content: bytes | None) -> None:
@@ -77,11 +77,11 @@ def put_object(address: str, path: str, content: bytes | None) -> None:
         client.put_object(Bucket=BUCKET, Key=key, Body=content)
 
 
-def move_once(address: str, who: str, version: str, barrier: Any, told: Any) -> None:
+def move_once(address: str, who: str, version: str, barrier: Any, results: Any) -> None:
     """Move the alias once; runs in a subprocess."""
     registry = open_registry(address, {})
     barrier.wait()
     try:
-        told.put((who, registry.move("production", version, who=who, expected=None).number))
+        results.put((who, registry.move("production", version, who=who, expected=None).number))
     except Conflict as error:
-        told.put((who, error.message))
+        results.put((who, error.message))

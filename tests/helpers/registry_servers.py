@@ -52,8 +52,8 @@ def s3_server() -> Iterator[str]:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and process.poll() is None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.fault if self.server.only in self.path else ""
         if fault.isdigit():
-            return self.answer(int(fault), b"<Error><Code>Spoilt</Code></Error>")
+            return self.respond(int(fault), b"<Error><Code>Spoilt</Code></Error>")
         if fault == "hang":
             self.server.stopping.wait(60)
         if fault == "slow":
@@ -129,16 +129,16 @@ class Handler(BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection(self.server.target, timeout=30)
         headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
         upstream.request(self.command, self.path, body, headers)
-        got = upstream.getresponse()
-        content = got.read()
+        response = upstream.getresponse()
+        content = response.read()
         if fault == "lost":
             self.close_connection = True
             return None
-        return self.answer(got.status, content, dict(got.getheaders()), fault)
+        return self.respond(response.status, content, dict(response.getheaders()), fault)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = do  # noqa: N815
 
-    def answer(
+    def respond(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, fault: str = ""
     ) -> None:
         self.send_response(status)

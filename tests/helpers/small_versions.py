@@ -46,7 +46,7 @@ def renamed(path: Path, manifest: Manifest | None = None, **changes: object) -> 
     manifest = manifest or read_manifest(path)
     content = path.read_bytes()
     digest = hashlib.sha256(content + repr(changes).encode()).hexdigest()
-    made = {"version": f"{manifest.version[:17]}{digest[:8]}", **changes}
-    write_manifest(msgspec.structs.replace(manifest, **made), path)
+    new_fields = {"version": f"{manifest.version[:17]}{digest[:8]}", **changes}
+    write_manifest(msgspec.structs.replace(manifest, **new_fields), path)
     assert manifest_path(path).exists()
     return path

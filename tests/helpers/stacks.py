@@ -41,7 +41,7 @@ def user_data(**values: str) -> str:
         "RunnerSha256": "",
     } | values
     separator, (head, script) = properties("Box")["UserData"]["Fn::Base64"]["Fn::Join"]
-    filled = re.sub(r"\$\{([\w:.]+)\}", lambda found: values[found[1]], head["Fn::Sub"])
+    filled = re.sub(r"\$\{([\w:.]+)\}", lambda match: values[match[1]], head["Fn::Sub"])
     return str(separator.join((filled, script)))
 
 
@@ -63,7 +63,7 @@ def parameters(values: dict[str, str]) -> list[dict[str, str]]:
 
 def outputs(name: str) -> dict[str, str]:
     (stack,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
 def make_stack(name: str, **values: str) -> dict[str, str]:

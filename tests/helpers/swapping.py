@@ -51,13 +51,13 @@ class Versions:
         """
         assert told
         if may_close:
-            told = [each for each in told if each.status != CLOSED]
-        assert {each.status for each in told} == {200}
+            told = [response for response in told if response.status != CLOSED]
+        assert {response.status for response in told} == {200}
         wrong = [t for t in told if self._answers[t.version][t.body] != t.probability]
         assert not wrong
 
 
-def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> None:
+def _send_requests(base: str, first: int, told: list[Told], stop: threading.Event) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
     number, ended = first, time.perf_counter()
     while not stop.is_set():
@@ -66,7 +66,7 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
         try:
             connection.request("POST", "/predict", BODIES[number], {"Content-Type": JSON})
             answer = connection.getresponse()
-            said, status = json.loads(answer.read()), answer.status
+            content, status = json.loads(answer.read()), answer.status
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             paused, ended = began - ended > PAUSE, began
@@ -76,7 +76,7 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
             told.append(Told(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0))
             continue
         ended = time.perf_counter()
-        version, probability = said.get("model_version", ""), said.get("probability", 0.0)
+        version, probability = content.get("model_version", ""), content.get("probability", 0.0)
         told.append(Told(status, number, version, probability, began, ended - began))
         time.sleep(0.002)
     connection.close()
@@ -88,7 +88,8 @@ def clients(base: str, count: int = 4) -> Iterator[list[Told]]:
     told: list[Told] = []
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_asking, args=(base, first, told, stop)) for first in range(count)
+        threading.Thread(target=_send_requests, args=(base, first, told, stop))
+        for first in range(count)
     ]
     for thread in threads:
         thread.start()
@@ -101,8 +102,8 @@ def clients(base: str, count: int = 4) -> Iterator[list[Told]]:
 
 
 def got(base: str, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(asked(base, "GET", path, timeout=20)[2])
-    return found
+    content: dict[str, Any] = json.loads(asked(base, "GET", path, timeout=20)[2])
+    return content
 
 
 def until(true: Callable[[], bool], seconds: float) -> float:
@@ -121,5 +122,5 @@ def all_serve(base: str, version: str, count: int = 4) -> bool:
 
 
 def status(base: str) -> str:
-    said = got(base, "/readyz")
-    return f"{said['status']} {said.get('reason', '')}".strip()
+    content = got(base, "/readyz")
+    return f"{content['status']} {content.get('reason', '')}".strip()

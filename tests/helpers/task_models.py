@@ -56,10 +56,12 @@ REFUSED = 50.0
 def terms(scale: float) -> tuple[Term, ...]:
     """Return one term of each kind."""
     line = Pieces((), (0.0,), ((0.0, scale),))
-    bent = CurveTerm("size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0)
+    curve_term = CurveTerm(
+        "size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0
+    )
     return (
         TableTerm("colour", ("red", "green", "blue"), (scale, -scale, 0.25), 0.0, 0.125),
-        CurveSumTerm("size", (bent, CurveTerm("size", (), line, 0.0)), missing=0.0),
+        CurveSumTerm("size", (curve_term, CurveTerm("size", (), line, 0.0)), missing=0.0),
         StepTerm("age", (10.0, 20.0), (-scale, 0.0, scale), missing=0.5),
         TableTerm("shiny", (False, True), (-0.1, 0.3 * scale), 0.05, 0.0),
     )

@@ -22,7 +22,7 @@ YES_NO = Target("answer", "Whether it is so", ("no", "yes"), "yes")
 def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
     """Return a manifest; without sums it has no scorecard."""
     link = SIGMOID if target.positive else ()
-    made = tuple(LinearPredictor(-1.0 + i, terms, link) for i, terms in enumerate(sums))
+    predictors = tuple(LinearPredictor(-1.0 + i, terms, link) for i, terms in enumerate(sums))
     return Manifest(
         name="small",
         title="Is it so?",
@@ -31,7 +31,7 @@ def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
         sha256=sha256,
         estimator="LogisticRegression",
         signature=Signature(tuple(features), target),
-        scorecard=Scorecard(made, softmax=len(sums) > 1) if sums else None,
+        scorecard=Scorecard(predictors, softmax=len(sums) > 1) if sums else None,
         threshold=None,
         base_rate=None,
         evaluations={},

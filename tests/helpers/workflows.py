@@ -28,15 +28,15 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
 
 def triggers(workflow: str) -> dict[str, Any]:
     """Return the triggers of a workflow with their settings."""
-    return {name: told or {} for name, told in WORKFLOWS[workflow][True].items()}
+    return {name: settings or {} for name, settings in WORKFLOWS[workflow][True].items()}
 
 
 def step_named(workflow: str, job: str, name: str) -> dict[str, Any]:
     """Return a step by the beginning of its name."""
-    (found,) = (
+    (found_step,) = (
         step for step in JOBS[workflow, job]["steps"] if step.get("name", "").startswith(name)
     )
-    return dict(found)
+    return dict(found_step)
 
 
 def run_step(

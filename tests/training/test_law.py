@@ -121,7 +121,11 @@ def step_for(draw, column):
         steps = [SimpleImputer(strategy=filling)] if filling else []
         return make_pipeline(*steps, encoder)
     step = NUMERIC[draw(st.sampled_from(sorted(NUMERIC)))]()
-    filling = draw(st.sampled_from(IMPUTED)) if column.gaps else draw(st.sampled_from(IMPUTED[1:]))
+    filling = (
+        draw(st.sampled_from(IMPUTED))
+        if column.missing_kind
+        else draw(st.sampled_from(IMPUTED[1:]))
+    )
     strategy = "mean" if filling == "indicator" else filling
     imputer = SimpleImputer(strategy=strategy or "mean", add_indicator=filling == "indicator")
     return make_pipeline(imputer, step) if filling else step
