@@ -1,7 +1,7 @@
-"""The AWS stack made by a local AWS API, which checks policies; what it gives is then used.
+"""Tests of the AWS stack: create it on a local AWS API and use its outputs.
 
-Which parts of the template moto leaves out is said by ``stacks.for_moto``. It knows policies and
-checks signatures, so that what a role may not do is refused here too.
+``stacks.for_moto`` lists the parts of the template that moto does not support. moto checks policies
+and signatures, so it denies the actions that a role does not allow.
 """
 
 import base64
@@ -30,7 +30,7 @@ NAME = "slipway"
 
 @pytest.fixture(scope="module")
 def aws():
-    """The address of an AWS API of our own."""
+    """The URL of a local AWS API."""
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -54,7 +54,7 @@ def aws():
 
 @pytest.fixture(scope="module")
 def stack(aws):
-    """The outputs of a stack with all that can be asked for."""
+    """The outputs of a stack with all optional parts."""
     provider = boto3.client("iam").create_open_id_connect_provider(
         Url=ISSUER, ClientIDList=["sts.amazonaws.com"]
     )
@@ -65,7 +65,7 @@ def stack(aws):
 
 @contextmanager
 def policies_checked(aws):
-    """From here on moto does what policies allow and nothing else."""
+    """Make moto enforce policies within the block."""
 
     def check_after(requests):
         kind = {"Content-Type": "text/plain"}
@@ -80,7 +80,7 @@ def policies_checked(aws):
 
 
 def role_keys(arn):
-    """Give keys of a role, as GitHub's job gets them for its token."""
+    """Return keys of a role, as a GitHub job gets them for its token."""
     got = boto3.client("sts").assume_role_with_web_identity(
         RoleArn=arn, RoleSessionName="tests", WebIdentityToken="a token of GitHub's"
     )
@@ -106,7 +106,7 @@ def client(service, keys):
 
 
 def flask_model(stack, keys, *words):
-    """Run ``flask model`` as somebody; give its status, and what it said."""
+    """Run ``flask model`` with some keys; return its exit status and output."""
     environ = {name: value for name, value in os.environ.items() if name not in keys}
     done = subprocess.run(
         [sys.executable, "-m", "flask", "model", *map(str, words)],
@@ -126,7 +126,7 @@ def refused(call, **words):
 
 
 @pytest.mark.parametrize("who", ["role", "user"])
-def test_delivery_brings_and_promotes_a_model_and_deletes_nothing(aws, stack, tmp_path, who):
+def test_delivery_keys_push_and_promote_but_cannot_delete(aws, stack, tmp_path, who):
     made = {"role": lambda: role_keys(stack["GitHubRoleArn"])}
     keys = made.get(who, lambda: user_keys(stack["DeployUserName"]))()
     version = read_manifest(ROOT / "model.pkl").version
@@ -147,8 +147,8 @@ def test_delivery_brings_and_promotes_a_model_and_deletes_nothing(aws, stack, tm
     assert pulled == (ROOT / "model.pkl").read_bytes()
 
 
-def test_box_is_known_to_the_deploy_role_by_its_commands_alone(aws, stack):
-    """What it may send is held by the template's test: moto refuses what names a resource."""
+def test_deploy_role_keys_only_read_commands_of_the_box(aws, stack):
+    """Test reading commands; moto cannot check ``SendCommand``, so the template's test does."""
     wish = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
     sent = boto3.client("ssm").send_command(**wish)["Command"]["CommandId"]
     wanted = {"CommandId": sent, "InstanceId": stack["BoxId"]}
@@ -163,7 +163,7 @@ def test_box_is_known_to_the_deploy_role_by_its_commands_alone(aws, stack):
             assert refused(client("ssm", other).get_command_invocation, **wanted)
 
 
-def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
+def test_delivery_role_logs_in_to_the_image_registry(aws, stack):
     keys = role_keys(stack["GitHubRoleArn"])
     with policies_checked(aws):
         (login,) = client("ecr", keys).get_authorization_token()["authorizationData"]
@@ -174,7 +174,7 @@ def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
     assert repository["imageTagMutability"] == "IMMUTABLE"
 
 
-def test_repository_takes_the_lifecycle_and_no_tag_twice(stack):
+def test_image_repository_accepts_the_lifecycle_policy_and_rejects_a_duplicate_tag(stack):
     ecr, name = boto3.client("ecr"), stack["RepositoryName"]
     text = properties("Images")["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
     policy = text.replace("${KeepImages}", "10")
@@ -188,12 +188,12 @@ def test_repository_takes_the_lifecycle_and_no_tag_twice(stack):
     push("sha256:" + "1" * 64)
     with pytest.raises(ClientError) as caught:
         push("sha256:" + "2" * 64)
-    # AWS itself says ImageTagAlreadyExistsException.
+    # AWS itself returns ImageTagAlreadyExistsException.
     assert caught.value.response["Error"]["Code"] == "ImageAlreadyExistsException"
 
 
 def box_keys(stack):
-    """Give keys of the role that the box's profile stands for, as its metadata service does."""
+    """Return keys of the role in the box's profile, as its metadata service does."""
     box = boto3.client("ec2").describe_instances(InstanceIds=[stack["BoxId"]])
     profile = box["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
     found = boto3.client("iam").get_instance_profile(InstanceProfileName=profile.split("/")[-1])
@@ -202,8 +202,8 @@ def box_keys(stack):
     return environ_of(got["Credentials"])
 
 
-def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp_path, monkeypatch):
-    """With what is in the box's file of settings, and what its metadata service says."""
+def test_box_role_reads_models_but_cannot_write(aws, stack, metadata, tmp_path, monkeypatch):
+    """Use the settings of the box and the keys of its metadata service."""
     assert flask_model(stack, {}, "push", "--alias", "production")[0] == 0
     Metadata.keys = box_keys(stack)
     for name in Metadata.keys:
@@ -218,7 +218,7 @@ def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp
         assert "403" in told or "permission" in told, told
 
 
-def test_box_gets_its_user_data(stack):
+def test_box_has_the_user_data_of_the_template(stack):
     ec2 = boto3.client("ec2")
     box = ec2.describe_instances(InstanceIds=[stack["BoxId"]])["Reservations"][0]["Instances"][0]
     assert box["InstanceType"] == "t3.small"
@@ -230,7 +230,7 @@ def test_box_gets_its_user_data(stack):
     assert script == user_data(**expected)
 
 
-def test_doors_are_open_for_http_alone(stack):
+def test_security_group_allows_only_http_and_https(stack):
     groups = boto3.client("ec2").describe_security_groups()["SecurityGroups"]
     (doors,) = [each for each in groups if each["Description"].startswith("HTTP")]
     assert [each["FromPort"] for each in doors["IpPermissions"]] == [80, 443]
@@ -239,19 +239,19 @@ def test_doors_are_open_for_http_alone(stack):
 WHERE = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
 
 
-def test_roles_trust_main_and_production_of_one_repository(stack):
+def test_roles_trust_main_branch_and_production_of_one_repository(stack):
     for role, where in WHERE.items():
         assert subjects(stack, role) == [f"repo:ada/flights:{where}"]
 
 
-def test_roles_trust_ids_alone_where_they_are_given(aws):
+def test_roles_with_repository_ids_trust_only_the_ids(aws):
     ids = {"GitHubOwnerId": "1815", "GitHubRepositoryId": "1843", "OidcProviderArn": arn()}
     made = make_stack("with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids")
     for role, where in WHERE.items():
         assert subjects(made, role) == [f"repo:ada@1815/flights@1843:{where}"]
 
 
-def test_stack_without_run_command_has_no_role_for_it(aws):
+def test_stack_without_run_command_has_no_deploy_role(aws):
     made = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
     assert "GitHubRoleArn" in made
     assert "GitHubDeployRoleArn" not in made
@@ -270,7 +270,7 @@ def subjects(stack, role):
     return told["token.actions.githubusercontent.com:sub"]
 
 
-def test_stack_without_wishes_has_neither_role_nor_user_nor_ssh(aws):
+def test_stack_without_options_has_no_github_role_and_no_user(aws):
     made = make_stack("plain", RepositoryName="plain")
     assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(made)
     iam = boto3.client("iam")
@@ -279,7 +279,7 @@ def test_stack_without_wishes_has_neither_role_nor_user_nor_ssh(aws):
     assert [re.sub("-[^-]+$", "", role) for role in roles if "plain" in role] == ["plain-BoxRole"]
 
 
-def test_stack_is_changed_and_taken_down_and_leaves_the_bucket(aws):
+def test_stack_updated_and_deleted_keeps_the_bucket(aws):
     client, name = boto3.client("cloudformation"), "short-lived"
     before = make_stack(name, RepositoryName=name)
     changed = {"RepositoryName": name, "SshFrom": "203.0.113.7/32"}

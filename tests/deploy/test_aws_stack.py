@@ -1,4 +1,4 @@
-"""The template of the AWS stack, as it is written: linted, and nobody may more than they need."""
+"""Tests of the AWS stack's template: linted, and with the least permissions."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from conftest import ROOT
 from stacks import TEMPLATE, properties, resources, template, user_data
 
 POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User")
-# What AWS knows no resource in; its reference of actions says so of each.
+# Actions without resource-level permissions, according to AWS's reference of actions.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "ssm:GetCommandInvocation"}
 
 
@@ -20,7 +20,7 @@ def listed(value):
 
 
 def statements():
-    """Give every statement of a policy, with the resource that it is of."""
+    """Yield every policy statement with the name of its resource."""
     for name, resource in resources().items():
         if resource["Type"] in POLICIES:
             told = resource.get("Properties", {})
@@ -32,7 +32,7 @@ def statements():
 
 
 def allowed(name):
-    """Give what a resource's own policies allow: the actions of each resource."""
+    """Return the actions that a resource's policies allow, with their targets."""
     return {
         action: json.dumps(statement["Resource"])
         for whose, statement in statements()
@@ -41,19 +41,19 @@ def allowed(name):
     }
 
 
-def test_template_passes_the_linter():
+def test_template_passes_cfn_lint():
     words = [Path(sys.executable).with_name("cfn-lint"), TEMPLATE]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_template_fits_where_it_is_sent():
-    """What is larger must be in a bucket first, of which there is none yet."""
+def test_template_and_user_data_are_within_the_size_limits():
+    """A larger template would have to be in a bucket, which does not exist yet."""
     assert TEMPLATE.stat().st_size < 51_200
     assert len(user_data()) < 16_384
 
 
-def test_policies_name_actions_one_by_one():
+def test_policies_name_single_actions():
     found = list(statements())
     assert {name for name, _ in found} == {"Delivery", "RunOnBox", "BoxPolicy"}
     for name, statement in found:
@@ -62,13 +62,13 @@ def test_policies_name_actions_one_by_one():
     assert "FullAccess" not in TEMPLATE.read_text(encoding="utf-8")
 
 
-def test_policies_name_every_resource_where_aws_knows_one():
+def test_policies_name_a_resource_for_every_action_that_supports_one():
     for name, statement in statements():
         if statement["Effect"] == "Allow" and "*" in listed(statement["Resource"]):
             assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE, name
 
 
-def test_box_reads_models_and_pulls_images_and_no_more():
+def test_box_policy_allows_only_reading_models_and_pulling_images():
     assert set(allowed("BoxPolicy")) == {
         "ecr:GetAuthorizationToken",
         "ecr:BatchCheckLayerAvailability",
@@ -85,14 +85,14 @@ def test_box_reads_models_and_pulls_images_and_no_more():
     assert [each["Action"] for each in denied] == [["ssm:GetParameter", "ssm:GetParameters"]]
 
 
-def test_delivery_deletes_nothing_and_touches_no_machine():
+def test_delivery_policy_has_no_deletion_and_no_ec2_or_iam_action():
     actions = set(allowed("Delivery"))
     assert {"ecr:PutImage", "s3:PutObject", "s3:GetObject"} <= actions
     assert not any("Delete" in action or action.startswith(("ec2", "iam")) for action in actions)
 
 
-def test_box_is_commanded_by_the_deploy_role_which_may_nothing_else():
-    """Else every job on main could be root there, without the environment's approval."""
+def test_deploy_role_policy_allows_only_commands_on_the_box():
+    """Otherwise every job on main could be root on the box without an approval."""
     assert properties("RunOnBox")["Roles"] == [{"Ref": "GitHubDeployRole"}]
     assert set(allowed("RunOnBox")) == {"ssm:SendCommand", "ssm:GetCommandInvocation"}
     assert "${Box}" in allowed("RunOnBox")["ssm:SendCommand"]
@@ -105,7 +105,7 @@ def test_box_is_commanded_by_the_deploy_role_which_may_nothing_else():
     ("role", "where"),
     [("GitHubRole", "ref:refs/heads/main"), ("GitHubDeployRole", "environment:production")],
 )
-def test_github_is_trusted_by_audience_and_subject(role, where):
+def test_github_roles_require_audience_and_subject(role, where):
     document = properties(role)["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
@@ -117,7 +117,7 @@ def test_github_is_trusted_by_audience_and_subject(role, where):
     assert not told
 
 
-def test_bucket_is_private_encrypted_versioned_kept_and_never_written_over():
+def test_bucket_is_private_encrypted_versioned_retained_and_write_once():
     bucket = resources()["Bucket"]
     told = bucket["Properties"]
     assert set(told["PublicAccessBlockConfiguration"].values()) == {True}
@@ -144,7 +144,7 @@ def test_images_are_immutable_and_scanned():
     assert rules[1]["selection"]["countNumber"] == 10
 
 
-def test_box_is_closed_but_for_http():
+def test_box_security_group_allows_only_http_and_optional_ssh():
     doors = properties("BoxDoors")["SecurityGroupIngress"]
     assert [(door["FromPort"], door["ToPort"]) for door in doors] == [(80, 80), (443, 443)]
     ssh = resources()["BoxSsh"]
@@ -165,12 +165,12 @@ def test_box_is_closed_but_for_http():
         ("0.0.0.0/0\n203.0.113.7/32", False),
     ],
 )
-def test_ssh_is_never_open_to_all(addresses, right):
+def test_ssh_source_open_to_all_is_rejected(addresses, right):
     pattern = template()["Parameters"]["SshFrom"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, addresses)) is right
 
 
-def test_box_has_a_small_encrypted_disk_and_asks_for_tokens():
+def test_box_has_a_small_encrypted_disk_and_requires_imdsv2():
     told = properties("Box")
     (disk,) = told["BlockDeviceMappings"]
     assert disk["Ebs"]["VolumeSize"] == 16
@@ -183,13 +183,13 @@ def test_box_has_a_small_encrypted_disk_and_asks_for_tokens():
     assert template()["Parameters"]["InstanceType"]["Default"] == "t3.small"
 
 
-def test_parameters_hold_no_secret_and_outputs_no_key():
+def test_template_has_no_secret_parameter_and_no_access_key():
     text = TEMPLATE.read_text(encoding="utf-8")
     assert "AWS::IAM::AccessKey" not in text
     assert not re.search(r"SIGNING_KEY|PASSWORD|RunnerToken", text)
 
 
-def test_user_is_made_only_when_asked_for():
+def test_deploy_user_and_role_are_off_by_default():
     assert template()["Parameters"]["CreateDeployUser"]["Default"] == "false"
     assert resources()["DeployUser"] == {"Type": "AWS::IAM::User", "Condition": "MakesUser"}
     assert template()["Parameters"]["RunCommand"]["Default"] == "false"
@@ -197,8 +197,8 @@ def test_user_is_made_only_when_asked_for():
     assert resources()["GitHubDeployRole"]["Condition"] == "HasRunCommand"
 
 
-def test_proxy_of_the_box_is_that_of_the_repository():
-    """The template must stand alone, so that the file is in it a second time, word for word."""
+def test_box_proxy_configuration_equals_that_of_the_repository():
+    """The template must be self-contained, so it has a copy of the file."""
     ours = (ROOT / "deploy" / "nginx" / "slipway.conf").read_text(encoding="utf-8")
     start = "cat >/etc/nginx/conf.d/slipway.conf <<'END'\n"
     assert user_data().split(start)[1].split("\nEND\n")[0] + "\n" == ours

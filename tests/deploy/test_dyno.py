@@ -1,4 +1,4 @@
-"""The Procfile on a dyno: how many workers, how soon, how much memory, and how it ends."""
+"""Tests of the Procfile on a dyno: workers, start time, memory and shutdown."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ FLAGGED = (*UNFLAGGED, "--workers=4")
 
 
 def said_workers(*words, **environ):
-    """Start Gunicorn and take what it says of its workers."""
+    """Start Gunicorn; return the logged number of workers and its source."""
     kept = {name: value for name, value in os.environ.items() if name not in ENVIRON}
     process = subprocess.Popen(
         [word.format(port=free_port()) for word in words],
@@ -57,22 +57,22 @@ def said_workers(*words, **environ):
         (FLAGGED, {"GUNICORN_CMD_ARGS": "--workers=3"}, (4, "--workers")),
     ],
 )
-def test_workers_are_as_many_as_flag_then_environment_then_four(words, environ, due):
+def test_workers_number_comes_from_flag_then_environment_then_default(words, environ, due):
     assert said_workers(*words, **environ) == due
 
 
 def flights(manifest, count):
-    """A CSV file of the examples, again and again."""
+    """Return a CSV file that repeats the example row."""
     features = manifest.signature.features
     row = ",".join(str(feature.example) for feature in features)
     return "\n".join([",".join(manifest.signature.names), *[row] * count, ""]).encode()
 
 
 @pytest.mark.slow
-def test_dyno_boots_in_seconds_and_stays_small_under_load(body, tmp_path, manifest):
+def test_dyno_under_load_stays_within_its_memory(body, tmp_path, manifest):
     began = time.monotonic()
     with limited(RAM) as group, booted(tmp_path, group) as dyno:
-        # When Heroku gives up; a second or two are usual.
+        # Heroku's limit; one or two seconds are usual.
         assert time.monotonic() - began < 60
         wait_for_workers(dyno.process, 4)
         assert "workers: 4, by --workers; WEB_CONCURRENCY=2 is not used" in dyno.logged
@@ -85,7 +85,7 @@ def test_dyno_boots_in_seconds_and_stays_small_under_load(body, tmp_path, manife
         for path in ("/", "/model", "/metadata", "/apidocs/", "/apispec_1.json", "/readyz"):
             assert asked(dyno.base, "GET", path, timeout=20)[0] == 200
         assert shared_memory(dyno.everyone()) < 160
-        # A file brings in polars, in every worker that is sent one.
+        # A worker imports polars with its first file.
         file = flights(manifest, 20_000)
         for _ in range(12):
             answer = asked(
@@ -97,7 +97,7 @@ def test_dyno_boots_in_seconds_and_stays_small_under_load(body, tmp_path, manife
 
 
 @pytest.mark.slow
-def test_dyno_takes_client_and_scheme_from_the_router_and_the_log_shows_them(body, tmp_path):
+def test_dyno_uses_and_logs_client_and_scheme_of_the_router(body, tmp_path):
     with booted(tmp_path) as dyno:
         told = {
             "Content-Type": JSON,
@@ -115,16 +115,16 @@ def test_dyno_takes_client_and_scheme_from_the_router_and_the_log_shows_them(bod
         connection.close()
         assert answer.headers["X-Request-Id"] == "given-by-the-router"
         assert "max-age" in answer.headers["Strict-Transport-Security"]
-        # A line is written after its answer.
+        # The service logs a request after its response.
         line = dyno.wait_for_line("POST /predict")
     assert line.startswith("203.0.113.7 ")
     assert "evil" not in line
-    # The router logs addresses: no value of a record may be in one.
+    # The router logs URLs, so that they must not contain values of a record.
     assert "GET /predict?" not in dyno.logged
 
 
 @pytest.mark.slow
-def test_dyno_terminated_twice_finishes_files_and_predictions(body, tmp_path, manifest):
+def test_dyno_second_sigterm_still_finishes_files_and_predictions(body, tmp_path, manifest):
     file = flights(manifest, 300_000)
     with booted(tmp_path) as dyno, loaded(dyno.base, body, n_clients=4) as answers:
         wait_for_workers(dyno.process, 4)
@@ -142,11 +142,11 @@ def test_dyno_terminated_twice_finishes_files_and_predictions(body, tmp_path, ma
         rest = begun + answer.read()
         connection.close()
         assert dyno.process.wait(30) == 0
-        # Heroku kills after 30 s, and Gunicorn gives up after 20.
+        # Heroku kills a dyno after 30 s; Gunicorn stops waiting after 20 s.
         assert time.monotonic() - began < 20
     assert b"# rows=300000 failed=0 " in rest[-100:]
     assert in_time > 0
     statuses = [status for status, _, _ in answers]
-    # A new connection is refused, and a kept one may be closed while it is idle; nothing that was
-    # taken is answered wrongly.
+    # The service refuses new connections and may close idle ones, but it finishes every accepted
+    # request.
     assert not {status for status in statuses if isinstance(status, int)} - {200}

@@ -1,4 +1,4 @@
-"""The steps' own shell text, run for real: with the scripts that they call, and a small AWS."""
+"""Tests that run the shell text of workflow steps, with their scripts and a fake AWS."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ URI = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 IMAGE = f"{URI}/slipway:{SHA}"
 ECR = {"AWS_REGION": "eu-central-1", "AWS_ECR_LOGIN_URI": URI, "ECR_REPOSITORY_NAME": "slipway"}
 QUICK = {"ECR_PAUSE": "0", "ECR_SCAN_SECONDS": "1"}
-# Answers as ECR does, out of files named by the command, and understands --query as the real
-# command does. A command that has no file gets that command's own error.
+# A fake of `aws ecr`: returns the file with the name of the command, filtered by --query. A command
+# without a file fails with the error of AWS.
 AWS = f"""#!{sys.executable}
 import json, os, pathlib, sys
 import jmespath
@@ -46,7 +46,7 @@ echo "$*" >>asked
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A folder with the scripts, in which those that would change something only note it."""
+    """A folder with the scripts; those that deploy only log their arguments."""
     for name in ("ecr.sh", "plan.sh", "retrain.sh"):
         (tmp_path / "deploy").mkdir(exist_ok=True)
         shutil.copy(ROOT / "deploy" / name, tmp_path / "deploy")
@@ -58,7 +58,7 @@ def checkout(tmp_path, monkeypatch):
 
 @pytest.fixture
 def aws(tmp_path, monkeypatch):
-    """A folder of answers, and `aws` and `docker` that go by it."""
+    """A folder of responses for fake `aws` and `docker` commands."""
     put_program(tmp_path / "bin" / "aws", AWS)
     put_program(tmp_path / "bin" / "docker", DOCKER)
     answers = tmp_path / "answers"
@@ -85,7 +85,7 @@ def ecr(*words, **environ):
     )
 
 
-# What a push deploys
+# The plan of a push
 
 PLAN = step_named("main", "plan", "Print what")
 UNSET = dict.fromkeys(PLAN["env"], "")
@@ -93,7 +93,7 @@ ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway"}
 BOX = {"BOX_ID": "i-0a", "AWS_DEPLOY_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway-deploy"}
 
 
-def test_plan_nothing_set_is_no_fault_and_is_told(checkout):
+def test_plan_nothing_set_succeeds_and_prints_the_reason(checkout):
     summary = checkout / "summary"
     done = run_step(PLAN, checkout, **UNSET, GITHUB_STEP_SUMMARY=str(summary))
     assert (done.returncode, done.stderr) == (0, "")
@@ -101,7 +101,7 @@ def test_plan_nothing_set_is_no_fault_and_is_told(checkout):
     assert "| Heroku | no | the variable DEPLOY_TO_HEROKU is not `true` |" in summary.read_text()
 
 
-def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkout):
+def test_plan_aws_incomplete_fails_and_names_the_missing_settings(checkout):
     wanted = UNSET | {"DEPLOY_TO_AWS": "true", "AWS_REGION": "eu-central-1"}
     done = run_step(PLAN, checkout, **wanted)
     assert done.returncode == 1
@@ -119,24 +119,24 @@ def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkou
         (ROLE | {"SERVICE_URL": "https://a.example"}, "by a role, on the self-hosted runner |"),
     ],
 )
-def test_plan_aws_complete_says_by_what(checkout, given, told):
+def test_plan_aws_complete_prints_credentials_and_runner(checkout, given, told):
     done = run_step(PLAN, checkout, **UNSET | ECR | {"DEPLOY_TO_AWS": "true"} | given)
     assert done.returncode == 0
     assert f"| AWS | yes | {told}" in done.stdout
 
 
 @pytest.mark.parametrize("who", [ROLE, {"AWS_KEYS": "true"}])
-def test_plan_without_runner_needs_a_role_for_the_machine(checkout, who):
+def test_plan_without_runner_requires_a_deploy_role(checkout, who):
     given = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
     done = run_step(PLAN, checkout, **UNSET | ECR | given | who)
     assert done.returncode == 1
     assert "this is missing: AWS_DEPLOY_ROLE_ARN." in done.stdout
 
 
-# The registry of images
+# The image registry
 
 
-def test_login_step_gives_name_and_whether_it_is_pushed(checkout, aws):
+def test_login_step_outputs_the_image_name_and_whether_it_exists(checkout, aws):
     (aws / "batch-get-image").write_text('{"images": []}')
     output = checkout / "output"
     step = step_named("main", "delivery", "Login to ECR")
@@ -147,21 +147,21 @@ def test_login_step_gives_name_and_whether_it_is_pushed(checkout, aws):
     assert (aws / "docker").read_text() == login
 
 
-def test_pushed_image_that_is_there_is_not_built_again(aws):
+def test_pushed_existing_image_is_not_built_again(aws):
     (aws / "batch-get-image").write_text('{"images": [{"imageManifest": "{}"}]}')
     assert ecr("pushed", SHA).stdout == "yes\n"
     build = step_named("main", "delivery", "Build and push")
     assert build["if"] == "steps.ecr.outputs.pushed == 'no'"
 
 
-def test_pushed_asked_in_vain_is_an_error_and_no_answer(aws):
+def test_pushed_error_of_ecr_fails_without_output(aws):
     done = ecr("pushed", SHA)
     assert done.returncode != 0
     assert done.stdout == ""
 
 
 def scan_found(aws, counts):
-    """Let the scan be over, with so many findings of each severity."""
+    """Write a completed scan with the number of findings by severity."""
     (aws / "describe-image-scan-findings").write_text(
         '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
         f' {{"findingSeverityCounts": {counts}}}}}'
@@ -176,13 +176,13 @@ def scan_found(aws, counts):
         ('{"CRITICAL": 2}', 1, "Image scan: CRITICAL:2"),
     ],
 )
-def test_scan_fails_on_critical_findings_alone(aws, counts, status, told):
+def test_scan_fails_only_on_critical_findings(aws, counts, status, told):
     scan_found(aws, counts)
     done = ecr("scan", SHA)
     assert (done.returncode, done.stdout.strip()) == (status, told)
 
 
-def test_scan_that_never_begins_or_fails_is_no_success(aws):
+def test_scan_missing_or_failed_is_an_error(aws):
     done = ecr("scan", SHA)
     assert done.returncode == 1
     assert "does the repository scan on push?" in done.stderr
@@ -201,7 +201,7 @@ def test_scan_that_never_begins_or_fails_is_no_success(aws):
         ("RepositoryNotFoundException", 1, ""),
     ],
 )
-def test_scan_asked_again_where_ecr_had_no_time(aws, error, status, told):
+def test_scan_throttled_by_ecr_is_retried(aws, error, status, told):
     (aws / "once").write_text(error)
     scan_found(aws, "{}")
     done = ecr("scan", SHA)
@@ -216,26 +216,26 @@ def test_scan_asked_again_where_ecr_had_no_time(aws, error, status, told):
         ("AWS_REGION", "", "AWS_REGION is not set"),
     ],
 )
-def test_settings_that_are_wrong_are_told_apart(aws, name, value, told):
+def test_ecr_invalid_setting_is_named(aws, name, value, told):
     done = ecr("image", SHA, **{name: value})
     assert done.returncode == 1
     assert told in done.stderr
 
 
-# On the machine, by the runner there or by AWS
+# On the machine, by its runner or by AWS
 
 BOTH = [("deployment", "aws", ""), ("deployment-by-aws", "aws-without-runner", "i-0a ")]
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
-def test_deployment_step_hands_over_the_image_of_the_commit(checkout, aws, job, _, box):
+def test_deployment_step_deploys_the_image_of_the_commit(checkout, aws, job, _, box):
     step = step_named("main", job, "Deploy the new image")
     assert run_step(step, checkout, GITHUB_SHA=SHA).returncode == 0
     assert asked(checkout) == [f"{box}deploy {IMAGE}"]
 
 
 @pytest.mark.parametrize(("_", "job", "box"), BOTH)
-def test_rollback_step_goes_to_the_commit_or_to_the_one_before(checkout, aws, _, job, box):
+def test_rollback_step_deploys_the_given_or_previous_commit(checkout, aws, _, job, box):
     step = step_named("rollback", job, "Deploy an earlier image")
     assert run_step(step, checkout, TO=SHA).returncode == 0
     assert run_step(step, checkout, TO="").returncode == 0
@@ -245,7 +245,7 @@ def test_rollback_step_goes_to_the_commit_or_to_the_one_before(checkout, aws, _,
 
 @pytest.mark.parametrize("to", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"])
 @pytest.mark.parametrize("job", ["aws", "aws-without-runner"])
-def test_rollback_step_takes_nothing_but_a_commit(checkout, aws, job, to):
+def test_rollback_step_without_valid_commit_fails(checkout, aws, job, to):
     step = step_named("rollback", job, "Deploy an earlier image")
     assert run_step(step, checkout, TO=to).returncode == 1
     assert asked(checkout) == []
@@ -253,7 +253,7 @@ def test_rollback_step_takes_nothing_but_a_commit(checkout, aws, job, to):
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
-def test_failed_smoke_test_is_what_rolls_back(checkout, aws, job, _, box):
+def test_deployment_failed_smoke_test_revokes_the_image(checkout, aws, job, _, box):
     smoke, back = JOBS["main", job]["steps"][-2:]
     assert (smoke["id"], back["if"]) == ("smoke", "failure() && steps.smoke.outcome == 'failure'")
     assert run_step(back, checkout, GITHUB_SHA=SHA).returncode == 0
@@ -261,7 +261,7 @@ def test_failed_smoke_test_is_what_rolls_back(checkout, aws, job, _, box):
 
 
 @pytest.mark.slow
-def test_smoke_step_passes_the_commit_that_serves_and_no_other():
+def test_smoke_step_passes_only_for_the_served_commit():
     step = step_named("main", "deployment", "Smoke test")
     with running(*GUNICORN, SLIPWAY_REVISION=SHA) as (base, _):
         right = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA)
@@ -277,13 +277,13 @@ def test_smoke_step_passes_the_commit_that_serves_and_no_other():
 
 
 @pytest.mark.parametrize(("to", "words"), [("v41", "rollback v41"), ("", "rollback")])
-def test_heroku_rollback_step_takes_a_release(checkout, to, words):
+def test_heroku_rollback_step_accepts_a_release(checkout, to, words):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
     assert run_step(step, checkout, TO=to).returncode == 0
     assert asked(checkout) == [words]
 
 
-def test_heroku_rollback_step_takes_nothing_else(checkout):
+def test_heroku_rollback_step_invalid_release_fails(checkout):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
     done = run_step(step, checkout, TO="v41; id")
     assert (done.returncode, asked(checkout)) == (1, [])
@@ -291,7 +291,7 @@ def test_heroku_rollback_step_takes_nothing_else(checkout):
 
 
 @pytest.mark.parametrize(("ends", "status"), [(0, 0), (3, 0), (1, 1), (137, 137)])
-def test_retrain_step_kept_as_candidate_is_a_warning(checkout, ends, status):
+def test_retrain_step_exit_status_3_is_a_warning(checkout, ends, status):
     put_program(checkout / ".venv/bin/flask", f'#!/bin/sh\necho "$*"; echo why >&2; exit {ends}\n')
     step = step_named("retrain", "retrain", "Retrain")
     summary = checkout / "summary"
@@ -302,7 +302,7 @@ def test_retrain_step_kept_as_candidate_is_a_warning(checkout, ends, status):
     assert "--app app retrain\nwhy\n" in summary.read_text()
 
 
-def test_retrain_without_registry_says_so_and_is_green(tmp_path):
+def test_retrain_without_registry_prints_the_reason_and_succeeds(tmp_path):
     summary = tmp_path / "summary"
     step = step_named("retrain", "unconfigured", "Print the reason")
     done = run_step(step, tmp_path, GITHUB_STEP_SUMMARY=str(summary))

@@ -1,4 +1,4 @@
-"""The pages on AWS: commands without an account run, others are compared with AWS's own API."""
+"""Tests of the AWS pages: commands run, or are compared with the API if they need an account."""
 
 import json
 import re
@@ -29,7 +29,7 @@ BLOCKS = [
     (kind, textwrap.dedent(text))
     for _, kind, text in re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
 ]
-# What the command line has beyond the API.
+# Options that the command line has beyond the API.
 OWN = {"configure export-credentials": {"format"}, "cloudformation deploy": {"parameter-overrides"}}
 ANYWHERE = {"query", "output", "region"}
 
@@ -39,7 +39,7 @@ def blocks(kind, word):
 
 
 def aws_commands():
-    """Give each command of AWS's on the page, in its blocks and between its words."""
+    """Return all AWS commands of the page, in code blocks and inline."""
     texts = [text.replace("\\\n", " ") for kind, text in BLOCKS if kind in ("", "sh")]
     lines = [line for text in texts for line in text.splitlines()]
     told = [line[line.index("aws ") :] for line in lines if re.search(r"(^|\()aws ", line)]
@@ -47,7 +47,7 @@ def aws_commands():
     return [shlex.split(line.split(')"')[0]) for line in told]
 
 
-def test_page_commands_are_ones_that_aws_has():
+def test_aws_page_commands_exist_with_their_options():
     found = aws_commands()
     assert len(found) > 7
     for _, service, name, *words in found:
@@ -70,7 +70,7 @@ def test_page_commands_are_ones_that_aws_has():
         assert options <= known, operation
 
 
-def test_page_names_every_parameter_and_output_of_the_stack():
+def test_aws_page_lists_every_parameter_and_output_of_the_stack():
     parsed = template()
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
     named = set(re.findall(r"\w+", " ".join(rows)))
@@ -93,15 +93,15 @@ def test_page_names_every_parameter_and_output_of_the_stack():
         assert re.fullmatch(pattern, value)
 
 
-def test_page_variables_are_those_of_the_workflows():
+def test_aws_page_variables_exist_in_the_workflows():
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").iterdir()]
     used = set(re.findall(r"(?:vars|secrets)\.([A-Z_]+)", "".join(texts)))
     named = set(re.findall(r"^\| `\w+` \| `([A-Z_]+)`", PAGE, re.MULTILINE))
     assert {"AWS_ROLE_ARN", "AWS_DEPLOY_ROLE_ARN", "BOX_ID", "SERVICE_URL"} <= named <= used
 
 
-def filled(value):
-    """Give a part of the template with the page's account in it."""
+def fill_account(value):
+    """Return a part of the template with the account of the page."""
     told = json.dumps(value)
     images = "arn:aws:ecr:ap-south-1:123456789012:repository/slipway"
     for name, arn in {"Images": images, "Bucket": "arn:aws:s3:::BUCKET"}.items():
@@ -110,14 +110,14 @@ def filled(value):
     return json.loads(told)
 
 
-def test_page_policies_are_those_of_the_stack():
+def test_aws_page_policies_equal_those_of_the_stack():
     delivery, box = [json.loads(text) for kind, text in BLOCKS if kind == "json"]
-    assert delivery == filled(properties("Delivery")["PolicyDocument"])
-    assert box == filled(properties("BoxPolicy")["PolicyDocument"])
+    assert delivery == fill_account(properties("Delivery")["PolicyDocument"])
+    assert box == fill_account(properties("BoxPolicy")["PolicyDocument"])
 
 
 @pytest.mark.slow
-def test_page_first_model_is_pushed_and_promoted(s3_server):
+def test_aws_page_first_model_command_pushes_and_promotes(s3_server):
     (block,) = blocks("sh", "export SLIPWAY_REGISTRY")
     version = read_manifest(ROOT / "model.pkl").version
     script = block.replace("BUCKET", BUCKET).replace("VERSION", version)
@@ -129,7 +129,7 @@ def test_page_first_model_is_pushed_and_promoted(s3_server):
 
 
 @pytest.mark.slow
-def test_page_bucket_is_emptied_with_all_versions_and_removed(s3_server):
+def test_aws_page_bucket_command_removes_all_versions_and_the_bucket(s3_server):
     (block,) = blocks("sh", "python3 -c")
     s3, name = boto3.client("s3"), "bucket-to-end"
     s3.create_bucket(Bucket=name)
@@ -143,7 +143,7 @@ def test_page_bucket_is_emptied_with_all_versions_and_removed(s3_server):
 
 
 def write_certificate(folder):
-    """Write what certbot would; give the files' names."""
+    """Write the files of certbot; return their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "late.example.org")])
     now = datetime.now(UTC)
@@ -159,7 +159,7 @@ def write_certificate(folder):
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_page_proxy_answers_by_https_and_sends_the_rest_there(folder):
+def test_aws_page_proxy_serves_https_and_redirects_http(folder):
     (block,) = blocks("sh", "sudo tee")
     place = "/etc/letsencrypt/live/late.example.org"
     script = f"""

@@ -1,4 +1,4 @@
-"""The documentation pages: their navigation, their links and their length."""
+"""Tests of the documentation site: navigation and links."""
 
 import importlib.util
 import re
@@ -26,7 +26,7 @@ def nav_pages(entries):
 
 
 def anchors(page):
-    """Return the anchors of a page's headings as GitHub names them."""
+    """Return the anchors of a page's headings in GitHub's form."""
     found = {}
     for heading in HEADING.findall(site.FENCE.sub("", page.read_text(encoding="utf-8"))):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -54,7 +54,7 @@ def test_link_relative_target_and_anchor_exist(page):
     assert not broken
 
 
-def test_linked_files_includes_pages_and_files_outside_docs():
+def test_linked_files_include_pages_and_files_outside_docs():
     found = site.linked_files()
     assert {*PAGES, ROOT / "README.md", ROOT / "benchmarks" / "README.md"} <= found
 

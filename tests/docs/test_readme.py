@@ -1,4 +1,4 @@
-"""The README: every command in it is executed, and its answers are the service's."""
+"""Tests of the README: its commands run, and its predictions are those of the service."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def blocks(language):
 
 
 def commands(word):
-    """Give the shell blocks that begin with a word."""
+    """Return the shell blocks that begin with a word."""
     return [text for text in blocks("sh") if text.startswith(word)]
 
 
@@ -47,20 +47,20 @@ def test_readme_is_short_and_predicts_by_its_25th_line():
     assert any('"probability"' in line for line in lines[:25])
 
 
-def test_readme_has_no_shell_block_that_is_not_executed():
+def test_readme_shell_blocks_are_all_tested():
     words = {text.split()[0] for text in blocks("sh")}
     assert words == {"make", "curl", "flask"}
     assert [text.strip() for text in commands("make")] == ["make run", "make test"]
 
 
-def test_readme_first_prediction_is_the_printed_one(service, tmp_path):
+def test_readme_first_prediction_equals_the_printed_one(service, tmp_path):
     printed = json.loads(blocks("json")[0])
     answer = json.loads(run(commands("curl")[0], service, tmp_path))
     assert answer.pop("probability") == pytest.approx(printed.pop("probability"), abs=1e-9)
     assert answer | {"model_version": "…"} == printed
 
 
-def test_readme_other_requests_answer(service, tmp_path):
+def test_readme_other_requests_return_predictions(service, tmp_path):
     explained = json.loads(run(commands("curl")[1], service, tmp_path))
     assert explained["contributions"]
     answered = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
@@ -70,9 +70,9 @@ def test_readme_other_requests_answer(service, tmp_path):
 
 
 @pytest.mark.slow
-def test_make_run_serves_under_the_procfiles_command(manifest):
+def test_make_run_serves_with_the_procfile_command(manifest):
     with running(*MAKE, "run") as (base, _):
-        # An answer that is not 200 would raise here.
+        # urlopen raises for a status other than 200.
         urllib.request.urlopen(f"{base}/readyz").close()
         with urllib.request.urlopen(f"{base}/version") as answer:
             assert json.load(answer)["model_version"] == manifest.version
@@ -97,7 +97,7 @@ def test_make_target_calls_its_command(target, command):
 
 
 @pytest.mark.slow
-def test_readme_training_writes_the_shipped_model_and_scores_the_flights(tmp_path, manifest):
+def test_readme_training_commands_reproduce_the_model_and_score_the_flights(tmp_path, manifest):
     told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0], model="model.pkl")
     assert "336,776 rows read, 327,346 kept in data/flights" in told
     assert "engine memory: 327,346 rows need about" in told
@@ -113,7 +113,7 @@ def test_readme_training_writes_the_shipped_model_and_scores_the_flights(tmp_pat
 
 @pytest.fixture
 def notebook(tmp_path):
-    """A folder with somebody's fitted model, as the README names its parts."""
+    """A folder with a user's fitted model, with the names of the README."""
     (tmp_path / "my_notebook.py").write_text(
         textwrap.dedent(
             """
@@ -153,7 +153,7 @@ def in_folder(folder, *command, model="model.churn.pkl"):
 
 
 def test_readme_bring_your_own_model_from_a_pickle_is_served(notebook):
-    """The README's command, on a model that is not ours."""
+    """Run the README's command on another model."""
     report = in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
     assert "engine: scorecard, the model's equal on 569 rows" in report
     assert_served(notebook / "model.churn.pkl")
@@ -166,7 +166,7 @@ def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
     assert_served(notebook / "model.churn.pkl")
 
 
-def test_readme_show_and_sql_speak_of_the_model(notebook):
+def test_readme_show_and_sql_commands_describe_the_model(notebook):
     in_folder(notebook, sys.executable, "-c", blocks("python")[0])
     told = in_folder(notebook, "bash", "-euc", commands("flask model show")[0])
     assert "Will this customer leave?" in told
@@ -182,7 +182,7 @@ def assert_served(path):
     assert described["title"] in client.get("/").text
 
 
-def test_settings_page_names_those_that_are_read():
+def test_settings_page_lists_the_settings_of_the_code():
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     files = [*(ROOT / "slipway").rglob("*.py"), ROOT / "gunicorn.conf.py"]
     read = {n for file in files for n in re.findall(r'"(SLIPWAY_[A-Z_]+)"', file.read_text())}
@@ -190,13 +190,13 @@ def test_settings_page_names_those_that_are_read():
     assert set(re.findall(r"`(SLIPWAY_\w+)`", README)) <= read
 
 
-def test_readme_links_lead_somewhere():
+def test_readme_links_exist():
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
 
 
-def test_root_has_one_package_manager_file_and_no_old_runtime():
-    """Heroku's build fails on two, and an old runtime.txt would still win."""
+def test_root_has_one_package_manager_file_and_no_runtime_txt():
+    """Heroku's build fails with two package managers, and prefers an old runtime.txt."""
     names = {path.name for path in ROOT.iterdir()}
     rivals = {"Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock", "setup.py", "runtime.txt"}
     assert "requirements.txt" in names
