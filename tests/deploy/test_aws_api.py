@@ -59,8 +59,8 @@ def stack(aws):
         Url=ISSUER, ClientIDList=["sts.amazonaws.com"]
     )
     provider_arn = provider["OpenIDConnectProviderArn"]
-    wishes = {"CreateDeployUser": "true", "RunCommand": "true", "OidcProviderArn": provider_arn}
-    return make_stack(NAME, **GITHUB, **wishes)
+    options = {"CreateDeployUser": "true", "RunCommand": "true", "OidcProviderArn": provider_arn}
+    return make_stack(NAME, **GITHUB, **options)
 
 
 @contextmanager
@@ -81,10 +81,10 @@ def policies_checked(aws):
 
 def role_keys(arn):
     """Return keys of a role, as a GitHub job gets them for its token."""
-    got = boto3.client("sts").assume_role_with_web_identity(
+    credentials = boto3.client("sts").assume_role_with_web_identity(
         RoleArn=arn, RoleSessionName="tests", WebIdentityToken="a token of GitHub's"
     )
-    return environ_of(got["Credentials"])
+    return environ_of(credentials["Credentials"])
 
 
 def user_keys(name):
@@ -119,48 +119,49 @@ def flask_model(stack, keys, *words):
     return done.returncode, done.stdout + done.stderr
 
 
-def refused(call, **words):
+def is_denied(call, **words):
     with pytest.raises(ClientError) as caught:
         call(**words)
     return caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-@pytest.mark.parametrize("who", ["role", "user"])
-def test_delivery_keys_push_and_promote_but_cannot_delete(aws, stack, tmp_path, who):
-    made = {"role": lambda: role_keys(stack["GitHubRoleArn"])}
-    keys = made.get(who, lambda: user_keys(stack["DeployUserName"]))()
+@pytest.mark.parametrize("user", ["role", "user"])
+def test_delivery_keys_push_and_promote_but_cannot_delete(aws, stack, tmp_path, user):
+    keys = (
+        role_keys(stack["GitHubRoleArn"]) if user == "role" else user_keys(stack["DeployUserName"])
+    )
     version = read_manifest(ROOT / "model.pkl").version
     bucket = stack["BucketName"]
     with policies_checked(aws):
-        for words in (("push", "--alias", who), ("promote", f"@{who}", "--alias", "production")):
-            status, told = flask_model(stack, keys, *words)
-            assert status == 0, told
-        status, told = flask_model(stack, keys, "pull", "@production", "--output", tmp_path)
-        assert (status, told) == (0, f"{tmp_path / version / 'model.pkl'}\n")
+        for words in (("push", "--alias", user), ("promote", f"@{user}", "--alias", "production")):
+            status, output = flask_model(stack, keys, *words)
+            assert status == 0, output
+        status, output = flask_model(stack, keys, "pull", "@production", "--output", tmp_path)
+        assert (status, output) == (0, f"{tmp_path / version / 'model.pkl'}\n")
         s3 = client("s3", keys)
         key = f"models/versions/{version}/model.pkl"
-        assert refused(s3.delete_object, Bucket=bucket, Key=key)
-        assert refused(s3.put_object, Bucket=bucket, Key="elsewhere", Body=b"")
-        assert refused(client("ec2", keys).describe_instances)
-        assert refused(client("iam", keys).list_users)
+        assert is_denied(s3.delete_object, Bucket=bucket, Key=key)
+        assert is_denied(s3.put_object, Bucket=bucket, Key="elsewhere", Body=b"")
+        assert is_denied(client("ec2", keys).describe_instances)
+        assert is_denied(client("iam", keys).list_users)
     pulled = (tmp_path / version / "model.pkl").read_bytes()
     assert pulled == (ROOT / "model.pkl").read_bytes()
 
 
 def test_deploy_role_keys_only_read_commands_of_the_box(aws, stack):
     """Test reading commands; moto cannot check ``SendCommand``, so the template's test does."""
-    wish = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
-    sent = boto3.client("ssm").send_command(**wish)["Command"]["CommandId"]
+    command = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
+    sent = boto3.client("ssm").send_command(**command)["Command"]["CommandId"]
     wanted = {"CommandId": sent, "InstanceId": stack["BoxId"]}
     keys = role_keys(stack["GitHubDeployRoleArn"])
     others = [role_keys(stack["GitHubRoleArn"]), user_keys(stack["DeployUserName"])]
     with policies_checked(aws):
         assert client("ssm", keys).get_command_invocation(**wanted)["CommandId"] == sent
-        assert refused(client("ecr", keys).get_authorization_token)
-        assert refused(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
+        assert is_denied(client("ecr", keys).get_authorization_token)
+        assert is_denied(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
         for other in others:
-            assert refused(client("ssm", other).send_command, **wish)
-            assert refused(client("ssm", other).get_command_invocation, **wanted)
+            assert is_denied(client("ssm", other).send_command, **command)
+            assert is_denied(client("ssm", other).get_command_invocation, **wanted)
 
 
 def test_delivery_role_logs_in_to_the_image_registry(aws, stack):
@@ -196,10 +197,11 @@ def box_keys(stack):
     """Return keys of the role in the box's profile, as its metadata service does."""
     box = boto3.client("ec2").describe_instances(InstanceIds=[stack["BoxId"]])
     profile = box["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
-    found = boto3.client("iam").get_instance_profile(InstanceProfileName=profile.split("/")[-1])
+    name = profile.split("/")[-1]
+    found = boto3.client("iam").get_instance_profile(InstanceProfileName=name)
     (role,) = found["InstanceProfile"]["Roles"]
-    got = boto3.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="box")
-    return environ_of(got["Credentials"])
+    credentials = boto3.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="box")
+    return environ_of(credentials["Credentials"])
 
 
 def test_box_role_reads_models_but_cannot_write(aws, stack, metadata, tmp_path, monkeypatch):
@@ -211,11 +213,11 @@ def test_box_role_reads_models_but_cannot_write(aws, stack, metadata, tmp_path, 
     settings = {"AWS_METADATA_ENDPOINT": metadata, "SLIPWAY_CACHE": str(tmp_path / "cache")}
     settings |= {"SLIPWAY_MODEL": f"{stack['Registry']}@production"}
     with policies_checked(aws):
-        status, told = flask_model(stack, settings, "verify")
-        assert status == 0, told
-        status, told = flask_model(stack, settings, "promote", "@production", "--alias", "other")
+        status, output = flask_model(stack, settings, "verify")
+        assert status == 0, output
+        status, output = flask_model(stack, settings, "promote", "@production", "--alias", "other")
         assert status == 1
-        assert "403" in told or "permission" in told, told
+        assert "403" in output or "permission" in output, output
 
 
 def test_box_has_the_user_data_of_the_template(stack):
@@ -223,8 +225,8 @@ def test_box_has_the_user_data_of_the_template(stack):
     box = ec2.describe_instances(InstanceIds=[stack["BoxId"]])["Reservations"][0]["Instances"][0]
     assert box["InstanceType"] == "t3.small"
     assert stack["Address"] == f"http://{box['PublicIpAddress']}"
-    told = ec2.describe_instance_attribute(InstanceId=box["InstanceId"], Attribute="userData")
-    script = base64.b64decode(told["UserData"]["Value"]).decode()
+    attribute = ec2.describe_instance_attribute(InstanceId=box["InstanceId"], Attribute="userData")
+    script = base64.b64decode(attribute["UserData"]["Value"]).decode()
     image = f"{stack['EcrLoginUri']}/{stack['RepositoryName']}"
     expected = {"Bucket": stack["BucketName"], "Images.RepositoryUri": image}
     assert script == user_data(**expected)
@@ -232,29 +234,31 @@ def test_box_has_the_user_data_of_the_template(stack):
 
 def test_security_group_allows_only_http_and_https(stack):
     groups = boto3.client("ec2").describe_security_groups()["SecurityGroups"]
-    (doors,) = [each for each in groups if each["Description"].startswith("HTTP")]
-    assert [each["FromPort"] for each in doors["IpPermissions"]] == [80, 443]
+    (group,) = [group for group in groups if group["Description"].startswith("HTTP")]
+    assert [rule["FromPort"] for rule in group["IpPermissions"]] == [80, 443]
 
 
-WHERE = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
+SUBJECTS = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
 
 
 def test_roles_trust_main_branch_and_production_of_one_repository(stack):
-    for role, where in WHERE.items():
-        assert subjects(stack, role) == [f"repo:ada/flights:{where}"]
+    for role, subject in SUBJECTS.items():
+        assert subjects(stack, role) == [f"repo:ada/flights:{subject}"]
 
 
 def test_roles_with_repository_ids_trust_only_the_ids(aws):
     ids = {"GitHubOwnerId": "1815", "GitHubRepositoryId": "1843", "OidcProviderArn": arn()}
-    made = make_stack("with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids")
-    for role, where in WHERE.items():
-        assert subjects(made, role) == [f"repo:ada@1815/flights@1843:{where}"]
+    new_stack = make_stack(
+        "with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids"
+    )
+    for role, subject in SUBJECTS.items():
+        assert subjects(new_stack, role) == [f"repo:ada@1815/flights@1843:{subject}"]
 
 
 def test_stack_without_run_command_has_no_deploy_role(aws):
-    made = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
-    assert "GitHubRoleArn" in made
-    assert "GitHubDeployRoleArn" not in made
+    new_stack = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
+    assert "GitHubRoleArn" in new_stack
+    assert "GitHubDeployRoleArn" not in new_stack
 
 
 def arn():
@@ -266,16 +270,16 @@ def subjects(stack, role):
     document = boto3.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Principal"] == {"Federated": arn()}
-    told = statement["Condition"]["StringEquals"]
-    return told["token.actions.githubusercontent.com:sub"]
+    condition = statement["Condition"]["StringEquals"]
+    return condition["token.actions.githubusercontent.com:sub"]
 
 
 def test_stack_without_options_has_no_github_role_and_no_user(aws):
-    made = make_stack("plain", RepositoryName="plain")
-    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(made)
+    new_stack = make_stack("plain", RepositoryName="plain")
+    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(new_stack)
     iam = boto3.client("iam")
-    assert not [each for each in iam.list_users()["Users"] if each["UserName"].startswith("plain")]
-    roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    assert not [user for user in iam.list_users()["Users"] if user["UserName"].startswith("plain")]
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
     assert [re.sub("-[^-]+$", "", role) for role in roles if "plain" in role] == ["plain-BoxRole"]
 
 
@@ -294,7 +298,7 @@ def test_stack_updated_and_deleted_keeps_the_bucket(aws):
     assert after["RepositoryName"] == before["RepositoryName"]
     client.delete_stack(StackName=name)
     client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    left = [each["Name"] for each in boto3.client("s3").list_buckets()["Buckets"]]
-    assert after["BucketName"] in left
+    remaining = [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]]
+    assert after["BucketName"] in remaining
     repositories = boto3.client("ecr").describe_repositories()["repositories"]
-    assert name not in [each["repositoryName"] for each in repositories]
+    assert name not in [repository["repositoryName"] for repository in repositories]

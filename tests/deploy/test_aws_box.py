@@ -39,12 +39,12 @@ def test_user_data_scripts_pass_shellcheck(tmp_path):
 @pytest.mark.slow
 @pytest.mark.proxy
 def test_user_data_prepares_a_box_that_waits_for_an_image(folder):
-    asked = "curl --silent --include http://127.0.0.1"
+    curl = "curl --silent --include http://127.0.0.1"
     script = f"""
     cat /etc/slipway/env; stat --format '%A %U %G' /etc/slipway/env /var/lib/slipway
     id --name --groups runner; cat /root/.docker/config.json /home/runner/.docker/config.json
     runuser --user runner -- test -r /etc/slipway/env
-    {asked}/livez; {asked}:8000/readyz
+    {curl}/livez; {curl}:8000/readyz
     """
     done = run_on_box(folder, user_data(), script)
     assert_ran(done, folder)
@@ -137,16 +137,16 @@ def test_slipway_set_sets_replaces_and_removes_settings_without_printing_them(fo
     """
     done = run_on_box(folder, user_data(), script)
     assert_ran(done, folder)
-    said, left = done.stdout.split("---\n")
-    assert "secret" not in said
-    assert [line for line in said.splitlines() if line] == [
+    output, settings = done.stdout.split("---\n")
+    assert "secret" not in output
+    assert [line for line in output.splitlines() if line] == [
         "SLIPWAY_SIGNING_KEY is set",
         "SLIPWAY_SIGNING_KEY is set",
         "SLIPWAY_MODEL is set",
         "AWS_REGION is taken away",
         "status 2",
     ]
-    assert left.splitlines() == [
+    assert settings.splitlines() == [
         "SLIPWAY_SIGNING_KEY=another & secret",
         "SLIPWAY_MODEL=model.pkl",
         "-rw-r----- root runner",
@@ -178,21 +178,21 @@ def remote(folder, *words, answer="Success 0"):
         timeout=60,
         check=False,
     )
-    asked = folder / "asked"
-    return done, asked.read_text().splitlines() if asked.exists() else []
+    sent = folder / "asked"
+    return done, sent.read_text().splitlines() if sent.exists() else []
 
 
 @pytest.mark.slow
 @pytest.mark.proxy
 def test_run_command_sends_the_scripts_and_runs_them_as_the_box_user(folder):
     image = "123456789012.dkr.ecr.ap-south-1.amazonaws.com/slipway:0a1b2c3d"
-    done, asked = remote(folder, "i-0123", "rollback", image)
+    done, arguments = remote(folder, "i-0123", "rollback", image)
     assert (done.returncode, done.stdout) == (0, "what the box said\n")
-    assert asked[asked.index("--instance-ids") + 1] == "i-0123"
-    assert asked[asked.index("--document-name") + 1] == "AWS-RunShellScript"
-    told = json.loads(asked[asked.index("--parameters") + 1])
-    assert len(json.dumps(told)) < 60_000
-    script = "\n".join(["sh <<'SENT'", *told["commands"], "SENT"])
+    assert arguments[arguments.index("--instance-ids") + 1] == "i-0123"
+    assert arguments[arguments.index("--document-name") + 1] == "AWS-RunShellScript"
+    parameters = json.loads(arguments[arguments.index("--parameters") + 1])
+    assert len(json.dumps(parameters)) < 60_000
+    script = "\n".join(["sh <<'SENT'", *parameters["commands"], "SENT"])
     run = run_on_box(folder, user_data(), script)
     # The fake docker of the box prints its arguments and has no such image.
     calls = (folder / "calls").read_text()
@@ -210,6 +210,6 @@ def test_run_command_failure_returns_the_status_of_the_box(folder, answer, statu
 
 @pytest.mark.parametrize("words", [("i-0123",), ("i-0123", "deploy", "a;reboot"), ("i-0", 'a"b')])
 def test_run_command_invalid_arguments_send_nothing(folder, words):
-    done, asked = remote(folder, *words)
-    assert (done.returncode, done.stdout, asked) == (2, "", [])
+    done, arguments = remote(folder, *words)
+    assert (done.returncode, done.stdout, arguments) == (2, "", [])
     assert done.stderr

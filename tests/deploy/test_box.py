@@ -35,10 +35,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.proxy]
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A machine with its proxy and without a deployed image."""
-    made = Box(tmp_path_factory.mktemp("box"))
-    with made.proxy():
-        yield made
-    made.clear()
+    machine = Box(tmp_path_factory.mktemp("box"))
+    with machine.proxy():
+        yield machine
+    machine.clear()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ class Download(threading.Thread):
 
     def __init__(self, base: str, rows: int = 800_000) -> None:
         super().__init__()
-        self.rows, self.go_on, self.begun = rows, threading.Event(), threading.Event()
+        self.rows, self.resume, self.started = rows, threading.Event(), threading.Event()
         self._base, self.end = base, ""
 
     def run(self) -> None:
@@ -81,10 +81,10 @@ class Download(threading.Thread):
         connection.request("POST", "/predict_file?counts=true", body, {"Content-Type": "text/csv"})
         answer = connection.getresponse()
         answer.read(1000)
-        self.begun.set()
+        self.started.set()
         # The service drops clients that read nothing for half a minute, so read a little.
         for _ in range(600):
-            if self.go_on.wait(0.5):
+            if self.resume.wait(0.5):
                 break
             answer.read(16 * 1024)
         self.end = answer.read().decode().splitlines()[-1]
@@ -94,14 +94,14 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
     answers, names = versions
     box.run("deploy", "slipway:a")
     download = Download(box.base)
-    with clients(box.base) as told:
-        until(lambda: len(told) > 50, 60)
+    with clients(box.base) as responses:
+        until(lambda: len(responses) > 50, 60)
         download.start()
-        assert download.begun.wait(120)
+        assert download.started.wait(120)
         deploying = box.start("deploy", "slipway:b")
         until(lambda: got(box.base, "/version")["model_version"] == names["b"], 120)
         assert deploying.poll() is None, "the old container did not wait for the download"
-        download.go_on.set()
+        download.resume.set()
         assert deploying.wait(120) == 0
         (box.docker / "away").touch()
         began = time.monotonic()
@@ -109,11 +109,11 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
         assert time.monotonic() - began < 60
         (box.docker / "away").unlink()
     download.join()
-    answers.require_right(told)
-    assert {each.version for each in told} == {names["a"], names["b"]}
-    assert told[0].version == told[-1].version == names["a"]
+    answers.require_right(responses)
+    assert {response.version for response in responses} == {names["a"], names["b"]}
+    assert responses[0].version == responses[-1].version == names["a"]
     assert download.end.startswith(f"# rows={download.rows} failed=0")
-    assert not any(each.get("killed") for each in box.containers().values())
+    assert not any(container.get("killed") for container in box.containers().values())
     assert box.deployed() == ["slipway:a"]
     assert len(box.live()) == 1
 
@@ -128,7 +128,7 @@ def test_rollback_without_earlier_deployment_reports_it_and_changes_nothing(serv
     assert box.containers() == before
 
 
-WRONG = {
+FAULTY_IMAGES = {
     "crashes at once": ({"SLIPWAY_MODEL": "nothing.pkl"}, "slipway cannot serve"),
     "never ready": ({"app": "spoiled:never_ready"}, "not ready after 2 s"),
     "knows nothing": ({"app": "spoiled:ready_alone"}, "WRONG  prediction"),
@@ -136,21 +136,21 @@ WRONG = {
 }
 
 
-def test_deploy_faulty_image_keeps_the_old_one_serving(serving, versions):
+def test_deploy_faulty_imagekeeps_the_old_one_serving(serving, versions):
     version, before, journal = version_of(serving), serving.containers(), serving.deployed()
-    with clients(serving.base) as told:
-        for what, (how, said) in WRONG.items():
-            serving.publish(f"slipway:{what}", **how)
+    with clients(serving.base) as responses:
+        for what, (image, message) in FAULTY_IMAGES.items():
+            serving.publish(f"slipway:{what}", **image)
             wait = "2" if what == "never ready" else "60"
             output = serving.run("deploy", f"slipway:{what}", status=1, SLIPWAY_BOX_READY=wait)
-            assert said in output, what
+            assert message in output, what
             assert "serves, as before" in output, what
             assert "the last lines of the new container's log:" in output, what
             # A crashing worker never boots, and another may need more than two seconds.
             assert "Booting worker" in output or what in ("crashes at once", "never ready")
         assert "cannot be pulled" in serving.run("deploy", "slipway:nowhere", status=1)
-    versions[0].require_right(told)
-    assert {each.version for each in told} == {version}
+    versions[0].require_right(responses)
+    assert {response.version for response in responses} == {version}
     live = f"slipway-{serving.live()[0].removeprefix('live-')}"
     assert serving.containers() == {live: before[live]}
     assert serving.deployed() == journal
@@ -165,19 +165,21 @@ def test_deploy_failing_after_the_switch_is_rolled_back(serving, versions, tmp_p
     answers, names = versions
     before, journal = version_of(serving), serving.deployed()
     # The smoke test fails only at the public address.
-    script, seen = tmp_path / "smoke.py", tmp_path / "seen"
-    wrong = f"if '{serving.port['8000']}' in sys.argv[-1]:\n    {wait_for(seen)}\n    sys.exit(1)\n"
-    script.write_text(f"import pathlib, sys, time\n{wrong}")
-    with clients(serving.base) as told:
+    script, switched = tmp_path / "smoke.py", tmp_path / "seen"
+    fault = (
+        f"if '{serving.port['8000']}' in sys.argv[-1]:\n    {wait_for(switched)}\n    sys.exit(1)\n"
+    )
+    script.write_text(f"import pathlib, sys, time\n{fault}")
+    with clients(serving.base) as responses:
         process = serving.start("deploy", "slipway:d", SLIPWAY_BOX_SMOKE=str(script))
-        until(lambda: told[-1].version == names["d"], 120)
-        seen.touch()
+        until(lambda: responses[-1].version == names["d"], 120)
+        switched.touch()
         output = process.communicate(timeout=120)[0]
         assert process.returncode == 1, output
-        until(lambda: told[-1].version == before, 60)
+        until(lambda: responses[-1].version == before, 60)
     assert "serves, as before" in output
-    answers.require_right(told)
-    assert {each.version for each in told} == {before, names["d"]}
+    answers.require_right(responses)
+    assert {response.version for response in responses} == {before, names["d"]}
     assert (version_of(serving), serving.deployed()) == (before, journal)
     assert len(serving.live()) == len(serving.containers()) == 1
 
@@ -203,19 +205,19 @@ def _starting(box: Box) -> bool:
 def test_concurrent_deploys_run_one_after_the_other(serving, versions, tmp_path):
     answers, names = versions
     # The smoke test of the first waits for the second.
-    script, come = tmp_path / "smoke.py", tmp_path / "come"
-    script.write_text(f"import pathlib, time\n{wait_for(come)}\n")
-    with clients(serving.base) as told:
+    script, second_started = tmp_path / "smoke.py", tmp_path / "come"
+    script.write_text(f"import pathlib, time\n{wait_for(second_started)}\n")
+    with clients(serving.base) as responses:
         first = serving.start("deploy", "slipway:c", SLIPWAY_BOX_SMOKE=str(script))
         until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
         second = serving.start("deploy", "slipway:d")
         assert "another deploy is at work" in second.stdout.readline()
-        come.touch()
+        second_started.touch()
         output = second.communicate(timeout=120)[0]
         assert (first.wait(120), second.returncode) == (0, 0), output
         assert first.communicate()[0].count("serves") == 1
-    answers.require_right(told)
-    assert told[-1].version == names["d"]
+    answers.require_right(responses)
+    assert responses[-1].version == names["d"]
     assert serving.deployed()[-2:] == ["slipway:c", "slipway:d"]
 
 
@@ -226,7 +228,7 @@ def test_deploy_lock_timeout_is_an_error(serving):
     assert "the other deploy is still at work" in output
 
 
-def test_prune_keeps_the_served_image_and_two_before_for_rollbacks(serving):
+def test_prune_keeps_the_served_imageand_two_before_for_rollbacks(serving):
     serving.publish("other/thing:1", ours=False)
     shutil.copy(
         serving.docker / "registry" / "other_thing:1.json", serving.docker / "images" / "other.json"
@@ -271,13 +273,13 @@ def test_container_runs_with_restricted_privileges(serving):
 
 def test_status_and_logs_describe_the_served_container(serving):
     port = serving.live()[0].removeprefix("live-")
-    told = serving.run("status")
-    assert f"serves: slipway-{port}" in told
-    assert '{"status":"ready"}' in told
+    output = serving.run("status")
+    assert f"serves: slipway-{port}" in output
+    assert '{"status":"ready"}' in output
     # The address for Prometheus in docs/operate.md.
     status, _, metrics = asked(f"http://127.0.0.1:{serving.port['8000']}", "GET", "/metrics")
     assert (status, metrics[:6]) == (200, b"# HELP")
-    assert serving.deployed()[-1] in told
+    assert serving.deployed()[-1] in output
     assert f"Listening at: http://127.0.0.1:{port}" in serving.run("logs", "--tail", "20")
 
 
@@ -286,15 +288,15 @@ def test_unknown_arguments_print_the_usage(serving):
         assert "rollback [IMAGE]" in serving.run(*words, status=2)
 
 
-def test_deploy_same_image_finishes_a_response_longer_than_the_drain(serving):
+def test_deploy_same_imagefinishes_a_response_longer_than_the_drain(serving):
     journal = serving.deployed()
     download = Download(serving.base)
     download.start()
-    assert download.begun.wait(120)
+    assert download.started.wait(120)
     old = f"slipway-{serving.live()[0].removeprefix('live-')}"
     deploying = serving.start("deploy", journal[-1], SLIPWAY_BOX_DRAIN="0")
     until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
-    download.go_on.set()
+    download.resume.set()
     output = deploying.communicate(timeout=120)[0]
     download.join()
     assert "still answering after 0 s" in output
@@ -307,13 +309,13 @@ def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serv
     serving.publish("slipway:other", SLIPWAY_MODEL="model.pkl")
     download = Download(serving.base)
     download.start()
-    assert download.begun.wait(120)
+    assert download.started.wait(120)
     deploying = serving.start("deploy", "slipway:other", SLIPWAY_BOX_DRAIN="60")
     until(lambda: serving.deployed()[-1] == "slipway:other", 120)
     live = serving.live()
     deploying.send_signal(signal.SIGTERM)
     output = deploying.communicate(timeout=120)[0]
-    download.go_on.set()
+    download.resume.set()
     download.join()
     assert deploying.returncode == 1
     new = live[0].replace("live-", "slipway-")
@@ -324,7 +326,7 @@ def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serv
     assert got(serving.base, "/readyz")["status"] == "ready"
 
 
-def test_deploy_image_missing_after_the_pull_is_an_error(serving):
+def test_deploy_imagemissing_after_the_pull_is_an_error(serving):
     serving.publish("slipway:moved")
     path = serving.docker / "registry" / "slipway:moved.json"
     path.write_text(path.read_text().replace('"slipway:moved"', '"slipway:another"'))
@@ -376,11 +378,11 @@ def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 def test_proxy_appends_the_client_address_to_forwarded_headers(echoing):
     forged = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https", "Host": "late.example"}
     status, headers, body = asked(echoing.base, "GET", "/livez", **forged)
-    told = json.loads(body)
+    received = json.loads(body)
     assert status == 200
-    assert told["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"
-    assert told["X-Forwarded-Proto"] == "http"
-    assert told["Host"] == "late.example"
+    assert received["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"
+    assert received["X-Forwarded-Proto"] == "http"
+    assert received["Host"] == "late.example"
     assert "X-Slipway-Container" not in headers
 
 
@@ -399,21 +401,21 @@ def test_proxy_too_large_body_returns_413_in_the_service_format(echoing):
         connection.putheader("Content-Length", str(length))
         connection.endheaders()
         answer = connection.getresponse()
-        told = json.loads(answer.read())
+        content = json.loads(answer.read())
         connection.close()
-        assert (answer.status, told["code"]) == (413, "too_large")
-        assert set(told) == {"code", "message", "request_id", "errors"}
+        assert (answer.status, content["code"]) == (413, "too_large")
+        assert set(content) == {"code", "message", "request_id", "errors"}
 
 
 def test_proxy_fifth_concurrent_file_returns_503(echoing):
     begins = b"POST /predict_file HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
-    begun = []
+    connections = []
     for _ in range(4):
         connection = socket.create_connection(("127.0.0.1", port_of(echoing.base)), timeout=60)
         connection.sendall(begins + b"Expect: 100-continue\r\n\r\n")
         # The proxy sends 100 Continue only after it has counted the file.
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        begun.append(connection)
+        connections.append(connection)
     status, headers, body = asked(echoing.base, "POST", "/predict_file", b"a")
     assert (status, json.loads(body)["code"], headers["Retry-After"]) == (503, "unavailable", "5")
     assert asked(echoing.base, "GET", "/livez")[0] == 200
@@ -421,7 +423,7 @@ def test_proxy_fifth_concurrent_file_returns_503(echoing):
     for door in ("8000", "8011", "8012"):
         base = f"http://127.0.0.1:{echoing.port[door]}"
         assert asked(base, "POST", "/predict_file", b"a")[0] == 502
-    for connection in begun:
+    for connection in connections:
         connection.close()
 
 
@@ -449,7 +451,7 @@ def certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
@@ -458,7 +460,7 @@ def certificate(folder: Path) -> Path:
     )
     path = folder / "certificate.pem"
     path.write_bytes(
-        made.public_bytes(Encoding.PEM)
+        signed.public_bytes(Encoding.PEM)
         + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return path
@@ -480,11 +482,11 @@ def test_deploy_with_https_trusted_hosts_and_prefix_passes_the_smoke_test(tmp_pa
         with box.proxy():
             box.run("deploy", "slipway:shipped")
             secure = f"https://localhost:{box.port['443']}/late"
-            table, right = smoke(secure, image=commit[:12], wait=5)
-            assert right, table
+            table, passed = smoke(secure, image=commit[:12], wait=5)
+            assert passed, table
             assert "6 headers present" in table
-            table, right = smoke(f"http://localhost:{box.port['80']}/late", wait=5)
-            assert not right
+            table, passed = smoke(f"http://localhost:{box.port['80']}/late", wait=5)
+            assert not passed
             assert "redirects to https://localhost/late/livez" in table
             assert "status 400" in smoke(secure, host="evil.example", wait=5)[0]
     finally:

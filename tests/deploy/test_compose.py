@@ -12,7 +12,7 @@ from conftest import ROOT
 
 COMPOSED = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSED["services"]
-OURS = ("web", "registry")
+OWN_SERVICES = ("web", "registry")
 # Defaults for local use only; nothing reachable from outside accepts them.
 LOCAL_SECRETS = {"local", "${POSTGRES_PASSWORD:-slipway}"}
 
@@ -45,7 +45,7 @@ def test_dockerignore_allows_only_listed_files():
 
 
 def test_compose_has_the_expected_services():
-    assert set(SERVICES) == {*OURS, "s3", "postgres", "prometheus"}
+    assert set(SERVICES) == {*OWN_SERVICES, "s3", "postgres", "prometheus"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -54,13 +54,13 @@ def test_compose_ports_listen_on_loopback_only(name):
         assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z0-9_]*PORT:-\d+\}:\d+", port)
 
 
-@pytest.mark.parametrize("name", [name for name in SERVICES if name not in OURS])
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in OWN_SERVICES])
 def test_compose_foreign_image_has_a_pinned_version_and_health_check(name):
     assert re.fullmatch(r"[\w/]+:v?\d+\.\d+(\.\d+)?", SERVICES[name]["image"])
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OWN_SERVICES)
 def test_compose_own_service_has_no_privileges_and_a_read_only_root(name):
     service = SERVICES[name]
     assert service["read_only"] is True

@@ -31,8 +31,8 @@ class Project:
         self.commit("first")
 
     def git(self, *words):
-        named = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-        command = ["git", *named, *words]
+        author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        command = ["git", *author, *words]
         done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
@@ -54,16 +54,17 @@ class Project:
             capture_output=True,
             text=True,
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == status, said
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output
         # The key must not appear in outputs, command lines or files.
-        assert KEY not in said
+        assert KEY not in output
         assert not self.heroku.leaks
         assert KEY not in (self.folder / ".git" / "config").read_text()
-        return said
+        return output
 
     def releases(self):
-        return [(each["description"].split()[0], each["status"]) for each in self.heroku.releases]
+        releases = self.heroku.releases
+        return [(release["description"].split()[0], release["status"]) for release in releases]
 
     def version(self):
         """Return the response of /version."""
@@ -86,9 +87,9 @@ def project(tmp_path):
 
 def spoiled_model():
     """Return the shipped manifest with another intercept."""
-    told = json.loads((ROOT / "model.json").read_bytes())
-    told["scorecard"]["sums"][0]["intercept"] += 1.0
-    return json.dumps(told)
+    manifest = json.loads((ROOT / "model.json").read_bytes())
+    manifest["scorecard"]["sums"][0]["intercept"] += 1.0
+    return json.dumps(manifest)
 
 
 UNVERIFIED = (ROOT / "Procfile").read_text().replace("flask model verify", "true")
@@ -109,8 +110,8 @@ app.wsgi_app = lambda environ, start: lane({**environ, "QUERY_STRING": "x"}, sta
 
 
 def test_deploy_pushes_the_commit_and_passes_the_smoke_test(project, manifest):
-    said = project.deploy()
-    assert "heroku: release v2 serves" in said
+    output = project.deploy()
+    assert "heroku: release v2 serves" in output
     assert project.version()["model_version"] == manifest.version
     assert project.releases() == [("Initial", "succeeded"), ("Deploy", "succeeded")]
     assert project.heroku.commit == project.git("rev-parse", "HEAD")
@@ -123,8 +124,8 @@ def test_deploy_broken_model_fails_in_the_release_command(project):
     project.deploy()
     before = project.version()
     project.commit("another intercept", model__json=spoiled_model())
-    said = project.deploy(status=1)
-    assert "heroku: release v3 failed, v2 goes on serving" in said
+    output = project.deploy(status=1)
+    assert "heroku: release v3 failed, v2 goes on serving" in output
     assert "Error: golden row 1 gives" in (project.heroku.folder / "v3.log").read_text()
     assert project.version() == before
     # The commit is already pushed, so Heroku does not build it again; the script must still fail.
@@ -134,19 +135,19 @@ def test_deploy_broken_model_fails_in_the_release_command(project):
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "message"),
     [(BROKEN, "the web dynos of v3 are crashed"), (WRONG, "WRONG  prediction")],
     ids=["does not start", "answers wrongly"],
 )
-def test_deploy_faulty_service_is_rolled_back_automatically(project, code, says):
+def test_deploy_faulty_service_is_rolled_back_automatically(project, code, message):
     project.deploy()
     before = project.version()
     # The release command checks only the model, and this Procfile skips even that.
     before_py = (ROOT / "app.py").read_text()
     project.commit("wrong", app__py=code, app_before__py=before_py, Procfile=UNVERIFIED)
-    said = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
-    assert says in said
-    assert "heroku: release v3 was wrong; the code of v2 serves again" in said
+    output = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
+    assert message in output
+    assert "heroku: release v3 was wrong; the code of v2 serves again" in output
     assert project.heroku.releases[-1]["description"] == "Rollback to v2"
     assert project.version() == before
 
@@ -171,11 +172,11 @@ def test_deploy_faulty_service_keeps_a_concurrent_release(project):
     project.commit("change", Procfile=UNVERIFIED)
     # Only in the checkout, not committed.
     (project.folder / "slipway" / "monitoring" / "smoke.py").write_text(MEANWHILE)
-    said = project.deploy(status=1, BACK_TO=good)
-    assert "heroku: release v4 was made meanwhile, and is left alone" in said
+    output = project.deploy(status=1, BACK_TO=good)
+    assert "heroku: release v4 was made meanwhile, and is left alone" in output
     until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
-    told = [each["description"] for each in project.heroku.releases[3:]]
-    assert told == ["Rollback to v2"]
+    descriptions = [release["description"] for release in project.heroku.releases[3:]]
+    assert descriptions == ["Rollback to v2"]
 
 
 def test_rollback_twice_goes_back_two_releases(project):
@@ -192,7 +193,7 @@ def test_rollback_twice_goes_back_two_releases(project):
 
 
 @pytest.mark.parametrize(
-    ("words", "environ", "says"),
+    ("words", "environ", "message"),
     [
         ([], {"HEROKU_API_KEY": ""}, "HEROKU_API_KEY is not set"),
         ([], {"HEROKU_API_KEY": 'a"b'}, "HEROKU_API_KEY is not a valid key"),
@@ -206,9 +207,9 @@ def test_rollback_twice_goes_back_two_releases(project):
         (["rollback", "v1; id"], {}, "cannot roll back: no such release"),
     ],
 )
-def test_deploy_invalid_settings_are_reported_and_change_nothing(project, words, environ, says):
-    said = project.deploy(*words, status=1, **environ)
-    assert says in said
+def test_deploy_invalid_settings_are_reported_and_change_nothing(project, words, environ, message):
+    output = project.deploy(*words, status=1, **environ)
+    assert message in output
     assert project.releases() == [("Initial", "succeeded")]
     assert project.heroku.commit == ""
 

@@ -20,7 +20,7 @@ UNFLAGGED = GUNICORN[:-1]
 FLAGGED = (*UNFLAGGED, "--workers=4")
 
 
-def said_workers(*words, **environ):
+def logged_workers(*words, **environ):
     """Start Gunicorn; return the logged number of workers and its source."""
     kept = {name: value for name, value in os.environ.items() if name not in ENVIRON}
     process = subprocess.Popen(
@@ -32,8 +32,8 @@ def said_workers(*words, **environ):
     )
     try:
         for line in process.stderr:
-            if found := re.search(r"workers: (\d+), by (.*)", line):
-                return int(found[1]), found[2]
+            if match := re.search(r"workers: (\d+), by (.*)", line):
+                return int(match[1]), match[2]
         raise AssertionError(f"Gunicorn ended with status {process.wait()}")
     finally:
         process.kill()
@@ -42,7 +42,7 @@ def said_workers(*words, **environ):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "environ", "due"),
+    ("words", "environ", "expected"),
     [
         (UNFLAGGED, {}, (4, "gunicorn.conf.py")),
         (UNFLAGGED, {"WEB_CONCURRENCY": "0"}, (4, "gunicorn.conf.py")),
@@ -57,8 +57,8 @@ def said_workers(*words, **environ):
         (FLAGGED, {"GUNICORN_CMD_ARGS": "--workers=3"}, (4, "--workers")),
     ],
 )
-def test_workers_number_comes_from_flag_then_environment_then_default(words, environ, due):
-    assert said_workers(*words, **environ) == due
+def test_workers_number_comes_from_flag_then_environment_then_default(words, environ, expected):
+    assert logged_workers(*words, **environ) == expected
 
 
 def flights(manifest, count):
@@ -99,7 +99,7 @@ def test_dyno_under_load_stays_within_its_memory(body, tmp_path, manifest):
 @pytest.mark.slow
 def test_dyno_uses_and_logs_client_and_scheme_of_the_router(body, tmp_path):
     with booted(tmp_path) as dyno:
-        told = {
+        headers = {
             "Content-Type": JSON,
             "X-Forwarded-For": "6.6.6.6, 203.0.113.7",
             "X-Forwarded-Proto": "https",
@@ -109,7 +109,7 @@ def test_dyno_uses_and_logs_client_and_scheme_of_the_router(body, tmp_path):
             "PATH_INFO": "/livez",
         }
         connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=20)
-        connection.request("POST", "/predict", body, told)
+        connection.request("POST", "/predict", body, headers)
         answer = connection.getresponse()
         assert (answer.status, set(json.load(answer)) > {"probability"}) == (200, True)
         connection.close()
@@ -131,7 +131,7 @@ def test_dyno_second_sigterm_still_finishes_files_and_predictions(body, tmp_path
         connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=30)
         connection.request("POST", "/predict_file?counts=true", file, {"Content-Type": "text/csv"})
         answer = connection.getresponse()
-        begun = answer.read(1000)
+        first_chunk = answer.read(1000)
         time.sleep(0.2)
         began, in_time = time.monotonic(), len(answers)
         for _ in range(2):
@@ -139,7 +139,7 @@ def test_dyno_second_sigterm_still_finishes_files_and_predictions(body, tmp_path
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             time.sleep(0.1)
-        rest = begun + answer.read()
+        rest = first_chunk + answer.read()
         connection.close()
         assert dyno.process.wait(30) == 0
         # Heroku kills a dyno after 30 s; Gunicorn stops waiting after 20 s.

@@ -50,15 +50,15 @@ def test_app_json_has_only_known_keys_and_settings():
     assert set(APP["environments"]) == {"review", "test"}
     for variable in APP["env"].values():
         assert set(variable) <= {"description", "value", "required", "generator"}
-    ours = {name for name in APP["env"] if name.startswith("SLIPWAY_")}
+    own_settings = {name for name in APP["env"] if name.startswith("SLIPWAY_")}
     text = "".join(path.read_text() for path in (ROOT / "slipway").rglob("*.py"))
-    assert ours <= set(re.findall(r'"(SLIPWAY_\w+)"', text))
+    assert own_settings <= set(re.findall(r'"(SLIPWAY_\w+)"', text))
 
 
 def test_app_json_values_serve_the_shipped_model_and_generate_a_key():
     assert APP["env"]["SLIPWAY_SIGNING_KEY"]["generator"] == "secret"
     assert "value" not in APP["env"]["SLIPWAY_SIGNING_KEY"]
-    values = {name: each.get("value", "") for name, each in APP["env"].items()}
+    values = {name: variable.get("value", "") for name, variable in APP["env"].items()}
     settings = Settings.from_environ(ROOT, values)
     assert (settings.model, settings.trusted_hosts) == (ROOT / "model.pkl", ())
     assert f"--workers={values['WEB_CONCURRENCY']}" in COMMANDS["web"]

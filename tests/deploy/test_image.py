@@ -41,10 +41,10 @@ def test_web_image_adds_less_than_sixty_megabytes_to_its_base(web_image):
 def test_web_image_contains_only_the_files_for_serving(web_image):
     names = {path.rpartition("/")[2] for path in web_image.files}
     assert {"app.py", "gunicorn.conf.py", "model.json", "model.covariance", "gunicorn"} <= names
-    tops = {path.split("/")[2] for path in web_image.files if path.startswith("/app/")}
+    top_level = {path.split("/")[2] for path in web_image.files if path.startswith("/app/")}
     expected = {"app.py", "flask_api.py", "gunicorn.conf.py", "__pycache__"}
     expected |= {"model.pkl", "model.json", "model.covariance"}
-    assert tops == expected | {"flights", "slipway", "static", "templates"}
+    assert top_level == expected | {"flights", "slipway", "static", "templates"}
     unwanted = {
         "sklearn",
         "pandas",
@@ -69,13 +69,13 @@ def test_image_has_no_secret_in_any_layer_or_its_environment(web_image):
 
 
 def test_image_configuration_has_user_command_port_and_revision(web_image):
-    told = web_image.config
-    assert told["User"] == "10001"
-    assert told["Cmd"] == ["gunicorn", "app:app"]
-    assert not told["Entrypoint"]
-    assert list(told["ExposedPorts"]) == ["8000/tcp"]
-    assert "PORT=8000" in told["Env"]
-    assert told["Labels"]["org.opencontainers.image.revision"] == SHA
+    config = web_image.config
+    assert config["User"] == "10001"
+    assert config["Cmd"] == ["gunicorn", "app:app"]
+    assert not config["Entrypoint"]
+    assert list(config["ExposedPorts"]) == ["8000/tcp"]
+    assert "PORT=8000" in config["Env"]
+    assert config["Labels"]["org.opencontainers.image.revision"] == SHA
 
 
 def test_container_predictions_equal_those_of_the_model(served, body, live):
@@ -105,14 +105,15 @@ def test_container_runs_four_unprivileged_workers_on_a_read_only_root(served):
     first = served.first
     assert status(first.pid, "NSpid") == [str(first.pid), "1"]
     assert first.cmdline()[-2:] == ["/opt/slipway/bin/gunicorn", "app:app"]
-    for each in (first, *served.workers(4)):
-        assert each.uids().real == each.gids().real == 10001
-        assert status(each.pid, "CapEff") == ["0" * 16]
-    listening = {at.laddr for at in first.net_connections() if at.status == "LISTEN"}
+    for process in (first, *served.workers(4)):
+        assert process.uids().real == process.gids().real == 10001
+        assert status(process.pid, "CapEff") == ["0" * 16]
+    connections = first.net_connections()
+    listening = {socket.laddr for socket in connections if socket.status == "LISTEN"}
     assert listening == {("0.0.0.0", int(served.base.rpartition(":")[2]))}
     for place in ("/app", "/opt/slipway", "/etc", "/var/tmp"):
-        refused = served.inside("touch", f"{place}/new", user="0")
-        assert "Read-only file system" in refused.stderr
+        failed = served.inside("touch", f"{place}/new", user="0")
+        assert "Read-only file system" in failed.stderr
     assert served.inside("ls", "/dev/shm", "/tmp").returncode == 0
 
 
@@ -138,8 +139,8 @@ def test_container_stop_finishes_all_accepted_requests(web_image, body):
         clients = [stack.enter_context(connected(running.base)) for _ in range(20)]
         for client in clients:
             client.sendall(HEAD % len(body) + body[:-1])
-        due = {client.getsockname() for client in clients}
-        until(lambda: due <= clients_of(running.workers(4)), 60)
+        expected = {client.getsockname() for client in clients}
+        until(lambda: expected <= clients_of(running.workers(4)), 60)
         running.first.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         for client in clients:
@@ -150,9 +151,9 @@ def test_container_stop_finishes_all_accepted_requests(web_image, body):
 
 def environment(service, s3_server):
     """Return the environment of a service in compose.yaml, with the tests' S3 server."""
-    told = dict(SERVICES[service]["environment"])
-    assert told.pop("AWS_ENDPOINT_URL") == "http://s3:5000"
-    return {**told, "AWS_ENDPOINT_URL": s3_server}
+    environ = dict(SERVICES[service]["environment"])
+    assert environ.pop("AWS_ENDPOINT_URL") == "http://s3:5000"
+    return {**environ, "AWS_ENDPOINT_URL": s3_server}
 
 
 def test_compose_services_push_the_model_to_a_registry_and_serve_it(
@@ -168,8 +169,8 @@ def test_compose_services_push_the_model_to_a_registry_and_serve_it(
         predicted = json.loads(answer(f"{running.base}/predict", body))
         assert predicted["model_version"] == manifest.version
         assert manifest.version in running.inside("ls", "/var/cache/slipway").stdout.split()
-        told = running.inside("flask", "model", "history", "--registry=s3://models", "--json")
-        assert [entry["who"] for entry in json.loads(told.stdout)] == ["compose"]
+        history = running.inside("flask", "model", "history", "--registry=s3://models", "--json")
+        assert [entry["who"] for entry in json.loads(history.stdout)] == ["compose"]
         # The service polls the registry again, in a subprocess.
         assert running.inside("flask", "model", "reload").stdout == "asked\n"
         deadline = time.monotonic() + 120

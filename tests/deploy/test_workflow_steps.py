@@ -70,7 +70,7 @@ def aws(tmp_path, monkeypatch):
     return answers
 
 
-def asked(checkout):
+def logged_calls(checkout):
     path = checkout / "asked"
     return path.read_text().splitlines() if path.exists() else []
 
@@ -110,7 +110,7 @@ def test_plan_aws_incomplete_fails_and_names_the_missing_settings(checkout):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("variables", "expected_text"),
     [
         (ROLE | {"AWS_KEYS": "true"}, "by a role, on the self-hosted runner; without SERVICE_URL"),
         (ROLE | BOX, "by a role, without a runner, on i-0a; without SERVICE_URL"),
@@ -119,16 +119,16 @@ def test_plan_aws_incomplete_fails_and_names_the_missing_settings(checkout):
         (ROLE | {"SERVICE_URL": "https://a.example"}, "by a role, on the self-hosted runner |"),
     ],
 )
-def test_plan_aws_complete_prints_credentials_and_runner(checkout, given, told):
-    done = run_step(PLAN, checkout, **UNSET | ECR | {"DEPLOY_TO_AWS": "true"} | given)
+def test_plan_aws_complete_prints_credentials_and_runner(checkout, variables, expected_text):
+    done = run_step(PLAN, checkout, **UNSET | ECR | {"DEPLOY_TO_AWS": "true"} | variables)
     assert done.returncode == 0
-    assert f"| AWS | yes | {told}" in done.stdout
+    assert f"| AWS | yes | {expected_text}" in done.stdout
 
 
-@pytest.mark.parametrize("who", [ROLE, {"AWS_KEYS": "true"}])
-def test_plan_without_runner_requires_a_deploy_role(checkout, who):
-    given = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
-    done = run_step(PLAN, checkout, **UNSET | ECR | given | who)
+@pytest.mark.parametrize("credentials", [ROLE, {"AWS_KEYS": "true"}])
+def test_plan_without_runner_requires_a_deploy_role(checkout, credentials):
+    variables = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
+    done = run_step(PLAN, checkout, **UNSET | ECR | variables | credentials)
     assert done.returncode == 1
     assert "this is missing: AWS_DEPLOY_ROLE_ARN." in done.stdout
 
@@ -160,7 +160,7 @@ def test_pushed_error_of_ecr_fails_without_output(aws):
     assert done.stdout == ""
 
 
-def scan_found(aws, counts):
+def write_scan_result(aws, counts):
     """Write a completed scan with the number of findings by severity."""
     (aws / "describe-image-scan-findings").write_text(
         '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
@@ -169,17 +169,17 @@ def scan_found(aws, counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "status", "told"),
+    ("counts", "status", "expected_text"),
     [
         ("{}", 0, "Image scan: nothing found"),
         ('{"HIGH": 3, "LOW": 1}', 0, "Image scan: HIGH:3,LOW:1"),
         ('{"CRITICAL": 2}', 1, "Image scan: CRITICAL:2"),
     ],
 )
-def test_scan_fails_only_on_critical_findings(aws, counts, status, told):
-    scan_found(aws, counts)
+def test_scan_fails_only_on_critical_findings(aws, counts, status, expected_text):
+    write_scan_result(aws, counts)
     done = ecr("scan", SHA)
-    assert (done.returncode, done.stdout.strip()) == (status, told)
+    assert (done.returncode, done.stdout.strip()) == (status, expected_text)
 
 
 def test_scan_missing_or_failed_is_an_error(aws):
@@ -194,32 +194,32 @@ def test_scan_missing_or_failed_is_an_error(aws):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "expected_text"),
     [
         ("ThrottlingException", 0, "Image scan: nothing found"),
         ("ServiceUnavailableException", 0, "Image scan: nothing found"),
         ("RepositoryNotFoundException", 1, ""),
     ],
 )
-def test_scan_throttled_by_ecr_is_retried(aws, error, status, told):
+def test_scan_throttled_by_ecr_is_retried(aws, error, status, expected_text):
     (aws / "once").write_text(error)
-    scan_found(aws, "{}")
+    write_scan_result(aws, "{}")
     done = ecr("scan", SHA)
-    assert (done.returncode, done.stdout.strip()) == (status, told)
+    assert (done.returncode, done.stdout.strip()) == (status, expected_text)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected_text"),
     [
         ("AWS_ECR_LOGIN_URI", f"{URI}/slipway", "is the registry alone"),
         ("AWS_ECR_LOGIN_URI", f"https://{URI}", "is the registry alone"),
         ("AWS_REGION", "", "AWS_REGION is not set"),
     ],
 )
-def test_ecr_invalid_setting_is_named(aws, name, value, told):
+def test_ecr_invalid_setting_is_named(aws, name, value, expected_text):
     done = ecr("image", SHA, **{name: value})
     assert done.returncode == 1
-    assert told in done.stderr
+    assert expected_text in done.stderr
 
 
 # On the machine, by its runner or by AWS
@@ -231,7 +231,7 @@ BOTH = [("deployment", "aws", ""), ("deployment-by-aws", "aws-without-runner", "
 def test_deployment_step_deploys_the_image_of_the_commit(checkout, aws, job, _, box):
     step = step_named("main", job, "Deploy the new image")
     assert run_step(step, checkout, GITHUB_SHA=SHA).returncode == 0
-    assert asked(checkout) == [f"{box}deploy {IMAGE}"]
+    assert logged_calls(checkout) == [f"{box}deploy {IMAGE}"]
 
 
 @pytest.mark.parametrize(("_", "job", "box"), BOTH)
@@ -240,65 +240,69 @@ def test_rollback_step_deploys_the_given_or_previous_commit(checkout, aws, _, jo
     assert run_step(step, checkout, TO=SHA).returncode == 0
     assert run_step(step, checkout, TO="").returncode == 0
     words = [f"rollback {IMAGE}", "status", "rollback", "status"]
-    assert asked(checkout) == [box + each for each in words]
+    assert logged_calls(checkout) == [box + command for command in words]
 
 
-@pytest.mark.parametrize("to", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"])
+@pytest.mark.parametrize(
+    "target", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"]
+)
 @pytest.mark.parametrize("job", ["aws", "aws-without-runner"])
-def test_rollback_step_without_valid_commit_fails(checkout, aws, job, to):
+def test_rollback_step_without_valid_commit_fails(checkout, aws, job, target):
     step = step_named("rollback", job, "Deploy an earlier image")
-    assert run_step(step, checkout, TO=to).returncode == 1
-    assert asked(checkout) == []
+    assert run_step(step, checkout, TO=target).returncode == 1
+    assert logged_calls(checkout) == []
     assert not (checkout / "hole").exists()
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
 def test_deployment_failed_smoke_test_revokes_the_image(checkout, aws, job, _, box):
-    smoke, back = JOBS["main", job]["steps"][-2:]
-    assert (smoke["id"], back["if"]) == ("smoke", "failure() && steps.smoke.outcome == 'failure'")
-    assert run_step(back, checkout, GITHUB_SHA=SHA).returncode == 0
-    assert asked(checkout) == [f"{box}revoke {IMAGE}"]
+    smoke, rollback = JOBS["main", job]["steps"][-2:]
+    assert smoke["id"] == "smoke"
+    assert rollback["if"] == "failure() && steps.smoke.outcome == 'failure'"
+    assert run_step(rollback, checkout, GITHUB_SHA=SHA).returncode == 0
+    assert logged_calls(checkout) == [f"{box}revoke {IMAGE}"]
 
 
 @pytest.mark.slow
 def test_smoke_step_passes_only_for_the_served_commit():
     step = step_named("main", "deployment", "Smoke test")
     with running(*GUNICORN, SLIPWAY_REVISION=SHA) as (base, _):
-        right = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA)
-        wrong = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA[::-1])
-        back = step_named("rollback", "aws", "Smoke test")
-        earlier = run_step(back, ROOT, SERVICE_URL=base, TO="")
-    assert right.returncode == 0, right.stdout
-    assert (wrong.returncode, "WRONG" in wrong.stdout) == (1, True)
+        passed = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA)
+        failed = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA[::-1])
+        rollback = step_named("rollback", "aws", "Smoke test")
+        earlier = run_step(rollback, ROOT, SERVICE_URL=base, TO="")
+    assert passed.returncode == 0, passed.stdout
+    assert (failed.returncode, "WRONG" in failed.stdout) == (1, True)
     assert earlier.returncode == 0, earlier.stdout
 
 
 # Heroku, retraining
 
 
-@pytest.mark.parametrize(("to", "words"), [("v41", "rollback v41"), ("", "rollback")])
-def test_heroku_rollback_step_accepts_a_release(checkout, to, words):
+@pytest.mark.parametrize(("target", "words"), [("v41", "rollback v41"), ("", "rollback")])
+def test_heroku_rollback_step_accepts_a_release(checkout, target, words):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
-    assert run_step(step, checkout, TO=to).returncode == 0
-    assert asked(checkout) == [words]
+    assert run_step(step, checkout, TO=target).returncode == 0
+    assert logged_calls(checkout) == [words]
 
 
 def test_heroku_rollback_step_invalid_release_fails(checkout):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
     done = run_step(step, checkout, TO="v41; id")
-    assert (done.returncode, asked(checkout)) == (1, [])
+    assert (done.returncode, logged_calls(checkout)) == (1, [])
     assert "written as v41" in done.stdout
 
 
-@pytest.mark.parametrize(("ends", "status"), [(0, 0), (3, 0), (1, 1), (137, 137)])
-def test_retrain_step_exit_status_3_is_a_warning(checkout, ends, status):
-    put_program(checkout / ".venv/bin/flask", f'#!/bin/sh\necho "$*"; echo why >&2; exit {ends}\n')
+@pytest.mark.parametrize(("exit_status", "status"), [(0, 0), (3, 0), (1, 1), (137, 137)])
+def test_retrain_step_exit_status_3_is_a_warning(checkout, exit_status, status):
+    script = f'#!/bin/sh\necho "$*"; echo why >&2; exit {exit_status}\n'
+    put_program(checkout / ".venv/bin/flask", script)
     step = step_named("retrain", "retrain", "Retrain")
     summary = checkout / "summary"
     done = run_step(step, checkout, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == status
-    assert ("::warning::" in done.stdout) is (ends == 3)
-    assert f"ended with status {ends}\n" in summary.read_text()
+    assert ("::warning::" in done.stdout) is (exit_status == 3)
+    assert f"ended with status {exit_status}\n" in summary.read_text()
     assert "--app app retrain\nwhy\n" in summary.read_text()
 
 

@@ -53,12 +53,12 @@ def test_scripts_pass_shellcheck():
 
 def test_actions_are_pinned_to_a_commit_with_version():
     lines = re.findall(r"^ *(?:- )?uses: (.*)$", TEXT, re.MULTILINE)
-    ours = [line for line in lines if line.startswith("$/")]
-    assert {ROOT / line.removeprefix("$/") for line in ours} == {
+    local_uses = [line for line in lines if line.startswith("$/")]
+    assert {ROOT / line.removeprefix("$/") for line in local_uses} == {
         ROOT / ".github/workflows/integration.yaml",
         ROOT / ".github/workflows/heroku.yaml",
     }
-    pins = {line for line in lines if line not in ours}
+    pins = {line for line in lines if line not in local_uses}
     for pin in pins:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), pin
     # One version of each, in all workflows.
@@ -69,7 +69,7 @@ def test_permissions_are_only_granted_by_jobs():
     for name, workflow in WORKFLOWS.items():
         assert workflow["permissions"] == {}, name
     for place, job in JOBS.items():
-        write = {scope for scope, how in job["permissions"].items() if how != "read"}
+        write = {scope for scope, access in job["permissions"].items() if access != "read"}
         assert write <= {"id-token"}, place
         assert set(job["permissions"]) <= {"contents", "id-token"}, place
     assert {place for place, job in JOBS.items() if "id-token" in job["permissions"]} == {
@@ -118,9 +118,9 @@ def test_push_trigger_covers_main_without_docs():
 
 
 def test_self_hosted_jobs_run_only_main_one_at_a_time_after_approval():
-    found = {place for place, job in JOBS.items() if "self-hosted" in str(job.get("runs-on"))}
-    assert found == SELF_HOSTED
-    for place in found:
+    self_hosted = {place for place, job in JOBS.items() if "self-hosted" in str(job.get("runs-on"))}
+    assert self_hosted == SELF_HOSTED
+    for place in self_hosted:
         job = JOBS[place]
         assert ON_MAIN in job["if"], place
         assert job["environment"]["name"] == "production", place
@@ -248,16 +248,20 @@ def test_python_matrix_starts_with_the_deployed_version():
     pythons = job["strategy"]["matrix"]["python"]
     assert pythons == ["3.11", "3.12", "3.13", "3.14"]
     deployed = (ROOT / ".python-version").read_text(encoding="utf-8").strip()
-    (whole,) = (step for step in job["steps"] if step.get("run") == ".ci/run")
-    assert whole["if"] == f"matrix.python == '{deployed}'"
+    (full_run,) = (step for step in job["steps"] if step.get("run") == ".ci/run")
+    assert full_run["if"] == f"matrix.python == '{deployed}'"
     assert f"python:{deployed}-slim-bookworm" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_dependabot_updates_actions_pins_and_base_image():
     text = (ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8")
     updates = yaml.safe_load(text)["updates"]
-    assert [each["package-ecosystem"] for each in updates] == ["github-actions", "pip", "docker"]
-    assert {each["schedule"]["interval"] for each in updates} == {"weekly"}
+    assert [update["package-ecosystem"] for update in updates] == [
+        "github-actions",
+        "pip",
+        "docker",
+    ]
+    assert {update["schedule"]["interval"] for update in updates} == {"weekly"}
 
 
 # The page

@@ -18,7 +18,7 @@ BLOCKS = [
 ]
 NEEDS_ACCOUNT = re.compile(r"heroku |docker |git push|export HEROKU_|deploy/heroku\.sh")
 LINES = dict.fromkeys(line for block in BLOCKS for line in block.splitlines())
-OWN = [line for line in LINES if not NEEDS_ACCOUNT.match(line)]
+LOCAL_COMMANDS = [line for line in LINES if not NEEDS_ACCOUNT.match(line)]
 ENVIRON = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "GIT_AUTHOR_NAME": "Ada",
@@ -36,7 +36,7 @@ def run(line, folder=ROOT):
 
 
 def test_heroku_page_commands_without_account_are_tested():
-    assert OWN == [
+    assert LOCAL_COMMANDS == [
         "flask model verify",
         "honcho start web",
         "python3 -P deploy/smoke.py http://127.0.0.1:5000",
@@ -45,22 +45,22 @@ def test_heroku_page_commands_without_account_are_tested():
 
 
 def test_heroku_page_verify_output_matches_the_command():
-    (shown,) = re.findall(r"^ *```\n( *model.pkl is right\n.*?)^ *```$", TEXT, re.M | re.S)
-    told = run(OWN[0]).splitlines()
-    due = [" ".join(line.split()) for line in shown.splitlines()]
-    found = [re.sub(r"\d{8}T\d{6}Z-\w+", "…", " ".join(line.split())) for line in told]
+    (example,) = re.findall(r"^ *```\n( *model.pkl is right\n.*?)^ *```$", TEXT, re.M | re.S)
+    output = run(LOCAL_COMMANDS[0]).splitlines()
+    expected = [" ".join(line.split()) for line in example.splitlines()]
+    actual = [re.sub(r"\d{8}T\d{6}Z-\w+", "…", " ".join(line.split())) for line in output]
     # Numbers of rows and versions depend on the shipped model.
-    assert [re.sub(r"[\d.]+", "N", line) for line in found] == [
-        re.sub(r"[\d.]+", "N", line) for line in due
+    assert [re.sub(r"[\d.]+", "N", line) for line in actual] == [
+        re.sub(r"[\d.]+", "N", line) for line in expected
     ]
 
 
 @pytest.mark.slow
 def test_heroku_page_start_command_passes_the_smoke_test():
     path = ENVIRON["PATH"]
-    with running("bash", "-c", f"exec {OWN[1]}", PATH=path) as (base, _):
-        told = run(OWN[2].replace("http://127.0.0.1:5000", base))
-    assert re.search(r"^(\d+) of \1 right", told, re.MULTILINE), told
+    with running("bash", "-c", f"exec {LOCAL_COMMANDS[1]}", PATH=path) as (base, _):
+        output = run(LOCAL_COMMANDS[2].replace("http://127.0.0.1:5000", base))
+    assert re.search(r"^(\d+) of \1 right", output, re.MULTILINE), output
 
 
 def test_heroku_page_revert_command_restores_the_previous_code(tmp_path):
@@ -69,13 +69,13 @@ def test_heroku_page_revert_command_restores_the_previous_code(tmp_path):
     for text in ("right", "wrong"):
         file.write_text(text)
         run(f"git add app.py && git commit --quiet -m {text}", tmp_path)
-    run(OWN[3], tmp_path)
+    run(LOCAL_COMMANDS[3], tmp_path)
     assert file.read_text() == "right"
 
 
 def test_heroku_page_procfile_equals_the_file():
-    shown = re.search(r"^```\n(web: .*?)^```$", TEXT, re.MULTILINE | re.DOTALL)[1]
-    assert dict(line.split(": ", 1) for line in shown.splitlines()) == COMMANDS
+    example = re.search(r"^```\n(web: .*?)^```$", TEXT, re.MULTILINE | re.DOTALL)[1]
+    assert dict(line.split(": ", 1) for line in example.splitlines()) == COMMANDS
 
 
 def test_heroku_page_settings_exist_in_the_code():

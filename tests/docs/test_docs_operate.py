@@ -46,8 +46,8 @@ def test_operate_page_paths_exist_in_script_and_proxy():
 def test_operate_page_smoke_table_equals_the_output(service):
     from slipway.monitoring.smoke import smoke
 
-    shown = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
+    example = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
     printed = smoke(service)[0].splitlines()
-    assert [line.split()[:2] for line in shown[1:-1]] == [
+    assert [line.split()[:2] for line in example[1:-1]] == [
         line.split()[:2] for line in printed[1:-1]
     ]

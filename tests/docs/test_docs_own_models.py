@@ -28,11 +28,11 @@ def folder(tmp_path):
     """A folder with a model fitted on an array, and its rows with an id column."""
     draw = np.random.default_rng(0)
     age, spend = draw.integers(18, 80, 300), draw.gamma(2.0, 40.0, 300)
-    left = (age + draw.normal(0, 10, 300) > 50).astype(int)
+    target = (age + draw.normal(0, 10, 300) > 50).astype(int)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    model.fit(np.column_stack([age, spend]), left)
+    model.fit(np.column_stack([age, spend]), target)
     (tmp_path / "fitted.pkl").write_bytes(pickle.dumps(model))
-    rows = pd.DataFrame({"id": range(300), "age": age, "spend": spend, "left": left})
+    rows = pd.DataFrame({"id": range(300), "age": age, "spend": spend, "left": target})
     rows.to_csv(tmp_path / "train.csv", index=False)
     return tmp_path
 
@@ -50,17 +50,17 @@ def run(command, folder):
 
 
 def test_own_models_page_command_with_options_sets_the_features(folder):
-    command = next(each for each in COMMANDS if "--features" in each)
-    done = run(command, folder)
-    assert done.returncode == 0, done.stderr
+    command = next(line for line in COMMANDS if "--features" in line)
+    result = run(command, folder)
+    assert result.returncode == 0, result.stderr
     assert read_manifest(folder / "model.churn.pkl").signature.names == ("age", "spend")
 
 
 def test_own_models_page_command_without_options_suggests_them(folder):
-    command = next(each for each in COMMANDS if "--features" not in each)
-    done = run(command, folder)
-    assert done.returncode == 1
-    assert "--features age,spend --target left --drop id" in done.stderr
+    command = next(line for line in COMMANDS if "--features" not in line)
+    result = run(command, folder)
+    assert result.returncode == 1
+    assert "--features age,spend --target left --drop id" in result.stderr
     assert not (folder / "model.churn.pkl").exists()
 
 
@@ -68,8 +68,8 @@ def test_own_models_page_command_without_options_uses_feature_names(folder):
     rows = pd.read_csv(folder / "train.csv")
     model = LogisticRegression(max_iter=1000).fit(rows[["age", "spend"]], rows["left"])
     (folder / "fitted.pkl").write_bytes(pickle.dumps(model))
-    done = run(next(each for each in COMMANDS if "--features" not in each), folder)
-    assert done.returncode == 0, done.stderr
+    result = run(next(line for line in COMMANDS if "--features" not in line), folder)
+    assert result.returncode == 0, result.stderr
     assert read_manifest(folder / "model.churn.pkl").signature.target.name == "left"
 
 

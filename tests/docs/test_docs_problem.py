@@ -34,8 +34,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_problem_page_module_loads_all_rows(folder):
     run_etl(load_problem("churn"), None, folder / "rows")
-    stored = open_dataset(folder / "rows").manifest
-    assert (stored.rows, stored.quarantined) == (300, {})
+    manifest = open_dataset(folder / "rows").manifest
+    assert (manifest.rows, manifest.quarantined) == (300, {})
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,16 @@ def test_make_target_calls_its_command(target, command):
 
 @pytest.mark.slow
 def test_readme_training_commands_reproduce_the_model_and_score_the_flights(tmp_path, manifest):
-    told = in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0], model="model.pkl")
-    assert "336,776 rows read, 327,346 kept in data/flights" in told
-    assert "engine memory: 327,346 rows need about" in told
-    assert "model version" in told
-    (made,) = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]["sums"]
+    output = run_in_folder(tmp_path, "bash", "-euc", commands("flask etl")[0], model="model.pkl")
+    assert "336,776 rows read, 327,346 kept in data/flights" in output
+    assert "engine memory: 327,346 rows need about" in output
+    assert "model version" in output
+    (trained,) = json.loads((tmp_path / "model.json").read_bytes())["scorecard"]["sums"]
     (shipped,) = manifest.scorecard.sums
-    assert made["intercept"] == pytest.approx(shipped.intercept, abs=1e-9)
-    for ours, due in zip(made["terms"], shipped.terms, strict=True):
-        assert ours["feature"] == due.feature
-        assert ours["points"] == pytest.approx(due.points, abs=1e-9)
+    assert trained["intercept"] == pytest.approx(shipped.intercept, abs=1e-9)
+    for term, expected in zip(trained["terms"], shipped.terms, strict=True):
+        assert term["feature"] == expected.feature
+        assert term["points"] == pytest.approx(expected.points, abs=1e-9)
     assert len(pl.read_parquet(tmp_path / "scores.parquet")) == 336_776
 
 
@@ -139,7 +139,7 @@ def notebook(tmp_path):
     return tmp_path
 
 
-def in_folder(folder, *command, model="model.churn.pkl"):
+def run_in_folder(folder, *command, model="model.churn.pkl"):
     environ = os.environ | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -154,26 +154,26 @@ def in_folder(folder, *command, model="model.churn.pkl"):
 
 def test_readme_bring_your_own_model_from_a_pickle_is_served(notebook):
     """Run the README's command on another model."""
-    report = in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
+    report = run_in_folder(notebook, "bash", "-euc", commands("flask model add")[0])
     assert "engine: scorecard, the model's equal on 569 rows" in report
-    assert_served(notebook / "model.churn.pkl")
+    assert_model_is_served(notebook / "model.churn.pkl")
 
 
 def test_readme_bring_your_own_model_from_a_notebook_is_served(notebook):
     (lines,) = blocks("python")
     assert len([line for line in lines.splitlines() if line]) <= 5
-    in_folder(notebook, sys.executable, "-c", lines)
-    assert_served(notebook / "model.churn.pkl")
+    run_in_folder(notebook, sys.executable, "-c", lines)
+    assert_model_is_served(notebook / "model.churn.pkl")
 
 
 def test_readme_show_and_sql_commands_describe_the_model(notebook):
-    in_folder(notebook, sys.executable, "-c", blocks("python")[0])
-    told = in_folder(notebook, "bash", "-euc", commands("flask model show")[0])
-    assert "Will this customer leave?" in told
-    assert "flights_to_score" in told
+    run_in_folder(notebook, sys.executable, "-c", blocks("python")[0])
+    output = run_in_folder(notebook, "bash", "-euc", commands("flask model show")[0])
+    assert "Will this customer leave?" in output
+    assert "flights_to_score" in output
 
 
-def assert_served(path):
+def assert_model_is_served(path):
     client = create_app(ROOT, Settings(model=path)).test_client()
     described = client.get("/metadata").json
     assert (described["name"], described["engine"]) == ("churn", "scorecard")
@@ -198,9 +198,9 @@ def test_readme_links_exist():
 def test_root_has_one_package_manager_file_and_no_runtime_txt():
     """Heroku's build fails with two package managers, and prefers an old runtime.txt."""
     names = {path.name for path in ROOT.iterdir()}
-    rivals = {"Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock", "setup.py", "runtime.txt"}
+    others = {"Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock", "setup.py", "runtime.txt"}
     assert "requirements.txt" in names
-    assert not names & rivals
+    assert not names & others
     assert (ROOT / ".python-version").read_text().strip() == "3.11"
     assert shlex.split((ROOT / "Procfile").read_text())[1] == "gunicorn"
 
