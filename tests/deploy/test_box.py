@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from nginx_box import Box
 from small_versions import save_version
-from swapping import Versions, clients, got, until
+from swapping import Versions, clients, get_json, wait_until
 
 from slipway.monitoring.smoke import smoke
 
@@ -61,7 +61,7 @@ def serving(box: Box, versions: tuple[Versions, dict[str, str]]) -> Box:
 
 
 def version_of(box: Box) -> str:
-    return str(got(box.base, "/version")["model_version"])
+    return str(get_json(box.base, "/version")["model_version"])
 
 
 class Download(threading.Thread):
@@ -95,11 +95,11 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
     box.run("deploy", "slipway:a")
     download = Download(box.base)
     with clients(box.base) as responses:
-        until(lambda: len(responses) > 50, 60)
+        wait_until(lambda: len(responses) > 50, 60)
         download.start()
         assert download.started.wait(120)
         deploying = box.start("deploy", "slipway:b")
-        until(lambda: got(box.base, "/version")["model_version"] == names["b"], 120)
+        wait_until(lambda: get_json(box.base, "/version")["model_version"] == names["b"], 120)
         assert deploying.poll() is None, "the old container did not wait for the download"
         download.resume.set()
         assert deploying.wait(120) == 0
@@ -109,7 +109,7 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
         assert time.monotonic() - began < 60
         (box.docker / "away").unlink()
     download.join()
-    answers.require_right(responses)
+    answers.assert_correct(responses)
     assert {response.version for response in responses} == {names["a"], names["b"]}
     assert responses[0].version == responses[-1].version == names["a"]
     assert download.end.startswith(f"# rows={download.rows} failed=0")
@@ -149,7 +149,7 @@ def test_deploy_faulty_imagekeeps_the_old_one_serving(serving, versions):
             # A crashing worker never boots, and another may need more than two seconds.
             assert "Booting worker" in output or what in ("crashes at once", "never ready")
         assert "cannot be pulled" in serving.run("deploy", "slipway:nowhere", status=1)
-    versions[0].require_right(responses)
+    versions[0].assert_correct(responses)
     assert {response.version for response in responses} == {version}
     live = f"slipway-{serving.live()[0].removeprefix('live-')}"
     assert serving.containers() == {live: before[live]}
@@ -172,13 +172,13 @@ def test_deploy_failing_after_the_switch_is_rolled_back(serving, versions, tmp_p
     script.write_text(f"import pathlib, sys, time\n{fault}")
     with clients(serving.base) as responses:
         process = serving.start("deploy", "slipway:d", SLIPWAY_BOX_SMOKE=str(script))
-        until(lambda: responses[-1].version == names["d"], 120)
+        wait_until(lambda: responses[-1].version == names["d"], 120)
         switched.touch()
         output = process.communicate(timeout=120)[0]
         assert process.returncode == 1, output
-        until(lambda: responses[-1].version == before, 60)
+        wait_until(lambda: responses[-1].version == before, 60)
     assert "serves, as before" in output
-    answers.require_right(responses)
+    answers.assert_correct(responses)
     assert {response.version for response in responses} == {before, names["d"]}
     assert (version_of(serving), serving.deployed()) == (before, journal)
     assert len(serving.live()) == len(serving.containers()) == 1
@@ -188,7 +188,7 @@ def test_deploy_terminated_before_the_switch_keeps_the_old_one_serving(serving, 
     version = version_of(serving)
     serving.publish("slipway:slow", app="spoiled:never_ready")
     process = serving.start("deploy", "slipway:slow")
-    until(lambda: _starting(serving), 120)
+    wait_until(lambda: _starting(serving), 120)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 1
@@ -209,14 +209,14 @@ def test_concurrent_deploys_run_one_after_the_other(serving, versions, tmp_path)
     script.write_text(f"import pathlib, time\n{wait_for(second_started)}\n")
     with clients(serving.base) as responses:
         first = serving.start("deploy", "slipway:c", SLIPWAY_BOX_SMOKE=str(script))
-        until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
+        wait_until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
         second = serving.start("deploy", "slipway:d")
         assert "another deploy is at work" in second.stdout.readline()
         second_started.touch()
         output = second.communicate(timeout=120)[0]
         assert (first.wait(120), second.returncode) == (0, 0), output
         assert first.communicate()[0].count("serves") == 1
-    answers.require_right(responses)
+    answers.assert_correct(responses)
     assert responses[-1].version == names["d"]
     assert serving.deployed()[-2:] == ["slipway:c", "slipway:d"]
 
@@ -295,7 +295,7 @@ def test_deploy_same_imagefinishes_a_response_longer_than_the_drain(serving):
     assert download.started.wait(120)
     old = f"slipway-{serving.live()[0].removeprefix('live-')}"
     deploying = serving.start("deploy", journal[-1], SLIPWAY_BOX_DRAIN="0")
-    until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
+    wait_until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
     download.resume.set()
     output = deploying.communicate(timeout=120)[0]
     download.join()
@@ -311,7 +311,7 @@ def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serv
     download.start()
     assert download.started.wait(120)
     deploying = serving.start("deploy", "slipway:other", SLIPWAY_BOX_DRAIN="60")
-    until(lambda: serving.deployed()[-1] == "slipway:other", 120)
+    wait_until(lambda: serving.deployed()[-1] == "slipway:other", 120)
     live = serving.live()
     deploying.send_signal(signal.SIGTERM)
     output = deploying.communicate(timeout=120)[0]
@@ -323,7 +323,7 @@ def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serv
     assert "as before" not in output
     assert download.end.startswith(f"# rows={download.rows} failed=0")
     assert serving.live() == live
-    assert got(serving.base, "/readyz")["status"] == "ready"
+    assert get_json(serving.base, "/readyz")["status"] == "ready"
 
 
 def test_deploy_imagemissing_after_the_pull_is_an_error(serving):

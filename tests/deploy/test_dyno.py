@@ -12,7 +12,14 @@ from contextlib import suppress
 import pytest
 from clients import JSON, asked, loaded, port_of, wait_for_workers
 from conftest import GUNICORN, ROOT, free_port
-from dynos import ENVIRON, RAM, booted, killed_for_memory, limited, shared_memory
+from dynos import (
+    ENVIRON,
+    RAM,
+    count_oom_kills,
+    memory_limited_group,
+    running_dyno,
+    shared_memory_mb,
+)
 
 pytest_plugins = ["served"]
 
@@ -71,11 +78,11 @@ def flights(manifest, count):
 @pytest.mark.slow
 def test_dyno_under_load_stays_within_its_memory(body, tmp_path, manifest):
     began = time.monotonic()
-    with limited(RAM) as group, booted(tmp_path, group) as dyno:
+    with memory_limited_group(RAM) as group, running_dyno(tmp_path, group) as dyno:
         # Heroku's limit; one or two seconds are usual.
         assert time.monotonic() - began < 60
         wait_for_workers(dyno.process, 4)
-        assert "workers: 4, by --workers; WEB_CONCURRENCY=2 is not used" in dyno.logged
+        assert "workers: 4, by --workers; WEB_CONCURRENCY=2 is not used" in dyno.log_text
         with loaded(dyno.base, body, n_clients=16) as answers:
             deadline = time.monotonic() + 240
             while len(answers) < 10_000:
@@ -84,7 +91,7 @@ def test_dyno_under_load_stays_within_its_memory(body, tmp_path, manifest):
         assert {status for status, _, _ in answers} == {200}
         for path in ("/", "/model", "/metadata", "/apidocs/", "/apispec_1.json", "/readyz"):
             assert asked(dyno.base, "GET", path, timeout=20)[0] == 200
-        assert shared_memory(dyno.everyone()) < 160
+        assert shared_memory_mb(dyno.process_ids()) < 160
         # A worker imports polars with its first file.
         file = flights(manifest, 20_000)
         for _ in range(12):
@@ -92,13 +99,13 @@ def test_dyno_under_load_stays_within_its_memory(body, tmp_path, manifest):
                 dyno.base, "POST", "/predict_file?counts=true", file, 60, Content_Type="text/csv"
             )
             assert b"# rows=20000 failed=0 " in answer[2][-100:]
-        assert shared_memory(dyno.everyone()) < 400
-        assert group is None or killed_for_memory(group) == 0
+        assert shared_memory_mb(dyno.process_ids()) < 400
+        assert group is None or count_oom_kills(group) == 0
 
 
 @pytest.mark.slow
 def test_dyno_uses_and_logs_client_and_scheme_of_the_router(body, tmp_path):
-    with booted(tmp_path) as dyno:
+    with running_dyno(tmp_path) as dyno:
         headers = {
             "Content-Type": JSON,
             "X-Forwarded-For": "6.6.6.6, 203.0.113.7",
@@ -120,13 +127,13 @@ def test_dyno_uses_and_logs_client_and_scheme_of_the_router(body, tmp_path):
     assert line.startswith("203.0.113.7 ")
     assert "evil" not in line
     # The router logs URLs, so that they must not contain values of a record.
-    assert "GET /predict?" not in dyno.logged
+    assert "GET /predict?" not in dyno.log_text
 
 
 @pytest.mark.slow
 def test_dyno_second_sigterm_still_finishes_files_and_predictions(body, tmp_path, manifest):
     file = flights(manifest, 300_000)
-    with booted(tmp_path) as dyno, loaded(dyno.base, body, n_clients=4) as answers:
+    with running_dyno(tmp_path) as dyno, loaded(dyno.base, body, n_clients=4) as answers:
         wait_for_workers(dyno.process, 4)
         connection = http.client.HTTPConnection("127.0.0.1", port_of(dyno.base), timeout=30)
         connection.request("POST", "/predict_file?counts=true", file, {"Content-Type": "text/csv"})
@@ -135,7 +142,7 @@ def test_dyno_second_sigterm_still_finishes_files_and_predictions(body, tmp_path
         time.sleep(0.2)
         began, in_time = time.monotonic(), len(answers)
         for _ in range(2):
-            for pid in dyno.everyone():
+            for pid in dyno.process_ids():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             time.sleep(0.1)

@@ -60,7 +60,7 @@ def test_heroku_page_start_command_passes_the_smoke_test():
     path = ENVIRON["PATH"]
     with running("bash", "-c", f"exec {LOCAL_COMMANDS[1]}", PATH=path) as (base, _):
         output = run(LOCAL_COMMANDS[2].replace("http://127.0.0.1:5000", base))
-    assert re.search(r"^(\d+) of \1 right", output, re.MULTILINE), output
+    assert re.search(r"^(\d+) of \1 passed", output, re.MULTILINE), output
 
 
 def test_heroku_page_revert_command_restores_the_previous_code(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from custom_steps import codes_of, month_of
-from own_models import started_here
+from own_models import start_check_in_process
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -68,6 +68,6 @@ def save_all_kinds(folder: Path) -> tuple[Any, pd.DataFrame]:
     """Save the model; return it with the rows that it was fitted on."""
     X, y = orders()
     model = fitted(X, y)
-    with started_here():
+    with start_check_in_process():
         slipway.save(model, X, y, folder / "model.pkl", title="Will the order come back?")
     return model, X

@@ -42,25 +42,25 @@ class Dyno:
         self.process, self.base, self._log = process, base, log
 
     @property
-    def logged(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text(encoding="utf-8")
 
     def wait_for_line(self, part: str) -> str:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for line in self.logged.splitlines():
+            for line in self.log_text.splitlines():
                 if part in line:
                     return line
             time.sleep(0.05)
-        raise AssertionError(f"no line with {part!r} in:\n{self.logged}")
+        raise AssertionError(f"no line with {part!r} in:\n{self.log_text}")
 
-    def everyone(self) -> list[int]:
+    def process_ids(self) -> list[int]:
         """Return the IDs of all processes; Heroku sends its signals to each."""
         return [self.process.pid, *(worker.pid for worker in workers(self.process))]
 
 
 @contextmanager
-def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[Dyno]:
+def running_dyno(folder: Path, group: Path | None = None, **environ: str) -> Iterator[Dyno]:
     """Start a web dyno from a shell, as Heroku does, and stop it after the block.
 
     ``group`` is the control group of its processes.
@@ -83,7 +83,7 @@ def booted(folder: Path, group: Path | None = None, **environ: str) -> Iterator[
 
 
 @contextmanager
-def limited(megabytes: int) -> Iterator[Path | None]:
+def memory_limited_group(megabytes: int) -> Iterator[Path | None]:
     """Create a control group with a memory limit; yield None if the machine does not allow it."""
     memory_group = next(filter(None, map(_create_group, (GROUPS / "memory", GROUPS))), None)
     if memory_group is None:
@@ -116,14 +116,14 @@ def _create_group(parent: Path) -> Path | None:
     return None
 
 
-def killed_for_memory(group: Path) -> int:
+def count_oom_kills(group: Path) -> int:
     """Return the number of processes of a group that the kernel killed for lack of memory."""
     names = ("memory.oom_control", "memory.events")
     text = "".join((group / name).read_text() for name in names if (group / name).exists())
     return int(re.findall(r"^oom_kill (\d+)", text, re.MULTILINE)[0])
 
 
-def shared_memory(pids: Iterable[int]) -> float:
+def shared_memory_mb(pids: Iterable[int]) -> float:
     """Return the memory of processes in MB, with shared pages counted once (PSS)."""
     texts = (Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in pids)
     matches = (re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE) for text in texts)

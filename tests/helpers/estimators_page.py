@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import sklearn
-from own_models import started_here
+from own_models import start_check_in_process
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 from sklearn.utils import all_estimators
@@ -89,7 +89,7 @@ class Fitted(NamedTuple):
     y: Any
 
 
-class Tried(NamedTuple):
+class SaveResult(NamedTuple):
     """The result of saving an estimator: a manifest, or the reason for its rejection."""
 
     manifest: Manifest | None
@@ -131,17 +131,17 @@ def fitted(name: str) -> Fitted:
         return Fitted(model.fit(X, y), X, y)
 
 
-def tried(name: str, folder: Path) -> Tried:
+def try_to_save(name: str, folder: Path) -> SaveResult:
     """Save an estimator."""
     model, X, y = fitted(name)
     try:
-        with started_here():
-            return Tried(slipway.save(model, X, y, folder / "model.pkl"), "")
+        with start_check_in_process():
+            return SaveResult(slipway.save(model, X, y, folder / "model.pkl"), "")
     except SlipwayError as error:
-        return Tried(None, error.message)
+        return SaveResult(None, error.message)
 
 
-def page(results: dict[str, Tried]) -> str:
+def render_page(results: dict[str, SaveResult]) -> str:
     """Return the text of the page."""
     manifests = {name: result.manifest for name, result in results.items() if result.manifest}
     reasons = {name: result.reason for name, result in results.items() if not result.manifest}
@@ -171,4 +171,6 @@ def _served(manifest: Manifest) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        PAGE.write_text(page({name: tried(name, Path(scratch)) for name in sorted(CLASSES)}))
+        PAGE.write_text(
+            render_page({name: try_to_save(name, Path(scratch)) for name in sorted(CLASSES)})
+        )

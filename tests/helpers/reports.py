@@ -25,7 +25,7 @@ CURVE = LearningCurve(
 )
 
 
-class Read(HTMLParser):
+class ParsedPage(HTMLParser):
     """The tags and the text of a page, without styles."""
 
     def __init__(self, text):

@@ -41,7 +41,7 @@ def save_version(folder: Path, weight: float, *, tree: bool = False, drop: str =
     return folder / "model.pkl"
 
 
-def renamed(path: Path, manifest: Manifest | None = None, **changes: object) -> Path:
+def rename_version(path: Path, manifest: Manifest | None = None, **changes: object) -> Path:
     """Rename a version and change its manifest, as a faulty push would."""
     manifest = manifest or read_manifest(path)
     content = path.read_bytes()

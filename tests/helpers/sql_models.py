@@ -33,7 +33,7 @@ def feature(name, kind="number", **more):
 def frame_of(manifest, records):
     """Return a frame of typed columns with an ``id``."""
     dtypes = {"category": "object", "flag": "boolean"}
-    kinds = {each.name: each.kind for each in manifest.signature.features}
+    kinds = {field.name: field.kind for field in manifest.signature.features}
     columns = {
         name: pd.Series([record[name] for record in records], dtype=dtypes.get(kind, "float64"))
         for name, kind in kinds.items()
@@ -41,7 +41,7 @@ def frame_of(manifest, records):
     return pd.DataFrame({"id": range(len(records)), **columns})
 
 
-def due(manifest, record):
+def expected_prediction(manifest, record):
     """Return the prediction of the API, or None for a rejected record."""
     checked, errors, _ = manifest.signature.check(record)
     if errors:

@@ -21,7 +21,7 @@ POLL = 1.0
 CLOSED = "closed before an answer"
 
 
-class Told(NamedTuple):
+class Response(NamedTuple):
     """A response that a client received."""
 
     status: int | str
@@ -44,20 +44,24 @@ class Versions:
         self._answers[live.version] = answers
         return live.version
 
-    def require_right(self, told: list[Told], *, may_close: bool = False) -> None:
+    def assert_correct(self, responses: list[Response], *, may_close: bool = False) -> None:
         """Assert that no request failed and each prediction is that of its ``model_version``.
 
         With ``may_close``, ignore closed connections, because a worker was killed.
         """
-        assert told
+        assert responses
         if may_close:
-            told = [response for response in told if response.status != CLOSED]
-        assert {response.status for response in told} == {200}
-        wrong = [t for t in told if self._answers[t.version][t.body] != t.probability]
-        assert not wrong
+            responses = [response for response in responses if response.status != CLOSED]
+        assert {response.status for response in responses} == {200}
+        wrong_responses = [
+            response
+            for response in responses
+            if self._answers[response.version][response.body] != response.probability
+        ]
+        assert not wrong_responses
 
 
-def _send_requests(base: str, first: int, told: list[Told], stop: threading.Event) -> None:
+def _send_requests(base: str, first: int, responses: list[Response], stop: threading.Event) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
     number, ended = first, time.perf_counter()
     while not stop.is_set():
@@ -73,54 +77,56 @@ def _send_requests(base: str, first: int, told: list[Told], stop: threading.Even
             if isinstance(error, ConnectionError) and paused:
                 continue
             closed = isinstance(error, ConnectionResetError | BrokenPipeError)
-            told.append(Told(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0))
+            responses.append(
+                Response(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0)
+            )
             continue
         ended = time.perf_counter()
         version, probability = content.get("model_version", ""), content.get("probability", 0.0)
-        told.append(Told(status, number, version, probability, began, ended - began))
+        responses.append(Response(status, number, version, probability, began, ended - began))
         time.sleep(0.002)
     connection.close()
 
 
 @contextmanager
-def clients(base: str, count: int = 4) -> Iterator[list[Told]]:
+def clients(base: str, count: int = 4) -> Iterator[list[Response]]:
     """Run clients over keep-alive connections until the block ends; yield their responses."""
-    told: list[Told] = []
+    responses: list[Response] = []
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_send_requests, args=(base, first, told, stop))
+        threading.Thread(target=_send_requests, args=(base, first, responses, stop))
         for first in range(count)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield told
+        yield responses
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
 
-def got(base: str, path: str) -> dict[str, Any]:
+def get_json(base: str, path: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(asked(base, "GET", path, timeout=20)[2])
     return content
 
 
-def until(true: Callable[[], bool], seconds: float) -> float:
+def wait_until(condition: Callable[[], bool], seconds: float) -> float:
     """Wait until a condition is true; return the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
-        if true():
+        if condition():
             return time.monotonic() - began
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s")
 
 
 def all_serve(base: str, version: str, count: int = 4) -> bool:
-    rows = got(base, "/version")["workers"]
+    rows = get_json(base, "/version")["workers"]
     return [row["version"] for row in rows] == [version] * count
 
 
 def status(base: str) -> str:
-    content = got(base, "/readyz")
+    content = get_json(base, "/readyz")
     return f"{content['status']} {content.get('reason', '')}".strip()

@@ -15,7 +15,7 @@ from clients import workers
 from conftest import GUNICORN, ROOT, free_port, running
 from registries import BUCKET, KEY
 from small_versions import save_version
-from swapping import POLL, Versions, all_serve, clients, got, status, until
+from swapping import POLL, Versions, all_serve, clients, get_json, status, wait_until
 
 from slipway.core.settings import Settings
 from slipway.registry import open_registry
@@ -33,7 +33,7 @@ class Store:
         self.port = free_port()
         command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port))
         self.process = subprocess.Popen(command, stdout=-3, stderr=-3)
-        until(self.answers, 60)
+        wait_until(self.answers, 60)
 
     def answers(self):
         with socket.socket() as connection:
@@ -77,29 +77,29 @@ def test_service_follows_a_bucket_and_survives_its_absence(store, tmp_path):
         "SLIPWAY_MODEL_POLL": f"{POLL}",
     }
     with running(*GUNICORN, "--workers=4", **environ) as (base, process):
-        until(lambda: all_serve(base, first), 90)
+        wait_until(lambda: all_serve(base, first), 90)
         with clients(base) as answers:
             registry.move("production", second, who="a test")
             # A poll starts each second and sends a few requests.
-            until(lambda: all_serve(base, second), 90)
+            wait_until(lambda: all_serve(base, second), 90)
             store.process.send_signal(signal.SIGSTOP)
-            until(lambda: status(base).startswith("degraded"), 90)
+            wait_until(lambda: status(base).startswith("degraded"), 90)
             before = set(workers(process))
             process.send_signal(signal.SIGHUP)
-            until(lambda: not before & set(workers(process)), 90)
-            until(lambda: all_serve(base, second), 90)
+            wait_until(lambda: not before & set(workers(process)), 90)
+            wait_until(lambda: all_serve(base, second), 90)
             store.process.send_signal(signal.SIGCONT)
-            until(lambda: status(base) == "ready", 90)
+            wait_until(lambda: status(base) == "ready", 90)
             registry.rollback(who="a test")
-            until(lambda: all_serve(base, first), 90)
+            wait_until(lambda: all_serve(base, first), 90)
             store.end()
-            until(lambda: status(base).startswith("degraded"), 90)
+            wait_until(lambda: status(base).startswith("degraded"), 90)
             assert "cannot be reached" in status(base)
             assert url not in status(base)
-        versions.require_right(answers)
+        versions.assert_correct(answers)
         assert {answer.version for answer in answers} == {first, second}
     with running(*GUNICORN, "--workers=1", **environ) as (base, _):
-        assert got(base, "/version")["model_version"] == first
+        assert get_json(base, "/version")["model_version"] == first
         assert status(base).startswith("degraded")
     assert_first_start_ends(environ, tmp_path)
 

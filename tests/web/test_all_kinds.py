@@ -12,7 +12,7 @@ from all_kinds import save_all_kinds
 from conftest import ROOT
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
-from own_models import equal, outcome, own
+from own_models import equal, outcome, own_predictions
 from test_pages import FORM, HTML, Page, send
 
 from slipway.core.settings import Settings
@@ -333,7 +333,7 @@ def test_form_and_api_give_what_the_pipeline_gives(client, kinds, document, chan
     row = X.head(1).copy()
     for name, value in record.items():
         row[name] = typed(X[name], value)
-    (due,) = own(model, row)
+    (due,) = own_predictions(model, row)
     assert equal(asked(client, record), due, 0.0)
     answer = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
     assert shown_number(answer) == pytest.approx(due.numbers[0], abs=6e-5)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from all_kinds import save_all_kinds
 from conftest import GUNICORN, IMPORTS, running
-from own_models import own
+from own_models import own_predictions
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -72,7 +72,7 @@ def due_number(model, X, coupon=""):
         payment="card",
         place="Atlantis",
     )
-    (answer,) = own(model, row)
+    (answer,) = own_predictions(model, row)
     return answer.numbers[0]
 
 
