@@ -72,14 +72,14 @@ class Served:
         features = self.metadata["signature"]["features"]
         return next(feature for feature in features if feature["name"] == name)
 
-    def prediction(self, record: object) -> Outcome:
+    def predict(self, record: object) -> Outcome:
         """Predict one record as JSON."""
         answer = self.client.post("/predict", data=json.dumps(record), content_type=JSON)
         return outcome(answer.status_code, answer.json)
 
     def json(self, records: Sequence[object]) -> list[Outcome]:
         """Predict records as JSON, one by one."""
-        return [self.prediction(record) for record in records]
+        return [self.predict(record) for record in records]
 
     def array(self, records: Sequence[object]) -> list[Outcome]:
         """Predict records as one JSON array."""

@@ -180,9 +180,11 @@ def test_unused_columns_are_not_required_checked_or_published(tmp_path, estimato
     assert_same_predictions(served, X.head(8), sent_rows=X.head(8)[names])
     assert_same_predictions(served, X.head(8))
     record = {"plan": "max", "age": 33, "spend": 120.5}
-    right = served.one(record)
-    assert right == served.one(record | {"account": ["any", {"thing": 1}], "remark": "y" * 100_000})
-    assert right == served.one(record | {"joined": "no date", "score": None, "account": True})
+    right = served.predict(record)
+    assert right == served.predict(
+        record | {"account": ["any", {"thing": 1}], "remark": "y" * 100_000}
+    )
+    assert right == served.predict(record | {"joined": "no date", "score": None, "account": True})
     assert "unknown" in served.client.post("/predict", json=record | {"nobody": 1}).text.lower()
 
 
@@ -211,5 +213,5 @@ def test_remainder_passthrough_reads_every_column(tmp_path):
     model = reading(LogisticRegression(max_iter=500), remainder="passthrough").fit(X, y)
     served = save_and_serve(model, X, y, tmp_path)
     assert_same_predictions(served, X.head(8))
-    assert isinstance(served.one({"plan": "max", "age": 3, "spend": 2.0}), str)
+    assert isinstance(served.predict({"plan": "max", "age": 3, "spend": 2.0}), str)
     assert len(records_of(X)[0]) == len(served.metadata["signature"]["features"])

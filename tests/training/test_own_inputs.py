@@ -152,10 +152,10 @@ def test_dicts_have_one_feature_for_each_key(tmp_path, rows):
         save_and_serve(model, dicts, y, tmp_path) if rows else add_and_serve(model, tmp_path, None)
     )
     for record in ({"plan": "max", "age": 40, "spend": 2.5}, {"age": 3, "spend": 1.5}):
-        assert served.one(record) == own_prediction(model, [record])
+        assert served.predict(record) == own_prediction(model, [record])
     # A value that is not in any row counts as absent.
     unseen = {"plan": "gold", "age": 40, "spend": 2.5}
-    assert served.one(unseen) == own_prediction(model, [unseen])
+    assert served.predict(unseen) == own_prediction(model, [unseen])
 
 
 @pytest.mark.parametrize("shape", ["column", "array", "frame", "list", "polars", "text"])

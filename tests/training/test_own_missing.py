@@ -248,7 +248,8 @@ def test_column_of_only_missing_values_is_predicted_as_by_the_pipeline(tmp_path)
     assert_same_predictions(served, X.head(2).assign(nothing=[1.0, -3.5]))
     without = {"age": 40, "spend": 12.5}
     assert equal(
-        served.one(without), own_prediction(model, pd.DataFrame([without | {"nothing": np.nan}]))
+        served.predict(without),
+        own_prediction(model, pd.DataFrame([without | {"nothing": np.nan}])),
     )
     assert own_predictions(model, X.head(1)) == served.json(
         [{"age": int(X.age[0]), "spend": X.spend[0]}]

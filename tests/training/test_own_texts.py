@@ -153,7 +153,7 @@ def test_dates_and_times_keep_their_type_and_zone(tmp_path, moments, own_step):
     assert not any(isinstance(outcome, str) for outcome in expected)
     assert served.feature("day")["kind"] == "datetime"
     record = {"plan": "max", "age": 40, "spend": 3.5, "day": "no day"}
-    assert isinstance(served.one(record), str)
+    assert isinstance(served.predict(record), str)
 
 
 def test_missing_date_equals_the_pipeline(tmp_path):

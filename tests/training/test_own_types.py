@@ -264,7 +264,7 @@ def test_infinities_of_boosting_are_predicted(tmp_path):
     assert not any(isinstance(outcome, str) for outcome in expected)
     record = {"age": 40, "spend": 2.5, "ratio": "Infinity"}
     right = own_prediction(model, pd.DataFrame([record | {"ratio": np.inf}]))
-    assert served.one(record) == right
+    assert served.predict(record) == right
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e308, -1e308, 1e40])
