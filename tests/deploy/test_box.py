@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from nginx_box import Box
 from small_versions import save_version
-from swapping import Versions, clients, get_json, wait_until
+from swapping import Versions, clients, get_json, until
 
 from slipway.monitoring.smoke import smoke
 
@@ -95,11 +95,11 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
     box.run("deploy", "slipway:a")
     download = Download(box.base)
     with clients(box.base) as responses:
-        wait_until(lambda: len(responses) > 50, 60)
+        until(lambda: len(responses) > 50, 60)
         download.start()
         assert download.started.wait(120)
         deploying = box.start("deploy", "slipway:b")
-        wait_until(lambda: get_json(box.base, "/version")["model_version"] == names["b"], 120)
+        until(lambda: get_json(box.base, "/version")["model_version"] == names["b"], 120)
         assert deploying.poll() is None, "the old container did not wait for the download"
         download.resume.set()
         assert deploying.wait(120) == 0
@@ -172,11 +172,11 @@ def test_deploy_failing_after_the_switch_is_rolled_back(serving, versions, tmp_p
     script.write_text(f"import pathlib, sys, time\n{fault}")
     with clients(serving.base) as responses:
         process = serving.start("deploy", "slipway:d", SLIPWAY_BOX_SMOKE=str(script))
-        wait_until(lambda: responses[-1].version == names["d"], 120)
+        until(lambda: responses[-1].version == names["d"], 120)
         switched.touch()
         output = process.communicate(timeout=120)[0]
         assert process.returncode == 1, output
-        wait_until(lambda: responses[-1].version == before, 60)
+        until(lambda: responses[-1].version == before, 60)
     assert "serves, as before" in output
     answers.assert_correct(responses)
     assert {response.version for response in responses} == {before, names["d"]}
@@ -188,7 +188,7 @@ def test_deploy_terminated_before_the_switch_keeps_the_old_one_serving(serving, 
     version = version_of(serving)
     serving.publish("slipway:slow", app="spoiled:never_ready")
     process = serving.start("deploy", "slipway:slow")
-    wait_until(lambda: _starting(serving), 120)
+    until(lambda: _starting(serving), 120)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 1
@@ -209,7 +209,7 @@ def test_concurrent_deploys_run_one_after_the_other(serving, versions, tmp_path)
     script.write_text(f"import pathlib, time\n{wait_for(second_started)}\n")
     with clients(serving.base) as responses:
         first = serving.start("deploy", "slipway:c", SLIPWAY_BOX_SMOKE=str(script))
-        wait_until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
+        until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
         second = serving.start("deploy", "slipway:d")
         assert "another deploy is at work" in second.stdout.readline()
         second_started.touch()
@@ -295,7 +295,7 @@ def test_deploy_same_imagefinishes_a_response_longer_than_the_drain(serving):
     assert download.started.wait(120)
     old = f"slipway-{serving.live()[0].removeprefix('live-')}"
     deploying = serving.start("deploy", journal[-1], SLIPWAY_BOX_DRAIN="0")
-    wait_until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
+    until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
     download.resume.set()
     output = deploying.communicate(timeout=120)[0]
     download.join()
@@ -311,7 +311,7 @@ def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serv
     download.start()
     assert download.started.wait(120)
     deploying = serving.start("deploy", "slipway:other", SLIPWAY_BOX_DRAIN="60")
-    wait_until(lambda: serving.deployed()[-1] == "slipway:other", 120)
+    until(lambda: serving.deployed()[-1] == "slipway:other", 120)
     live = serving.live()
     deploying.send_signal(signal.SIGTERM)
     output = deploying.communicate(timeout=120)[0]

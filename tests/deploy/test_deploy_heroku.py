@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from fake_heroku import KEY, NAME, heroku_running
-from swapping import wait_until
+from swapping import until
 
 SCRIPT = ROOT / "deploy" / "heroku.sh"
 # The files of a service.
@@ -174,7 +174,7 @@ def test_deploy_faulty_service_keeps_a_concurrent_release(project):
     (project.folder / "slipway" / "monitoring" / "smoke.py").write_text(MEANWHILE)
     output = project.deploy(status=1, BACK_TO=good)
     assert "heroku: release v4 was made meanwhile, and is left alone" in output
-    wait_until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
+    until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
     descriptions = [release["description"] for release in project.heroku.releases[3:]]
     assert descriptions == ["Rollback to v2"]
 

@@ -11,7 +11,7 @@ from clients import HEAD, clients_of, connected
 from conftest import ROOT
 from containers import answer, container, status
 from image_builds import SECRET, SHA
-from swapping import wait_until
+from swapping import until
 
 pytest_plugins = ["image_builds", "registry_servers"]
 pytestmark = [pytest.mark.slow, pytest.mark.image]
@@ -140,7 +140,7 @@ def test_container_stop_finishes_all_accepted_requests(web_image, body):
         for client in clients:
             client.sendall(HEAD % len(body) + body[:-1])
         expected = {client.getsockname() for client in clients}
-        wait_until(lambda: expected <= clients_of(running.workers(4)), 60)
+        until(lambda: expected <= clients_of(running.workers(4)), 60)
         running.first.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         for client in clients:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from clients import asked
 from conftest import ROOT, free_port
-from swapping import wait_until
+from swapping import until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ class Box:
             [NGINX, "-c", f"{self.folder}/nginx.conf", "-p", f"{self.folder}"]
         )
         try:
-            wait_until(lambda: process.poll() is not None or _listens(self.base), 60)
+            until(lambda: process.poll() is not None or _listens(self.base), 60)
             assert process.poll() is None, "nginx ended; see above"
             yield
         finally:

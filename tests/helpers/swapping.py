@@ -112,7 +112,7 @@ def get_json(base: str, path: str) -> dict[str, Any]:
     return content
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> float:
+def until(condition: Callable[[], bool], seconds: float) -> float:
     """Wait until a condition is true; return the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:

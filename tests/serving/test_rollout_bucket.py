@@ -15,7 +15,7 @@ from clients import workers
 from conftest import GUNICORN, ROOT, free_port, running
 from registries import BUCKET, KEY
 from small_versions import save_version
-from swapping import POLL, Versions, all_serve, clients, get_json, status, wait_until
+from swapping import POLL, Versions, all_serve, clients, get_json, status, until
 
 from slipway.core.settings import Settings
 from slipway.registry import open_registry
@@ -33,7 +33,7 @@ class Store:
         self.port = free_port()
         command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port))
         self.process = subprocess.Popen(command, stdout=-3, stderr=-3)
-        wait_until(self.answers, 60)
+        until(self.answers, 60)
 
     def answers(self):
         with socket.socket() as connection:
@@ -77,23 +77,23 @@ def test_service_follows_a_bucket_and_survives_its_absence(store, tmp_path):
         "SLIPWAY_MODEL_POLL": f"{POLL}",
     }
     with running(*GUNICORN, "--workers=4", **environ) as (base, process):
-        wait_until(lambda: all_serve(base, first), 90)
+        until(lambda: all_serve(base, first), 90)
         with clients(base) as answers:
             registry.move("production", second, who="a test")
             # A poll starts each second and sends a few requests.
-            wait_until(lambda: all_serve(base, second), 90)
+            until(lambda: all_serve(base, second), 90)
             store.process.send_signal(signal.SIGSTOP)
-            wait_until(lambda: status(base).startswith("degraded"), 90)
+            until(lambda: status(base).startswith("degraded"), 90)
             before = set(workers(process))
             process.send_signal(signal.SIGHUP)
-            wait_until(lambda: not before & set(workers(process)), 90)
-            wait_until(lambda: all_serve(base, second), 90)
+            until(lambda: not before & set(workers(process)), 90)
+            until(lambda: all_serve(base, second), 90)
             store.process.send_signal(signal.SIGCONT)
-            wait_until(lambda: status(base) == "ready", 90)
+            until(lambda: status(base) == "ready", 90)
             registry.rollback(who="a test")
-            wait_until(lambda: all_serve(base, first), 90)
+            until(lambda: all_serve(base, first), 90)
             store.end()
-            wait_until(lambda: status(base).startswith("degraded"), 90)
+            until(lambda: status(base).startswith("degraded"), 90)
             assert "cannot be reached" in status(base)
             assert url not in status(base)
         versions.assert_correct(answers)

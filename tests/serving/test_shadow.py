@@ -10,7 +10,7 @@ import pytest
 from clients import post
 from conftest import GUNICORN, running
 from small_versions import BODIES, RECORDS, save_version
-from swapping import POLL, Versions, all_serve, clients, get_json, wait_until
+from swapping import POLL, Versions, all_serve, clients, get_json, until
 
 from slipway.core.settings import Settings
 from slipway.models.predictor import Predictor
@@ -170,17 +170,17 @@ def test_service_shadow_counts_records_of_all_workers_and_follows_alias(tmp_path
 
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
         shadow_view = lambda: get_json(base, "/version")["shadow"]  # noqa: E731
-        wait_until(lambda: "no alias candidate" in shadow_view()["problem"], 30)
+        until(lambda: "no alias candidate" in shadow_view()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
             with clients(base, 2) as answers:
-                wait_until(lambda c=candidate: all_loaded(c), 60)
+                until(lambda c=candidate: all_loaded(c), 60)
                 before = len(answers)
-                wait_until(lambda b=before: len(answers) > b + 20, 60)
+                until(lambda b=before: len(answers) > b + 20, 60)
             versions.assert_correct(answers)
             before = compared_at_rest(base)
             assert {post(base, body)[0] for body in BODIES * 5} == {200}
-            wait_until(lambda b=before: shadow_view()["comparison"]["compared"] == b + 30, 60)
+            until(lambda b=before: shadow_view()["comparison"]["compared"] == b + 30, 60)
         assert shadow_view()["problem"] == ""
         assert all_serve(base, first, 2)
         # A rejected record has no prediction to compare.

@@ -13,7 +13,7 @@ import pytest
 from conftest import GUNICORN, ROOT, free_port, running
 from registries import KEY, OTHER_KEY
 from small_versions import BODIES, rename_version, save_version
-from swapping import all_serve, get_json, wait_until
+from swapping import all_serve, get_json, until
 
 from slipway.core.errors import ModelError
 from slipway.core.settings import Reference, Settings, read_reference
@@ -197,7 +197,7 @@ def test_start_broken_registry_serves_last_good_version_degraded(place, break_re
         assert reason in ready["reason"]
         assert str(place.folder) not in ready["reason"]
         # Gunicorn can lose a SIGTERM that arrives while its workers start.
-        wait_until(lambda: all_serve(base, place.a, 2), 60)
+        until(lambda: all_serve(base, place.a, 2), 60)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from statistics import median, quantiles
 import pytest
 from clients import asked, loaded, memory, port_of, post, seconds_of, workers
 from conftest import GUNICORN, running
-from swapping import wait_until
+from swapping import until
 
 from benchmarks.worstrequests import KINDS, comparable, exchange, search
 from slipway.web.worker.thread_pool import GIVEN_UP, MAX_WAIT, ThreadPool
@@ -104,7 +104,7 @@ def test_worker_that_stood_still_refuses_nobody_after_it(body):
                 # Longer than a request may wait where there is too much to do.
                 time.sleep(MAX_WAIT + 0.3)
                 worker.resume()
-            wait_until(lambda: len(answers) > 500, 20)
+            until(lambda: len(answers) > 500, 20)
     assert {status for status, _, _ in answers} == {200}
 
 
@@ -113,7 +113,7 @@ def test_worker_pickle_that_computes_leaves_the_loop_to_others(body):
     words = (*GUNICORN, "--workers=1", "--log-level=warning")
     with running(*words, SLIPWAY_ENGINE="pickle") as (base, _):
         with loaded(base, body, n_clients=8) as answers:
-            wait_until(lambda: len(answers) > 50, 60)
+            until(lambda: len(answers) > 50, 60)
             probes = [seconds_of(base, "/version") for _ in range(50)]
         assert {status for status, _, _ in answers} == {200}
     # On the loop, each would wait as long as a prediction does, for all eight.
@@ -170,7 +170,7 @@ def test_worker_worst_requests_of_others_change_no_prediction(body, kind):
             try:
                 # None is lost, refused or wrong. benchmarks/overload.md has the latencies.
                 assert {post(base, body, timeout=60) for _ in range(40)} == {right}
-                wait_until(lambda: len(received) > 2, 60)
+                until(lambda: len(received) > 2, 60)
             finally:
                 stop.set()
             for each in flooding:

@@ -20,7 +20,7 @@ from clients import (
     workers,
 )
 from conftest import GUNICORN, running
-from swapping import wait_until
+from swapping import until
 
 pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def test_worker_term_finishes_what_is_in_flight(body, twice):
         idle.sendall(HEAD % len(body) + body)
         assert idle.recv(100).startswith(b"HTTP/1.1 200")
         half.sendall(HEAD % len(body) + body[:-1])
-        wait_until(lambda: half.getsockname() in clients_of(workers(process)), 30)
+        until(lambda: half.getsockname() in clients_of(workers(process)), 30)
         everyone = [process.pid, *(each.pid for each in workers(process))]
         began = time.monotonic()
         for _ in range(1 + twice):
@@ -114,7 +114,7 @@ def test_worker_request_that_ends_after_term_is_answered_and_does_not_delay_the_
     first, later = ends_of(body)[end]
     with running(*GUNICORN, "--log-level=warning") as (base, process), connected(base) as sock:
         sock.sendall(first)
-        wait_until(lambda: sock.getsockname() in clients_of(workers(process)), 30)
+        until(lambda: sock.getsockname() in clients_of(workers(process)), 30)
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
@@ -153,15 +153,15 @@ def test_worker_killed_is_replaced(body):
         wait_for_workers(process, 2)
         first = workers(process)[0]
         with loaded(base, body) as answers:
-            wait_until(lambda: len(answers) > 100, 30)
+            until(lambda: len(answers) > 100, 30)
             first.kill()
             # Within two seconds where nothing else runs.
-            wait_until(lambda: first not in workers(process), 30)
+            until(lambda: first not in workers(process), 30)
             wait_for_workers(process, 2)
             # Each client has been told by then what became of its request.
             before = len(answers)
-            wait_until(lambda: len(answers) > before + 100, 30)
-            wait_until(lambda: len(answers) > before + 600, 30)
+            until(lambda: len(answers) > before + 100, 30)
+            until(lambda: len(answers) > before + 600, 30)
         assert statuses_of(answers[before + 100 :]) == {200}
 
 
@@ -170,12 +170,12 @@ def test_worker_hup_loses_no_request(body):
         wait_for_workers(process, 2)
         first = set(workers(process))
         with loaded(base, body) as answers:
-            wait_until(lambda: len(answers) > 100, 30)
+            until(lambda: len(answers) > 100, 30)
             process.send_signal(signal.SIGHUP)
-            wait_until(lambda: not first & set(workers(process)), 60)
+            until(lambda: not first & set(workers(process)), 60)
             wait_for_workers(process, 2)
             before = len(answers)
-            wait_until(lambda: len(answers) > before + 500, 30)
+            until(lambda: len(answers) > before + 500, 30)
     assert statuses_of(answers) == {200}
 
 
@@ -186,5 +186,5 @@ def test_worker_max_requests_loses_no_request(body):
         with loaded(base, body) as answers:
             for _ in range(4):
                 before = set(workers(process))
-                wait_until(lambda gone=before: not gone & set(workers(process)), 120)
+                until(lambda gone=before: not gone & set(workers(process)), 120)
     assert statuses_of(answers) == {200}
