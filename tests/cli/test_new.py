@@ -23,7 +23,7 @@ pytest_plugins = ["churn_model"]
 
 
 @pytest.fixture(scope="module")
-def frecord_older_text(tmp_path_factory, own_pipeline, customers):
+def folder(tmp_path_factory, own_pipeline, customers):
     """A folder with a fitted model, its training rows and its notebook."""
     path = tmp_path_factory.mktemp("new")
     X, y = customers
