@@ -1,1 +1,1 @@
-"""What the service costs, beside the ways it is usually done: ``python -m benchmarks``."""
+"""Speed and memory of the service compared with other services: ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""Measure, and print the tables: ``python -m benchmarks``."""
+"""Measure the services and print the tables: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 FILES = (65_000, 1_000_000)
 LARGE_FILE = 5_000_000
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the selected measurements and print their tables."""
     options = _options()
     chosen = [service for service in SERVICES if service.name in options.only]
     batches = [service for service in chosen if service in (SLIPWAY, TUTORIAL)]
@@ -51,43 +51,49 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     names = [service.name for service in SERVICES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--seconds", type=int, default=6, help="of load a round; default: 6")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="services")
-    parser.add_argument("--no-files", action="store_true", help="leave the CSV files out")
-    parser.add_argument("--large", action="store_true", help="also a CSV of 5 million rows")
-    parser.add_argument("--write", action="store_true", help="the results into README.md")
+    parser.add_argument("--rounds", type=int, default=3, help="measurement rounds; default: 3")
+    parser.add_argument(
+        "--seconds", type=int, default=6, help="seconds of load in each round; default: 6"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, help="services to measure; default: all"
+    )
+    parser.add_argument("--no-files", action="store_true", help="skip the CSV files")
+    parser.add_argument(
+        "--large", action="store_true", help="also measure a CSV file of 5 million rows"
+    )
+    parser.add_argument("--write", action="store_true", help="write the results into README.md")
     return parser.parse_args()
 
 
 def _loads(chosen: Sequence[Service], inputs: Inputs, rounds: int, seconds: int) -> table.Loads:
-    """Load every service once a round."""
+    """Load every service once in each round."""
     record = inputs.record_file.read_bytes()
     for service in chosen:
-        # The first start compiles bytecode, which is not what is measured.
-        with running(service, record) as answering:
-            inputs.check_record(service, answering)
+        # The first start compiles bytecode, which must not count.
+        with running(service, record) as started:
+            inputs.check_record(service, started)
     runs: table.Loads = {service.name: [] for service in chosen}
     for number in range(rounds):
-        for service in _turned(chosen, number):
-            _tell(f"round {number + 1}: {service.name}")
-            with running(service, record) as answering:
+        for service in _rotate(chosen, number):
+            _log(f"round {number + 1}: {service.name}")
+            with running(service, record) as started:
                 hundred = inputs.hundred_file if service in (SLIPWAY, THREADS) else None
                 record_file, keeps_up = inputs.record_file, service != TUTORIAL
-                made = load.measure(answering, record_file, seconds, keeps_up, hundred)
-                runs[service.name].append(made)
+                result = load.measure(started, record_file, seconds, keeps_up, hundred)
+                runs[service.name].append(result)
     return runs
 
 
 def _arrays(chosen: Sequence[Service], inputs: Inputs, rounds: int) -> table.Arrays:
-    """Send every service the array once a round."""
+    """Send the array to every service once in each round."""
     times: table.Arrays = {service.name: [] for service in chosen}
     for number in range(rounds):
-        for service in _turned(chosen, number):
-            _tell(f"round {number + 1}: {service.name}, an array")
+        for service in _rotate(chosen, number):
+            _log(f"round {number + 1}: {service.name}, an array")
             times[service.name].append(arrays.measure(service, inputs))
     return times
 
@@ -95,27 +101,27 @@ def _arrays(chosen: Sequence[Service], inputs: Inputs, rounds: int) -> table.Arr
 def _files(
     chosen: Sequence[Service], inputs: Inputs, rounds: int, n_rows: int
 ) -> dict[str, list[csvfiles.FileRun]]:
-    """Send every service a file once a round."""
+    """Send a file to every service once in each round."""
     runs: dict[str, list[csvfiles.FileRun]] = {service.name: [] for service in chosen}
     for number in range(rounds):
-        for service in _turned(chosen, number):
-            _tell(f"round {number + 1}: {service.name}, {n_rows:,} rows")
+        for service in _rotate(chosen, number):
+            _log(f"round {number + 1}: {service.name}, {n_rows:,} rows")
             runs[service.name].append(csvfiles.measure(service, inputs, n_rows))
     return runs
 
 
-def _turned(things: Sequence[Thing], by: int) -> list[Thing]:
-    """Turn the order, so that no service is always the first."""
-    start = by % len(things) if things else 0
-    return [*things[start:], *things[:start]]
+def _rotate(items: Sequence[Item], shift: int) -> list[Item]:
+    """Rotate the order, so that no service is always the first."""
+    start = shift % len(items) if items else 0
+    return [*items[start:], *items[:start]]
 
 
-def _tell(doing: str) -> None:
-    print(doing, file=sys.stderr, flush=True)
+def _log(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _write(results: str) -> None:
-    """Put the results between the marks in the README."""
+    """Write the results between the markers of the README."""
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -123,6 +129,6 @@ def _write(results: str) -> None:
 
 
 if __name__ == "__main__":
-    # Here scikit-learn only checks the answers, and is to leave the cores alone.
+    # scikit-learn only checks predictions here and must not use the cores of the services.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     main()

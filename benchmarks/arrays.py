@@ -1,4 +1,4 @@
-"""Many records in one JSON array, one request at a time."""
+"""Time of one JSON array of many records, one request at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from benchmarks.inputs import Inputs
 from benchmarks.services import Service, post, running
 
-# Enough for each thread of the worker to have had its first one.
+# Enough to warm up each thread of the worker.
 REPEATS = 12
 
 
 def measure(service: Service, inputs: Inputs) -> float:
-    """Give the seconds that the array takes, the best of a few times.
+    """Return the seconds of the fastest of several requests with the array.
 
     Parameters
     ----------
@@ -22,13 +22,13 @@ def measure(service: Service, inputs: Inputs) -> float:
     Raises
     ------
     RuntimeError
-        An answer is not the pipeline's.
+        A prediction differs from the pipeline's.
     """
-    with running(service, inputs.record_file.read_bytes(), workers=1) as answering:
-        inputs.check_array(service, post(answering.port, "/predict", inputs.array))
+    with running(service, inputs.record_file.read_bytes(), workers=1) as started:
+        inputs.check_array(service, post(started.port, "/predict", inputs.array))
         seconds = []
         for _ in range(REPEATS):
             began = time.perf_counter()
-            post(answering.port, "/predict", inputs.array)
+            post(started.port, "/predict", inputs.array)
             seconds.append(time.perf_counter() - began)
     return min(seconds)

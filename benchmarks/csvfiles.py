@@ -1,4 +1,4 @@
-"""A CSV file up, the answered file down, through one worker process."""
+"""Time and memory of a CSV file through one worker process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK = 2**20
 
 @dataclass(frozen=True)
 class FileRun:
-    """What one file's answer took.
+    """The measurements of one file.
 
     Attributes
     ----------
@@ -30,9 +30,9 @@ class FileRun:
     first_byte : float
         Seconds from the start of the request.
     first_byte_after_upload : float
-        Seconds from when all of the file was sent.
+        Seconds from the end of the upload.
     peak_rss : float
-        The most bytes that any process of the service has held.
+        Largest resident memory of any process of the service, in bytes.
     """
 
     seconds: float
@@ -53,34 +53,34 @@ def measure(service: Service, inputs: Inputs, n_rows: int) -> FileRun:
     Raises
     ------
     RuntimeError
-        The answer has another number of rows, or is not the pipeline's.
+        The response has another number of rows, or a prediction differs from the pipeline's.
     """
     file = inputs.csv(n_rows)
     head = inputs.csv(N_CHECKED)
-    with running(service, inputs.record_file.read_bytes(), workers=1) as answering:
-        inputs.check_record(service, answering)
-        # The first file pays for imports that a running service has long made.
-        _send(answering, head, lambda _: None)
-        return _measured(service, inputs, answering, file, n_rows)
+    with running(service, inputs.record_file.read_bytes(), workers=1) as started:
+        inputs.check_record(service, started)
+        # The first file pays for imports, which a running service has already done.
+        _send(started, head, lambda _: None)
+        return _measure_file(service, inputs, started, file, n_rows)
 
 
-def _measured(
-    service: Service, inputs: Inputs, answering: Running, file: Path, n_rows: int
+def _measure_file(
+    service: Service, inputs: Inputs, started: Running, file: Path, n_rows: int
 ) -> FileRun:
-    """Time one file, then check its answer."""
+    """Time one file, then check its predictions."""
     chunks: list[bytes] = []
-    run = _send(answering, file, chunks.append)
+    run = _send(started, file, chunks.append)
     lines = sum(chunk.count(b"\n") for chunk in chunks) - 1
     if lines != n_rows:
-        raise RuntimeError(f"{service.name} answered {lines} of {n_rows} rows")
-    given = pd.read_csv(io.BytesIO(b"".join(chunks)), nrows=N_CHECKED)["probability"].tolist()
-    check(service, given, inputs.pipeline, inputs.rows[:N_CHECKED])
+        raise RuntimeError(f"{service.name} returned {lines} of {n_rows} rows")
+    predictions = pd.read_csv(io.BytesIO(b"".join(chunks)), nrows=N_CHECKED)["probability"].tolist()
+    check(service, predictions, inputs.pipeline, inputs.rows[:N_CHECKED])
     return run
 
 
-def _send(answering: Running, file: Path, keep: Callable[[bytes], None]) -> FileRun:
-    """Send a file, and take the answer as it comes."""
-    connection = http.client.HTTPConnection("127.0.0.1", answering.port, timeout=600)
+def _send(started: Running, file: Path, consume: Callable[[bytes], None]) -> FileRun:
+    """Send a file and read the response as it arrives."""
+    connection = http.client.HTTPConnection("127.0.0.1", started.port, timeout=600)
     length = file.stat().st_size
     began = time.perf_counter()
     with file.open("rb") as body:
@@ -93,13 +93,13 @@ def _send(answering: Running, file: Path, keep: Callable[[bytes], None]) -> File
     sent = time.perf_counter()
     answer = connection.getresponse()
     if answer.status != 200:
-        raise RuntimeError(f"a file was answered with {answer.status}: {answer.read(300)!r}")
-    keep(answer.read1(CHUNK))
+        raise RuntimeError(f"/predict_file returned {answer.status}: {answer.read(300)!r}")
+    consume(answer.read1(CHUNK))
     first = time.perf_counter()
     while chunk := answer.read1(CHUNK):
-        keep(chunk)
+        consume(chunk)
     ended = time.perf_counter()
     connection.close()
     return FileRun(
-        ended - began, first - began, first - sent, processes.peak_rss_bytes(answering.pid)
+        ended - began, first - began, first - sent, processes.peak_rss_bytes(started.pid)
     )

@@ -1,4 +1,4 @@
-"""What the services are sent, and the pipeline's own answers to it."""
+"""Inputs of the services, and the check of their predictions against the pipeline's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a problem.
+    """Inputs of a problem.
 
     Parameters
     ----------
     problem : str
     manifest : Manifest
-        Of the shipped model.
+        Manifest of the shipped model.
     """
 
     problem: str
@@ -44,19 +44,19 @@ class Inputs:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """The real rows that there are."""
+        """All rows of the problem's own tables."""
         problem = load_problem(self.problem)
-        with default_dataset(problem) as stored:
-            return read_rows(problem, stored).X
+        with default_dataset(problem) as dataset:
+            return read_rows(problem, dataset).X
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """One record, of the signature's examples."""
+        """A record of the signature's examples."""
         return {feature.name: feature.example for feature in self.manifest.signature.features}
 
     @cached_property
     def record_file(self) -> Path:
-        """The file that holds the record as JSON."""
+        """A file with the record as JSON."""
         CACHE.mkdir(parents=True, exist_ok=True)
         file = CACHE / "record.json"
         file.write_text(json.dumps(self.record))
@@ -64,40 +64,40 @@ class Inputs:
 
     @cached_property
     def hundred_file(self) -> Path:
-        """The file that holds a hundred of the record as one JSON array."""
+        """A file with an array that repeats the record a hundred times."""
         file = self.record_file.with_name("hundred.json")
         file.write_text(json.dumps([self.record] * 100))
         return file
 
     @cached_property
     def array(self) -> bytes:
-        """Real records as one JSON array, with null for what is missing."""
+        """Real records as one JSON array, with null for missing values."""
         rows = self.rows.iloc[:N_ARRAY].astype("object")
         for feature in self.manifest.signature.features:
             if feature.kind == "integer":
-                # pandas made floats of integers that may be missing; JSON need not.
+                # pandas stores integers with missing values as floats.
                 rows[feature.name] = rows[feature.name].astype("Int64").astype("object")
         # pandas' own to_json would round the numbers.
         return json.dumps(rows.where(rows.notna(), None).to_dict(orient="records")).encode()
 
     def csv(self, n_rows: int) -> Path:
-        """Give a CSV file of the real rows, repeated until there are enough."""
+        """Return a CSV file of so many rows: the real rows, repeated."""
         CACHE.mkdir(parents=True, exist_ok=True)
         file = CACHE / f"{n_rows}-{self.manifest.training.data_sha256[:8]}.csv"
         if not file.exists():
-            # A file of other data would never be used again.
+            # Files of earlier data are not used again.
             for old in CACHE.glob(f"{n_rows}-*.csv"):
                 old.unlink()
             part = file.with_suffix(".part")
             with part.open("w", newline="") as out:
                 for start in range(0, n_rows, len(self.rows)):
-                    some = self.rows.iloc[: n_rows - start]
-                    some.to_csv(out, index=False, header=start == 0)
+                    rows = self.rows.iloc[: n_rows - start]
+                    rows.to_csv(out, index=False, header=start == 0)
             part.rename(file)
         return file
 
-    def check_record(self, service: Service, answering: Running) -> None:
-        """Compare a service's first answer with the pipeline's.
+    def check_record(self, service: Service, started: Running) -> None:
+        """Compare a service's first prediction with the pipeline's.
 
         Raises
         ------
@@ -105,16 +105,16 @@ class Inputs:
             They differ.
         """
         if service.scores:
-            given = json.loads(answering.body)["probability"]
-            check(service, [given], self.pipeline, pd.DataFrame([self.record]))
+            predictions = json.loads(started.body)["probability"]
+            check(service, [predictions], self.pipeline, pd.DataFrame([self.record]))
 
-    def check_array(self, service: Service, answer: bytes) -> None:
-        """Compare the answer to the array with the pipeline's."""
-        given = [one["probability"] for one in json.loads(answer)]
-        check(service, given, self.pipeline, self.rows.iloc[:N_ARRAY])
+    def check_array(self, service: Service, response: bytes) -> None:
+        """Compare the predictions for the array with the pipeline's."""
+        predictions = [prediction["probability"] for prediction in json.loads(response)]
+        check(service, predictions, self.pipeline, self.rows.iloc[:N_ARRAY])
 
 
-def check(service: Service, given: list[float], pipeline: Any, rows: pd.DataFrame) -> None:
+def check(service: Service, predictions: list[float], pipeline: Any, rows: pd.DataFrame) -> None:
     """Compare probabilities with the pipeline's.
 
     Raises
@@ -122,6 +122,7 @@ def check(service: Service, given: list[float], pipeline: Any, rows: pd.DataFram
     RuntimeError
         They differ.
     """
-    due = pipeline.predict_proba(rows)[:, 1]
-    if len(given) != len(due) or not np.allclose(given, due, rtol=0, atol=TOLERANCE):
-        raise RuntimeError(f"{service.name} does not answer as the pipeline does")
+    expected = pipeline.predict_proba(rows)[:, 1]
+    same_length = len(predictions) == len(expected)
+    if not same_length or not np.allclose(predictions, expected, rtol=0, atol=TOLERANCE):
+        raise RuntimeError(f"{service.name} predicts otherwise than the pipeline")

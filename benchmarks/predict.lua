@@ -1,4 +1,4 @@
--- POST the JSON of the file that is given, and tell the results as one line of JSON.
+-- POST the JSON of the given file, and print the results as one line of JSON.
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))

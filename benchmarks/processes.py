@@ -1,4 +1,4 @@
-"""What a tree of processes has used, by the kernel's own count."""
+"""CPU time and memory of a process tree, from ``/proc``."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ _BUSY = (0, 1, 2, 5, 6)  # user, nice, system, hardware and software interrupts
 
 
 def tree(pid: int) -> list[int]:
-    """Give a process and all that descend from it."""
+    """Return a process and all its descendants."""
     children = Path(PROC / str(pid) / "task")
-    found = [pid]
-    for listed in children.glob("*/children"):
-        for child in listed.read_text().split():
-            found += tree(int(child))
-    return found
+    pids = [pid]
+    for file in children.glob("*/children"):
+        for child in file.read_text().split():
+            pids += tree(int(child))
+    return pids
 
 
 def pss_bytes(pid: int) -> int:
-    """Give the memory of a tree; what n processes share counts for a nth in each."""
-    return sum(_line(member, "smaps_rollup", "Pss:") for member in tree(pid))
+    """Return the memory of a tree in bytes; a page that n processes share counts once."""
+    return sum(_read_kib_line(member, "smaps_rollup", "Pss:") for member in tree(pid))
 
 
 def peak_rss_bytes(pid: int) -> int:
-    """Give the most memory that any one process of a tree has held."""
-    return max(_line(member, "status", "VmHWM:") for member in tree(pid))
+    """Return the largest peak of resident memory of one process of a tree, in bytes."""
+    return max(_read_kib_line(member, "status", "VmHWM:") for member in tree(pid))
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the user and system time of a tree so far."""
+    """Return the user and system time of a tree so far, in seconds."""
     return sum(_ticks(member) for member in tree(pid)) / TICKS
 
 
 def wait_until_idle(pid: int) -> None:
-    """Wait until a tree has stopped working, so that all its workers have started.
+    """Wait until a tree uses no CPU time, so that all its workers have started.
 
-    Load that came earlier would all be taken by the first of them, for as long as the
-    connections last.
+    Otherwise the first worker would accept all connections and keep them.
     """
     used = -1.0
     while used < (used := cpu_seconds(pid)):
@@ -49,13 +48,13 @@ def wait_until_idle(pid: int) -> None:
 
 
 def machine_cpu_seconds() -> float:
-    """Give the time that all cores together have worked since the machine started."""
+    """Return the busy time of all cores since the machine started, in seconds."""
     fields = (PROC / "stat").read_text().split("\n", 1)[0].split()[1:]
     return sum(int(fields[i]) for i in _BUSY) / TICKS
 
 
 def machine() -> str:
-    """Describe the machine's size."""
+    """Describe the machine's cores and memory."""
     models = [
         line.split(":", 1)[1].strip()
         for line in (PROC / "cpuinfo").read_text().splitlines()
@@ -67,13 +66,13 @@ def machine() -> str:
 
 
 def _ticks(pid: int) -> int:
-    """Give the user and system time of a process; its name may hold spaces, so skip it."""
+    """Return the user and system time of a process; skip its name, which may contain spaces."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
-def _line(pid: int, file: str, key: str) -> int:
-    """Give the number, in bytes, of one line of a process's file."""
+def _read_kib_line(pid: int, file: str, key: str) -> int:
+    """Return the number of one line of a process's file, in bytes."""
     for line in (PROC / str(pid) / file).read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) * 1024

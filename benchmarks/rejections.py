@@ -1,7 +1,7 @@
-"""The time that wrong bodies take, found by a seeded search: python -m benchmarks.rejections.
+"""Time of the slowest invalid bodies, found by a seeded search: python -m benchmarks.rejections.
 
-Each round changes the worst body so far. The loop itself checks only records, of up to 4 KiB.
-Threads serve the others; a body is 64 KiB long at most, and a file 256 KiB.
+Each round changes the slowest body so far. The event loop validates only records of up to 4 KiB;
+threads validate the others. A body has at most 64 KiB, and a file 256 KiB.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ JSON_VALUES = (
 TEXTS = ("1", "x", "", "1e400", "-1e9", "%00", "x" * 300, "true", "1" * 400)
 
 
-class Found(NamedTuple):
-    """A body and the time it takes.
+class SlowBody(NamedTuple):
+    """A body and its validation time.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     parts : int
         Commas and ampersands.
     piece : str
-        What the body repeats.
+        Text that the body repeats.
     """
 
     seconds: float
@@ -52,12 +52,12 @@ class Found(NamedTuple):
 
     @property
     def per_byte(self) -> float:
-        """Microseconds a byte."""
+        """Microseconds per byte."""
         return self.seconds / self.size * 1e6
 
 
 class Kind(NamedTuple):
-    """A kind of body: how pieces make one, and what answers it."""
+    """A kind of body: how to build it from pieces, and the function that handles it."""
 
     values: tuple[str, ...]
     piece: Callable[[list[tuple[str, str]]], str]
@@ -71,7 +71,7 @@ def _object(fields: list[tuple[str, str]]) -> str:
 
 
 def _one_object(piece: str, times: int) -> bytes:
-    """Make one record of many fields, with other names each time."""
+    """Build one record of many fields with distinct names."""
     inner = piece[1:-1]
     fields = ",".join(inner.replace('":', f'{i}":') for i in range(times) if inner)
     return f"{{{fields}}}".encode()
@@ -80,12 +80,12 @@ def _one_object(piece: str, times: int) -> bytes:
 def _file(live: PredictionService) -> Callable[[str, int], bytes]:
     header = ",".join(live.signature.names)
     good = ",".join(str(feature.example) for feature in live.signature.features)
-    # One row that fits, since a file of none is rejected early.
+    # A file without a valid row is rejected early, so add one.
     return lambda piece, times: "\n".join([header, good] + [piece] * times).encode()
 
 
 def kinds(live: PredictionService) -> dict[str, Kind]:
-    """Return the kinds of bodies."""
+    """Return the kinds of bodies by name."""
     n_features = len(live.signature.names)
 
     def row(fields: list[tuple[str, str]]) -> str:
@@ -127,8 +127,8 @@ def kinds(live: PredictionService) -> dict[str, Kind]:
     }
 
 
-def measure(live: PredictionService, kind: Kind, piece: str) -> Found:
-    """Time the longest body of a piece."""
+def measure(live: PredictionService, kind: Kind, piece: str) -> SlowBody:
+    """Time the longest allowed body of a piece."""
     step = max(len(kind.body(piece, 2)) - len(kind.body(piece, 1)), 1)
     body = kind.body(piece, max(kind.limit // (step + 4), 1))
     fastest = float("inf")
@@ -137,60 +137,64 @@ def measure(live: PredictionService, kind: Kind, piece: str) -> Found:
         with suppress(SlipwayError):
             kind.answer(live, body)
         fastest = min(fastest, time.process_time() - began)
-    return Found(fastest, len(body), body.count(b",") + body.count(b"&"), piece)
+    return SlowBody(fastest, len(body), body.count(b",") + body.count(b"&"), piece)
 
 
-def changed(
-    chance: random.Random, fields: list[tuple[str, str]], names: tuple[str, ...], kind: Kind
+def change_fields(
+    rng: random.Random, fields: list[tuple[str, str]], names: tuple[str, ...], kind: Kind
 ) -> list[tuple[str, str]]:
-    """Change a list of fields in one place."""
-    name = chance.choice(names)
-    place = chance.randrange(len(name))
-    name = chance.choice((name, name[:place] + chance.choice("xq_") + name[place + 1 :], "x"))
-    field = name, chance.choice(kind.values)
-    made = list(fields)
-    if made and chance.random() < 0.3:
-        made.pop(chance.randrange(len(made)))
-    if made and chance.random() < 0.5:
-        made[chance.randrange(len(made))] = field
+    """Return a list of fields with one random change."""
+    name = rng.choice(names)
+    place = rng.randrange(len(name))
+    name = rng.choice((name, name[:place] + rng.choice("xq_") + name[place + 1 :], "x"))
+    field = name, rng.choice(kind.values)
+    new_fields = list(fields)
+    if new_fields and rng.random() < 0.3:
+        new_fields.pop(rng.randrange(len(new_fields)))
+    if new_fields and rng.random() < 0.5:
+        new_fields[rng.randrange(len(new_fields))] = field
     else:
-        made.append(field)
-    return made
+        new_fields.append(field)
+    return new_fields
 
 
-def search(live: PredictionService, kind: Kind, rounds: int, seed: int) -> tuple[Found, Found]:
-    """Return the body that takes longest, and the one that takes longest for its bytes."""
-    chance = random.Random(seed)
+def search(
+    live: PredictionService, kind: Kind, rounds: int, seed: int
+) -> tuple[SlowBody, SlowBody]:
+    """Return the slowest body, and the body with the most time per byte."""
+    rng = random.Random(seed)
     names = live.signature.names
     fields = [("x", kind.values[0])]
-    longest = costliest = kept = measure(live, kind, kind.piece(fields))
+    longest = costliest = current = measure(live, kind, kind.piece(fields))
     for _ in range(rounds):
-        made = changed(chance, fields if chance.random() < 0.8 else [], names, kind)
-        found = measure(live, kind, kind.piece(made))
-        if found.seconds > kept.seconds or found.per_byte > costliest.per_byte:
-            fields, kept = made, found
-        longest = max(longest, found)
-        costliest = max(costliest, found, key=lambda each: each.per_byte)
+        new_fields = change_fields(rng, fields if rng.random() < 0.8 else [], names, kind)
+        result = measure(live, kind, kind.piece(new_fields))
+        if result.seconds > current.seconds or result.per_byte > costliest.per_byte:
+            fields, current = new_fields, result
+        longest = max(longest, result)
+        costliest = max(costliest, result, key=lambda body: body.per_byte)
     return longest, costliest
 
 
 def main() -> None:
-    """Search, and print a table."""
+    """Search each kind and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rejections", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="bodies of each kind; default: 200")
-    parser.add_argument("--seed", type=int, default=1, help="default: 1")
+    parser.add_argument(
+        "--rounds", type=int, default=200, help="bodies tried of each kind; default: 200"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the search; default: 1")
     options = parser.parse_args()
     live = PredictionService(Settings(model=ROOT / "model.pkl"))
-    print("| body | worst | ms | bytes | parts | µs a byte | µs a part | it repeats |")
+    print("| body | worst | ms | bytes | parts | µs a byte | µs a part | repeated part |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, kind in kinds(live).items():
-        both = search(live, kind, options.rounds, options.seed)
-        for what, found in zip(("in all", "a byte"), both, strict=True):
-            part = found.seconds / max(found.parts, 1) * 1e6
-            cells = f"{found.seconds * 1e3:.1f} | {found.size} | {found.parts}"
+        results = search(live, kind, options.rounds, options.seed)
+        for criterion, result in zip(("in all", "a byte"), results, strict=True):
+            part = result.seconds / max(result.parts, 1) * 1e6
+            cells = f"{result.seconds * 1e3:.1f} | {result.size} | {result.parts}"
             print(
-                f"| {name} | {what} | {cells} | {found.per_byte:.2f} | {part:.1f} "
-                f"| `{found.piece[:60]}` |",
+                f"| {name} | {criterion} | {cells} | {result.per_byte:.2f} | {part:.1f} "
+                f"| `{result.piece[:60]}` |",
                 flush=True,
             )
 

@@ -1,4 +1,4 @@
-"""What is compared, and how each is started and ended."""
+"""The compared services: their commands, and how to start and stop them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_SECONDS = 15.0
 POLL_SECONDS = 0.005
 
 _GUNICORN = (str(BIN / "gunicorn"), "--bind=127.0.0.1:{port}", "--workers={workers}")
-# The settings that the repository's own service runs under.
+# With the settings of the repository's own service.
 _OURS = (*_GUNICORN, f"--config={ROOT / 'gunicorn.conf.py'}", f"--pythonpath={ROOT}")
 _UVICORN = (
     *(str(BIN / "uvicorn"), "--host=127.0.0.1", "--port={port}", "--workers={workers}"),
@@ -33,20 +33,20 @@ _UVICORN = (
 
 @dataclass(frozen=True)
 class Service:
-    """One of the compared services.
+    """A compared service.
 
     Attributes
     ----------
     name : str
-        The word for the command line.
+        Name on the command line.
     title : str
     command : tuple of str
         With ``{port}`` and ``{workers}``.
     folder : Path
-        Where it is started; Gunicorn and uvicorn import from there, and Gunicorn takes its
-        settings from there unless told otherwise.
+        Working directory. Gunicorn and uvicorn import from it, and Gunicorn reads its default
+        settings from it.
     scores : bool
-        Whether it predicts, so that its answer can be checked.
+        Whether the service predicts, so that the prediction can be checked.
     """
 
     name: str
@@ -69,28 +69,28 @@ SERVICES = (SLIPWAY, THREADS, TUTORIAL, FASTAPI, BARE, CONSTANT)
 
 @dataclass(frozen=True)
 class Running:
-    """A service that answers.
+    """A service that has returned a first prediction.
 
     Attributes
     ----------
     pid : int
-        Of the process that the others descend from.
+        The parent of all processes of the service.
     port : int
-    first_answer : float
+    first_prediction : float
         Seconds from the start of the process.
     body : bytes
-        The first answer.
+        Body of the first response.
     """
 
     pid: int
     port: int
-    first_answer: float
+    first_prediction: float
     body: bytes
 
 
 @contextmanager
 def running(service: Service, record: bytes, workers: int = WORKERS) -> Iterator[Running]:
-    """Start a service, wait for its first answer, and end it however the block is left.
+    """Start a service, wait for its first response, and stop it after the block.
 
     Parameters
     ----------
@@ -115,14 +115,14 @@ def running(service: Service, record: bytes, workers: int = WORKERS) -> Iterator
         start_new_session=True,
     )
     try:
-        body = _first_answer(service, process, port, record)
+        body = _first_prediction(service, process, port, record)
         yield Running(process.pid, port, time.perf_counter() - began, body)
     finally:
         _end(process)
 
 
 def post(port: int, path: str, body: bytes, content_type: str = "application/json") -> bytes:
-    """Send one request over a connection of its own, and give the answer's body.
+    """Send one request over a new connection; return the body of the response.
 
     Raises
     ------
@@ -132,23 +132,23 @@ def post(port: int, path: str, body: bytes, content_type: str = "application/jso
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request("POST", path, body, {"Content-Type": content_type})
-        answer = connection.getresponse()
-        content = answer.read()
+        response = connection.getresponse()
+        content = response.read()
     finally:
         connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"{path} answered {answer.status}: {content[:200]!r}")
+    if response.status != 200:
+        raise RuntimeError(f"{path} returned {response.status}: {content[:200]!r}")
     return content
 
 
-def _first_answer(
+def _first_prediction(
     service: Service, process: subprocess.Popen[bytes], port: int, record: bytes
 ) -> bytes:
-    """Ask again and again until the service answers."""
+    """Poll the service until it returns a prediction."""
     until = time.perf_counter() + START_SECONDS
     while time.perf_counter() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"{service.name} ended at once, with {process.returncode}")
+            raise RuntimeError(f"{service.name} did not start; exit status {process.returncode}")
         try:
             return post(port, "/predict", record)
         except (OSError, http.client.HTTPException):
@@ -157,20 +157,20 @@ def _first_answer(
 
 
 def _environment() -> dict[str, str]:
-    """Give the environment: no bytecode left out, one thread for each scikit-learn."""
+    """Return the environment: bytecode is written, and scikit-learn uses one thread."""
     dropped = ("PYTHONDONTWRITEBYTECODE", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environ = {name: value for name, value in os.environ.items() if name not in dropped}
+    return environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and whatever of its own group outlives it."""
+    """Stop the process and the rest of its process group."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)

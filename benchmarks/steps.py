@@ -1,4 +1,4 @@
-"""The model step alone: checked records in, answers out, by either engine, in this process."""
+"""Time of scoring validated records with both engines, in this process."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ENGINES: tuple[ServingEngine, ...] = ("scorecard", "pickle")
 AT_LEAST_S = 0.5
 REPEATS = 5
 
-# The median seconds of a call by engine and number of records.
+# Median seconds of a call, by engine and number of records.
 Steps = dict[ServingEngine, dict[int, float]]
 
 
 def measure(inputs: Inputs) -> Steps:
-    """Time both engines on the same real records, one after the other for every size.
+    """Time both engines on the same real records, in alternation for each size.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def measure(inputs: Inputs) -> Steps:
     scorers = {engine: load_predictor(ROOT / "model.pkl", engine).score for engine in ENGINES}
     times: Steps = {engine: {} for engine in ENGINES}
     for size in SIZES:
-        some = list(islice(cycle(records), size))
+        batch = list(islice(cycle(records), size))
         for engine, score in scorers.items():
-            times[engine][size] = _seconds(score, some)
+            times[engine][size] = _seconds(score, batch)
     return times
 
 
 def _seconds(score: object, records: list[Record]) -> float:
-    """Give the median time of a call; short calls are made many times for each."""
+    """Return the median seconds of a call; short calls are repeated within a measurement."""
     assert callable(score)
     began = time.perf_counter()
     score(records)

@@ -1,4 +1,4 @@
-"""The results as Markdown."""
+"""Tables of the results in Markdown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Files = dict[int, dict[str, list[FileRun]]]
 
 
 def heading(rounds: int, seconds: int) -> str:
-    """Say on what, and how often, was measured."""
+    """Return the machine, the packages and the number of rounds."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
         f"Measured on {machine()}, which the load generator shares. {rounds} rounds, "
@@ -36,7 +36,7 @@ def heading(rounds: int, seconds: int) -> str:
 
 
 def loads_table(loads: Loads) -> str:
-    """Compare the services under load; Slipway's ratio is the median of the rounds' ratios."""
+    """Compare the services under load; each ratio is the median of the rounds' ratios."""
     rows = []
     for name, runs in loads.items():
         rows.append(
@@ -48,14 +48,14 @@ def loads_table(loads: Loads) -> str:
                 f"{_median(runs, 'p99'):.1f}",
                 f"{_median(runs, 'cpu'):,.0f}",
                 f"{_median(runs, 'pss') / MB:.0f}",
-                f"{_median(runs, 'first_answer'):.2f}",
+                f"{_median(runs, 'first_prediction'):.2f}",
                 _steady(runs),
                 f"{_median(runs, 'hundred'):,.0f}" if runs[0].hundred else "",
                 f"{max(run.others for run in runs):.1f}",
             ]
         )
     names = ["", "requests/s", "Slipway is ×", "p50 ms", "p99 ms", "CPU µs a request"]
-    names += [f"PSS MB, {WORKERS} workers", "first answer s"]
+    names += [f"PSS MB, {WORKERS} workers", "first prediction s"]
     names += ["at 1,000 requests/s: p50 / p99 ms", "records/s, 100 in an array"]
     names += ["cores used by others, at most"]
     return _table(names, rows)
@@ -71,7 +71,7 @@ def arrays_table(arrays: Arrays) -> str:
 
 
 def steps_table(steps: Steps) -> str:
-    """Compare the engines on the model step alone."""
+    """Compare the engines without HTTP."""
     rows = [
         [
             f"{size:,}",
@@ -85,7 +85,7 @@ def steps_table(steps: Steps) -> str:
 
 
 def files_table(files: Files) -> str:
-    """Compare the times and the memory of CSV files."""
+    """Compare time and memory of CSV files."""
     rows = []
     for n_rows, by_name in files.items():
         for name, runs in by_name.items():
@@ -107,27 +107,27 @@ def files_table(files: Files) -> str:
 
 
 def goals_table(loads: Loads, arrays: Arrays, files: Files) -> str:
-    """Hold the goals against what was measured."""
+    """Compare the results with the goals."""
     rows = []
-    for goal, give, reached in _GOALS:
+    for goal, value_of, reached in _GOALS:
         try:
-            value = give(loads, arrays, files)
+            value = value_of(loads, arrays, files)
         except KeyError:
-            # What the goal speaks of was not measured this time.
+            # This run did not measure the service or size of the goal.
             continue
         rows.append([goal, f"{value:.3g}", "yes" if reached(value) else "**no**"])
     return _table(["goal", "measured", "reached"], rows)
 
 
-def _speed(by_name: dict[str, list[Any]], rival: str, give: Callable[[Any], float]) -> float:
-    """Give the median of the rounds' ratios of Slipway to a rival."""
+def _speed(by_name: dict[str, list[Any]], rival: str, value_of: Callable[[Any], float]) -> float:
+    """Return the median of the rounds' ratios of Slipway to another service."""
     pairs = zip(by_name[SLIPWAY.name], by_name[rival], strict=True)
-    return median(give(ours) / give(theirs) for ours, theirs in pairs)
+    return median(value_of(ours) / value_of(theirs) for ours, theirs in pairs)
 
 
-def _ratio(by_name: dict[str, list[Any]], name: str, give: Callable[[Any], float]) -> str:
-    known = name != SLIPWAY.name and SLIPWAY.name in by_name
-    return f"{_speed(by_name, name, give):.2f}" if known else ""
+def _ratio(by_name: dict[str, list[Any]], name: str, value_of: Callable[[Any], float]) -> str:
+    is_compared = name != SLIPWAY.name and SLIPWAY.name in by_name
+    return f"{_speed(by_name, name, value_of):.2f}" if is_compared else ""
 
 
 def _median(runs: Sequence[Any], field: str) -> float:
@@ -146,8 +146,8 @@ def _table(names: list[str], rows: list[list[str]]) -> str:
 
 _M = 1_000_000
 _OURS = SLIPWAY.name
-_Give = Callable[[Loads, Arrays, Files], float]
-_GOALS: tuple[tuple[str, _Give, Callable[[float], bool]], ...] = (
+_Measurement = Callable[[Loads, Arrays, Files], float]
+_GOALS: tuple[tuple[str, _Measurement, Callable[[float], bool]], ...] = (
     (
         "requests/s, × the classic tutorial: 150 or more",
         lambda loads, _, __: _speed(loads, TUTORIAL.name, lambda run: run.rate),
@@ -193,8 +193,8 @@ _GOALS: tuple[tuple[str, _Give, Callable[[float], bool]], ...] = (
         lambda value: value < 70,
     ),
     (
-        "first answer: within 1 s",
-        lambda loads, _, __: _median(loads[_OURS], "first_answer"),
+        "first prediction: within 1 s",
+        lambda loads, _, __: _median(loads[_OURS], "first_prediction"),
         lambda value: value <= 1,
     ),
     (

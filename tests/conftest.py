@@ -1,4 +1,4 @@
-"""What the tests share: the shipped model, the app, a running service, the real rows."""
+"""Fixtures of all tests: the shipped model, the app, a running service, the real rows."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from slipway.training.frames import Rows, read_rows
 from slipway.web import create_app
 
 ROOT = Path(__file__).parent.parent
-# The PYTHONPATH of processes that import helpers of the tests.
+# PYTHONPATH of the processes that import test helpers.
 IMPORTS = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "helpers")))
-# One worker, unless a test asks for more.
+# One worker by default.
 GUNICORN = (
     *(sys.executable, "-m", "gunicorn", "app:app"),
     *("--bind=127.0.0.1:{port}", "--workers=1"),
 )
 register_profiles()
-# Functions and steps of the tests, which the services that they start must let pass as well.
+# Functions and steps of the tests, which the started services must allow as well.
 os.environ["SLIPWAY_PICKLE_ALLOW"] = "task_models:refuse_large,custom_steps:*"
-# A page gets as long as everything else here, where Playwright would give it five seconds.
+# Playwright's default of five seconds is too short on a busy machine.
 expect.set_options(timeout=30_000)
-# A marker, and the program without which its tests cannot run.
+# The program that the tests of a marker need.
 PROGRAMS = {"browser": "chromium", "image": "buildah", "proxy": "nginx"}
-# Several processes share the tests, a file each. These take longest, a minute and more each, and
-# whoever began one of them last would keep the others waiting.
-FIRST = {
+# Several processes run the tests, one file at a time. These files take a minute or more, so they
+# run first.
+SLOW_FILES = {
     name: place
     for place, name in enumerate(
         (
@@ -92,30 +92,30 @@ CHROMIUM = [
 ]
 
 
-def absent() -> dict[str, str]:
-    """Name the programs that are not here, by the marker of the tests that need them.
+def missing_programs() -> dict[str, str]:
+    """Return the missing programs by the marker of the tests that need them.
 
-    In CI nothing may be left out: those tests fail there.
+    In CI the dict is empty, so that those tests fail instead of being skipped.
     """
     path = f"{os.environ['PATH']}:/usr/sbin"
-    there = {name for name in PROGRAMS.values() if shutil.which(name, path=path)}
+    installed = {name for name in PROGRAMS.values() if shutil.which(name, path=path)}
     ci = os.environ.get("CI")
-    return {} if ci else {mark: name for mark, name in PROGRAMS.items() if name not in there}
+    return {} if ci else {mark: name for mark, name in PROGRAMS.items() if name not in installed}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest; leave out what cannot run here."""
-    items.sort(key=lambda item: FIRST.get(item.path.stem, len(FIRST)))
-    without = absent()
-    left_out = [item for item in items if any(map(item.get_closest_marker, without))]
-    items[:] = [item for item in items if item not in set(left_out)]
-    config.hook.pytest_deselected(items=left_out)
+    """Run the slowest files first; deselect tests whose program is missing."""
+    items.sort(key=lambda item: SLOW_FILES.get(item.path.stem, len(SLOW_FILES)))
+    missing_marks = missing_programs()
+    deselected = [item for item in items if any(map(item.get_closest_marker, missing_marks))]
+    items[:] = [item for item in items if item not in set(deselected)]
+    config.hook.pytest_deselected(items=deselected)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly what was left out."""
-    for mark, name in absent().items():
-        message = f"NOT RUN: the {mark} tests, because there is no {name}."
+    """Report the deselected tests."""
+    for mark, name in missing_programs().items():
+        message = f"NOT RUN: the {mark} tests; {name} is not installed."
         terminalreporter.write_sep("=", f"{mark} tests", red=True, bold=True)
         terminalreporter.write_line(f"{message} `make system` installs it.", red=True)
 
@@ -137,7 +137,7 @@ def manifest(live: PredictionService) -> Manifest:
 
 @pytest.fixture
 def example(manifest: Manifest) -> dict[str, Value]:
-    """The record of the signature's examples."""
+    """A record of the signature's examples."""
     return {feature.name: feature.example for feature in manifest.signature.features}
 
 
@@ -153,7 +153,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """All flights in Parquet files, as ``flask etl`` leaves them."""
+    """All flights in Parquet files, as ``flask etl`` writes them."""
     folder = tmp_path_factory.mktemp("flights")
     run_etl(load_problem("flights"), None, folder)
     return open_dataset(folder)
@@ -166,28 +166,28 @@ def rows(stored: Dataset) -> Rows:
 
 
 def free_ports() -> Iterator[int]:
-    """Draw ports, each once, that neither the kernel nor another process of the tests gives away.
+    """Yield free ports, each once and only in this test process.
 
-    Whoever is given a port listens only later, and until then the kernel could give it to
-    somebody else, were it one of those that it gives out by itself.
+    The ports lie below the kernel's ephemeral range, because a service binds its port later and
+    the kernel could assign it to another process until then.
     """
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    mine = range(20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 32_000, count)
-    for port in random.sample(mine, len(mine)):
+    ports = range(20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 32_000, count)
+    for port in random.sample(ports, len(ports)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 yield port
 
 
-FREE = free_ports()
+_FREE_PORTS = free_ports()
 
 
 def free_port() -> int:
-    return next(FREE)
+    return next(_FREE_PORTS)
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    """Wait until an address answers."""
+    """Wait until a URL answers."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -205,9 +205,9 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) 
 def running(
     *words: str, prefix: str = "", stop: signal.Signals = signal.SIGTERM, **environ: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start a service, with ``{port}`` in its words, wait for it, and end it in any case.
+    """Start a service, wait until it answers, and stop it after the block.
 
-    Gives its base URL and its process.
+    ``{port}`` in the words is replaced by a free port. Yields the base URL and the process.
     """
     port = str(free_port())
     command = [word.format(port=port) for word in words]
@@ -218,20 +218,20 @@ def running(
         yield base, process
     finally:
         process.send_signal(stop)
-        # A worker that is only starting misses the signal, and is killed 20 s later.
+        # A worker that is still starting misses the signal and is killed 20 s later.
         process.wait(60)
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[str]:
-    """A real Gunicorn with four workers; its base URL."""
+    """The base URL of a real Gunicorn with four workers."""
     with running(*GUNICORN, "--workers=4") as (base, _):
         yield base
 
 
 @pytest.fixture(scope="module")
 def prefixed() -> Iterator[str]:
-    """The service under a path prefix."""
+    """The base URL of a service under a path prefix."""
     with running(*GUNICORN, prefix="/late", SCRIPT_NAME="/late") as (base, _):
         yield base
 
@@ -240,7 +240,7 @@ def prefixed() -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     """A real browser: Debian's Chromium, which `make system` installs.
 
-    It ends with its module, because its event loop would be in the way of the notebooks'.
+    It stops with its module, because its event loop would disturb that of the notebooks.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)

@@ -1,4 +1,4 @@
-"""Run the property tests with new examples until the time is up: ``make fuzz``."""
+"""Run the property tests with new examples for some minutes: ``make fuzz``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import time
 PYTEST = (sys.executable, "-m", "pytest", "-m", "hypothesis", "--hypothesis-profile=fuzz")
 
 
-def rounds(minutes: float, options: list[str]) -> list[int]:
-    """Run one round after another, each with a seed; return the seeds that found a failure."""
-    found = []
+def run_until(minutes: float, options: list[str]) -> list[int]:
+    """Run the tests repeatedly, each time with a new seed; return the seeds that failed."""
+    failures = []
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         seed = random.SystemRandom().getrandbits(32)
         command = [*PYTEST, f"--hypothesis-seed={seed}", *options]
         print(f"seed {seed}, {(end - time.monotonic()) / 60:.0f} minutes left", flush=True)
         if subprocess.run(command, check=False).returncode != 0:
-            found.append(seed)
-    return found
+            failures.append(seed)
+    return failures
 
 
 if __name__ == "__main__":
-    seeds = rounds(float(sys.argv[1]), sys.argv[2:])
+    seeds = run_until(float(sys.argv[1]), sys.argv[2:])
     for failed in seeds:
         print(f"failed: {' '.join(PYTEST)} --hypothesis-seed={failed}")
     sys.exit(1 if seeds else 0)

@@ -1,4 +1,4 @@
-"""Hypothesis draws the same examples on every machine and in any order of tests."""
+"""Tests of the Hypothesis profiles: the same examples on every machine and in any test order."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import IMPORTS
 
-DRAWN = """
+DRAW_SCRIPT = """
 import importlib, sys
 from hypothesis import given, settings, strategies as st
 import hypothesis_profiles
@@ -23,9 +23,9 @@ draw()
 
 
 @pytest.fixture
-def drawn(tmp_path):
+def draw_examples(tmp_path):
     script = tmp_path / "draw.py"
-    script.write_text(DRAWN)
+    script.write_text(DRAW_SCRIPT)
 
     def run(*words, **environ):
         command = [sys.executable, script, *words]
@@ -37,10 +37,10 @@ def drawn(tmp_path):
     return run
 
 
-def test_fixed_profile_other_imports_draws_the_same_examples(drawn):
-    first = drawn("fixed")
+def test_fixed_profile_other_imports_draws_the_same_examples(draw_examples):
+    first = draw_examples("fixed")
     assert first.count(b"\n") == 100
-    other = drawn(
+    other = draw_examples(
         "fixed",
         "slipway.monitoring.smoke",
         "slipway.reports.model_card",
@@ -48,8 +48,8 @@ def test_fixed_profile_other_imports_draws_the_same_examples(drawn):
         PYTHONHASHSEED="7",
     )
     assert other == first
-    assert drawn("fixed", CI="true") == first
+    assert draw_examples("fixed", CI="true") == first
 
 
-def test_fuzz_profile_two_runs_draw_different_examples(drawn):
-    assert drawn("fuzz") != drawn("fuzz")
+def test_fuzz_profile_two_runs_draw_different_examples(draw_examples):
+    assert draw_examples("fuzz") != draw_examples("fuzz")

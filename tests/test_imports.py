@@ -23,7 +23,7 @@ LAYERS = (
     {"cli"},
 )
 LAYER = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
-# The files of a project are no modules of the package.
+# The files of a project are not modules of the package.
 FILES = sorted(
     path for path in (ROOT / "slipway").rglob("*.py") if "project_template" not in path.parts
 )
@@ -61,7 +61,7 @@ def imported_names(path: Path) -> Iterator[str]:
 IMPORTS = {name: {*imported_names(path)} for name, path in MODULES.items()}
 
 
-def modules_after(code: str, *arguments: str) -> set[str]:
+def loaded_modules(code: str, *arguments: str) -> set[str]:
     process = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
@@ -112,14 +112,14 @@ def test_module_does_not_import_flights_and_only_web_and_cli_import_flask(name):
 
 
 def test_web_process_single_prediction_imports_no_training_library(example):
-    loaded = modules_after(PREDICT_ONCE, json.dumps(example))
+    loaded = loaded_modules(PREDICT_ONCE, json.dumps(example))
     assert "slipway.serving.service" in loaded
     assert not loaded & (TRAINING | {"polars", "flights"})
 
 
 def test_package_import_loads_only_the_version():
     code = "import sys, json, slipway; print(json.dumps(sorted(sys.modules)))"
-    loaded = modules_after(code)
+    loaded = loaded_modules(code)
     assert {name for name in loaded if name.startswith("slipway")} == {
         "slipway",
         "slipway.core",
@@ -135,7 +135,7 @@ def test_public_names_load_on_first_use():
         "assert [getattr(slipway, name) for name in slipway.__all__]; "
         "print(json.dumps(sorted(sys.modules)))"
     )
-    assert "slipway.training.packaging.version" in modules_after(code)
+    assert "slipway.training.packaging.version" in loaded_modules(code)
 
 
 def test_models_import_neither_numpy_nor_scikit_learn():
@@ -145,4 +145,4 @@ def test_models_import_neither_numpy_nor_scikit_learn():
     eager = [n for n in names if n.removeprefix("slipway.models.unpickling.") not in lazy]
     assert len(eager) == len(names) - len(lazy)
     code = f"import sys, json, {', '.join(eager)}; print(json.dumps(sorted(sys.modules)))"
-    assert not modules_after(code) & {"numpy", "sklearn", "pandas", "scipy"}
+    assert not loaded_modules(code) & {"numpy", "sklearn", "pandas", "scipy"}

@@ -1,4 +1,4 @@
-"""No prediction at all: what the server, and what Flask, cost by themselves."""
+"""A constant instead of a prediction: the cost of the server and of Flask alone."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +13,7 @@ HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(ANSW
 
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer a constant without any framework."""
+    """Return a constant without a framework."""
     start_response("200 OK", HEADERS)
     return [ANSWER]
 
@@ -23,5 +23,5 @@ flask = Flask(__name__)
 
 @flask.post("/predict")
 def predict() -> Response:
-    """Answer a constant from a Flask route."""
+    """Return a constant from a Flask route."""
     return Response(ANSWER, mimetype="application/json")

@@ -1,4 +1,4 @@
-"""FastAPI and pydantic, the model's own parameters scored by hand; run by uvicorn."""
+"""FastAPI and pydantic on uvicorn; the scorecard's terms are scored by hand."""
 
 import json
 from bisect import bisect_right
@@ -43,7 +43,7 @@ class Record(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer."""
+    """The prediction."""
 
     label: str
     probability: float
@@ -51,26 +51,26 @@ class Prediction(BaseModel):
     model_version: str
 
 
-def table(term: dict[str, Any]) -> Callable[[Any], float]:
-    """Give the points of a category."""
+def table_points(term: dict[str, Any]) -> Callable[[Any], float]:
+    """Return a function from a category to its points."""
     points = dict(zip(term["levels"], term["points"], strict=True)) | {None: term["missing"]}
     unseen: float = term["unseen"]
     return lambda value: points.get(value, unseen)
 
 
-def steps(term: dict[str, Any]) -> Callable[[Any], float]:
-    """Give the points of a number, by interval."""
+def step_points(term: dict[str, Any]) -> Callable[[Any], float]:
+    """Return a function from a number to the points of its interval."""
     edges, points, missing = term["edges"], term["points"], term["missing"]
     return lambda value: missing if value is None else points[bisect_right(edges, value)]
 
 
-def slope(term: dict[str, Any]) -> Callable[[Any], float]:
-    """Give the points of a number, in proportion."""
-    by, offset, missing = term["slope"], term["offset"], term["missing"]
-    return lambda value: missing if value is None else offset + by * value
+def slope_points(term: dict[str, Any]) -> Callable[[Any], float]:
+    """Return a function from a number to points in proportion."""
+    factor, offset, missing = term["slope"], term["offset"], term["missing"]
+    return lambda value: missing if value is None else offset + factor * value
 
 
-KINDS = {"table": table, "steps": steps, "slope": slope}
+KINDS = {"table": table_points, "steps": step_points, "slope": slope_points}
 TERMS = [(term["feature"], KINDS[term["kind"]](term)) for term in SCORECARD["terms"]]
 
 app = FastAPI()

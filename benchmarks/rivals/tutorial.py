@@ -1,4 +1,4 @@
-"""The classic tutorial: Flask, the pickle, a DataFrame a request; scikit-learn answers."""
+"""The classic tutorial: Flask, the pickle, and a DataFrame for each request."""
 
 import io
 import pickle

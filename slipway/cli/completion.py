@@ -14,7 +14,9 @@ def completion(context: click.Context, shell: str) -> None:
 
     For bash, add this line to ~/.bashrc: eval "$(slipway completion bash)"
     """
-    found = get_completion_class(shell)
-    if found is None:
+    completion_class = get_completion_class(shell)
+    if completion_class is None:
         raise click.ClickException(f"no completion for {shell}")
-    click.echo(found(context.find_root().command, {}, "slipway", "_SLIPWAY_COMPLETE").source())
+    click.echo(
+        completion_class(context.find_root().command, {}, "slipway", "_SLIPWAY_COMPLETE").source()
+    )

@@ -22,8 +22,8 @@ from slipway.registry import Registry, open_registry
 from slipway.serving.rollout.version_cache import VersionCache
 
 ALIAS = "served"
-# Seconds between two looks at the file; a file must be the same at two of them.
-LOOK = 0.5
+# Polling interval for the file in seconds; a changed file must be the same in two polls.
+POLL_SECONDS = 0.5
 
 
 class ReloadedModel:
@@ -50,10 +50,10 @@ class ReloadedModel:
     def state(self) -> tuple[int, int]:
         """Return the time and size of the file; zeros while it is being replaced."""
         try:
-            found = self._model.stat()
+            status = self._model.stat()
         except OSError:
             return 0, 0
-        return found.st_mtime_ns, found.st_size
+        return status.st_mtime_ns, status.st_size
 
     def push(self) -> Manifest:
         """Read the file in a process of its own, and make it the served version.
@@ -63,7 +63,7 @@ class ReloadedModel:
         SlipwayError
             The file cannot be served.
         """
-        path = self._added()
+        path = self._write_version()
         version = self._registry.push(path, who="slipway serve")
         before = self._registry.alias(ALIAS)
         expected = before.version if before else None
@@ -73,8 +73,8 @@ class ReloadedModel:
         VersionCache(self._folder / "cache", reference).request_reload()  # type: ignore[arg-type]
         return read_manifest(path)
 
-    def _added(self) -> Path:
-        """Return a model version of the file."""
+    def _write_version(self) -> Path:
+        """Write a model version of the file; return its path."""
         given = {name: value for name, value in self._options.items() if value}
         if manifest_path(self._model).exists() and not given:
             return self._model
@@ -106,7 +106,7 @@ def serve_and_reload(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         last = state = reloaded.state()
         while service.poll() is None:
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
             before, state = state, reloaded.state()
             if state in (last, (0, 0)) or state != before:
                 continue

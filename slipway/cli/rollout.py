@@ -26,7 +26,7 @@ def reload() -> None:
 @model.command()
 @click.argument("version")
 def pin(version: str) -> None:
-    """Keep the services of this machine on one version, whatever its alias becomes.
+    """Keep the services of this machine on one version, even if its alias moves.
 
     The version must be in the cache, which holds every version that was served before. The
     registry is not polled.

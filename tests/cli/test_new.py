@@ -35,7 +35,7 @@ def folder(tmp_path_factory, own_pipeline, customers):
 
 @pytest.fixture(scope="module")
 def project(folder):
-    """The project of that model."""
+    """A project that ``slipway new`` wrote for the model."""
     words = ("--model=fitted.pkl", "--data=train.csv", "--target=churned", "--notebook=fit.ipynb")
     done = run_here(folder, "new", "churn", *words, "--title=Will this customer leave?")
     assert done.exit_code == 0, done.output
@@ -45,11 +45,11 @@ def project(folder):
 
 @pytest.fixture
 def copy(project, tmp_path):
-    """A copy of the project, to be changed."""
+    """A copy of the project that a test may change."""
     return shutil.copytree(project, tmp_path / "churn")
 
 
-def pytest_in(project):
+def run_pytest(project):
     paths = os.pathsep.join([str(ROOT), str(project)])
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
@@ -61,7 +61,7 @@ def pytest_in(project):
     )
 
 
-def test_new_project_has_the_shape_and_the_model(project):
+def test_new_project_has_the_expected_files_and_the_model(project):
     names = {path.name for path in project.iterdir()}
     assert {"app.py", "flask_api.py", "model.pkl", "model.json", "notebooks", "templates"} <= names
     assert {"Procfile", "Dockerfile", "requirements.txt", ".python-version", "app.json"} <= names
@@ -72,12 +72,12 @@ def test_new_project_has_the_shape_and_the_model(project):
     assert (manifest.name, manifest.title) == ("churn", "Will this customer leave?")
 
 
-def test_new_project_tests_are_green(project):
-    done = pytest_in(project)
+def test_new_project_own_tests_pass(project):
+    done = run_pytest(project)
     assert done.returncode == 0, done.stdout
 
 
-def test_new_project_readme_is_about_the_model(project):
+def test_new_project_readme_describes_the_model(project):
     text = (project / "README.md").read_text()
     assert text.startswith("# Will this customer leave?\n")
     for name in ("plan", "months", "spend"):
@@ -85,12 +85,12 @@ def test_new_project_readme_is_about_the_model(project):
     assert '"probability":' in text
 
 
-def test_new_project_of_a_scorecard_needs_no_scikit_learn_to_serve(project):
+def test_new_project_with_scorecard_does_not_pin_scikit_learn_for_serving(project):
     assert "scikit-learn" not in (project / "requirements.txt").read_text()
     assert "scikit-learn==" in (project / "requirements-train.txt").read_text()
 
 
-def test_new_project_of_a_pickle_pins_the_versions_of_the_fit(folder, customers):
+def test_new_project_with_pickle_pins_the_versions_of_the_fit(folder, customers):
     X, y = customers
     forest = RandomForestClassifier(5, random_state=0).fit(X[["months", "spend"]], y)
     (folder / "forest.pkl").write_bytes(pickle.dumps(forest))
@@ -100,10 +100,12 @@ def test_new_project_of_a_pickle_pins_the_versions_of_the_fit(folder, customers)
     text = (folder / "forest" / "requirements.txt").read_text()
     for name in ("scikit-learn", "numpy", "pandas"):
         assert f"{name}=={libraries[name]}\n" in text
-    assert pytest_in(folder / "forest").returncode == 0
+    assert run_pytest(folder / "forest").returncode == 0
 
 
-def test_new_project_brings_the_modules_that_the_model_needs(folder, customers, monkeypatch):
+def test_new_project_with_custom_code_copies_the_modules_of_the_model(
+    folder, customers, monkeypatch
+):
     X, y = customers
     (folder / "ratios.py").write_text(
         "def with_ratio(X):\n    return X.assign(ratio=X.spend / X.months)\n"
@@ -121,10 +123,10 @@ def test_new_project_brings_the_modules_that_the_model_needs(folder, customers, 
     project = folder / "own-code"
     assert (project / "ratios.py").exists()
     assert 'SLIPWAY_PICKLE_ALLOW = "ratios:with_ratio"' in (project / "slipway.toml").read_text()
-    assert pytest_in(project).returncode == 0
+    assert run_pytest(project).returncode == 0
 
 
-def test_new_project_without_a_model_has_a_starter_notebook(folder):
+def test_new_project_without_model_has_a_starter_notebook(folder):
     done = run_here(folder, "new", "starter")
     assert done.exit_code == 0, done.output
     project = folder / "starter"
@@ -135,10 +137,10 @@ def test_new_project_without_a_model_has_a_starter_notebook(folder):
         "versicolor",
         "virginica",
     )
-    assert pytest_in(project).returncode == 0
+    assert run_pytest(project).returncode == 0
 
 
-def test_new_on_a_terminal_asks_for_what_it_needs(folder, monkeypatch):
+def test_new_on_a_terminal_prompts_for_the_options(folder, monkeypatch):
     monkeypatch.setattr("slipway.cli.new.is_terminal", lambda: True)
     answers = "fitted.pkl\ntrain.csv\nchurned\nWho leaves?\n"
     done = run_here(folder, "new", "asked", text=answers)
@@ -156,7 +158,7 @@ def test_new_on_a_terminal_asks_for_what_it_needs(folder, monkeypatch):
         (["bad-target", "--model=fitted.pkl", "--data=train.csv", "--target=z"], "z"),
     ],
 )
-def test_new_that_cannot_be_ends_with_one_line_and_leaves_nothing(project, folder, words, message):
+def test_new_invalid_arguments_print_one_line_and_write_nothing(project, folder, words, message):
     before = sorted(folder.iterdir())
     done = run_here(folder, "new", *words)
     assert done.exit_code == 1
@@ -165,7 +167,7 @@ def test_new_that_cannot_be_ends_with_one_line_and_leaves_nothing(project, folde
     assert sorted(folder.iterdir()) == before
 
 
-def test_new_interrupted_halfway_leaves_nothing(folder, monkeypatch):
+def test_new_interrupted_leaves_no_files(folder, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -176,26 +178,26 @@ def test_new_interrupted_halfway_leaves_nothing(folder, monkeypatch):
     assert sorted(folder.iterdir()) == before
 
 
-def test_update_of_an_untouched_project_changes_nothing(copy):
+def test_update_unchanged_project_changes_nothing(copy):
     done = run_here(copy, "update")
     assert (done.exit_code, done.output) == (0, "nothing to update\n")
 
 
-def older(copy, path, text):
-    """Let a project be one that an older version wrote with another text in a file."""
+def record_older_text(copy, path, text):
+    """Change the record as if an older version had written another text into a file."""
     record = json.loads((copy / RECORD).read_text())
     record["files"][path] = text
     (copy / RECORD).write_text(json.dumps(record))
 
 
-def test_update_replaces_untouched_files_and_keeps_those_of_the_owner(copy):
+def test_update_replaces_unchanged_files_and_keeps_changed_ones(copy):
     new = (copy / "Procfile").read_text()
-    older(copy, "Procfile", "web: old\n")
+    record_older_text(copy, "Procfile", "web: old\n")
     (copy / "Procfile").write_text("web: old\n")
     (copy / "mine.py").write_text("x = 1\n")
     (copy / "heroku.yml").write_text("# changed by the owner\n")
     (copy / "deploy" / "plan.sh").unlink()
-    older(copy, "gone.txt", "written once\n")
+    record_older_text(copy, "gone.txt", "written once\n")
     (copy / "gone.txt").write_text("written once\n")
     done = run_here(copy, "update")
     assert done.exit_code == 0, done.output
@@ -206,19 +208,19 @@ def test_update_replaces_untouched_files_and_keeps_those_of_the_owner(copy):
     assert not (copy / "deploy" / "plan.sh").exists()
 
 
-def test_update_merges_a_file_that_both_have_changed(copy):
+def test_update_file_changed_on_both_sides_is_merged(copy):
     new = (copy / "Makefile").read_text()
-    older(copy, "Makefile", new.replace("PORT ?= 8000", "PORT ?= 7000"))
-    mine = new.replace("PORT ?= 8000", "PORT ?= 7000") + "\nmine:\n\techo mine\n"
-    (copy / "Makefile").write_text(mine)
+    record_older_text(copy, "Makefile", new.replace("PORT ?= 8000", "PORT ?= 7000"))
+    changed = new.replace("PORT ?= 8000", "PORT ?= 7000") + "\nmine:\n\techo mine\n"
+    (copy / "Makefile").write_text(changed)
     done = run_here(copy, "update")
     assert (done.exit_code, done.output) == (0, "merged   Makefile\n")
     assert (copy / "Makefile").read_text() == new + "\nmine:\n\techo mine\n"
 
 
-def test_update_puts_the_new_file_beside_one_that_conflicts(copy):
+def test_update_conflict_writes_the_new_file_beside_the_old(copy):
     new = (copy / "Procfile").read_text()
-    older(copy, "Procfile", "web: old\n")
+    record_older_text(copy, "Procfile", "web: old\n")
     (copy / "Procfile").write_text("web: mine\n")
     done = run_here(copy, "update", "--json")
     assert done.exit_code == 1
@@ -227,13 +229,13 @@ def test_update_puts_the_new_file_beside_one_that_conflicts(copy):
     assert (copy / "Procfile.new").read_text() == new
 
 
-def test_update_outside_a_project_ends_with_one_line(tmp_path):
+def test_update_outside_a_project_prints_one_line(tmp_path):
     done = run_here(tmp_path, "update")
     assert done.exit_code == 1
     assert done.output == "Error: this folder has no .slipway.json; `slipway new` writes projects\n"
 
 
-def test_new_where_nothing_can_be_written_ends_with_one_line(tmp_path, folder):
+def test_new_unwritable_folder_prints_one_line(tmp_path, folder):
     target = Path("/proc/churn-app")
     done = run_here(folder, "new", target, "--model=fitted.pkl")
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""The files of a project: this repository is the one for the flights."""
+"""Tests of the files of a project; this repository is the project of the flights."""
 
 import json
 
@@ -16,7 +16,7 @@ FLIGHTS = Project(
     {"SLIPWAY_PROBLEM": "flights"},
     in_repository=True,
 )
-# What differs in this repository on purpose.
+# Files that differ in this repository on purpose.
 DIFFERENT = {
     "Makefile": "has the targets of the package: lint, benchmarks, documentation, fuzzing",
     "README.md": "is about Slipway",
@@ -24,7 +24,7 @@ DIFFERENT = {
     "requirements-train.txt": "as requirements.txt",
     "requirements-dev.txt": "holds what the package's tests need",
     ".github/workflows/integration.yaml": "runs .ci/run on four versions of Python",
-    "templates/introduction.html": "introduces the flights in words of its own",
+    "templates/introduction.html": "has its own introduction of the flights",
     "tests/conftest.py": "belongs to the package's tests",
     "tests/test_model.py": "the package's tests include it",
     "tests/test_service.py": "the package's tests include it",
@@ -37,7 +37,7 @@ def flights():
     return render_project(FLIGHTS, ROOT / "model.pkl")
 
 
-def test_files_of_the_repository_are_those_of_a_project(flights):
+def test_repository_files_equal_the_rendered_project(flights):
     differing = {
         path
         for path, content in flights.items()
@@ -46,7 +46,7 @@ def test_files_of_the_repository_are_those_of_a_project(flights):
     assert differing == set(DIFFERENT)
 
 
-def test_project_of_another_model_names_no_flights(tmp_path, own_version):
+def test_project_of_another_model_does_not_mention_flights(tmp_path, own_version):
     files = render_project(Project("churn", "Will this customer leave?"), own_version)
     for path, content in files.items():
         assert "flight" not in content.lower(), path
@@ -64,7 +64,7 @@ def test_rendered_files_are_valid(own_version):
     assert files["slipway.toml"].endswith('SLIPWAY_PICKLE_ALLOW = "a:b"\n')
 
 
-def test_web_pins_are_those_of_requirements():
+def test_web_pins_equal_those_of_requirements():
     pins = [line for line in _WEB_PINS.read_text().splitlines() if line]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert pins == [line.removesuffix(" \\") for line in lines if line[:1].isalnum()]

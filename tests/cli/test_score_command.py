@@ -1,4 +1,4 @@
-"""``flask score`` with the shipped model on all flights, and what it says when it cannot."""
+"""Tests of ``flask score`` with the shipped model: all flights, and its error messages."""
 
 import duckdb
 import pytest
@@ -9,7 +9,7 @@ from slipway.models.manifest import read_manifest, write_manifest
 
 
 @pytest.mark.slow
-def test_command_scores_all_flights_beside_their_keys(app, tmp_path):
+def test_score_all_flights_writes_keys_and_probabilities(app, tmp_path):
     out = tmp_path / "scored.parquet"
     done = app.test_cli_runner().invoke(score, ["--out", str(out)])
     assert done.exit_code == 0, done.output
@@ -19,12 +19,12 @@ def test_command_scores_all_flights_beside_their_keys(app, tmp_path):
     ((keys, rows),) = duckdb.sql(sql).fetchall()
     assert keys == rows == 336_776
     sql = f"SELECT MIN(probability), MAX(probability) FROM '{out}'"
-    ((least, greatest),) = duckdb.sql(sql).fetchall()
-    assert 0 < least < 0.1
-    assert 0.9 < greatest < 1
+    ((lowest, highest),) = duckdb.sql(sql).fetchall()
+    assert 0 < lowest < 0.1
+    assert 0.9 < highest < 1
 
 
-def test_command_says_that_the_output_exists(app, tmp_path):
+def test_score_existing_output_is_rejected(app, tmp_path):
     out = tmp_path / "scored.parquet"
     out.touch()
     done = app.test_cli_runner().invoke(score, ["--out", str(out)])
@@ -32,7 +32,7 @@ def test_command_says_that_the_output_exists(app, tmp_path):
     assert "exists; --replace overwrites it" in done.output
 
 
-def test_command_with_a_model_that_is_no_sum_says_why(app, settings, tmp_path):
+def test_score_model_without_scorecard_reports_the_reason(app, settings, tmp_path):
     manifest = read_manifest(settings.model)
     other = replace(manifest, scorecard=None, reason="it has trees")
     write_manifest(other, tmp_path / "model.pkl")

@@ -1,4 +1,4 @@
-"""``slipway serve``: any fitted model, from any folder."""
+"""Tests of ``slipway serve``: any fitted model, from any folder."""
 
 import pickle
 import shutil
@@ -23,7 +23,7 @@ pytest_plugins = ["churn_model"]
 
 @pytest.fixture
 def folder(tmp_path, own_pipeline, customers):
-    """A folder with a fitted model and its training rows, and nothing else."""
+    """A folder that contains only a fitted model and its training rows."""
     X, y = customers
     (tmp_path / "churn.pkl").write_bytes(pickle.dumps(own_pipeline))
     X.assign(churned=y).to_csv(tmp_path / "train.csv", index=False)
@@ -36,7 +36,7 @@ def predict(url, record):
     return answer.json()
 
 
-def record_of(customers):
+def first_record(customers):
     return customers[0].iloc[0].to_dict()
 
 
@@ -44,11 +44,9 @@ def expected(pipeline, customers):
     return pipeline.predict_proba(customers[0].iloc[:1])[0, 1]
 
 
-def test_serve_pickle_with_rows_prints_what_was_understood_and_serves(
-    folder, own_pipeline, customers
-):
+def test_serve_pickle_with_rows_prints_a_summary_and_predicts(folder, own_pipeline, customers):
     with serving(folder, "churn.pkl", "--data=train.csv", "--target=churned") as (url, output):
-        answer = predict(url, record_of(customers))
+        answer = predict(url, first_record(customers))
         assert requests.get(url, timeout=30).status_code == 200
         assert requests.get(f"{url}/apidocs/", timeout=30).status_code == 200
     assert answer["probability"] == pytest.approx(expected(own_pipeline, customers), abs=1e-12)
@@ -59,10 +57,10 @@ def test_serve_pickle_with_rows_prints_what_was_understood_and_serves(
     assert printed[3].startswith(f"serving on {url}  (API: {url}/apidocs/")
 
 
-def test_serve_joblib_file_without_rows_prints_what_is_not_known(folder, own_pipeline, customers):
+def test_serve_joblib_file_without_rows_prints_the_unknown_parts(folder, own_pipeline, customers):
     joblib.dump(own_pipeline, folder / "churn.joblib", compress=3)
     with serving(folder, "churn.joblib") as (url, output):
-        answer = predict(url, record_of(customers))
+        answer = predict(url, first_record(customers))
     assert answer["probability"] == pytest.approx(expected(own_pipeline, customers), abs=1e-12)
     assert "not known: " in output.read_text()
 
@@ -78,7 +76,7 @@ def test_serve_version_with_its_manifest_starts_without_scikit_learn(folder, own
         assert requests.get(f"{url}/readyz", timeout=30).status_code == 200
 
 
-def test_serve_alias_of_a_registry(folder, own_version):
+def test_serve_registry_alias_serves_its_version(folder, own_version):
     registry = open_registry(str(folder / "models"))
     version = registry.push(own_version, who="ada")
     registry.move("production", version, who="ada", why="", expected=None)
@@ -87,18 +85,18 @@ def test_serve_alias_of_a_registry(folder, own_version):
     assert output.read_text().startswith("model: models@production\n")
 
 
-def test_serve_templates_of_the_folder_win(folder):
+def test_serve_templates_of_the_folder_override_the_package(folder):
     (folder / "templates").mkdir()
     (folder / "templates" / "introduction.html").write_text("<p>our customers</p>")
     with serving(folder, "churn.pkl") as (url, _):
         assert "our customers" in requests.get(url, timeout=30).text
 
 
-def test_serve_reload_swaps_to_a_refitted_model_and_keeps_the_last_good_one(
+def test_serve_reload_swaps_a_refitted_model_and_keeps_it_after_an_error(
     folder, own_pipeline, customers
 ):
     X, y = customers
-    record = record_of(customers)
+    record = first_record(customers)
     options = ("churn.pkl", "--data=train.csv", "--target=churned", "--reload")
     with serving(folder, *options) as (url, output):
         first = predict(url, record)
@@ -111,7 +109,7 @@ def test_serve_reload_swaps_to_a_refitted_model_and_keeps_the_last_good_one(
         assert predict(url, record) == second
 
 
-def test_serve_reload_restarts_where_the_features_have_changed(folder, customers):
+def test_serve_reload_changed_features_restarts_the_service(folder, customers):
     X, y = customers
     options = ("churn.pkl", "--data=train.csv", "--target=churned", "--reload")
     with serving(folder, *options) as (url, _):
@@ -119,12 +117,12 @@ def test_serve_reload_restarts_where_the_features_have_changed(folder, customers
             make_column_transformer((StandardScaler(), ["months"])), LogisticRegression()
         ).fit(X[["months"]], y)
         replace(folder / "churn.pkl", pickle.dumps(fewer))
-        names = wait_until(lambda: names_of(url), lambda found: found == ["months"])
+        names = wait_until(lambda: feature_names(url), lambda value: value == ["months"])
     assert names == ["months"]
 
 
-def names_of(url):
-    """The features that are served; none while the service restarts."""
+def feature_names(url):
+    """Return the names of the served features, or an empty list while the service restarts."""
     try:
         answer = requests.get(f"{url}/metadata", timeout=30).json()
     except requests.ConnectionError:
@@ -133,18 +131,18 @@ def names_of(url):
 
 
 def replace(path, content):
-    """Replace a file in one step, as a notebook's save does at the latest."""
+    """Replace a file atomically."""
     draft = path.with_suffix(".draft")
     draft.write_bytes(content)
     draft.replace(path)
 
 
-def wait_until(read, is_right, seconds=60):
+def wait_until(read, condition, seconds=60):
     deadline = time.monotonic() + seconds
-    while not is_right(found := read()):
-        assert time.monotonic() < deadline, found
+    while not condition(value := read()):
+        assert time.monotonic() < deadline, value
         time.sleep(0.2)
-    return found
+    return value
 
 
 @pytest.mark.parametrize(
@@ -155,21 +153,21 @@ def wait_until(read, is_right, seconds=60):
         (["churn.pkl", "--data=train.csv", "--target=nothing"], "nothing"),
     ],
 )
-def test_serve_what_is_no_model_ends_with_one_line(folder, words, message):
+def test_serve_invalid_model_prints_one_line(folder, words, message):
     done = run_here(folder, "serve", *words)
     assert done.exit_code == 1
     assert len(done.output.strip().splitlines()) == 1
     assert message in done.output
 
 
-def test_serve_port_that_is_taken_ends_with_one_line(folder):
+def test_serve_port_in_use_prints_one_line(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run_here(folder, "serve", "churn.pkl", f"--port={taken.getsockname()[1]}")
     assert done.exit_code == 1
     assert "choose another --port" in done.output
 
 
-def test_serve_model_of_a_package_that_is_missing_names_it_and_the_pip_line(folder):
+def test_serve_model_of_a_missing_package_names_the_package(folder):
     package = folder / "elsewhere" / "odd_package"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(

@@ -6,7 +6,7 @@ import sqlite3
 
 import pandas as pd
 import pytest
-from sql_models import LEVELS, LINEAR, NASTY, VALUE, due, feature, frame_of, variant
+from sql_models import LEVELS, LINEAR, NASTY, VALUE, expected_prediction, feature, frame_of, variant
 
 from slipway.compiler.sql import model_sql
 from slipway.models.features import Target
@@ -109,7 +109,7 @@ def assert_matches_api(engine, manifest, records):
     """Compare SQL with the API. A record that the API rejects must be NULL."""
     count = len(manifest.scorecard.sums)
     for record, actual in zip(records, query_predictions(engine, manifest, records), strict=True):
-        expected = due(manifest, record) or (None,) * count
+        expected = expected_prediction(manifest, record) or (None,) * count
         assert all(map(is_close, actual[:count], expected)), (record, actual, expected)
         if manifest.signature.target.classes:
             assert (actual[-1] is None) == (expected[0] is None), record
@@ -144,7 +144,7 @@ def test_model_sql_all_terms_any_value_match_api(engine, manifest):
         for sample in (rng.sample(ALL_FEATURES, rng.randrange(3)) for _ in range(400))
     ]
     model = variant(manifest, ALL_FEATURES, LinearPredictor(-0.5, ALL_TERMS))
-    rejected = [due(model, record) is None for record in records]
+    rejected = [expected_prediction(model, record) is None for record in records]
     assert 100 < sum(rejected) < 300
     assert_matches_api(engine, model, records)
 

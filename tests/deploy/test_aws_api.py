@@ -1,7 +1,7 @@
-"""The AWS stack made by a local AWS API, which checks policies; what it gives is then used.
+"""Tests of the AWS stack: create it on a local AWS API and use its outputs.
 
-Which parts of the template moto leaves out is said by ``stacks.for_moto``. It knows policies and
-checks signatures, so that what a role may not do is refused here too.
+``stacks.for_moto`` lists the parts of the template that moto does not support. moto checks policies
+and signatures, so it denies the actions that a role does not allow.
 """
 
 import base64
@@ -30,7 +30,7 @@ NAME = "slipway"
 
 @pytest.fixture(scope="module")
 def aws():
-    """The address of an AWS API of our own."""
+    """The URL of a local AWS API."""
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -54,18 +54,18 @@ def aws():
 
 @pytest.fixture(scope="module")
 def stack(aws):
-    """The outputs of a stack with all that can be asked for."""
+    """The outputs of a stack with all optional parts."""
     provider = boto3.client("iam").create_open_id_connect_provider(
         Url=ISSUER, ClientIDList=["sts.amazonaws.com"]
     )
     provider_arn = provider["OpenIDConnectProviderArn"]
-    wishes = {"CreateDeployUser": "true", "RunCommand": "true", "OidcProviderArn": provider_arn}
-    return make_stack(NAME, **GITHUB, **wishes)
+    options = {"CreateDeployUser": "true", "RunCommand": "true", "OidcProviderArn": provider_arn}
+    return make_stack(NAME, **GITHUB, **options)
 
 
 @contextmanager
 def policies_checked(aws):
-    """From here on moto does what policies allow and nothing else."""
+    """Make moto enforce policies within the block."""
 
     def check_after(requests):
         kind = {"Content-Type": "text/plain"}
@@ -80,11 +80,11 @@ def policies_checked(aws):
 
 
 def role_keys(arn):
-    """Give keys of a role, as GitHub's job gets them for its token."""
-    got = boto3.client("sts").assume_role_with_web_identity(
+    """Return keys of a role, as a GitHub job gets them for its token."""
+    credentials = boto3.client("sts").assume_role_with_web_identity(
         RoleArn=arn, RoleSessionName="tests", WebIdentityToken="a token of GitHub's"
     )
-    return environ_of(got["Credentials"])
+    return environ_of(credentials["Credentials"])
 
 
 def user_keys(name):
@@ -106,7 +106,7 @@ def client(service, keys):
 
 
 def flask_model(stack, keys, *words):
-    """Run ``flask model`` as somebody; give its status, and what it said."""
+    """Run ``flask model`` with some keys; return its exit status and output."""
     environ = {name: value for name, value in os.environ.items() if name not in keys}
     done = subprocess.run(
         [sys.executable, "-m", "flask", "model", *map(str, words)],
@@ -119,51 +119,52 @@ def flask_model(stack, keys, *words):
     return done.returncode, done.stdout + done.stderr
 
 
-def refused(call, **words):
+def is_denied(call, **words):
     with pytest.raises(ClientError) as caught:
         call(**words)
     return caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-@pytest.mark.parametrize("who", ["role", "user"])
-def test_delivery_brings_and_promotes_a_model_and_deletes_nothing(aws, stack, tmp_path, who):
-    made = {"role": lambda: role_keys(stack["GitHubRoleArn"])}
-    keys = made.get(who, lambda: user_keys(stack["DeployUserName"]))()
+@pytest.mark.parametrize("user", ["role", "user"])
+def test_delivery_keys_push_and_promote_but_cannot_delete(aws, stack, tmp_path, user):
+    keys = (
+        role_keys(stack["GitHubRoleArn"]) if user == "role" else user_keys(stack["DeployUserName"])
+    )
     version = read_manifest(ROOT / "model.pkl").version
     bucket = stack["BucketName"]
     with policies_checked(aws):
-        for words in (("push", "--alias", who), ("promote", f"@{who}", "--alias", "production")):
-            status, told = flask_model(stack, keys, *words)
-            assert status == 0, told
-        status, told = flask_model(stack, keys, "pull", "@production", "--output", tmp_path)
-        assert (status, told) == (0, f"{tmp_path / version / 'model.pkl'}\n")
+        for words in (("push", "--alias", user), ("promote", f"@{user}", "--alias", "production")):
+            status, output = flask_model(stack, keys, *words)
+            assert status == 0, output
+        status, output = flask_model(stack, keys, "pull", "@production", "--output", tmp_path)
+        assert (status, output) == (0, f"{tmp_path / version / 'model.pkl'}\n")
         s3 = client("s3", keys)
         key = f"models/versions/{version}/model.pkl"
-        assert refused(s3.delete_object, Bucket=bucket, Key=key)
-        assert refused(s3.put_object, Bucket=bucket, Key="elsewhere", Body=b"")
-        assert refused(client("ec2", keys).describe_instances)
-        assert refused(client("iam", keys).list_users)
+        assert is_denied(s3.delete_object, Bucket=bucket, Key=key)
+        assert is_denied(s3.put_object, Bucket=bucket, Key="elsewhere", Body=b"")
+        assert is_denied(client("ec2", keys).describe_instances)
+        assert is_denied(client("iam", keys).list_users)
     pulled = (tmp_path / version / "model.pkl").read_bytes()
     assert pulled == (ROOT / "model.pkl").read_bytes()
 
 
-def test_box_is_known_to_the_deploy_role_by_its_commands_alone(aws, stack):
-    """What it may send is held by the template's test: moto refuses what names a resource."""
-    wish = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
-    sent = boto3.client("ssm").send_command(**wish)["Command"]["CommandId"]
+def test_deploy_role_keys_only_read_commands_of_the_box(aws, stack):
+    """Test reading commands; moto cannot check ``SendCommand``, so the template's test does."""
+    command = {"InstanceIds": [stack["BoxId"]], "DocumentName": "AWS-RunShellScript"}
+    sent = boto3.client("ssm").send_command(**command)["Command"]["CommandId"]
     wanted = {"CommandId": sent, "InstanceId": stack["BoxId"]}
     keys = role_keys(stack["GitHubDeployRoleArn"])
     others = [role_keys(stack["GitHubRoleArn"]), user_keys(stack["DeployUserName"])]
     with policies_checked(aws):
         assert client("ssm", keys).get_command_invocation(**wanted)["CommandId"] == sent
-        assert refused(client("ecr", keys).get_authorization_token)
-        assert refused(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
+        assert is_denied(client("ecr", keys).get_authorization_token)
+        assert is_denied(client("s3", keys).list_objects_v2, Bucket=stack["BucketName"])
         for other in others:
-            assert refused(client("ssm", other).send_command, **wish)
-            assert refused(client("ssm", other).get_command_invocation, **wanted)
+            assert is_denied(client("ssm", other).send_command, **command)
+            assert is_denied(client("ssm", other).get_command_invocation, **wanted)
 
 
-def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
+def test_delivery_role_logs_in_to_the_image_registry(aws, stack):
     keys = role_keys(stack["GitHubRoleArn"])
     with policies_checked(aws):
         (login,) = client("ecr", keys).get_authorization_token()["authorizationData"]
@@ -174,7 +175,7 @@ def test_delivery_logs_in_to_the_registry_of_the_outputs(aws, stack):
     assert repository["imageTagMutability"] == "IMMUTABLE"
 
 
-def test_repository_takes_the_lifecycle_and_no_tag_twice(stack):
+def test_image_repository_accepts_the_lifecycle_policy_and_rejects_a_duplicate_tag(stack):
     ecr, name = boto3.client("ecr"), stack["RepositoryName"]
     text = properties("Images")["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
     policy = text.replace("${KeepImages}", "10")
@@ -188,22 +189,23 @@ def test_repository_takes_the_lifecycle_and_no_tag_twice(stack):
     push("sha256:" + "1" * 64)
     with pytest.raises(ClientError) as caught:
         push("sha256:" + "2" * 64)
-    # AWS itself says ImageTagAlreadyExistsException.
+    # AWS itself returns ImageTagAlreadyExistsException.
     assert caught.value.response["Error"]["Code"] == "ImageAlreadyExistsException"
 
 
 def box_keys(stack):
-    """Give keys of the role that the box's profile stands for, as its metadata service does."""
+    """Return keys of the role in the box's profile, as its metadata service does."""
     box = boto3.client("ec2").describe_instances(InstanceIds=[stack["BoxId"]])
     profile = box["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
-    found = boto3.client("iam").get_instance_profile(InstanceProfileName=profile.split("/")[-1])
+    name = profile.split("/")[-1]
+    found = boto3.client("iam").get_instance_profile(InstanceProfileName=name)
     (role,) = found["InstanceProfile"]["Roles"]
-    got = boto3.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="box")
-    return environ_of(got["Credentials"])
+    credentials = boto3.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="box")
+    return environ_of(credentials["Credentials"])
 
 
-def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp_path, monkeypatch):
-    """With what is in the box's file of settings, and what its metadata service says."""
+def test_box_role_reads_models_but_cannot_write(aws, stack, metadata, tmp_path, monkeypatch):
+    """Use the settings of the box and the keys of its metadata service."""
     assert flask_model(stack, {}, "push", "--alias", "production")[0] == 0
     Metadata.keys = box_keys(stack)
     for name in Metadata.keys:
@@ -211,50 +213,52 @@ def test_box_reads_models_without_keys_and_writes_none(aws, stack, metadata, tmp
     settings = {"AWS_METADATA_ENDPOINT": metadata, "SLIPWAY_CACHE": str(tmp_path / "cache")}
     settings |= {"SLIPWAY_MODEL": f"{stack['Registry']}@production"}
     with policies_checked(aws):
-        status, told = flask_model(stack, settings, "verify")
-        assert status == 0, told
-        status, told = flask_model(stack, settings, "promote", "@production", "--alias", "other")
+        status, output = flask_model(stack, settings, "verify")
+        assert status == 0, output
+        status, output = flask_model(stack, settings, "promote", "@production", "--alias", "other")
         assert status == 1
-        assert "403" in told or "permission" in told, told
+        assert "403" in output or "permission" in output, output
 
 
-def test_box_gets_its_user_data(stack):
+def test_box_has_the_user_data_of_the_template(stack):
     ec2 = boto3.client("ec2")
     box = ec2.describe_instances(InstanceIds=[stack["BoxId"]])["Reservations"][0]["Instances"][0]
     assert box["InstanceType"] == "t3.small"
     assert stack["Address"] == f"http://{box['PublicIpAddress']}"
-    told = ec2.describe_instance_attribute(InstanceId=box["InstanceId"], Attribute="userData")
-    script = base64.b64decode(told["UserData"]["Value"]).decode()
+    attribute = ec2.describe_instance_attribute(InstanceId=box["InstanceId"], Attribute="userData")
+    script = base64.b64decode(attribute["UserData"]["Value"]).decode()
     image = f"{stack['EcrLoginUri']}/{stack['RepositoryName']}"
     expected = {"Bucket": stack["BucketName"], "Images.RepositoryUri": image}
     assert script == user_data(**expected)
 
 
-def test_doors_are_open_for_http_alone(stack):
+def test_security_group_allows_only_http_and_https(stack):
     groups = boto3.client("ec2").describe_security_groups()["SecurityGroups"]
-    (doors,) = [each for each in groups if each["Description"].startswith("HTTP")]
-    assert [each["FromPort"] for each in doors["IpPermissions"]] == [80, 443]
+    (group,) = [group for group in groups if group["Description"].startswith("HTTP")]
+    assert [rule["FromPort"] for rule in group["IpPermissions"]] == [80, 443]
 
 
-WHERE = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
+SUBJECTS = {"GitHubRoleArn": "ref:refs/heads/main", "GitHubDeployRoleArn": "environment:production"}
 
 
-def test_roles_trust_main_and_production_of_one_repository(stack):
-    for role, where in WHERE.items():
-        assert subjects(stack, role) == [f"repo:ada/flights:{where}"]
+def test_roles_trust_main_branch_and_production_of_one_repository(stack):
+    for role, subject in SUBJECTS.items():
+        assert subjects(stack, role) == [f"repo:ada/flights:{subject}"]
 
 
-def test_roles_trust_ids_alone_where_they_are_given(aws):
+def test_roles_with_repository_ids_trust_only_the_ids(aws):
     ids = {"GitHubOwnerId": "1815", "GitHubRepositoryId": "1843", "OidcProviderArn": arn()}
-    made = make_stack("with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids")
-    for role, where in WHERE.items():
-        assert subjects(made, role) == [f"repo:ada@1815/flights@1843:{where}"]
+    new_stack = make_stack(
+        "with-ids", **GITHUB, **ids, RunCommand="true", RepositoryName="with-ids"
+    )
+    for role, subject in SUBJECTS.items():
+        assert subjects(new_stack, role) == [f"repo:ada@1815/flights@1843:{subject}"]
 
 
-def test_stack_without_run_command_has_no_role_for_it(aws):
-    made = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
-    assert "GitHubRoleArn" in made
-    assert "GitHubDeployRoleArn" not in made
+def test_stack_without_run_command_has_no_deploy_role(aws):
+    new_stack = make_stack("by-runner", **GITHUB, OidcProviderArn=arn(), RepositoryName="by-runner")
+    assert "GitHubRoleArn" in new_stack
+    assert "GitHubDeployRoleArn" not in new_stack
 
 
 def arn():
@@ -266,20 +270,20 @@ def subjects(stack, role):
     document = boto3.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Principal"] == {"Federated": arn()}
-    told = statement["Condition"]["StringEquals"]
-    return told["token.actions.githubusercontent.com:sub"]
+    condition = statement["Condition"]["StringEquals"]
+    return condition["token.actions.githubusercontent.com:sub"]
 
 
-def test_stack_without_wishes_has_neither_role_nor_user_nor_ssh(aws):
-    made = make_stack("plain", RepositoryName="plain")
-    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(made)
+def test_stack_without_options_has_no_github_role_and_no_user(aws):
+    new_stack = make_stack("plain", RepositoryName="plain")
+    assert not {"GitHubRoleArn", "GitHubDeployRoleArn", "DeployUserName"} & set(new_stack)
     iam = boto3.client("iam")
-    assert not [each for each in iam.list_users()["Users"] if each["UserName"].startswith("plain")]
-    roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    assert not [user for user in iam.list_users()["Users"] if user["UserName"].startswith("plain")]
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
     assert [re.sub("-[^-]+$", "", role) for role in roles if "plain" in role] == ["plain-BoxRole"]
 
 
-def test_stack_is_changed_and_taken_down_and_leaves_the_bucket(aws):
+def test_stack_updated_and_deleted_keeps_the_bucket(aws):
     client, name = boto3.client("cloudformation"), "short-lived"
     before = make_stack(name, RepositoryName=name)
     changed = {"RepositoryName": name, "SshFrom": "203.0.113.7/32"}
@@ -294,7 +298,7 @@ def test_stack_is_changed_and_taken_down_and_leaves_the_bucket(aws):
     assert after["RepositoryName"] == before["RepositoryName"]
     client.delete_stack(StackName=name)
     client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    left = [each["Name"] for each in boto3.client("s3").list_buckets()["Buckets"]]
-    assert after["BucketName"] in left
+    remaining = [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]]
+    assert after["BucketName"] in remaining
     repositories = boto3.client("ecr").describe_repositories()["repositories"]
-    assert name not in [each["repositoryName"] for each in repositories]
+    assert name not in [repository["repositoryName"] for repository in repositories]

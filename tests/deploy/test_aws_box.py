@@ -1,4 +1,4 @@
-"""The user data of the box: checked as a script, and run."""
+"""Tests of the box's user data: linted and run."""
 
 import hashlib
 import io
@@ -20,11 +20,11 @@ SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
 
 def scripts_of(text):
-    """Give the scripts that the user data writes, by their names."""
+    """Return the scripts that the user data writes, by path."""
     return dict(re.findall(r"cat >(/usr/\S+) <<'END'\n(.*?)\nEND\n", text, re.DOTALL))
 
 
-def test_scripts_pass_shellcheck(tmp_path):
+def test_user_data_scripts_pass_shellcheck(tmp_path):
     written = scripts_of(user_data())
     assert set(written) == {"/usr/local/sbin/slipway-set", "/usr/local/sbin/slipway-runner"}
     for number, text in enumerate((user_data(), *written.values())):
@@ -38,13 +38,13 @@ def test_scripts_pass_shellcheck(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_user_data_makes_a_box_that_only_waits_for_an_image(folder):
-    asked = "curl --silent --include http://127.0.0.1"
+def test_user_data_prepares_a_box_that_waits_for_an_image(folder):
+    curl = "curl --silent --include http://127.0.0.1"
     script = f"""
     cat /etc/slipway/env; stat --format '%A %U %G' /etc/slipway/env /var/lib/slipway
     id --name --groups runner; cat /root/.docker/config.json /home/runner/.docker/config.json
     runuser --user runner -- test -r /etc/slipway/env
-    {asked}/livez; {asked}:8000/readyz
+    {curl}/livez; {curl}:8000/readyz
     """
     done = run_on_box(folder, user_data(), script)
     assert_ran(done, folder)
@@ -69,7 +69,7 @@ def test_user_data_makes_a_box_that_only_waits_for_an_image(folder):
 
 
 def package(folder):
-    """Write a package like that of GitHub's runner; give its sha256."""
+    """Write a package like that of GitHub's runner; return its sha256."""
     note = '#!/bin/bash\necho "$(basename "$0") $* as $(id -un) at $HOME"\n'
     path = folder / "package"
     with tarfile.open(path, "w:gz") as archive:
@@ -83,7 +83,7 @@ def package(folder):
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_runner_is_checked_and_registered_with_a_token_that_stays_nowhere(folder):
+def test_runner_registration_verifies_the_package_and_stores_no_token(folder):
     sha256 = package(folder)
     script = """
     slipway-runner register https://github.com/ada/flights <<<A-TOKEN
@@ -113,7 +113,7 @@ def test_runner_is_checked_and_registered_with_a_token_that_stays_nowhere(folder
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_runner_with_another_hash_is_not_unpacked(folder):
+def test_runner_package_with_wrong_hash_is_not_unpacked(folder):
     package(folder)
     data = user_data(RunnerVersion="2.337.0", RunnerSha256="0" * 64)
     done = run_on_box(folder, data, "", PACKAGE=str(folder / "package"))
@@ -126,7 +126,7 @@ def test_runner_with_another_hash_is_not_unpacked(folder):
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_settings_are_set_unseen_exchanged_and_taken_away(folder):
+def test_slipway_set_sets_replaces_and_removes_settings_without_printing_them(folder):
     script = """
     slipway-set SLIPWAY_SIGNING_KEY <<<'a & secret/with \\ all'
     slipway-set SLIPWAY_SIGNING_KEY <<<'another & secret'
@@ -137,16 +137,16 @@ def test_settings_are_set_unseen_exchanged_and_taken_away(folder):
     """
     done = run_on_box(folder, user_data(), script)
     assert_ran(done, folder)
-    said, left = done.stdout.split("---\n")
-    assert "secret" not in said
-    assert [line for line in said.splitlines() if line] == [
+    output, settings = done.stdout.split("---\n")
+    assert "secret" not in output
+    assert [line for line in output.splitlines() if line] == [
         "SLIPWAY_SIGNING_KEY is set",
         "SLIPWAY_SIGNING_KEY is set",
         "SLIPWAY_MODEL is set",
         "AWS_REGION is taken away",
         "status 2",
     ]
-    assert left.splitlines() == [
+    assert settings.splitlines() == [
         "SLIPWAY_SIGNING_KEY=another & secret",
         "SLIPWAY_MODEL=model.pkl",
         "-rw-r----- root runner",
@@ -154,7 +154,7 @@ def test_settings_are_set_unseen_exchanged_and_taken_away(folder):
     ]
 
 
-# Keeps what it is asked, first knows of no such command, then says that it is under way.
+# Stores the arguments of send-command; reports it as unknown, then in progress, then finished.
 AWS = """
 if [[ $2 == send-command ]]; then printf '%s\\n' "$@" >"$ASKED"; echo a-command; exit; fi
 case "$*" in
@@ -166,7 +166,7 @@ esac
 
 
 def remote(folder, *words, answer="Success 0"):
-    """Run remote.sh; give how it ended, and the words of the command that it sent."""
+    """Run remote.sh; return the finished process and the arguments of the sent command."""
     write_programs(folder / "aws", {"aws": AWS}, folder / "aws-calls")
     (folder / "answers").write_text(f"unknown\nInProgress -1\n{answer}\n")
     environ = {"ASKED": str(folder / "asked"), "ANSWERS": str(folder / "answers")}
@@ -178,23 +178,23 @@ def remote(folder, *words, answer="Success 0"):
         timeout=60,
         check=False,
     )
-    asked = folder / "asked"
-    return done, asked.read_text().splitlines() if asked.exists() else []
+    sent = folder / "asked"
+    return done, sent.read_text().splitlines() if sent.exists() else []
 
 
 @pytest.mark.slow
 @pytest.mark.proxy
-def test_run_command_brings_the_scripts_and_runs_them_as_the_boxs_user(folder):
+def test_run_command_sends_the_scripts_and_runs_them_as_the_box_user(folder):
     image = "123456789012.dkr.ecr.ap-south-1.amazonaws.com/slipway:0a1b2c3d"
-    done, asked = remote(folder, "i-0123", "rollback", image)
+    done, arguments = remote(folder, "i-0123", "rollback", image)
     assert (done.returncode, done.stdout) == (0, "what the box said\n")
-    assert asked[asked.index("--instance-ids") + 1] == "i-0123"
-    assert asked[asked.index("--document-name") + 1] == "AWS-RunShellScript"
-    told = json.loads(asked[asked.index("--parameters") + 1])
-    assert len(json.dumps(told)) < 60_000
-    script = "\n".join(["sh <<'SENT'", *told["commands"], "SENT"])
+    assert arguments[arguments.index("--instance-ids") + 1] == "i-0123"
+    assert arguments[arguments.index("--document-name") + 1] == "AWS-RunShellScript"
+    parameters = json.loads(arguments[arguments.index("--parameters") + 1])
+    assert len(json.dumps(parameters)) < 60_000
+    script = "\n".join(["sh <<'SENT'", *parameters["commands"], "SENT"])
     run = run_on_box(folder, user_data(), script)
-    # The box's docker, which says how it is called, has no such image to let serve.
+    # The fake docker of the box prints its arguments and has no such image.
     calls = (folder / "calls").read_text()
     assert f"docker image inspect --format {{{{.Id}}}} {image}" in calls, run.stderr
     assert "as runner at /home/runner" in run.stdout, run.stderr
@@ -202,14 +202,14 @@ def test_run_command_brings_the_scripts_and_runs_them_as_the_boxs_user(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status"), [("Failed 3", 3), ("TimedOut -1", 1)])
-def test_run_command_that_fails_has_the_boxs_status(folder, answer, status):
+def test_run_command_failure_returns_the_status_of_the_box(folder, answer, status):
     done, _ = remote(folder, "i-0123", "status", answer=answer)
     assert (done.returncode, done.stdout) == (status, "what the box said\n")
     assert done.stderr == "what was wrong\n"
 
 
 @pytest.mark.parametrize("words", [("i-0123",), ("i-0123", "deploy", "a;reboot"), ("i-0", 'a"b')])
-def test_run_command_sends_nothing_that_it_does_not_know(folder, words):
-    done, asked = remote(folder, *words)
-    assert (done.returncode, done.stdout, asked) == (2, "", [])
+def test_run_command_invalid_arguments_send_nothing(folder, words):
+    done, arguments = remote(folder, *words)
+    assert (done.returncode, done.stdout, arguments) == (2, "", [])
     assert done.stderr

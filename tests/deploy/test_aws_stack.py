@@ -1,4 +1,4 @@
-"""The template of the AWS stack, as it is written: linted, and nobody may more than they need."""
+"""Tests of the AWS stack's template: linted, and with the least permissions."""
 
 import json
 import re
@@ -11,65 +11,65 @@ from conftest import ROOT
 from stacks import TEMPLATE, properties, resources, template, user_data
 
 POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User")
-# What AWS knows no resource in; its reference of actions says so of each.
+# Actions without resource-level permissions, according to AWS's reference of actions.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "ssm:GetCommandInvocation"}
 
 
-def listed(value):
+def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
 def statements():
-    """Give every statement of a policy, with the resource that it is of."""
+    """Yield every policy statement with the name of its resource."""
     for name, resource in resources().items():
         if resource["Type"] in POLICIES:
-            told = resource.get("Properties", {})
-            documents = [told.get("PolicyDocument")]
-            documents += [each["PolicyDocument"] for each in told.get("Policies", ())]
+            settings = resource.get("Properties", {})
+            documents = [settings.get("PolicyDocument")]
+            documents += [policy["PolicyDocument"] for policy in settings.get("Policies", ())]
             for document in filter(None, documents):
                 for statement in document["Statement"]:
                     yield name, statement
 
 
-def allowed(name):
-    """Give what a resource's own policies allow: the actions of each resource."""
+def allowed_actions(name):
+    """Return the actions that a resource's policies allow, with their targets."""
     return {
         action: json.dumps(statement["Resource"])
-        for whose, statement in statements()
-        if whose == name and statement["Effect"] == "Allow"
-        for action in listed(statement["Action"])
+        for owner, statement in statements()
+        if owner == name and statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"])
     }
 
 
-def test_template_passes_the_linter():
+def test_template_passes_cfn_lint():
     words = [Path(sys.executable).with_name("cfn-lint"), TEMPLATE]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_template_fits_where_it_is_sent():
-    """What is larger must be in a bucket first, of which there is none yet."""
+def test_template_and_user_data_are_within_the_size_limits():
+    """A larger template would have to be in a bucket, which does not exist yet."""
     assert TEMPLATE.stat().st_size < 51_200
     assert len(user_data()) < 16_384
 
 
-def test_policies_name_actions_one_by_one():
-    found = list(statements())
-    assert {name for name, _ in found} == {"Delivery", "RunOnBox", "BoxPolicy"}
-    for name, statement in found:
-        for action in listed(statement["Action"]):
+def test_policies_name_single_actions():
+    all_statements = list(statements())
+    assert {name for name, _ in all_statements} == {"Delivery", "RunOnBox", "BoxPolicy"}
+    for name, statement in all_statements:
+        for action in as_list(statement["Action"]):
             assert re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action), (name, action)
     assert "FullAccess" not in TEMPLATE.read_text(encoding="utf-8")
 
 
-def test_policies_name_every_resource_where_aws_knows_one():
+def test_policies_name_a_resource_for_every_action_that_supports_one():
     for name, statement in statements():
-        if statement["Effect"] == "Allow" and "*" in listed(statement["Resource"]):
-            assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE, name
+        if statement["Effect"] == "Allow" and "*" in as_list(statement["Resource"]):
+            assert set(as_list(statement["Action"])) <= WITHOUT_RESOURCE, name
 
 
-def test_box_reads_models_and_pulls_images_and_no_more():
-    assert set(allowed("BoxPolicy")) == {
+def test_box_policy_allows_only_reading_models_and_pulling_images():
+    assert set(allowed_actions("BoxPolicy")) == {
         "ecr:GetAuthorizationToken",
         "ecr:BatchCheckLayerAvailability",
         "ecr:BatchGetImage",
@@ -77,55 +77,57 @@ def test_box_reads_models_and_pulls_images_and_no_more():
         "s3:ListBucket",
         "s3:GetObject",
     }
-    assert allowed("BoxPolicy")["s3:GetObject"] == '{"Fn::Sub": "${Bucket.Arn}/models/*"}'
-    assert "Images" in allowed("BoxPolicy")["ecr:BatchGetImage"]
+    assert allowed_actions("BoxPolicy")["s3:GetObject"] == '{"Fn::Sub": "${Bucket.Arn}/models/*"}'
+    assert "Images" in allowed_actions("BoxPolicy")["ecr:BatchGetImage"]
     (managed,) = properties("BoxRole")["ManagedPolicyArns"]
     assert managed["Fn::Sub"].endswith(":iam::aws:policy/AmazonSSMManagedInstanceCore")
-    denied = [each for name, each in statements() if each["Effect"] == "Deny"]
-    assert [each["Action"] for each in denied] == [["ssm:GetParameter", "ssm:GetParameters"]]
+    denied = [statement for _, statement in statements() if statement["Effect"] == "Deny"]
+    assert [statement["Action"] for statement in denied] == [
+        ["ssm:GetParameter", "ssm:GetParameters"]
+    ]
 
 
-def test_delivery_deletes_nothing_and_touches_no_machine():
-    actions = set(allowed("Delivery"))
+def test_delivery_policy_has_no_deletion_and_no_ec2_or_iam_action():
+    actions = set(allowed_actions("Delivery"))
     assert {"ecr:PutImage", "s3:PutObject", "s3:GetObject"} <= actions
     assert not any("Delete" in action or action.startswith(("ec2", "iam")) for action in actions)
 
 
-def test_box_is_commanded_by_the_deploy_role_which_may_nothing_else():
-    """Else every job on main could be root there, without the environment's approval."""
+def test_deploy_role_policy_allows_only_commands_on_the_box():
+    """Otherwise every job on main could be root on the box without an approval."""
     assert properties("RunOnBox")["Roles"] == [{"Ref": "GitHubDeployRole"}]
-    assert set(allowed("RunOnBox")) == {"ssm:SendCommand", "ssm:GetCommandInvocation"}
-    assert "${Box}" in allowed("RunOnBox")["ssm:SendCommand"]
+    assert set(allowed_actions("RunOnBox")) == {"ssm:SendCommand", "ssm:GetCommandInvocation"}
+    assert "${Box}" in allowed_actions("RunOnBox")["ssm:SendCommand"]
     attached = properties("Delivery")["Roles"]["Fn::If"]
     assert attached == ["HasGitHub", [{"Ref": "GitHubRole"}], {"Ref": "AWS::NoValue"}]
     assert not {"Policies", "ManagedPolicyArns"} & set(properties("GitHubDeployRole"))
 
 
 @pytest.mark.parametrize(
-    ("role", "where"),
+    ("role", "subject"),
     [("GitHubRole", "ref:refs/heads/main"), ("GitHubDeployRole", "environment:production")],
 )
-def test_github_is_trusted_by_audience_and_subject(role, where):
+def test_github_roles_require_audience_and_subject(role, subject):
     document = properties(role)["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert set(statement["Condition"]) == {"StringEquals"}
-    told = statement["Condition"]["StringEquals"]
-    assert told.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
-    subjects = [each["Fn::Sub"][0] for each in told.popitem()[1]]
-    assert subjects == [f"repo:${{Whose}}:{where}"]
-    assert not told
+    condition = statement["Condition"]["StringEquals"]
+    assert condition.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
+    subjects = [subject_value["Fn::Sub"][0] for subject_value in condition.popitem()[1]]
+    assert subjects == [f"repo:${{Whose}}:{subject}"]
+    assert not condition
 
 
-def test_bucket_is_private_encrypted_versioned_kept_and_never_written_over():
+def test_bucket_is_private_encrypted_versioned_retained_and_write_once():
     bucket = resources()["Bucket"]
-    told = bucket["Properties"]
-    assert set(told["PublicAccessBlockConfiguration"].values()) == {True}
-    assert len(told["PublicAccessBlockConfiguration"]) == 4
-    assert told["VersioningConfiguration"] == {"Status": "Enabled"}
-    (rule,) = told["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    settings = bucket["Properties"]
+    assert set(settings["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(settings["PublicAccessBlockConfiguration"]) == 4
+    assert settings["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = settings["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    assert told["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert settings["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
     encrypted, added = properties("BucketPolicy")["PolicyDocument"]["Statement"]
     assert {encrypted["Effect"], added["Effect"]} == {"Deny"}
@@ -135,18 +137,18 @@ def test_bucket_is_private_encrypted_versioned_kept_and_never_written_over():
 
 
 def test_images_are_immutable_and_scanned():
-    told = properties("Images")
-    assert told["ImageTagMutability"] == "IMMUTABLE"
-    assert told["ImageScanningConfiguration"] == {"ScanOnPush": True}
-    text = told["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
+    settings = properties("Images")
+    assert settings["ImageTagMutability"] == "IMMUTABLE"
+    assert settings["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    text = settings["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
     rules = json.loads(text.replace("${KeepImages}", "10"))["rules"]
     assert [rule["selection"]["tagStatus"] for rule in rules] == ["untagged", "tagged"]
     assert rules[1]["selection"]["countNumber"] == 10
 
 
-def test_box_is_closed_but_for_http():
-    doors = properties("BoxDoors")["SecurityGroupIngress"]
-    assert [(door["FromPort"], door["ToPort"]) for door in doors] == [(80, 80), (443, 443)]
+def test_box_security_group_allows_only_http_and_optional_ssh():
+    rules = properties("BoxDoors")["SecurityGroupIngress"]
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in rules] == [(80, 80), (443, 443)]
     ssh = resources()["BoxSsh"]
     assert ssh["Condition"] == "HasSsh"
     assert ssh["Properties"]["CidrIp"] == {"Ref": "SshFrom"}
@@ -154,7 +156,7 @@ def test_box_is_closed_but_for_http():
 
 
 @pytest.mark.parametrize(
-    ("addresses", "right"),
+    ("addresses", "is_accepted"),
     [
         ("", True),
         ("203.0.113.7/32", True),
@@ -165,31 +167,31 @@ def test_box_is_closed_but_for_http():
         ("0.0.0.0/0\n203.0.113.7/32", False),
     ],
 )
-def test_ssh_is_never_open_to_all(addresses, right):
+def test_ssh_source_open_to_all_is_rejected(addresses, is_accepted):
     pattern = template()["Parameters"]["SshFrom"]["AllowedPattern"]
-    assert bool(re.fullmatch(pattern, addresses)) is right
+    assert bool(re.fullmatch(pattern, addresses)) is is_accepted
 
 
-def test_box_has_a_small_encrypted_disk_and_asks_for_tokens():
-    told = properties("Box")
-    (disk,) = told["BlockDeviceMappings"]
+def test_box_has_a_small_encrypted_disk_and_requires_imdsv2():
+    settings = properties("Box")
+    (disk,) = settings["BlockDeviceMappings"]
     assert disk["Ebs"]["VolumeSize"] == 16
     assert disk["Ebs"]["Encrypted"] is True
     assert disk["DeviceName"] == "/dev/sda1"
     metadata = properties("BoxTemplate")["LaunchTemplateData"]["MetadataOptions"]
     assert metadata["HttpTokens"] == "required"
     assert metadata["HttpPutResponseHopLimit"] == 2
-    assert "ImageId" not in told
+    assert "ImageId" not in settings
     assert template()["Parameters"]["InstanceType"]["Default"] == "t3.small"
 
 
-def test_parameters_hold_no_secret_and_outputs_no_key():
+def test_template_has_no_secret_parameter_and_no_access_key():
     text = TEMPLATE.read_text(encoding="utf-8")
     assert "AWS::IAM::AccessKey" not in text
     assert not re.search(r"SIGNING_KEY|PASSWORD|RunnerToken", text)
 
 
-def test_user_is_made_only_when_asked_for():
+def test_deploy_user_and_role_are_off_by_default():
     assert template()["Parameters"]["CreateDeployUser"]["Default"] == "false"
     assert resources()["DeployUser"] == {"Type": "AWS::IAM::User", "Condition": "MakesUser"}
     assert template()["Parameters"]["RunCommand"]["Default"] == "false"
@@ -197,8 +199,8 @@ def test_user_is_made_only_when_asked_for():
     assert resources()["GitHubDeployRole"]["Condition"] == "HasRunCommand"
 
 
-def test_proxy_of_the_box_is_that_of_the_repository():
-    """The template must stand alone, so that the file is in it a second time, word for word."""
+def test_box_proxy_configuration_equals_that_of_the_repository():
+    """The template must be self-contained, so it has a copy of the file."""
     ours = (ROOT / "deploy" / "nginx" / "slipway.conf").read_text(encoding="utf-8")
     start = "cat >/etc/nginx/conf.d/slipway.conf <<'END'\n"
     assert user_data().split(start)[1].split("\nEND\n")[0] + "\n" == ours

@@ -1,4 +1,4 @@
-"""deploy/box.sh under load: a real nginx, real services, a Docker that is played."""
+"""Tests of deploy/box.sh under load, with a real nginx, real services and a fake Docker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from nginx_box import Box
 from small_versions import save_version
-from swapping import Versions, clients, got, until
+from swapping import Versions, clients, get_json, until
 
 from slipway.monitoring.smoke import smoke
 
@@ -34,16 +34,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.proxy]
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A machine with its proxy; nothing is deployed yet."""
-    made = Box(tmp_path_factory.mktemp("box"))
-    with made.proxy():
-        yield made
-    made.clear()
+    """A machine with its proxy and without a deployed image."""
+    machine = Box(tmp_path_factory.mktemp("box"))
+    with machine.proxy():
+        yield machine
+    machine.clear()
 
 
 @pytest.fixture(scope="module")
 def versions(box: Box, tmp_path_factory: pytest.TempPathFactory) -> tuple[Versions, dict[str, str]]:
-    """Images that answer differently, so that every answer tells which of them it is of."""
+    """Images with different predictions, so that each prediction identifies its image."""
     folder, versions, names = tmp_path_factory.mktemp("versions"), Versions(), {}
     for number, name in enumerate("abcd"):
         path = save_version(folder / name, number / 4)
@@ -54,37 +54,37 @@ def versions(box: Box, tmp_path_factory: pytest.TempPathFactory) -> tuple[Versio
 
 @pytest.fixture
 def serving(box: Box, versions: tuple[Versions, dict[str, str]]) -> Box:
-    """The machine, with one of the images serving."""
+    """The machine with one of the images serving."""
     if not box.live():
         box.run("deploy", "slipway:a")
     return box
 
 
 def version_of(box: Box) -> str:
-    return str(got(box.base, "/version")["model_version"])
+    return str(get_json(box.base, "/version")["model_version"])
 
 
 class Download(threading.Thread):
-    """A file of many rows whose answer is read so slowly that a deploy happens meanwhile."""
+    """A client that reads the response to a large file slowly, during a deployment."""
 
     def __init__(self, base: str, rows: int = 800_000) -> None:
         super().__init__()
-        self.rows, self.go_on, self.begun = rows, threading.Event(), threading.Event()
+        self.rows, self.resume, self.started = rows, threading.Event(), threading.Event()
         self._base, self.end = base, ""
 
     def run(self) -> None:
         body = b"age,place\n" + b"35,hill\n" * self.rows
         connection = http.client.HTTPConnection("127.0.0.1", port_of(self._base), timeout=120)
         connection.connect()
-        # What the sockets hold would be out at once.
+        # Large socket buffers would take the whole response at once.
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.request("POST", "/predict_file?counts=true", body, {"Content-Type": "text/csv"})
         answer = connection.getresponse()
         answer.read(1000)
-        self.begun.set()
-        # Whoever takes nothing for half a minute is given up; this would take a quarter of an hour.
+        self.started.set()
+        # The service drops clients that read nothing for half a minute, so read a little.
         for _ in range(600):
-            if self.go_on.wait(0.5):
+            if self.resume.wait(0.5):
                 break
             answer.read(16 * 1024)
         self.end = answer.read().decode().splitlines()[-1]
@@ -94,14 +94,14 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
     answers, names = versions
     box.run("deploy", "slipway:a")
     download = Download(box.base)
-    with clients(box.base) as told:
-        until(lambda: len(told) > 50, 60)
+    with clients(box.base) as responses:
+        until(lambda: len(responses) > 50, 60)
         download.start()
-        assert download.begun.wait(120)
+        assert download.started.wait(120)
         deploying = box.start("deploy", "slipway:b")
-        until(lambda: got(box.base, "/version")["model_version"] == names["b"], 120)
+        until(lambda: get_json(box.base, "/version")["model_version"] == names["b"], 120)
         assert deploying.poll() is None, "the old container did not wait for the download"
-        download.go_on.set()
+        download.resume.set()
         assert deploying.wait(120) == 0
         (box.docker / "away").touch()
         began = time.monotonic()
@@ -109,16 +109,16 @@ def test_deploy_and_rollback_under_load_lose_no_request(box, versions):
         assert time.monotonic() - began < 60
         (box.docker / "away").unlink()
     download.join()
-    answers.require_right(told)
-    assert {each.version for each in told} == {names["a"], names["b"]}
-    assert told[0].version == told[-1].version == names["a"]
+    answers.assert_correct(responses)
+    assert {response.version for response in responses} == {names["a"], names["b"]}
+    assert responses[0].version == responses[-1].version == names["a"]
     assert download.end.startswith(f"# rows={download.rows} failed=0")
-    assert not any(each.get("killed") for each in box.containers().values())
+    assert not any(container.get("killed") for container in box.containers().values())
     assert box.deployed() == ["slipway:a"]
     assert len(box.live()) == 1
 
 
-def test_rollback_with_nothing_before_says_so_and_changes_nothing(serving):
+def test_rollback_without_earlier_deployment_reports_it_and_changes_nothing(serving):
     box = serving
     (box.state / "deployed").write_text(
         (box.state / "deployed").read_text().splitlines()[-1] + "\n"
@@ -128,7 +128,7 @@ def test_rollback_with_nothing_before_says_so_and_changes_nothing(serving):
     assert box.containers() == before
 
 
-WRONG = {
+FAULTY_IMAGES = {
     "crashes at once": ({"SLIPWAY_MODEL": "nothing.pkl"}, "slipway cannot serve"),
     "never ready": ({"app": "spoiled:never_ready"}, "not ready after 2 s"),
     "knows nothing": ({"app": "spoiled:ready_alone"}, "WRONG  prediction"),
@@ -136,53 +136,55 @@ WRONG = {
 }
 
 
-def test_deploy_of_a_wrong_image_leaves_the_old_one_serving(serving, versions):
+def test_deploy_faulty_imagekeeps_the_old_one_serving(serving, versions):
     version, before, journal = version_of(serving), serving.containers(), serving.deployed()
-    with clients(serving.base) as told:
-        for what, (how, said) in WRONG.items():
-            serving.publish(f"slipway:{what}", **how)
+    with clients(serving.base) as responses:
+        for what, (image, message) in FAULTY_IMAGES.items():
+            serving.publish(f"slipway:{what}", **image)
             wait = "2" if what == "never ready" else "60"
             output = serving.run("deploy", f"slipway:{what}", status=1, SLIPWAY_BOX_READY=wait)
-            assert said in output, what
+            assert message in output, what
             assert "serves, as before" in output, what
             assert "the last lines of the new container's log:" in output, what
-            # In two seconds it may not have come so far, and what crashes never does.
+            # A crashing worker never boots, and another may need more than two seconds.
             assert "Booting worker" in output or what in ("crashes at once", "never ready")
         assert "cannot be pulled" in serving.run("deploy", "slipway:nowhere", status=1)
-    versions[0].require_right(told)
-    assert {each.version for each in told} == {version}
+    versions[0].assert_correct(responses)
+    assert {response.version for response in responses} == {version}
     live = f"slipway-{serving.live()[0].removeprefix('live-')}"
     assert serving.containers() == {live: before[live]}
     assert serving.deployed() == journal
 
 
 def wait_for(path: Path) -> str:
-    """Give a line of Python that waits until a file is there, but not for ever."""
+    """Return a Python expression that waits two minutes at most until a file exists."""
     return f"any(pathlib.Path({str(path)!r}).exists() or time.sleep(0.05) for _ in range(2400))"
 
 
-def test_deploy_that_is_wrong_only_when_it_serves_is_taken_back(serving, versions, tmp_path):
+def test_deploy_failing_after_the_switch_is_rolled_back(serving, versions, tmp_path):
     answers, names = versions
     before, journal = version_of(serving), serving.deployed()
-    # It finds the service wrong by the address that all use, and right by any other.
-    script, seen = tmp_path / "smoke.py", tmp_path / "seen"
-    wrong = f"if '{serving.port['8000']}' in sys.argv[-1]:\n    {wait_for(seen)}\n    sys.exit(1)\n"
-    script.write_text(f"import pathlib, sys, time\n{wrong}")
-    with clients(serving.base) as told:
+    # The smoke test fails only at the public address.
+    script, switched = tmp_path / "smoke.py", tmp_path / "seen"
+    fault = (
+        f"if '{serving.port['8000']}' in sys.argv[-1]:\n    {wait_for(switched)}\n    sys.exit(1)\n"
+    )
+    script.write_text(f"import pathlib, sys, time\n{fault}")
+    with clients(serving.base) as responses:
         process = serving.start("deploy", "slipway:d", SLIPWAY_BOX_SMOKE=str(script))
-        until(lambda: told[-1].version == names["d"], 120)
-        seen.touch()
+        until(lambda: responses[-1].version == names["d"], 120)
+        switched.touch()
         output = process.communicate(timeout=120)[0]
         assert process.returncode == 1, output
-        until(lambda: told[-1].version == before, 60)
+        until(lambda: responses[-1].version == before, 60)
     assert "serves, as before" in output
-    answers.require_right(told)
-    assert {each.version for each in told} == {before, names["d"]}
+    answers.assert_correct(responses)
+    assert {response.version for response in responses} == {before, names["d"]}
     assert (version_of(serving), serving.deployed()) == (before, journal)
     assert len(serving.live()) == len(serving.containers()) == 1
 
 
-def test_deploy_that_is_ended_halfway_leaves_the_old_one_serving(serving, versions):
+def test_deploy_terminated_before_the_switch_keeps_the_old_one_serving(serving, versions):
     version = version_of(serving)
     serving.publish("slipway:slow", app="spoiled:never_ready")
     process = serving.start("deploy", "slipway:slow")
@@ -196,42 +198,42 @@ def test_deploy_that_is_ended_halfway_leaves_the_old_one_serving(serving, versio
 
 
 def _starting(box: Box) -> bool:
-    """Whether a container is being waited for."""
+    """Return whether the script waits for a container."""
     return box.calls()[-1][0] == "inspect"
 
 
-def test_two_deploys_at_once_follow_one_another(serving, versions, tmp_path):
+def test_concurrent_deploys_run_one_after_the_other(serving, versions, tmp_path):
     answers, names = versions
-    # The first looks at what it has started only when the second has come.
-    script, come = tmp_path / "smoke.py", tmp_path / "come"
-    script.write_text(f"import pathlib, time\n{wait_for(come)}\n")
-    with clients(serving.base) as told:
+    # The smoke test of the first waits for the second.
+    script, second_started = tmp_path / "smoke.py", tmp_path / "come"
+    script.write_text(f"import pathlib, time\n{wait_for(second_started)}\n")
+    with clients(serving.base) as responses:
         first = serving.start("deploy", "slipway:c", SLIPWAY_BOX_SMOKE=str(script))
         until(lambda: ["pull", "--quiet", "slipway:c"] in serving.calls(), 120)
         second = serving.start("deploy", "slipway:d")
         assert "another deploy is at work" in second.stdout.readline()
-        come.touch()
+        second_started.touch()
         output = second.communicate(timeout=120)[0]
         assert (first.wait(120), second.returncode) == (0, 0), output
         assert first.communicate()[0].count("serves") == 1
-    answers.require_right(told)
-    assert told[-1].version == names["d"]
+    answers.assert_correct(responses)
+    assert responses[-1].version == names["d"]
     assert serving.deployed()[-2:] == ["slipway:c", "slipway:d"]
 
 
-def test_deploy_that_waits_too_long_is_told(serving):
+def test_deploy_lock_timeout_is_an_error(serving):
     with (serving.state / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         output = serving.run("deploy", "slipway:a", status=1, SLIPWAY_BOX_LOCK="0.1")
     assert "the other deploy is still at work" in output
 
 
-def test_prune_keeps_what_serves_and_the_two_before_it_and_rollbacks_go_back(serving):
+def test_prune_keeps_the_served_imageand_two_before_for_rollbacks(serving):
     serving.publish("other/thing:1", ours=False)
     shutil.copy(
         serving.docker / "registry" / "other_thing:1.json", serving.docker / "images" / "other.json"
     )
-    # What is asked of them is looked at elsewhere.
+    # Other tests cover the smoke test.
     quick = {"SLIPWAY_BOX_SMOKE": "/dev/null"}
     for name in "bcd":
         serving.run("deploy", f"slipway:{name}", **quick)
@@ -239,14 +241,14 @@ def test_prune_keeps_what_serves_and_the_two_before_it_and_rollbacks_go_back(ser
     assert serving.images() == {*serving.deployed(), "other/thing:1"}
     serving.run("rollback", **quick)
     assert serving.deployed() == ["slipway:b", "slipway:c"]
-    # One that is no longer here is pulled again.
+    # The script pulls a removed image again.
     serving.run("rollback", "slipway:a", **quick)
-    # What came after it is forgotten, and nothing older is known.
+    # The journal forgets the later images, and has no older ones.
     assert serving.deployed() == ["slipway:a"]
     assert "FAILED: nothing was deployed before" in serving.run("rollback", status=1)
 
 
-def test_revoked_is_only_what_still_serves(serving):
+def test_revoke_only_affects_the_served_image(serving):
     quick = {"SLIPWAY_BOX_SMOKE": "/dev/null"}
     for name in "bc":
         serving.run("deploy", f"slipway:{name}", **quick)
@@ -257,7 +259,7 @@ def test_revoked_is_only_what_still_serves(serving):
     assert serving.deployed() == journal[:-1]
 
 
-def test_container_is_started_with_few_rights(serving):
+def test_container_runs_with_restricted_privileges(serving):
     call = [call for call in serving.calls() if call[0] == "run"][-1]
     words = " ".join(call)
     for wanted in (
@@ -269,32 +271,32 @@ def test_container_is_started_with_few_rights(serving):
     assert call[-1].startswith("sha256:"), "a tag could have moved meanwhile"
 
 
-def test_status_and_logs_tell_of_what_serves(serving):
+def test_status_and_logs_describe_the_served_container(serving):
     port = serving.live()[0].removeprefix("live-")
-    told = serving.run("status")
-    assert f"serves: slipway-{port}" in told
-    assert '{"status":"ready"}' in told
-    # Where docs/operate.md leads a Prometheus of the box.
+    output = serving.run("status")
+    assert f"serves: slipway-{port}" in output
+    assert '{"status":"ready"}' in output
+    # The address for Prometheus in docs/operate.md.
     status, _, metrics = asked(f"http://127.0.0.1:{serving.port['8000']}", "GET", "/metrics")
     assert (status, metrics[:6]) == (200, b"# HELP")
-    assert serving.deployed()[-1] in told
+    assert serving.deployed()[-1] in output
     assert f"Listening at: http://127.0.0.1:{port}" in serving.run("logs", "--tail", "20")
 
 
-def test_words_that_mean_nothing_are_answered_with_what_there_is(serving):
+def test_unknown_arguments_print_the_usage(serving):
     for words in ([], ["deploy"], ["destroy", "it"]):
         assert "rollback [IMAGE]" in serving.run(*words, status=2)
 
 
-def test_same_image_again_lets_an_answer_end_that_takes_longer_than_the_drain(serving):
+def test_deploy_same_imagefinishes_a_response_longer_than_the_drain(serving):
     journal = serving.deployed()
     download = Download(serving.base)
     download.start()
-    assert download.begun.wait(120)
+    assert download.started.wait(120)
     old = f"slipway-{serving.live()[0].removeprefix('live-')}"
     deploying = serving.start("deploy", journal[-1], SLIPWAY_BOX_DRAIN="0")
     until(lambda: ["stop", "-t", "30", old] in serving.calls()[-1:], 120)
-    download.go_on.set()
+    download.resume.set()
     output = deploying.communicate(timeout=120)[0]
     download.join()
     assert "still answering after 0 s" in output
@@ -303,17 +305,17 @@ def test_same_image_again_lets_an_answer_end_that_takes_longer_than_the_drain(se
     assert serving.deployed() == journal
 
 
-def test_deploy_that_is_ended_during_the_drain_says_that_the_new_one_serves(serving, versions):
+def test_deploy_terminated_during_the_drain_reports_that_the_new_one_serves(serving, versions):
     serving.publish("slipway:other", SLIPWAY_MODEL="model.pkl")
     download = Download(serving.base)
     download.start()
-    assert download.begun.wait(120)
+    assert download.started.wait(120)
     deploying = serving.start("deploy", "slipway:other", SLIPWAY_BOX_DRAIN="60")
     until(lambda: serving.deployed()[-1] == "slipway:other", 120)
     live = serving.live()
     deploying.send_signal(signal.SIGTERM)
     output = deploying.communicate(timeout=120)[0]
-    download.go_on.set()
+    download.resume.set()
     download.join()
     assert deploying.returncode == 1
     new = live[0].replace("live-", "slipway-")
@@ -321,10 +323,10 @@ def test_deploy_that_is_ended_during_the_drain_says_that_the_new_one_serves(serv
     assert "as before" not in output
     assert download.end.startswith(f"# rows={download.rows} failed=0")
     assert serving.live() == live
-    assert got(serving.base, "/readyz")["status"] == "ready"
+    assert get_json(serving.base, "/readyz")["status"] == "ready"
 
 
-def test_deploy_of_an_image_that_is_not_here_after_the_pull_is_told(serving):
+def test_deploy_imagemissing_after_the_pull_is_an_error(serving):
     serving.publish("slipway:moved")
     path = serving.docker / "registry" / "slipway:moved.json"
     path.write_text(path.read_text().replace('"slipway:moved"', '"slipway:another"'))
@@ -335,7 +337,7 @@ def test_deploy_of_an_image_that_is_not_here_after_the_pull_is_told(serving):
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """Answer with the headers that came, and count the bodies."""
+    """Return the received headers for GET, and store the bodies of POST."""
 
     protocol_version = "HTTP/1.1"
     bodies: list[bytes] = []
@@ -349,7 +351,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        # It dies before it answers.
+        # Close the connection without a response.
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *_given: Any) -> None:
@@ -358,7 +360,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A proxy with two servers behind it that tell what they were told."""
+    """A proxy before two servers that return the received headers."""
     box = Box(tmp_path_factory.mktemp("echoing"))
     servers = [
         http.server.ThreadingHTTPServer(("127.0.0.1", int(box.port[name])), Echo)
@@ -373,18 +375,18 @@ def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         server.server_close()
 
 
-def test_proxy_tells_the_client_that_it_saw_behind_what_the_client_says(echoing):
+def test_proxy_appends_the_client_address_to_forwarded_headers(echoing):
     forged = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https", "Host": "late.example"}
     status, headers, body = asked(echoing.base, "GET", "/livez", **forged)
-    told = json.loads(body)
+    received = json.loads(body)
     assert status == 200
-    assert told["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"
-    assert told["X-Forwarded-Proto"] == "http"
-    assert told["Host"] == "late.example"
+    assert received["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"
+    assert received["X-Forwarded-Proto"] == "http"
+    assert received["Host"] == "late.example"
     assert "X-Slipway-Container" not in headers
 
 
-def test_proxy_sends_no_post_twice(echoing):
+def test_proxy_does_not_retry_a_post(echoing):
     Echo.bodies.clear()
     status, headers, body = asked(echoing.base, "POST", "/predict", b"{}", Content_Type=JSON)
     assert (status, json.loads(body)["code"]) == (502, "unavailable")
@@ -392,40 +394,40 @@ def test_proxy_sends_no_post_twice(echoing):
     assert Echo.bodies == [b"{}"]
 
 
-def test_proxy_refuses_what_is_too_large_in_the_services_own_form(echoing):
+def test_proxy_too_large_body_returns_413_in_the_service_format(echoing):
     for path, length in {"/predict": 18 * 2**20, "/predict_file": 2**31}.items():
         connection = http.client.HTTPConnection("127.0.0.1", port_of(echoing.base), timeout=60)
         connection.putrequest("POST", path)
         connection.putheader("Content-Length", str(length))
         connection.endheaders()
         answer = connection.getresponse()
-        told = json.loads(answer.read())
+        content = json.loads(answer.read())
         connection.close()
-        assert (answer.status, told["code"]) == (413, "too_large")
-        assert set(told) == {"code", "message", "request_id", "errors"}
+        assert (answer.status, content["code"]) == (413, "too_large")
+        assert set(content) == {"code", "message", "request_id", "errors"}
 
 
-def test_proxy_lets_four_files_in_at_once_that_few_may_not_fill_the_disk(echoing):
+def test_proxy_fifth_concurrent_file_returns_503(echoing):
     begins = b"POST /predict_file HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
-    begun = []
+    connections = []
     for _ in range(4):
         connection = socket.create_connection(("127.0.0.1", port_of(echoing.base)), timeout=60)
         connection.sendall(begins + b"Expect: 100-continue\r\n\r\n")
-        # The proxy asks for the body only when it has counted the file.
+        # The proxy sends 100 Continue only after it has counted the file.
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        begun.append(connection)
+        connections.append(connection)
     status, headers, body = asked(echoing.base, "POST", "/predict_file", b"a")
     assert (status, json.loads(body)["code"], headers["Retry-After"]) == (503, "unavailable", "5")
     assert asked(echoing.base, "GET", "/livez")[0] == 200
-    # A deploy asks by these doors; here it is the server behind them that dies.
+    # Deployments use these ports, which have no limit; here the server closes the connection.
     for door in ("8000", "8011", "8012"):
         base = f"http://127.0.0.1:{echoing.port[door]}"
         assert asked(base, "POST", "/predict_file", b"a")[0] == 502
-    for connection in begun:
+    for connection in connections:
         connection.close()
 
 
-def test_proxy_shows_metrics_to_its_own_machine_alone(echoing):
+def test_proxy_metrics_from_another_address_return_403(echoing):
     assert asked(echoing.base, "GET", "/metrics")[0] == 200
     connection = http.client.HTTPConnection(
         "127.0.0.1", port_of(echoing.base), timeout=60, source_address=("127.0.0.2", 0)
@@ -436,7 +438,7 @@ def test_proxy_shows_metrics_to_its_own_machine_alone(echoing):
     connection.close()
 
 
-def test_proxy_with_nothing_behind_it_says_so_as_json(tmp_path):
+def test_proxy_without_service_returns_502_as_json(tmp_path):
     box = Box(tmp_path / "box")
     with box.proxy():
         status, headers, body = asked(box.base, "POST", "/predict", b"{}", Content_Type=JSON)
@@ -445,11 +447,11 @@ def test_proxy_with_nothing_behind_it_says_so_as_json(tmp_path):
 
 
 def certificate(folder: Path) -> Path:
-    """Make a certificate for this machine, with its key in the same file."""
+    """Write a certificate for localhost, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
@@ -458,15 +460,15 @@ def certificate(folder: Path) -> Path:
     )
     path = folder / "certificate.pem"
     path.write_bytes(
-        made.public_bytes(Encoding.PEM)
+        signed.public_bytes(Encoding.PEM)
         + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return path
 
 
-def test_https_names_and_prefix_as_on_a_real_machine(tmp_path, monkeypatch):
+def test_deploy_with_https_trusted_hosts_and_prefix_passes_the_smoke_test(tmp_path, monkeypatch):
     box, pem = Box(tmp_path / "box"), certificate(tmp_path)
-    # As the head of deploy/nginx/slipway.conf has it.
+    # As the comment at the top of deploy/nginx/slipway.conf describes.
     http_port = box.port["80"]
     (box.folder / "https.conf").write_text(
         f"listen {box.port['443']} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};\n"
@@ -480,11 +482,11 @@ def test_https_names_and_prefix_as_on_a_real_machine(tmp_path, monkeypatch):
         with box.proxy():
             box.run("deploy", "slipway:shipped")
             secure = f"https://localhost:{box.port['443']}/late"
-            table, right = smoke(secure, image=commit[:12], wait=5)
-            assert right, table
+            table, passed = smoke(secure, image=commit[:12], wait=5)
+            assert passed, table
             assert "6 headers present" in table
-            table, right = smoke(f"http://localhost:{box.port['80']}/late", wait=5)
-            assert not right
+            table, passed = smoke(f"http://localhost:{box.port['80']}/late", wait=5)
+            assert not passed
             assert "redirects to https://localhost/late/livez" in table
             assert "status 400" in smoke(secure, host="evil.example", wait=5)[0]
     finally:

@@ -1,4 +1,4 @@
-"""What the Dockerfile, its list of files and compose.yaml say; test_image.py runs them."""
+"""Tests of the text of Dockerfile, .dockerignore and compose.yaml; test_image.py runs them."""
 
 import re
 import shutil
@@ -12,12 +12,12 @@ from conftest import ROOT
 
 COMPOSED = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSED["services"]
-OURS = ("web", "registry")
-# Those of this machine alone, which open nothing that is reached from outside.
+OWN_SERVICES = ("web", "registry")
+# Defaults for local use only; nothing reachable from outside accepts them.
 LOCAL_SECRETS = {"local", "${POSTGRES_PASSWORD:-slipway}"}
 
 
-def test_dockerfile_has_nothing_that_hadolint_warns_of():
+def test_dockerfile_passes_hadolint():
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     assert linter
     done = subprocess.run(
@@ -26,7 +26,7 @@ def test_dockerfile_has_nothing_that_hadolint_warns_of():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_builder_gets_only_what_is_named():
+def test_dockerignore_allows_only_listed_files():
     first, *others = [
         line
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -46,24 +46,24 @@ def test_builder_gets_only_what_is_named():
     }
 
 
-def test_composed_services_are_the_service_and_what_stands_around_it():
-    assert set(SERVICES) == {*OURS, "s3", "postgres", "prometheus"}
+def test_compose_has_the_expected_services():
+    assert set(SERVICES) == {*OWN_SERVICES, "s3", "postgres", "prometheus"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_composed_ports_are_open_to_this_machine_alone(name):
+def test_compose_ports_listen_on_loopback_only(name):
     for port in SERVICES[name].get("ports", []):
         assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z0-9_]*PORT:-\d+\}:\d+", port)
 
 
-@pytest.mark.parametrize("name", [name for name in SERVICES if name not in OURS])
-def test_composed_image_of_others_is_one_version_with_a_health_check(name):
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in OWN_SERVICES])
+def test_compose_foreign_image_has_a_pinned_version_and_health_check(name):
     assert re.fullmatch(r"[\w/]+:v?\d+\.\d+(\.\d+)?", SERVICES[name]["image"])
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_composed_service_of_ours_has_no_rights_and_writes_to_memory_alone(name):
+@pytest.mark.parametrize("name", OWN_SERVICES)
+def test_compose_own_service_has_no_privileges_and_a_read_only_root(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -71,30 +71,30 @@ def test_composed_service_of_ours_has_no_rights_and_writes_to_memory_alone(name)
     assert service["tmpfs"] == "/tmp"
 
 
-def test_composed_services_wait_for_what_they_need():
+def test_compose_services_wait_for_their_dependencies():
     needs = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
     assert needs["registry"] == {"s3": {"condition": "service_healthy"}}
     assert needs["web"] == {"registry": {"condition": "service_completed_successfully"}}
     assert needs["prometheus"] == {"web": {"condition": "service_healthy"}}
-    # The image brings the health check of the service; the other one ends by itself.
+    # The image has the health check of the service; the registry service ends on its own.
     assert "healthcheck" not in SERVICES["web"]
     assert SERVICES["registry"]["healthcheck"] == {"disable": True}
 
 
-def test_composed_service_may_finish_before_it_is_killed():
+def test_compose_stop_grace_period_exceeds_the_graceful_timeout():
     settings = (ROOT / "slipway" / "web" / "gunicorn_settings.py").read_text()
     (graceful,) = re.findall(r"^graceful_timeout = (\d+)$", settings, re.MULTILINE)
     assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > int(graceful)
 
 
-def test_composed_secrets_are_of_this_machine_alone():
+def test_compose_secrets_are_local_defaults():
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search("KEY|SECRET|PASSWORD|TOKEN", name):
                 assert value in LOCAL_SECRETS
 
 
-def test_composed_volumes_are_those_that_services_use():
+def test_compose_volumes_are_all_used():
     used = {volume for service in SERVICES.values() for volume in service.get("volumes", [])}
     places = {volume.partition(":")[0] for volume in used}
     assert {place for place in places if not place.startswith("./")} == set(COMPOSED["volumes"])
@@ -102,13 +102,13 @@ def test_composed_volumes_are_those_that_services_use():
         assert not place.startswith("./") or (ROOT / place).is_file()
 
 
-def test_s3_server_is_the_one_that_the_tests_ask():
+def test_compose_s3_server_has_the_version_of_the_tests():
     pins = (ROOT / "requirements-dev.txt").read_text()
     (version,) = re.findall(r"^moto==(\S+)", pins, re.MULTILINE)
     assert SERVICES["s3"]["image"] == f"motoserver/moto:{version}"
 
 
-def test_prometheus_asks_the_service_at_its_port():
+def test_compose_prometheus_scrapes_the_port_of_the_service():
     settings = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())
     (job,) = settings["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]

@@ -1,4 +1,4 @@
-"""``deploy/heroku.sh``, against git over HTTP, a Platform API and a dyno that are played here."""
+"""Tests of ``deploy/heroku.sh`` against a fake Heroku: git over HTTP, Platform API and dyno."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fake_heroku import KEY, NAME, heroku_running
 from swapping import until
 
 SCRIPT = ROOT / "deploy" / "heroku.sh"
-# What a service is made of.
+# The files of a service.
 PARTS = (
     "app.py",
     "gunicorn.conf.py",
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 class Project:
-    """A clone of the project, and Heroku."""
+    """A clone of the project, and the fake Heroku."""
 
     def __init__(self, folder, heroku, environ):
         self.folder, self.heroku = folder, heroku
@@ -39,13 +39,13 @@ class Project:
         self.commit("first")
 
     def git(self, *words):
-        named = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-        command = ["git", *named, *words]
+        author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        command = ["git", *author, *words]
         done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
     def commit(self, message, **files):
-        """Write files, with their names' dots as two underscores, and commit."""
+        """Write files and commit; two underscores in a name mean a dot."""
         for name, content in files.items():
             path = self.folder / name.replace("__", ".")
             path.write_text(content, encoding="utf-8")
@@ -53,7 +53,7 @@ class Project:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
 
     def deploy(self, *words, status=0, **environ):
-        """Run the script; what it says."""
+        """Run the script and return its output."""
         done = subprocess.run(
             ["bash", self.folder / "deploy" / "heroku.sh", *words],
             cwd=self.folder,
@@ -62,19 +62,20 @@ class Project:
             capture_output=True,
             text=True,
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == status, said
-        # The key is in no output, no command and no file.
-        assert KEY not in said
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output
+        # The key must not appear in outputs, command lines or files.
+        assert KEY not in output
         assert not self.heroku.leaks
         assert KEY not in (self.folder / ".git" / "config").read_text()
-        return said
+        return output
 
     def releases(self):
-        return [(each["description"].split()[0], each["status"]) for each in self.heroku.releases]
+        releases = self.heroku.releases
+        return [(release["description"].split()[0], release["status"]) for release in releases]
 
     def version(self):
-        """What the service says of itself."""
+        """Return the response of /version."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.heroku.port}/version") as answer:
             return json.load(answer)
 
@@ -93,15 +94,15 @@ def project(tmp_path):
 
 
 def spoiled_model():
-    """The manifest of the shipped model with another intercept."""
-    told = json.loads((ROOT / "model.json").read_bytes())
-    told["scorecard"]["sums"][0]["intercept"] += 1.0
-    return json.dumps(told)
+    """Return the shipped manifest with another intercept."""
+    manifest = json.loads((ROOT / "model.json").read_bytes())
+    manifest["scorecard"]["sums"][0]["intercept"] += 1.0
+    return json.dumps(manifest)
 
 
 UNVERIFIED = (ROOT / "Procfile").read_text().replace("flask model verify", "true")
 BROKEN = "raise RuntimeError('this does not start')"
-# It starts and is well, and no prediction works.
+# Starts and is ready, but every prediction fails.
 WRONG = """
 from app_before import app
 
@@ -116,50 +117,50 @@ app.wsgi_app = lambda environ, start: lane({**environ, "QUERY_STRING": "x"}, sta
 """
 
 
-def test_deploy_pushes_waits_and_smokes_and_the_service_answers(project, manifest):
-    said = project.deploy()
-    assert "heroku: release v2 serves" in said
+def test_deploy_pushes_the_commit_and_passes_the_smoke_test(project, manifest):
+    output = project.deploy()
+    assert "heroku: release v2 serves" in output
     assert project.version()["model_version"] == manifest.version
     assert project.releases() == [("Initial", "succeeded"), ("Deploy", "succeeded")]
     assert project.heroku.commit == project.git("rev-parse", "HEAD")
-    # The same commit once more makes no release, and is no fault.
+    # The same commit again creates no release and is not an error.
     assert "made no release of it" in project.deploy()
     assert len(project.heroku.releases) == 2
 
 
-def test_deploy_of_a_broken_model_is_stopped_by_the_release_command(project):
+def test_deploy_broken_model_fails_in_the_release_command(project):
     project.deploy()
     before = project.version()
     project.commit("another intercept", model__json=spoiled_model())
-    said = project.deploy(status=1)
-    assert "heroku: release v3 failed, v2 goes on serving" in said
+    output = project.deploy(status=1)
+    assert "heroku: release v3 failed, v2 goes on serving" in output
     assert "Error: golden row 1 gives" in (project.heroku.folder / "v3.log").read_text()
     assert project.version() == before
-    # Git has it, so that Heroku does not try it again; that must not pass for a success.
+    # The commit is already pushed, so Heroku does not build it again; the script must still fail.
     assert "and its release failed" in project.deploy(status=1)
     project.git("revert", "--no-edit", "HEAD")
     assert "heroku: release v4 serves" in project.deploy()
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "message"),
     [(BROKEN, "the web dynos of v3 are crashed"), (WRONG, "WRONG  prediction")],
     ids=["does not start", "answers wrongly"],
 )
-def test_deploy_that_is_wrong_goes_back_by_itself(project, code, says):
+def test_deploy_faulty_service_is_rolled_back_automatically(project, code, message):
     project.deploy()
     before = project.version()
-    # The release command knows the model alone, and not even that here.
+    # The release command checks only the model, and this Procfile skips even that.
     before_py = (ROOT / "app.py").read_text()
     project.commit("wrong", app__py=code, app_before__py=before_py, Procfile=UNVERIFIED)
-    said = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
-    assert says in said
-    assert "heroku: release v3 was wrong; the code of v2 serves again" in said
+    output = project.deploy(status=1, HEROKU_BOOT_SECONDS="60")
+    assert message in output
+    assert "heroku: release v3 was wrong; the code of v2 serves again" in output
     assert project.heroku.releases[-1]["description"] == "Rollback to v2"
     assert project.version() == before
 
 
-# Somebody goes back by hand while the service is looked at.
+# Replaces the smoke test: another user rolls back while it runs.
 MEANWHILE = """
 import json, os, sys, urllib.request
 head = {
@@ -173,22 +174,22 @@ sys.exit("WRONG")
 """
 
 
-def test_deploy_that_is_wrong_leaves_a_release_that_was_made_meanwhile_alone(project):
+def test_deploy_faulty_service_keeps_a_concurrent_release(project):
     project.deploy()
     good = project.heroku.releases[-1]["id"]
     project.commit("change", Procfile=UNVERIFIED)
-    # It is of the checkout alone, and not committed.
+    # Only in the checkout, not committed.
     (project.folder / "deploy" / "smoke.py").write_text(MEANWHILE)
-    said = project.deploy(status=1, BACK_TO=good)
-    assert "heroku: release v4 was made meanwhile, and is left alone" in said
+    output = project.deploy(status=1, BACK_TO=good)
+    assert "heroku: release v4 was made meanwhile, and is left alone" in output
     until(lambda: project.heroku.releases[-1]["status"] == "succeeded", 60)
-    told = [each["description"] for each in project.heroku.releases[3:]]
-    assert told == ["Rollback to v2"]
+    descriptions = [release["description"] for release in project.heroku.releases[3:]]
+    assert descriptions == ["Rollback to v2"]
 
 
-def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
+def test_rollback_twice_goes_back_two_releases(project):
     for number in range(3):
-        # What the release command does is another test's matter.
+        # Another test covers the release command.
         project.commit(f"change {number}", Procfile=UNVERIFIED)
         project.deploy()
     assert "heroku: the code of v3 serves again" in project.deploy("rollback")
@@ -200,7 +201,7 @@ def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
 
 
 @pytest.mark.parametrize(
-    ("words", "environ", "says"),
+    ("words", "environ", "message"),
     [
         ([], {"HEROKU_API_KEY": ""}, "HEROKU_API_KEY is not set"),
         ([], {"HEROKU_API_KEY": 'a"b'}, "HEROKU_API_KEY is not a valid key"),
@@ -214,14 +215,14 @@ def test_rollback_goes_to_the_code_before_and_twice_goes_further(project):
         (["rollback", "v1; id"], {}, "cannot roll back: no such release"),
     ],
 )
-def test_deploy_without_what_it_needs_says_so_and_changes_nothing(project, words, environ, says):
-    said = project.deploy(*words, status=1, **environ)
-    assert says in said
+def test_deploy_invalid_settings_are_reported_and_change_nothing(project, words, environ, message):
+    output = project.deploy(*words, status=1, **environ)
+    assert message in output
     assert project.releases() == [("Initial", "succeeded")]
     assert project.heroku.commit == ""
 
 
-def test_deploy_of_a_shallow_clone_is_refused_before_the_push(project, tmp_path):
+def test_deploy_shallow_clone_is_rejected_before_the_push(project, tmp_path):
     project.commit("second")
     shallow = tmp_path / "shallow"
     command = ["git", "clone", "--quiet", "--depth=1", f"file://{project.folder}", shallow]
@@ -230,7 +231,7 @@ def test_deploy_of_a_shallow_clone_is_refused_before_the_push(project, tmp_path)
     assert "fetch-depth: 0" in project.deploy(status=1)
 
 
-def test_deploy_script_is_clean_and_says_nothing_of_the_key_under_x(project):
+def test_deploy_script_passes_shellcheck_and_does_not_trace_the_key(project):
     subprocess.run(["shellcheck", SCRIPT], check=True, env=project.environ)
     done = subprocess.run(
         ["bash", "-x", SCRIPT, "rollback"],

@@ -1,4 +1,4 @@
-"""The container image, built and run, alone and with what compose.yaml sets beside it."""
+"""Tests of the container image: built, and run alone and with the settings of compose.yaml."""
 
 import json
 import signal
@@ -20,14 +20,14 @@ SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 
 @pytest.fixture(scope="module")
 def body(manifest):
-    """A record, as it is sent."""
+    """A record as a JSON body."""
     features = manifest.signature.features
     return json.dumps({feature.name: feature.example for feature in features}).encode()
 
 
 @pytest.fixture(scope="module")
 def served(web_image):
-    """A container of the web image that is ready."""
+    """A ready container of the web image."""
     with container(web_image) as running:
         print(f"ready after {running.wait_until_ready():.1f} s")
         yield running
@@ -38,13 +38,13 @@ def test_web_image_adds_less_than_sixty_megabytes_to_its_base(web_image):
     assert 20 < web_image.megabytes < 60
 
 
-def test_web_image_holds_what_it_serves_and_nothing_else(web_image):
+def test_web_image_contains_only_the_files_for_serving(web_image):
     names = {path.rpartition("/")[2] for path in web_image.files}
     assert {"app.py", "gunicorn.conf.py", "model.json", "model.covariance", "gunicorn"} <= names
-    tops = {path.split("/")[2] for path in web_image.files if path.startswith("/app/")}
+    top_level = {path.split("/")[2] for path in web_image.files if path.startswith("/app/")}
     expected = {"app.py", "flask_api.py", "gunicorn.conf.py", "__pycache__"}
     expected |= {"model.pkl", "model.json", "model.covariance"}
-    assert tops == expected | {"flights", "slipway", "slipway.toml", "templates"}
+    assert top_level == expected | {"flights", "slipway", "slipway.toml", "templates"}
     unwanted = {
         "sklearn",
         "pandas",
@@ -63,22 +63,22 @@ def test_web_image_holds_what_it_serves_and_nothing_else(web_image):
 def test_image_has_no_secret_in_any_layer_or_its_environment(web_image):
     for path in (*web_image.layers, *web_image.archive.glob("*")):
         assert SECRET.encode() not in path.read_bytes()
-    names = {line.partition("=")[0] for line in web_image.told["Env"]}
+    names = {line.partition("=")[0] for line in web_image.config["Env"]}
     assert names == {"PATH", "PORT", "SLIPWAY_CACHE"}
     assert "/run/secrets" not in web_image.files
 
 
-def test_image_says_what_it_is_and_how_it_runs(web_image):
-    told = web_image.told
-    assert told["User"] == "10001"
-    assert told["Cmd"] == ["gunicorn", "app:app"]
-    assert not told["Entrypoint"]
-    assert list(told["ExposedPorts"]) == ["8000/tcp"]
-    assert "PORT=8000" in told["Env"]
-    assert told["Labels"]["org.opencontainers.image.revision"] == SHA
+def test_image_configuration_has_user_command_port_and_revision(web_image):
+    config = web_image.config
+    assert config["User"] == "10001"
+    assert config["Cmd"] == ["gunicorn", "app:app"]
+    assert not config["Entrypoint"]
+    assert list(config["ExposedPorts"]) == ["8000/tcp"]
+    assert "PORT=8000" in config["Env"]
+    assert config["Labels"]["org.opencontainers.image.revision"] == SHA
 
 
-def test_container_answers_as_the_model_does(served, body, live):
+def test_container_predictions_equal_those_of_the_model(served, body, live):
     assert json.loads(answer(f"{served.base}/readyz")) == {"status": "ready"}
     assert json.loads(answer(f"{served.base}/predict", body)) == json.loads(
         live.predict_json(body)[1]
@@ -91,7 +91,7 @@ def test_container_answers_as_the_model_does(served, body, live):
     assert b"slipway_ready 1.0" in answer(f"{served.base}/metrics")
 
 
-def test_container_has_all_that_its_pages_ask_for(served):
+def test_container_serves_all_files_of_its_pages(served):
     for page in ("/", "/apidocs/", "/model"):
         text = answer(f"{served.base}{page}").decode()
         links = {part.split('"')[0] for part in text.replace('src="', 'href="').split('href="')[1:]}
@@ -101,23 +101,24 @@ def test_container_has_all_that_its_pages_ask_for(served):
             assert answer(served.base + link)
 
 
-def test_container_runs_four_workers_without_rights_on_a_read_only_root(served):
+def test_container_runs_four_unprivileged_workers_on_a_read_only_root(served):
     first = served.first
     assert status(first.pid, "NSpid") == [str(first.pid), "1"]
     assert first.cmdline()[-2:] == ["/opt/slipway/bin/gunicorn", "app:app"]
-    for each in (first, *served.workers(4)):
-        assert each.uids().real == each.gids().real == 10001
-        assert status(each.pid, "CapEff") == ["0" * 16]
-    listening = {at.laddr for at in first.net_connections() if at.status == "LISTEN"}
+    for process in (first, *served.workers(4)):
+        assert process.uids().real == process.gids().real == 10001
+        assert status(process.pid, "CapEff") == ["0" * 16]
+    connections = first.net_connections()
+    listening = {socket.laddr for socket in connections if socket.status == "LISTEN"}
     assert listening == {("0.0.0.0", int(served.base.rpartition(":")[2]))}
     for place in ("/app", "/opt/slipway", "/etc", "/var/tmp"):
-        refused = served.inside("touch", f"{place}/new", user="0")
-        assert "Read-only file system" in refused.stderr
+        failed = served.inside("touch", f"{place}/new", user="0")
+        assert "Read-only file system" in failed.stderr
     assert served.inside("ls", "/dev/shm", "/tmp").returncode == 0
 
 
-def test_health_check_tells_a_service_that_is_ready_from_one_that_is_not(web_image, served):
-    kind, *words = web_image.told["Healthcheck"]["Test"]
+def test_health_check_fails_only_if_the_service_is_not_ready(web_image, served):
+    kind, *words = web_image.config["Healthcheck"]["Test"]
     assert kind == "CMD"
     done = served.inside(*words)
     assert (done.returncode, done.stderr) == (0, "")
@@ -125,21 +126,21 @@ def test_health_check_tells_a_service_that_is_ready_from_one_that_is_not(web_ima
     assert served.inside("env", "SCRIPT_NAME=/nowhere", *words).returncode == 1
 
 
-def test_container_takes_its_port_workers_and_user_from_outside(web_image):
+def test_container_uses_the_given_port_workers_and_user(web_image):
     with container(web_image, user="54321", WEB_CONCURRENCY="2") as running:
         running.wait_until_ready()
         (worker, _) = running.workers(2)
         assert worker.uids().real == 54321
 
 
-def test_stop_of_a_container_loses_no_accepted_request(web_image, body):
+def test_container_stop_finishes_all_accepted_requests(web_image, body):
     with container(web_image) as running, ExitStack() as stack:
         running.wait_until_ready()
         clients = [stack.enter_context(connected(running.base)) for _ in range(20)]
         for client in clients:
             client.sendall(HEAD % len(body) + body[:-1])
-        due = {client.getsockname() for client in clients}
-        until(lambda: due <= clients_of(running.workers(4)), 60)
+        expected = {client.getsockname() for client in clients}
+        until(lambda: expected <= clients_of(running.workers(4)), 60)
         running.first.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         for client in clients:
@@ -149,17 +150,17 @@ def test_stop_of_a_container_loses_no_accepted_request(web_image, body):
 
 
 def environment(service, s3_server):
-    """Give what compose.yaml tells a service, with the S3 server of the tests."""
-    told = dict(SERVICES[service]["environment"])
-    assert told.pop("AWS_ENDPOINT_URL") == "http://s3:5000"
-    return {**told, "AWS_ENDPOINT_URL": s3_server}
+    """Return the environment of a service in compose.yaml, with the tests' S3 server."""
+    environ = dict(SERVICES[service]["environment"])
+    assert environ.pop("AWS_ENDPOINT_URL") == "http://s3:5000"
+    return {**environ, "AWS_ENDPOINT_URL": s3_server}
 
 
-def test_composed_services_put_the_model_into_a_registry_and_serve_it(
+def test_compose_services_push_the_model_to_a_registry_and_serve_it(
     web_image, s3_server, manifest, body
 ):
     words = [word.replace("$$", "$") for word in SERVICES["registry"]["command"]]
-    # The second time, as after `docker compose up` once more, leaves what is in production.
+    # A second `docker compose up` keeps the version in production.
     for _ in range(2):
         with container(web_image, words, **environment("registry", s3_server)) as running:
             assert running.process.wait(120) == 0
@@ -168,9 +169,9 @@ def test_composed_services_put_the_model_into_a_registry_and_serve_it(
         predicted = json.loads(answer(f"{running.base}/predict", body))
         assert predicted["model_version"] == manifest.version
         assert manifest.version in running.inside("ls", "/var/cache/slipway").stdout.split()
-        told = running.inside("flask", "model", "history", "--registry=s3://models", "--json")
-        assert [entry["who"] for entry in json.loads(told.stdout)] == ["compose"]
-        # The service asks the registry once more, by a process of its own.
+        history = running.inside("flask", "model", "history", "--registry=s3://models", "--json")
+        assert [entry["who"] for entry in json.loads(history.stdout)] == ["compose"]
+        # The service polls the registry again, in a subprocess.
         assert running.inside("flask", "model", "reload").stdout == "asked\n"
         deadline = time.monotonic() + 120
         while (ready := json.loads(answer(f"{running.base}/readyz"))) != {"status": "ready"}:
@@ -178,13 +179,13 @@ def test_composed_services_put_the_model_into_a_registry_and_serve_it(
             time.sleep(0.1)
 
 
-def test_web_image_asked_for_the_pickle_says_what_it_lacks(web_image, capfd):
+def test_web_image_with_pickle_engine_reports_the_missing_libraries(web_image, capfd):
     with container(web_image, SLIPWAY_ENGINE="pickle") as running:
         assert running.process.wait(120) == 3
     assert "slipway cannot serve" in capfd.readouterr().err
 
 
-def test_full_image_opens_the_pickle_and_answers_with_it(full_image, body, live):
+def test_full_image_with_pickle_engine_predicts(full_image, body, live):
     with container(full_image, SLIPWAY_ENGINE="pickle") as running:
         print(f"ready after {running.wait_until_ready():.1f} s")
         assert json.loads(answer(f"{running.base}/metadata"))["engine"] == "pickle"

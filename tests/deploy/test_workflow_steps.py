@@ -1,4 +1,4 @@
-"""The steps' own shell text, run for real: with the scripts that they call, and a small AWS."""
+"""Tests that run the shell text of workflow steps, with their scripts and a fake AWS."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ URI = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 IMAGE = f"{URI}/slipway:{SHA}"
 ECR = {"AWS_REGION": "eu-central-1", "AWS_ECR_LOGIN_URI": URI, "ECR_REPOSITORY_NAME": "slipway"}
 QUICK = {"ECR_PAUSE": "0", "ECR_SCAN_SECONDS": "1"}
-# Answers as ECR does, out of files named by the command, and understands --query as the real
-# command does. A command that has no file gets that command's own error.
+# A fake of `aws ecr`: returns the file with the name of the command, filtered by --query. A command
+# without a file fails with the error of AWS.
 AWS = f"""#!{sys.executable}
 import json, os, pathlib, sys
 import jmespath
@@ -46,7 +46,7 @@ echo "$*" >>asked
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A folder with the scripts, in which those that would change something only note it."""
+    """A folder with the scripts; those that deploy only log their arguments."""
     for name in ("ecr.sh", "plan.sh", "retrain.sh"):
         (tmp_path / "deploy").mkdir(exist_ok=True)
         shutil.copy(ROOT / "deploy" / name, tmp_path / "deploy")
@@ -58,7 +58,7 @@ def checkout(tmp_path, monkeypatch):
 
 @pytest.fixture
 def aws(tmp_path, monkeypatch):
-    """A folder of answers, and `aws` and `docker` that go by it."""
+    """A folder of responses for fake `aws` and `docker` commands."""
     put_program(tmp_path / "bin" / "aws", AWS)
     put_program(tmp_path / "bin" / "docker", DOCKER)
     answers = tmp_path / "answers"
@@ -70,7 +70,7 @@ def aws(tmp_path, monkeypatch):
     return answers
 
 
-def asked(checkout):
+def logged_calls(checkout):
     path = checkout / "asked"
     return path.read_text().splitlines() if path.exists() else []
 
@@ -85,7 +85,7 @@ def ecr(*words, **environ):
     )
 
 
-# What a push deploys
+# The plan of a push
 
 PLAN = step_named("main", "plan", "Print what")
 UNSET = dict.fromkeys(PLAN["env"], "")
@@ -93,7 +93,7 @@ ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway"}
 BOX = {"BOX_ID": "i-0a", "AWS_DEPLOY_ROLE_ARN": "arn:aws:iam::123456789012:role/slipway-deploy"}
 
 
-def test_plan_nothing_set_is_no_fault_and_is_told(checkout):
+def test_plan_nothing_set_succeeds_and_prints_the_reason(checkout):
     summary = checkout / "summary"
     done = run_step(PLAN, checkout, **UNSET, GITHUB_STEP_SUMMARY=str(summary))
     assert (done.returncode, done.stderr) == (0, "")
@@ -101,7 +101,7 @@ def test_plan_nothing_set_is_no_fault_and_is_told(checkout):
     assert "| Heroku | no | the variable DEPLOY_TO_HEROKU is not `true` |" in summary.read_text()
 
 
-def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkout):
+def test_plan_aws_incomplete_fails_and_names_the_missing_settings(checkout):
     wanted = UNSET | {"DEPLOY_TO_AWS": "true", "AWS_REGION": "eu-central-1"}
     done = run_step(PLAN, checkout, **wanted)
     assert done.returncode == 1
@@ -110,7 +110,7 @@ def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkou
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("variables", "expected_text"),
     [
         (ROLE | {"AWS_KEYS": "true"}, "by a role, on the self-hosted runner; without SERVICE_URL"),
         (ROLE | BOX, "by a role, without a runner, on i-0a; without SERVICE_URL"),
@@ -119,24 +119,24 @@ def test_plan_aws_wanted_but_incomplete_is_red_and_names_what_is_missing(checkou
         (ROLE | {"SERVICE_URL": "https://a.example"}, "by a role, on the self-hosted runner |"),
     ],
 )
-def test_plan_aws_complete_says_by_what(checkout, given, told):
-    done = run_step(PLAN, checkout, **UNSET | ECR | {"DEPLOY_TO_AWS": "true"} | given)
+def test_plan_aws_complete_prints_credentials_and_runner(checkout, variables, expected_text):
+    done = run_step(PLAN, checkout, **UNSET | ECR | {"DEPLOY_TO_AWS": "true"} | variables)
     assert done.returncode == 0
-    assert f"| AWS | yes | {told}" in done.stdout
+    assert f"| AWS | yes | {expected_text}" in done.stdout
 
 
-@pytest.mark.parametrize("who", [ROLE, {"AWS_KEYS": "true"}])
-def test_plan_without_runner_needs_a_role_for_the_machine(checkout, who):
-    given = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
-    done = run_step(PLAN, checkout, **UNSET | ECR | given | who)
+@pytest.mark.parametrize("credentials", [ROLE, {"AWS_KEYS": "true"}])
+def test_plan_without_runner_requires_a_deploy_role(checkout, credentials):
+    variables = {"DEPLOY_TO_AWS": "true", "BOX_ID": "i-0a"}
+    done = run_step(PLAN, checkout, **UNSET | ECR | variables | credentials)
     assert done.returncode == 1
     assert "this is missing: AWS_DEPLOY_ROLE_ARN." in done.stdout
 
 
-# The registry of images
+# The image registry
 
 
-def test_login_step_gives_name_and_whether_it_is_pushed(checkout, aws):
+def test_login_step_outputs_the_image_name_and_whether_it_exists(checkout, aws):
     (aws / "batch-get-image").write_text('{"images": []}')
     output = checkout / "output"
     step = step_named("main", "delivery", "Login to ECR")
@@ -147,21 +147,21 @@ def test_login_step_gives_name_and_whether_it_is_pushed(checkout, aws):
     assert (aws / "docker").read_text() == login
 
 
-def test_pushed_image_that_is_there_is_not_built_again(aws):
+def test_pushed_existing_image_is_not_built_again(aws):
     (aws / "batch-get-image").write_text('{"images": [{"imageManifest": "{}"}]}')
     assert ecr("pushed", SHA).stdout == "yes\n"
     build = step_named("main", "delivery", "Build and push")
     assert build["if"] == "steps.ecr.outputs.pushed == 'no'"
 
 
-def test_pushed_asked_in_vain_is_an_error_and_no_answer(aws):
+def test_pushed_error_of_ecr_fails_without_output(aws):
     done = ecr("pushed", SHA)
     assert done.returncode != 0
     assert done.stdout == ""
 
 
-def scan_found(aws, counts):
-    """Let the scan be over, with so many findings of each severity."""
+def write_scan_result(aws, counts):
+    """Write a completed scan with the number of findings by severity."""
     (aws / "describe-image-scan-findings").write_text(
         '{"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings":'
         f' {{"findingSeverityCounts": {counts}}}}}'
@@ -169,20 +169,20 @@ def scan_found(aws, counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "status", "told"),
+    ("counts", "status", "expected_text"),
     [
         ("{}", 0, "Image scan: nothing found"),
         ('{"HIGH": 3, "LOW": 1}', 0, "Image scan: HIGH:3,LOW:1"),
         ('{"CRITICAL": 2}', 1, "Image scan: CRITICAL:2"),
     ],
 )
-def test_scan_fails_on_critical_findings_alone(aws, counts, status, told):
-    scan_found(aws, counts)
+def test_scan_fails_only_on_critical_findings(aws, counts, status, expected_text):
+    write_scan_result(aws, counts)
     done = ecr("scan", SHA)
-    assert (done.returncode, done.stdout.strip()) == (status, told)
+    assert (done.returncode, done.stdout.strip()) == (status, expected_text)
 
 
-def test_scan_that_never_begins_or_fails_is_no_success(aws):
+def test_scan_missing_or_failed_is_an_error(aws):
     done = ecr("scan", SHA)
     assert done.returncode == 1
     assert "does the repository scan on push?" in done.stderr
@@ -194,115 +194,119 @@ def test_scan_that_never_begins_or_fails_is_no_success(aws):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "expected_text"),
     [
         ("ThrottlingException", 0, "Image scan: nothing found"),
         ("ServiceUnavailableException", 0, "Image scan: nothing found"),
         ("RepositoryNotFoundException", 1, ""),
     ],
 )
-def test_scan_asked_again_where_ecr_had_no_time(aws, error, status, told):
+def test_scan_throttled_by_ecr_is_retried(aws, error, status, expected_text):
     (aws / "once").write_text(error)
-    scan_found(aws, "{}")
+    write_scan_result(aws, "{}")
     done = ecr("scan", SHA)
-    assert (done.returncode, done.stdout.strip()) == (status, told)
+    assert (done.returncode, done.stdout.strip()) == (status, expected_text)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected_text"),
     [
         ("AWS_ECR_LOGIN_URI", f"{URI}/slipway", "is the registry alone"),
         ("AWS_ECR_LOGIN_URI", f"https://{URI}", "is the registry alone"),
         ("AWS_REGION", "", "AWS_REGION is not set"),
     ],
 )
-def test_settings_that_are_wrong_are_told_apart(aws, name, value, told):
+def test_ecr_invalid_setting_is_named(aws, name, value, expected_text):
     done = ecr("image", SHA, **{name: value})
     assert done.returncode == 1
-    assert told in done.stderr
+    assert expected_text in done.stderr
 
 
-# On the machine, by the runner there or by AWS
+# On the machine, by its runner or by AWS
 
 BOTH = [("deployment", "aws", ""), ("deployment-by-aws", "aws-without-runner", "i-0a ")]
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
-def test_deployment_step_hands_over_the_image_of_the_commit(checkout, aws, job, _, box):
+def test_deployment_step_deploys_the_image_of_the_commit(checkout, aws, job, _, box):
     step = step_named("main", job, "Deploy the new image")
     assert run_step(step, checkout, GITHUB_SHA=SHA).returncode == 0
-    assert asked(checkout) == [f"{box}deploy {IMAGE}"]
+    assert logged_calls(checkout) == [f"{box}deploy {IMAGE}"]
 
 
 @pytest.mark.parametrize(("_", "job", "box"), BOTH)
-def test_rollback_step_goes_to_the_commit_or_to_the_one_before(checkout, aws, _, job, box):
+def test_rollback_step_deploys_the_given_or_previous_commit(checkout, aws, _, job, box):
     step = step_named("rollback", job, "Deploy an earlier image")
     assert run_step(step, checkout, TO=SHA).returncode == 0
     assert run_step(step, checkout, TO="").returncode == 0
     words = [f"rollback {IMAGE}", "status", "rollback", "status"]
-    assert asked(checkout) == [box + each for each in words]
+    assert logged_calls(checkout) == [box + command for command in words]
 
 
-@pytest.mark.parametrize("to", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"])
+@pytest.mark.parametrize(
+    "target", ["main", SHA[:7], f"{SHA}\n", f"{SHA} x", "$(touch hole)", "; id"]
+)
 @pytest.mark.parametrize("job", ["aws", "aws-without-runner"])
-def test_rollback_step_takes_nothing_but_a_commit(checkout, aws, job, to):
+def test_rollback_step_without_valid_commit_fails(checkout, aws, job, target):
     step = step_named("rollback", job, "Deploy an earlier image")
-    assert run_step(step, checkout, TO=to).returncode == 1
-    assert asked(checkout) == []
+    assert run_step(step, checkout, TO=target).returncode == 1
+    assert logged_calls(checkout) == []
     assert not (checkout / "hole").exists()
 
 
 @pytest.mark.parametrize(("job", "_", "box"), BOTH)
-def test_failed_smoke_test_is_what_rolls_back(checkout, aws, job, _, box):
-    smoke, back = JOBS["main", job]["steps"][-2:]
-    assert (smoke["id"], back["if"]) == ("smoke", "failure() && steps.smoke.outcome == 'failure'")
-    assert run_step(back, checkout, GITHUB_SHA=SHA).returncode == 0
-    assert asked(checkout) == [f"{box}revoke {IMAGE}"]
+def test_deployment_failed_smoke_test_revokes_the_image(checkout, aws, job, _, box):
+    smoke, rollback = JOBS["main", job]["steps"][-2:]
+    assert smoke["id"] == "smoke"
+    assert rollback["if"] == "failure() && steps.smoke.outcome == 'failure'"
+    assert run_step(rollback, checkout, GITHUB_SHA=SHA).returncode == 0
+    assert logged_calls(checkout) == [f"{box}revoke {IMAGE}"]
 
 
 @pytest.mark.slow
-def test_smoke_step_passes_the_commit_that_serves_and_no_other():
+def test_smoke_step_passes_only_for_the_served_commit():
     step = step_named("main", "deployment", "Smoke test")
     with running(*GUNICORN, SLIPWAY_REVISION=SHA) as (base, _):
-        right = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA)
-        wrong = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA[::-1])
-        back = step_named("rollback", "aws", "Smoke test")
-        earlier = run_step(back, ROOT, SERVICE_URL=base, TO="")
-    assert right.returncode == 0, right.stdout
-    assert (wrong.returncode, "WRONG" in wrong.stdout) == (1, True)
+        passed = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA)
+        failed = run_step(step, ROOT, SERVICE_URL=base, GITHUB_SHA=SHA[::-1])
+        rollback = step_named("rollback", "aws", "Smoke test")
+        earlier = run_step(rollback, ROOT, SERVICE_URL=base, TO="")
+    assert passed.returncode == 0, passed.stdout
+    assert (failed.returncode, "WRONG" in failed.stdout) == (1, True)
     assert earlier.returncode == 0, earlier.stdout
 
 
 # Heroku, retraining
 
 
-@pytest.mark.parametrize(("to", "words"), [("v41", "rollback v41"), ("", "rollback")])
-def test_heroku_rollback_step_takes_a_release(checkout, to, words):
+@pytest.mark.parametrize(("target", "words"), [("v41", "rollback v41"), ("", "rollback")])
+def test_heroku_rollback_step_accepts_a_release(checkout, target, words):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
-    assert run_step(step, checkout, TO=to).returncode == 0
-    assert asked(checkout) == [words]
+    assert run_step(step, checkout, TO=target).returncode == 0
+    assert logged_calls(checkout) == [words]
 
 
-def test_heroku_rollback_step_takes_nothing_else(checkout):
+def test_heroku_rollback_step_invalid_release_fails(checkout):
     step = step_named("rollback", "heroku", "Deploy an earlier release")
     done = run_step(step, checkout, TO="v41; id")
-    assert (done.returncode, asked(checkout)) == (1, [])
+    assert (done.returncode, logged_calls(checkout)) == (1, [])
     assert "written as v41" in done.stdout
 
 
-@pytest.mark.parametrize(("ends", "status"), [(0, 0), (3, 0), (1, 1), (137, 137)])
-def test_retrain_step_kept_as_candidate_is_a_warning(checkout, ends, status):
-    put_program(checkout / ".venv/bin/flask", f'#!/bin/sh\necho "$*"; echo why >&2; exit {ends}\n')
+@pytest.mark.parametrize(("exit_status", "status"), [(0, 0), (3, 0), (1, 1), (137, 137)])
+def test_retrain_step_exit_status_3_is_a_warning(checkout, exit_status, status):
+    script = f'#!/bin/sh\necho "$*"; echo why >&2; exit {exit_status}\n'
+    put_program(checkout / ".venv/bin/flask", script)
     step = step_named("retrain", "retrain", "Retrain")
     summary = checkout / "summary"
     done = run_step(step, checkout, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == status
-    assert ("::warning::" in done.stdout) is (ends == 3)
-    assert f"ended with status {ends}\n" in summary.read_text()
+    assert ("::warning::" in done.stdout) is (exit_status == 3)
+    assert f"ended with status {exit_status}\n" in summary.read_text()
     assert "--app app retrain\nwhy\n" in summary.read_text()
 
 
-def test_retrain_without_registry_says_so_and_is_green(tmp_path):
+def test_retrain_without_registry_prints_the_reason_and_succeeds(tmp_path):
     summary = tmp_path / "summary"
     step = step_named("retrain", "unconfigured", "Print the reason")
     done = run_step(step, tmp_path, GITHUB_STEP_SUMMARY=str(summary))

@@ -1,4 +1,4 @@
-"""The pages on operating and rolling back: commands, scripts and paths on them exist."""
+"""Tests of the pages on operating and rolling back: commands, scripts and paths exist."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from doc_pages import read_pages
 PAGE = read_pages("operate", "rollback")
 
 
-def test_flask_commands_exist(app):
+def test_operate_page_flask_commands_exist(app):
     named = set(re.findall(r"flask ((?:model )?[a-z]+)", PAGE))
     assert named >= {"smoke", "model rollback", "model pin", "model unpin", "model reload"}
     for words in named:
@@ -20,7 +20,7 @@ def test_flask_commands_exist(app):
             assert command, words
 
 
-def test_scripts_take_the_words_that_the_page_gives_them():
+def test_operate_page_script_arguments_exist():
     usage = subprocess.run(
         [ROOT / "deploy/box.sh"], capture_output=True, text=True, check=False
     ).stderr
@@ -34,7 +34,7 @@ def test_scripts_take_the_words_that_the_page_gives_them():
         assert (ROOT / script).exists(), script
 
 
-def test_paths_are_those_of_the_script_and_the_proxy():
+def test_operate_page_paths_exist_in_script_and_proxy():
     script = (ROOT / "deploy/box.sh").read_text()
     proxy = (ROOT / "deploy/nginx/slipway.conf").read_text()
     for path in ("/etc/slipway/env", "/etc/slipway/box", "slipway-cache", "SLIPWAY_BOX_MEMORY"):
@@ -43,11 +43,11 @@ def test_paths_are_those_of_the_script_and_the_proxy():
     assert "/var/log/nginx/slipway.log" in proxy
 
 
-def test_smoke_table_has_the_lines_that_are_printed(service):
+def test_operate_page_smoke_table_equals_the_output(service):
     from slipway.monitoring.smoke import smoke
 
-    shown = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
+    example = re.search(r"```\n(https://late.*?)\n```", PAGE, re.DOTALL)[1].splitlines()
     printed = smoke(service)[0].splitlines()
-    assert [line.split()[:2] for line in shown[1:-1]] == [
+    assert [line.split()[:2] for line in example[1:-1]] == [
         line.split()[:2] for line in printed[1:-1]
     ]

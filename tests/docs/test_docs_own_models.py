@@ -1,4 +1,4 @@
-"""docs/own-models.md: its commands run, and what it says of kinds is so."""
+"""Tests of docs/own-models.md: its commands run, and its limit is that of the code."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ COMMANDS = re.findall(r"^flask .*$", PAGE, flags=re.MULTILINE)
 
 @pytest.fixture
 def folder(tmp_path):
-    """A model that was fitted on an array, and its rows in a file with an id in front."""
+    """A folder with a model fitted on an array, and its rows with an id column."""
     draw = np.random.default_rng(0)
     age, spend = draw.integers(18, 80, 300), draw.gamma(2.0, 40.0, 300)
-    left = (age + draw.normal(0, 10, 300) > 50).astype(int)
+    target = (age + draw.normal(0, 10, 300) > 50).astype(int)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    model.fit(np.column_stack([age, spend]), left)
+    model.fit(np.column_stack([age, spend]), target)
     (tmp_path / "fitted.pkl").write_bytes(pickle.dumps(model))
-    rows = pd.DataFrame({"id": range(300), "age": age, "spend": spend, "left": left})
+    rows = pd.DataFrame({"id": range(300), "age": age, "spend": spend, "left": target})
     rows.to_csv(tmp_path / "train.csv", index=False)
     return tmp_path
 
@@ -49,29 +49,29 @@ def run(command, folder):
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_command_with_options_names_the_columns(folder):
-    command = next(each for each in COMMANDS if "--features" in each)
-    done = run(command, folder)
-    assert done.returncode == 0, done.stderr
+def test_own_models_page_command_with_options_sets_the_features(folder):
+    command = next(line for line in COMMANDS if "--features" in line)
+    result = run(command, folder)
+    assert result.returncode == 0, result.stderr
     assert read_manifest(folder / "model.churn.pkl").signature.names == ("age", "spend")
 
 
-def test_command_without_options_shows_them_where_a_choice_is_left(folder):
-    command = next(each for each in COMMANDS if "--features" not in each)
-    done = run(command, folder)
-    assert done.returncode == 1
-    assert "--features age,spend --target left --drop id" in done.stderr
+def test_own_models_page_command_without_options_suggests_them(folder):
+    command = next(line for line in COMMANDS if "--features" not in line)
+    result = run(command, folder)
+    assert result.returncode == 1
+    assert "--features age,spend --target left --drop id" in result.stderr
     assert not (folder / "model.churn.pkl").exists()
 
 
-def test_command_without_options_takes_columns_by_the_names_of_the_model(folder):
+def test_own_models_page_command_without_options_uses_feature_names(folder):
     rows = pd.read_csv(folder / "train.csv")
     model = LogisticRegression(max_iter=1000).fit(rows[["age", "spend"]], rows["left"])
     (folder / "fitted.pkl").write_bytes(pickle.dumps(model))
-    done = run(next(each for each in COMMANDS if "--features" not in each), folder)
-    assert done.returncode == 0, done.stderr
+    result = run(next(line for line in COMMANDS if "--features" not in line), folder)
+    assert result.returncode == 0, result.stderr
     assert read_manifest(folder / "model.churn.pkl").signature.target.name == "left"
 
 
-def test_page_names_the_limit_of_texts():
+def test_own_models_page_states_the_text_limit():
     assert f"{MAX_TEXT:,} characters" in PAGE

@@ -1,4 +1,4 @@
-"""docs/problem.md: its module loads, and its messages are those of the checks."""
+"""Tests of docs/problem.md: its module loads, and its messages are those of the checks."""
 
 import csv
 import re
@@ -32,10 +32,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_module_of_the_page_gives_rows(folder):
+def test_problem_page_module_loads_all_rows(folder):
     run_etl(load_problem("churn"), None, folder / "rows")
-    stored = open_dataset(folder / "rows").manifest
-    assert (stored.rows, stored.quarantined) == (300, {})
+    manifest = open_dataset(folder / "rows").manifest
+    assert (manifest.rows, manifest.quarantined) == (300, {})
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_module_of_the_page_gives_rows(folder):
         ('"Age of the customer", 40', '"Age of the customer", 180'),
     ],
 )
-def test_error_in_the_module_returns_a_message_of_the_page(folder, old, new):
+def test_problem_page_error_in_module_has_a_message_of_the_page(folder, old, new):
     assert old in MODULE
     (folder / "churn.py").write_text(MODULE.replace(old, new), encoding="utf-8")
     with pytest.raises(SlipwayError) as caught:

@@ -1,4 +1,4 @@
-"""The documentation pages: their navigation, their links and their length."""
+"""Tests of the documentation site: navigation and links."""
 
 import importlib.util
 import re
@@ -18,23 +18,23 @@ spec.loader.exec_module(site)
 
 def nav_pages(entries):
     """Return the paths of the navigation in order."""
-    found = []
+    pages = []
     for entry in entries:
         value = next(iter(entry.values())) if isinstance(entry, dict) else entry
-        found += nav_pages(value) if isinstance(value, list) else [value]
-    return found
+        pages += nav_pages(value) if isinstance(value, list) else [value]
+    return pages
 
 
 def anchors(page):
-    """Return the anchors of a page's headings as GitHub names them."""
-    found = {}
+    """Return the anchors of a page's headings in GitHub's form."""
+    counts = {}
     for heading in HEADING.findall(site.FENCE.sub("", page.read_text(encoding="utf-8"))):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
         name = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
-        count = found[name] = found.get(name, -1) + 1
+        count = counts[name] = counts.get(name, -1) + 1
         if count:
-            found[f"{name}-{count}"] = 0
-    return found.keys()
+            counts[f"{name}-{count}"] = 0
+    return counts.keys()
 
 
 def test_nav_every_page_is_listed_in_the_order_of_the_index():
@@ -54,9 +54,9 @@ def test_link_relative_target_and_anchor_exist(page):
     assert not broken
 
 
-def test_linked_files_includes_pages_and_files_outside_docs():
-    found = site.linked_files()
-    assert {*PAGES, ROOT / "README.md", ROOT / "benchmarks" / "README.md"} <= found
+def test_linked_files_include_pages_and_files_outside_docs():
+    files = site.linked_files()
+    assert {*PAGES, ROOT / "README.md", ROOT / "benchmarks" / "README.md"} <= files
 
 
 def test_links_in_code_are_ignored(tmp_path):

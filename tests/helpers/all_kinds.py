@@ -1,4 +1,4 @@
-"""A model with a feature of every kind, for the tests of what people and programs see."""
+"""A model with a feature of every kind, for the tests of the pages and the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from custom_steps import codes_of, month_of
-from own_models import started_here
+from own_models import start_check_in_process
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -24,7 +24,7 @@ PLACES = 300
 
 
 def orders(count: int = 600, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return made-up orders, and whether each of them came back."""
+    """Return generated orders, and whether each order was returned."""
     draw = np.random.default_rng(seed)
     ordered = pd.CategoricalDtype(SIZES, ordered=True)
     columns = {
@@ -47,13 +47,13 @@ def orders(count: int = 600, seed: int = 7) -> tuple[pd.DataFrame, pd.Series[Any
 
 def fitted(X: pd.DataFrame, y: Any) -> Pipeline:
     """Fit a pipeline that reads all columns but the customer's name."""
-    free = OneHotEncoder(handle_unknown="ignore")
+    one_hot = OneHotEncoder(handle_unknown="ignore")
     month = make_pipeline(FunctionTransformer(month_of), "passthrough")
     steps = [
         ("words", TfidfVectorizer(), "remark"),
         ("month", month, ["ordered_at"]),
         ("size", FunctionTransformer(codes_of), ["size"]),
-        ("free", free, ["gift", "coupon"]),
+        ("free", one_hot, ["gift", "coupon"]),
         ("closed", OneHotEncoder(), ["payment"]),
         ("place", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["place"]),
         ("numbers", "passthrough", ["visits", "amount"]),
@@ -68,6 +68,6 @@ def save_all_kinds(folder: Path) -> tuple[Any, pd.DataFrame]:
     """Save the model; return it with the rows that it was fitted on."""
     X, y = orders()
     model = fitted(X, y)
-    with started_here():
+    with start_check_in_process():
         slipway.save(model, X, y, folder / "model.pkl", title="Will the order come back?")
     return model, X

@@ -1,10 +1,10 @@
-"""A box of AWS on this machine: its user data run as root, on folders of its own.
+"""An AWS box on this machine: its user data runs as root in namespaces.
 
-``/etc`` is a copy; what else is written to are empty folders, and the network is the box's alone.
-Everything ends with the run. nginx is the real one; in place of what a test cannot have are
-programs that write down how they were called: apt-get, systemctl, curl, docker.
+``/etc`` is a copy, the other written folders are empty, and the network is private. All of it
+disappears after the run. nginx is real; apt-get, systemctl, curl and docker are replaced by
+programs that log their arguments.
 
-A test module takes the fixture with ``pytest_plugins = ["boxes"]``.
+A test module loads the fixture with ``pytest_plugins = ["boxes"]``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-# What apt-get would install is here already or not needed; Docker brings its group.
+# The packages of apt-get are installed already or not needed; Docker's package adds its group.
 PROGRAMS = {
     "apt-get": "getent group docker >/dev/null || groupadd --system docker",
     "systemctl": "[[ $* != *nginx ]] || nginx",
@@ -48,19 +48,19 @@ export PATH=$2:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 def run_on_box(
     folder: Path, user_data: str, script: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Make a box, run a script on it, and give what that printed.
+    """Create a box, run a script on it, and return the finished process.
 
-    What the user data prints goes to ``user-data.log`` in the folder.
+    The output of the user data goes to ``user-data.log`` in the folder.
     """
-    programs, place = folder / "programs", folder / "place"
-    place.mkdir(exist_ok=True)
+    programs, box_root = folder / "programs", folder / "place"
+    box_root.mkdir(exist_ok=True)
     write_programs(programs, PROGRAMS, folder / "calls")
     (folder / "user-data").write_text(user_data)
-    made = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
-    words = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words += ["bash", "-c", SET_UP + made + script, "box"]
+    set_up = f'bash "{folder}/user-data" >"{folder}/user-data.log" 2>&1\n'
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["bash", "-c", SET_UP + set_up + script, "box"]
     return subprocess.run(
-        [*words, place, programs, sys.executable],
+        [*command, box_root, programs, sys.executable],
         env=environ | {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
         text=True,
@@ -70,19 +70,19 @@ def run_on_box(
 
 
 def write_programs(folder: Path, programs: Mapping[str, str], calls: Path) -> None:
-    """Write programs that note their words in a file before they do what they do."""
+    """Write programs that log their arguments to a file before they run."""
     folder.mkdir(exist_ok=True)
     calls.touch()
     calls.chmod(0o666)
-    for name, does in programs.items():
+    for name, action in programs.items():
         path = folder / name
-        path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{does}\n')
+        path.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\n{action}\n')
         path.chmod(0o755)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that every user may pass, as the box's own user must; pytest's own are closed."""
+    """A folder that every user can enter, unlike pytest's; the user of the box needs this."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)

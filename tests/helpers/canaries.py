@@ -1,4 +1,4 @@
-"""A canary that notices what a pickle does beyond making objects, by Python's audit events."""
+"""A monitor of Python's audit events, for pickles that do more than create objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What running code needs first: files, processes, networks, code, native calls.
+# Events of files, processes, networks, code and native calls.
 EVENTS = (
     *("open", "os.", "subprocess.", "socket.", "shutil.", "tempfile.", "pty.", "webbrowser."),
     *("exec", "compile", "code.", "ctypes.", "urllib.", "ftplib.", "http.", "smtplib.", "sqlite3."),
@@ -23,7 +23,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if events is None:
         return
     if event == "os.listdir" and sys._getframe(1).f_code.co_name == "_fill_cache":
-        # The search for a module under a listed package; loading one would open its file.
+        # The import system lists a package's folder; loading a module would open its file.
         return
     if event == "import" or event.startswith(EVENTS):
         events.append(f"{event} {arguments!r:.200}")
@@ -34,7 +34,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watch() -> Iterator[list[str]]:
-    """Collect what this thread does meanwhile; an empty list shows that it did nothing."""
+    """Collect the audit events of this thread during the block."""
     events: list[str] = []
     _watched.events = events
     try:

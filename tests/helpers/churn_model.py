@@ -13,7 +13,7 @@ import slipway
 
 @pytest.fixture(scope="session")
 def customers():
-    """Rows of customers, and whether each has left."""
+    """Rows of customers, and whether each customer left."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
         {
@@ -38,7 +38,7 @@ def own_pipeline(customers):
 
 @pytest.fixture(scope="session")
 def own_version(own_pipeline, customers, tmp_path_factory):
-    """The pickle of a saved version."""
+    """The path of a saved version's pickle."""
     path = tmp_path_factory.mktemp("own") / "model.pkl"
     slipway.save(own_pipeline, *customers, path, name="churn", title="Will this customer leave?")
     return path

@@ -1,4 +1,4 @@
-"""Clients of a running service, down to the bytes: odd, slow, and many."""
+"""HTTP clients of a running service: with raw bytes, slow, and many at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HEAD = (
 )
 CHUNKED = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
 JSON = "application/json"
-# A worker that ends closes a connection over which nothing came for two seconds, and it may: who
-# let this much time go by, on a machine that stood still, sends its request again.
+# A stopping worker closes connections that were idle for two seconds. A client that paused longer
+# than this, on a busy machine, repeats its request.
 PAUSE = 1.0
 
 
@@ -40,13 +40,13 @@ def connected(base: str, receive_buffer: int = 0) -> socket.socket:
 
 def until_closed(sock: socket.socket) -> bytes:
     answer = b""
-    while more := sock.recv(65536):
-        answer += more
+    while chunk := sock.recv(65536):
+        answer += chunk
     return answer
 
 
 def exchanged(base: str, sent: bytes, seconds: float = 20) -> bytes:
-    """Send bytes over a connection of their own, and return all that comes back."""
+    """Send bytes over a new connection; return everything that it receives."""
     with connected(base) as sock:
         sock.settimeout(seconds)
         # A server that rejects a request may close before it has read all of it.
@@ -64,11 +64,11 @@ def asked(
     timeout: float = 20,
     **headers: str,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send one request over a connection of its own; the answer's status, headers and body."""
+    """Send one request over a new connection; return status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=timeout)
     try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, named)
+        http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, http_headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
@@ -83,48 +83,53 @@ def post(
 
 
 def seconds_of(base: str, path: str) -> float:
-    """How long an address takes to answer 200."""
+    """Return the seconds until a path answers with 200."""
     began = time.perf_counter()
     assert asked(base, "GET", path, timeout=20)[0] == 200
     return time.perf_counter() - began
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The running workers of a master."""
+    """Return the running workers of a Gunicorn master."""
     running = []
-    for each in psutil.Process(process.pid).children():
-        # One may end while it is looked at.
+    for worker in psutil.Process(process.pid).children():
+        # A worker can end during the check.
         with suppress(psutil.NoSuchProcess):
-            if each.status() != psutil.STATUS_ZOMBIE:
-                running.append(each)
+            if worker.status() != psutil.STATUS_ZOMBIE:
+                running.append(worker)
     return running
 
 
 def wait_for_workers(process: subprocess.Popen[bytes], count: int, seconds: float = 60.0) -> None:
-    """Wait until there are so many workers, each of which heeds its signals."""
+    """Wait until so many workers run and handle signals."""
     deadline = time.monotonic() + seconds
-    while sum(map(_heeds_signals, workers(process))) != count:
+    while sum(map(_handles_signals, workers(process))) != count:
         assert time.monotonic() < deadline, workers(process)
         time.sleep(0.05)
 
 
-def _heeds_signals(worker: psutil.Process) -> bool:
-    """Whether a worker has done away with its master's handlers, of which SIGHUP's is one."""
+def _handles_signals(worker: psutil.Process) -> bool:
+    """Return whether a worker has replaced the signal handlers of its master."""
     try:
         status = Path(f"/proc/{worker.pid}/status").read_text()
     except OSError:
         return False
-    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return not caught >> (signal.SIGHUP - 1) & 1
+    caught_signals = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return not caught_signals >> (signal.SIGHUP - 1) & 1
 
 
-def clients_of(taking: Iterable[psutil.Process]) -> set[tuple[str, int]]:
-    """Give the addresses of those whose connections some workers have taken."""
-    return {at.raddr for worker in taking for at in worker.net_connections("tcp") if at.raddr}
+def clients_of(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
+    """Return the client addresses of the workers' accepted connections."""
+    return {
+        connection.raddr
+        for worker in processes
+        for connection in worker.net_connections("tcp")
+        if connection.raddr
+    }
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:
-    """The bytes that the first worker of a master holds."""
+    """Return the resident memory of a master's first worker, in bytes."""
     return int(workers(process)[0].memory_info().rss)
 
 
@@ -132,9 +137,9 @@ def memory(process: subprocess.Popen[bytes]) -> int:
 def loaded(
     base: str, body: bytes, n_clients: int = 4
 ) -> Iterator[list[tuple[int | str, str | None, float]]]:
-    """Clients that keep their connections as long as they are told to.
+    """Run clients with keep-alive connections until the block ends.
 
-    Gives a list that fills with each answer's status, its ``Retry-After`` and its seconds.
+    Yields a growing list of each response's status, ``Retry-After`` and seconds.
     """
     stop = threading.Event()
     answers: list[tuple[int | str, str | None, float]] = []
@@ -148,17 +153,17 @@ def loaded(
                 connection.request("POST", "/predict", body, {"Content-Type": JSON})
                 answer = connection.getresponse()
                 answer.read()
-                told = answer.status, answer.headers["Retry-After"]
+                outcome = answer.status, answer.headers["Retry-After"]
             except (OSError, http.client.HTTPException) as error:
-                told = repr(error), None
+                outcome = repr(error), None
                 connection.close()
                 if isinstance(error, ConnectionError) and began - ended > PAUSE:
                     ended = began
                     continue
             ended = time.perf_counter()
-            answers.append((*told, ended - began))
-            if told[0] != 200:
-                # Thousands of refusals a second would take the processor from the service.
+            answers.append((*outcome, ended - began))
+            if outcome[0] != 200:
+                # Thousands of rejected requests a second would slow down the service.
                 time.sleep(0.1)
         connection.close()
 

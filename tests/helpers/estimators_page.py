@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import sklearn
-from own_models import started_here
+from own_models import start_check_in_process
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 from sklearn.utils import all_estimators
@@ -89,7 +89,7 @@ class Fitted(NamedTuple):
     y: Any
 
 
-class Tried(NamedTuple):
+class SaveResult(NamedTuple):
     """The result of saving an estimator: a manifest, or the reason for its rejection."""
 
     manifest: Manifest | None
@@ -97,7 +97,7 @@ class Tried(NamedTuple):
 
 
 def rows() -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return small positive numbers, and a score."""
+    """Return rows of small positive numbers, and a score."""
     draw = np.random.default_rng(0)
     columns = {"a": draw.gamma(2.0, 1.0, 60), "b": draw.integers(0, 4, 60), "c": draw.random(60)}
     X = pd.DataFrame(columns)
@@ -111,10 +111,10 @@ def fitted(name: str) -> Fitted:
     kind = CLASSES[name]
     required = {p for p in ("estimator", "estimators") if p in kind._get_param_names()}
     inner = Ridge() if "Regress" in name else LogisticRegression()
-    made = {"estimator": inner} if required == {"estimator"} else INNER.get(name, {})
-    model = kind(**made)
-    known = model.get_params(deep=False)
-    model.set_params(**{k: v for k, v in SMALL.items() if k in known} | FITTING.get(name, {}))
+    parameters = {"estimator": inner} if required == {"estimator"} else INNER.get(name, {})
+    model = kind(**parameters)
+    accepted = model.get_params(deep=False)
+    model.set_params(**{k: v for k, v in SMALL.items() if k in accepted} | FITTING.get(name, {}))
     y: Any = score
     if name in dict(all_estimators("classifier")):
         y = pd.Series(np.where(score > score.median(), "yes", "no"), name="target")
@@ -131,21 +131,21 @@ def fitted(name: str) -> Fitted:
         return Fitted(model.fit(X, y), X, y)
 
 
-def tried(name: str, folder: Path) -> Tried:
+def try_to_save(name: str, folder: Path) -> SaveResult:
     """Save an estimator."""
     model, X, y = fitted(name)
     try:
-        with started_here():
-            return Tried(slipway.save(model, X, y, folder / "model.pkl"), "")
+        with start_check_in_process():
+            return SaveResult(slipway.save(model, X, y, folder / "model.pkl"), "")
     except SlipwayError as error:
-        return Tried(None, error.message)
+        return SaveResult(None, error.message)
 
 
-def page(results: dict[str, Tried]) -> str:
+def render_page(results: dict[str, SaveResult]) -> str:
     """Return the text of the page."""
-    manifests = {name: each.manifest for name, each in results.items() if each.manifest}
-    reasons = {name: each.reason for name, each in results.items() if not each.manifest}
-    scorecards = sum(each.scorecard is not None for each in manifests.values())
+    manifests = {name: result.manifest for name, result in results.items() if result.manifest}
+    reasons = {name: result.reason for name, result in results.items() if not result.manifest}
+    scorecards = sum(result.scorecard is not None for result in manifests.values())
     return INTRODUCTION.format(
         version=sklearn.__version__,
         count=len(results),
@@ -153,7 +153,7 @@ def page(results: dict[str, Tried]) -> str:
         pickles=len(manifests) - scorecards,
         refused=len(reasons),
         rejected="\n".join(f"| `{name}` | {reason} |" for name, reason in reasons.items()),
-        served="\n".join(f"| `{name}` | {_served(each)} |" for name, each in manifests.items()),
+        served="\n".join(f"| `{name}` | {_served(result)} |" for name, result in manifests.items()),
     )
 
 
@@ -171,4 +171,6 @@ def _served(manifest: Manifest) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        PAGE.write_text(page({name: tried(name, Path(scratch)) for name in sorted(CLASSES)}))
+        PAGE.write_text(
+            render_page({name: try_to_save(name, Path(scratch)) for name in sorted(CLASSES)})
+        )

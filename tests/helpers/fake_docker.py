@@ -1,7 +1,7 @@
-"""What deploy/box.sh needs of Docker, played: images are a line each, containers real Gunicorns.
+"""A fake of the Docker commands in deploy/box.sh: images are JSON files, containers Gunicorns.
 
-The folder in ``FAKE_DOCKER`` holds ``registry/`` (what can be pulled), ``images/``, ``containers/``
-and ``calls``. An unknown option ends it, as with the real one.
+The folder in ``FAKE_DOCKER`` contains ``registry/`` (images to pull), ``images/``, ``containers/``
+and ``calls``. An unknown option is an error, as with Docker.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def read(kind: str, name: str) -> dict[str, Any]:
     path = FOLDER / kind / f"{name.replace('/', '_')}.json"
     if not path.exists():
         raise SystemExit(f"Error: No such {kind}: {name}")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
-def every(kind: str) -> list[dict[str, Any]]:
+def read_all(kind: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((FOLDER / kind).glob("*.json"))]
 
 
-def write(kind: str, name: str, what: dict[str, Any]) -> None:
+def write(kind: str, name: str, content: dict[str, Any]) -> None:
     path = FOLDER / kind / f"{name.replace('/', '_')}.json"
-    path.with_suffix(f".{os.getpid()}").write_text(json.dumps(what))
+    path.with_suffix(f".{os.getpid()}").write_text(json.dumps(content))
     path.with_suffix(f".{os.getpid()}").rename(path)
 
 
 def image_of(name: str) -> dict[str, Any]:
-    for image in every("images"):
+    for image in read_all("images"):
         if name in (image["id"], image["name"]):
             return image
     raise SystemExit(f"Error: No such image: {name}")
@@ -55,7 +55,7 @@ def image_of(name: str) -> dict[str, Any]:
 def is_running(container: dict[str, Any]) -> bool:
     stat = Path(f"/proc/{container['pid']}/stat")
     try:
-        # One that has ended is a zombie as long as nobody has asked for its status.
+        # An ended process is a zombie until its parent reads its status.
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
@@ -78,18 +78,18 @@ def run(words: list[str]) -> None:
         parser.add_argument(f"--{option}", action="append", required=True)
     parser.add_argument("--detach", action="store_true", required=True)
     parser.add_argument("image")
-    given = parser.parse_args(words)
-    if (FOLDER / "containers" / f"{given.name}.json").exists():
-        raise SystemExit(f"Error: the name {given.name} is in use")
-    image = image_of(given.image)
-    lines = Path(given.env_file).read_text().split() + given.env
+    options = parser.parse_args(words)
+    if (FOLDER / "containers" / f"{options.name}.json").exists():
+        raise SystemExit(f"Error: the name {options.name} is in use")
+    image = image_of(options.image)
+    lines = Path(options.env_file).read_text().split() + options.env
     environ = dict(line.split("=", 1) for line in lines) | image["environ"]
-    port = re.fullmatch(r"127\.0\.0\.1:(\d+):8000", given.publish)[1]  # type: ignore[index]
+    port = re.fullmatch(r"127\.0\.0\.1:(\d+):8000", options.publish)[1]  # type: ignore[index]
     command = (
         *(sys.executable, "-m", "gunicorn", image["app"], f"--bind=127.0.0.1:{port}"),
         "--workers=1",
     )
-    log = FOLDER / "containers" / f"{given.name}.log"
+    log = FOLDER / "containers" / f"{options.name}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
@@ -104,9 +104,9 @@ def run(words: list[str]) -> None:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-    labels = dict(line.split("=", 1) for line in given.label)
-    made = {"name": given.name, "pid": process.pid, "image": image["id"], "labels": labels}
-    write("containers", given.name, made)
+    labels = dict(line.split("=", 1) for line in options.label)
+    container = {"name": options.name, "pid": process.pid, "image": image["id"], "labels": labels}
+    write("containers", options.name, container)
 
 
 def stop(words: list[str]) -> None:
@@ -133,41 +133,46 @@ def rm(words: list[str]) -> None:
 
 def inspect(words: list[str]) -> None:
     container = read("containers", words[-1])
-    told = {
+    values = {
         "{{.State.Status}} {{.RestartCount}}": "running 0" if is_running(container) else "exited 0"
     }
-    print(told[words[words.index("--format") + 1]])
+    print(values[words[words.index("--format") + 1]])
 
 
 def image(words: list[str]) -> None:
     assert words[0] == "inspect"
-    found = image_of(words[-1])
-    told = {"{{.Id}}": found["id"], f'{{{{index .Config.Labels "{REVISION}"}}}}': found["revision"]}
-    print(told[words[words.index("--format") + 1]])
+    found_image = image_of(words[-1])
+    values = {
+        "{{.Id}}": found_image["id"],
+        f'{{{{index .Config.Labels "{REVISION}"}}}}': found_image["revision"],
+    }
+    print(values[words[words.index("--format") + 1]])
 
 
 def images(words: list[str]) -> None:
     assert words == ["--no-trunc", "--quiet", "--filter", f"label={TITLE}"]
-    for each in every("images"):
-        if each["ours"]:
-            print(each["id"])
+    for item in read_all("images"):
+        if item["ours"]:
+            print(item["id"])
 
 
 def ps(words: list[str]) -> None:
     wanted = words[words.index("--filter") + 1]
-    for each in every("containers"):
-        if wanted == f"ancestor={each['image']}":
-            print(each["name"])
+    for item in read_all("containers"):
+        if wanted == f"ancestor={item['image']}":
+            print(item["name"])
         elif wanted == "label=slipway.image":
-            state = "Up" if is_running(each) else "Exited"
-            print(each["name"], state, *each["labels"].values(), sep="\t")
+            state = "Up" if is_running(item) else "Exited"
+            print(item["name"], state, *item["labels"].values(), sep="\t")
 
 
 def rmi(words: list[str]) -> None:
-    found = image_of(words[-1])
-    if any(each["image"] == found["id"] and is_running(each) for each in every("containers")):
+    found_image = image_of(words[-1])
+    if any(
+        item["image"] == found_image["id"] and is_running(item) for item in read_all("containers")
+    ):
         raise SystemExit("Error: unable to delete: image is being used by running container")
-    (FOLDER / "images" / f"{found['id']}.json").unlink()
+    (FOLDER / "images" / f"{found_image['id']}.json").unlink()
 
 
 def logs(words: list[str]) -> None:
@@ -178,6 +183,7 @@ def logs(words: list[str]) -> None:
 if __name__ == "__main__":
     with (FOLDER / "calls").open("a") as calls:
         calls.write(json.dumps(sys.argv[1:]) + "\n")
-    {each.__name__: each for each in (pull, run, stop, rm, inspect, image, images, ps, rmi, logs)}[
-        sys.argv[1]
-    ](sys.argv[2:])
+    {
+        command.__name__: command
+        for command in (pull, run, stop, rm, inspect, image, images, ps, rmi, logs)
+    }[sys.argv[1]](sys.argv[2:])

@@ -1,7 +1,7 @@
-"""Heroku played on this machine: git over HTTP, the Platform API, the release phase, one dyno.
+"""A fake of Heroku: git over HTTP, the Platform API, the release phase and one dyno.
 
-What is pushed is really checked out; the Procfile's ``release`` command decides over it, and its
-``web`` command then serves. As with Basic dynos the old one ends before the new one begins.
+It checks out the pushed commit and runs the Procfile's ``release`` command, then its ``web``
+command. As with Basic dynos, the old dyno ends before the new one starts.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ NAME, EMAIL, KEY = "late-flights", "ada@example.com", "HRKU-canary-of-the-tests-
 
 
 class Heroku:
-    """One app on it.
+    """An app on Heroku.
 
     Attributes
     ----------
     releases : list of dict
-        As the Platform API gives them.
+        In the format of the Platform API.
     asked : list of str
-        The requests to the API, and with whose key.
+        The requests to the API, with their keys.
     leaks : list of str
-        Command lines of this machine that had the key in them while something was asked.
+        Command lines on this machine that contained the key during a request.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,22 +61,22 @@ class Heroku:
 
     @property
     def commit(self) -> str:
-        """What the branch that is built stands for; empty before the first push."""
+        """The commit of the built branch; empty before the first push."""
         return self._git("for-each-ref", "--format=%(objectname)", "refs/heads/main")
 
     def build(self) -> None:
-        """Release what was pushed."""
+        """Release the pushed commit."""
         self._run(self._add(f"Deploy {self.commit[:8]}", self.commit))
 
-    def go_back(self, name: str) -> dict[str, Any]:
-        """Make a release of an earlier one."""
-        old = next(each for each in self.releases if each["id"] == name)
+    def roll_back(self, name: str) -> dict[str, Any]:
+        """Release the code of an earlier release."""
+        old = next(release for release in self.releases if release["id"] == name)
         release = self._add(f"Rollback to v{old['version']}", old["slug"]["id"])
         self._run(release)
         return release
 
     def dynos(self) -> list[dict[str, Any]]:
-        """Tell of the dynos as they are."""
+        """Return the dynos in the format of the Platform API."""
         if self.web is None:
             return []
         state = "crashed"
@@ -87,10 +87,10 @@ class Heroku:
         return [{"type": "web", "state": state, "release": {"version": self.serving["version"]}}]
 
     def stop(self) -> None:
-        """End the dyno."""
+        """Stop the dyno."""
         if self.web is not None:
             self.web.terminate()
-            # A worker that is only starting misses the signal, and is killed 20 s later.
+            # A worker that is still starting misses the signal and is killed 20 s later.
             self.web.wait(60)
 
     def _add(self, description: str, commit: str | None) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Heroku:
         return release
 
     def _run(self, release: dict[str, Any]) -> None:
-        """Let the release phase decide, and then exchange the dyno, while the push has ended."""
+        """Run the release phase in the background; the push does not wait for it."""
         threading.Thread(target=self._phase, args=[release]).start()
 
     def _phase(self, release: dict[str, Any]) -> None:
@@ -141,28 +141,28 @@ class Heroku:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     heroku: Heroku
 
     def do_GET(self) -> None:
-        self._answer(b"")
+        self._respond(b"")
 
     def do_POST(self) -> None:
         if self.headers["Transfer-Encoding"] == "chunked":
             body = b"".join(iter(self._chunk, b""))
         else:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(body)
+        self._respond(body)
 
     def log_message(self, *_: Any) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def _chunk(self) -> bytes:
         chunk = self.rfile.read(int(self.rfile.readline(), 16))
         self.rfile.readline()
         return chunk
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         self.heroku.leaks += filter(lambda line: KEY in line, command_lines())
         if self.path.startswith("/git/"):
             self._git(body)
@@ -183,15 +183,15 @@ class _Answers(BaseHTTPRequestHandler):
         if self.path == f"{app}/dynos":
             return 200, heroku.dynos()
         if self.path == f"{app}/releases" and self.command == "POST":
-            return 201, heroku.go_back(body["release"])
+            return 201, heroku.roll_back(body["release"])
         if self.path == f"{app}/releases" and "order=desc" in self.headers["Range"]:
             return 206, heroku.releases[::-1]
         return 404, {"id": "not_found"}
 
     def _git(self, body: bytes) -> None:
-        """Hand a request on to git's own CGI program, once its sender has given the key."""
-        due = base64.b64encode(f"{EMAIL}:{KEY}".encode()).decode()
-        if self.headers["Authorization"] != f"Basic {due}":
+        """Check the key and forward a request to git's own CGI program."""
+        expected = base64.b64encode(f"{EMAIL}:{KEY}".encode()).decode()
+        if self.headers["Authorization"] != f"Basic {expected}":
             self._send(401, b"", "WWW-Authenticate: Basic realm=Git")
             return
         url = urlsplit(self.path)
@@ -218,7 +218,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.heroku.build()
         lines = head.decode().split("\r\n")
         status = next((line[8:11] for line in lines if line.startswith("Status: ")), "200")
-        self._send(int(status), content, *(each for each in lines if "Status: " not in each))
+        self._send(int(status), content, *(line for line in lines if "Status: " not in line))
 
     def _send(self, status: int, content: bytes, *lines: str) -> None:
         self.send_response(status)
@@ -230,7 +230,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 def command_lines() -> Iterator[str]:
-    """Give the command line of every process."""
+    """Yield the command line of every process."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             yield path.read_text(errors="replace")
@@ -238,9 +238,9 @@ def command_lines() -> Iterator[str]:
 
 @contextmanager
 def heroku_running(folder: Path) -> Iterator[tuple[Heroku, dict[str, str]]]:
-    """Play Heroku; gives it, and the environment that leads ``deploy/heroku.sh`` to it."""
+    """Run the fake; yield it and the environment with its URLs for ``deploy/heroku.sh``."""
     heroku = Heroku(folder)
-    handler = type("Answers", (_Answers,), {"heroku": heroku})
+    handler = type("Answers", (_Handler,), {"heroku": heroku})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""The raw tables of the flights, loaded into real engines; each fixture gives a source's URL."""
+"""Load the raw tables of the flights into real engines."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str,
     return [(column, PLAIN.get(kind, kind)) for column, kind, *_ in described]
 
 
-def definition(connection: duckdb.DuckDBPyConnection, name: str, mark: str = '"') -> str:
-    """The columns as other engines call their types."""
+def column_definitions(connection: duckdb.DuckDBPyConnection, name: str, mark: str = '"') -> str:
+    """Return the column definitions with the type names of other engines."""
     return ", ".join(f"{mark}{c}{mark} {kind}" for c, kind in columns(connection, name))
 
 
-def plain_times(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """A query for all rows, in which times are texts in UTC."""
+def utc_text_query(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Return a query for all rows, with times as UTC texts."""
     texts = [
         f"strftime({column}, '%Y-%m-%d %H:%M:%S') AS {column}" if kind == "TIMESTAMP" else column
         for column, kind in columns(connection, name)
@@ -52,10 +52,10 @@ def plain_times(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 def load_sqlite(connection: duckdb.DuckDBPyConnection, names: Sequence[str], file: Path) -> str:
     with sqlite3.connect(file) as database:
         for name in names:
-            database.execute(f"CREATE TABLE {name} ({definition(connection, name)})")
-            places = ", ".join("?" * len(columns(connection, name)))
-            rows = connection.execute(plain_times(connection, name)).fetchall()
-            database.executemany(f"INSERT INTO {name} VALUES ({places})", rows)
+            database.execute(f"CREATE TABLE {name} ({column_definitions(connection, name)})")
+            placeholders = ", ".join("?" * len(columns(connection, name)))
+            rows = connection.execute(utc_text_query(connection, name)).fetchall()
+            database.executemany(f"INSERT INTO {name} VALUES ({placeholders})", rows)
     database.close()
     return f"sqlite:///{file}"
 
@@ -63,8 +63,8 @@ def load_sqlite(connection: duckdb.DuckDBPyConnection, names: Sequence[str], fil
 def load_postgres(connection: duckdb.DuckDBPyConnection, names: Sequence[str], url: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         for name in names:
-            database.execute(f"CREATE TABLE {name} ({definition(connection, name)})")
-            text = csv(connection, name)
+            database.execute(f"CREATE TABLE {name} ({column_definitions(connection, name)})")
+            text = to_csv(connection, name)
             with database.cursor().copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
                 copy.write(text)
             database.execute(f"ANALYZE {name}")
@@ -77,15 +77,15 @@ def load_mariadb(
     with connect_mariadb(url) as database, database.cursor() as cursor:
         for name in names:
             file = folder / f"{name}.csv"
-            # LOAD DATA takes a backslash for the begin of something else.
+            # LOAD DATA reads a backslash as an escape character.
             texts = (c for c, kind in columns(connection, name) if kind == "TEXT")
-            doubled = ", ".join(rf"replace({c}, '\', '\\') AS {c}" for c in texts)
-            query = f"SELECT * REPLACE ({doubled}) FROM ({plain_times(connection, name)})"
-            form = r"HEADER false, DELIMITER '\t', NULLSTR '\N', QUOTE ''"
-            connection.execute(f"COPY ({query}) TO '{file}' ({form})")
+            escaped = ", ".join(rf"replace({c}, '\', '\\') AS {c}" for c in texts)
+            query = f"SELECT * REPLACE ({escaped}) FROM ({utc_text_query(connection, name)})"
+            csv_format = r"HEADER false, DELIMITER '\t', NULLSTR '\N', QUOTE ''"
+            connection.execute(f"COPY ({query}) TO '{file}' ({csv_format})")
             file.chmod(0o644)
-            kinds = definition(connection, name, "`")
-            defined = kinds.replace("TIMESTAMP", "DATETIME").replace("TEXT", "VARCHAR(255)")
+            definitions = column_definitions(connection, name, "`")
+            defined = definitions.replace("TIMESTAMP", "DATETIME").replace("TEXT", "VARCHAR(255)")
             cursor.execute(f"CREATE TABLE {name} ({defined})")
             cursor.execute(
                 f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {name} CHARACTER SET utf8mb4"
@@ -106,16 +106,16 @@ def connect_mariadb(url: str) -> pymysql.Connection:
     )
 
 
-def csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
+def to_csv(connection: duckdb.DuckDBPyConnection, name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "table.csv"
-        query = plain_times(connection, name)
+        query = utc_text_query(connection, name)
         connection.execute(f"COPY ({query}) TO '{file}' (HEADER false, NULLSTR '')")
         return file.read_bytes()
 
 
 def load_hive(parquet: Path, names: Sequence[str], folder: Path) -> str:
-    """Make tables in a Hive metastore, whose Derby takes one Java at a time."""
+    """Create tables in a Hive metastore; its Derby database allows one Java process at a time."""
     from slipway.data.sources.spark_session import open_spark
 
     site = HIVE_SITE.format(

@@ -1,4 +1,4 @@
-"""How Hypothesis draws: the same examples everywhere by default, new ones with ``fuzz``."""
+"""Hypothesis profiles: the same examples everywhere by default, new ones with ``fuzz``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ FIXED, FUZZ = "fixed", "fuzz"
 
 
 def register_profiles() -> None:
-    """Register both profiles, and load the one that ``make test`` and CI use.
+    """Register both profiles, and load the one for ``make test`` and CI.
 
-    ``--hypothesis-profile=fuzz`` loads the other one later, and before it imports any test.
+    ``--hypothesis-profile=fuzz`` loads the other profile before pytest imports any test.
     """
-    # Hypothesis also draws constants that it finds in whichever of our modules are imported. Which
-    # these are depends on the tests that a process has run before, and with them the examples.
+    # Hypothesis also draws constants from our imported modules. They depend on the tests that a
+    # process has run before, and so would the examples.
     providers._get_local_constants = lambda: providers._local_constants
     shared = settings(database=None, print_blob=True, deadline=None, max_examples=100)
     settings.register_profile(FIXED, shared, derandomize=True)

@@ -1,7 +1,7 @@
-"""Images that buildah builds on a base of Debian, without a container engine or its registry.
+"""Images that buildah builds on a Debian base, without a container engine or a registry.
 
-A test module takes the fixtures with ``pytest_plugins = ["image_builds"]``. The base is kept in
-``.cache/image``, so that it is made once.
+A test module loads the fixtures with ``pytest_plugins = ["image_builds"]``. The base image is
+cached in ``.cache/image``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ CACHE = ROOT / ".cache/image"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SECRET = "not-to-be-found-in-any-layer"
-# In a mount namespace of its own, so that nothing stays if it is killed, and in memory, because
-# dpkg waits for the disk after every package.
+# Runs in its own mount namespace, so that nothing remains if it is killed, and in memory, because
+# dpkg syncs the disk after every package.
 BASE = """
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -41,10 +41,10 @@ tar -C "$1" -cf "$2" .
 
 
 def run(*words: str | Path, **options: Any) -> str:
-    """Run a program; an error shows the end of what it said."""
+    """Run a program and return its output; an error shows the end of stderr."""
     command = [str(word) for word in words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{words[0]} gave {done.returncode}: {done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{words[0]} exited with {done.returncode}: {done.stderr[-3000:]}"
     return done.stdout
 
 
@@ -56,9 +56,9 @@ class Image:
     ----------
     name : str
     environ : dict of str to str
-        What buildah and its like need to find the store.
+        The environment in which buildah finds the store.
     archive : Path
-        Where it is taken apart to, when it is asked for its layers.
+        The folder for its unpacked layers.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Image:
     archive: Path
 
     @functools.cached_property
-    def told(self) -> dict[str, Any]:
-        """The configuration: what it runs, as whom, in which environment."""
+    def config(self) -> dict[str, Any]:
+        """The configuration: command, user, environment and labels."""
         text = run("buildah", "inspect", "--type", "image", self.name, env=self.environ)
         return dict(json.loads(text)["Docker"]["config"])
 
@@ -83,15 +83,15 @@ class Image:
     @functools.cached_property
     def files(self) -> set[str]:
         """The paths of all files above the base."""
-        found: set[str] = set()
+        paths: set[str] = set()
         for layer in self.layers[1:]:
             with tarfile.open(layer) as opened:
-                found.update(f"/{name.removeprefix('./')}" for name in opened.getnames())
-        return found
+                paths.update(f"/{name.removeprefix('./')}" for name in opened.getnames())
+        return paths
 
     @property
     def megabytes(self) -> float:
-        """What it adds to the base, unpacked."""
+        """The unpacked size above the base, in MB."""
         return sum(layer.stat().st_size for layer in self.layers[1:]) / 1e6
 
 
@@ -105,7 +105,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "CONTAINERS_STORAGE_CONF": str(work / "storage.conf"),
         "TMPDIR": str(CACHE / "tmp"),
     }
-    # In a machine that is a container itself, layers cannot always be laid over one another.
+    # Inside a container, overlay mounts are not always possible.
     for driver in ("overlay", "vfs"):
         (work / "storage.conf").write_text(
             f'[storage]\ndriver = "{driver}"\nrunroot = "{work}/run"\n'
@@ -119,54 +119,53 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def base(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Debian with its Python, in the place of Docker Hub's ``python:3.11-slim-bookworm``."""
+    """Debian with its Python, instead of Docker Hub's ``python:3.11-slim-bookworm``."""
     suite, mirror = _debian()
     name = f"localhost/base:{hashlib.sha256(f'{BASE}{suite}'.encode()).hexdigest()[:12]}"
     if run("buildah", "images", "--quiet", "--filter", f"reference={name}", env=environ):
         return name
     work = tmp_path_factory.mktemp("base")
-    root, packed = work / "root", work / "base.tar"
+    root, archive = work / "root", work / "base.tar"
     root.mkdir()
-    run("unshare", "--mount", "sh", "-c", BASE, "sh", root, packed, suite, mirror)
+    run("unshare", "--mount", "sh", "-c", BASE, "sh", root, archive, suite, mirror)
     container = run("buildah", "from", "scratch", env=environ).strip()
-    run("buildah", "add", "--quiet", container, packed, "/", env=environ)
+    run("buildah", "add", "--quiet", container, archive, "/", env=environ)
     run("buildah", "commit", "--quiet", "--rm", container, name, env=environ)
-    packed.unlink()
+    archive.unlink()
     return name
 
 
 def _debian() -> tuple[str, str]:
-    """Give the release that runs here, and where apt gets it."""
+    """Return the Debian release of this machine and its mirror."""
     targets = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)")
-    places = [line.split() for line in targets.splitlines()]
-    # Updates of a release are apart, as bookworm-updates.
-    return next((suite, mirror) for suite, mirror in places if "-" not in suite)
+    sources = [line.split() for line in targets.splitlines()]
+    # Updates have their own suite, such as bookworm-updates.
+    return next((suite, mirror) for suite, mirror in sources if "-" not in suite)
 
 
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as someone has it who is careless: with secrets lying about."""
+    """A checkout of the project with secrets in files that an image must not contain."""
     folder = tmp_path_factory.mktemp("context") / "project"
-    # Other tests write byte code meanwhile, by way of files that are gone a moment later.
-    not_copied = (".git", ".venv", ".cache", ".*_cache", ".hypothesis")
-    not_copied += ("__pycache__",)
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*not_copied))
+    # Other tests write bytecode meanwhile, through temporary files.
+    ignored = (".git", ".venv", ".cache", ".*_cache", ".hypothesis", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored))
     shutil.rmtree(folder / "data", ignore_errors=True)
     for place in (".env", "key.pem", "slipway/.env", "data/rows.csv", ".git/config", "tests/key"):
         (folder / place).parent.mkdir(exist_ok=True)
         (folder / place).write_text(SECRET)
-    # As a strict umask leaves it.
+    # The mode under a strict umask.
     (folder / "model.json").chmod(0o600)
     return folder
 
 
 @pytest.fixture(scope="session")
 def pip_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """How pip finds its index here, with a secret in it."""
+    """The pip configuration of this machine, with a secret added."""
     carried = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
-    told = run(sys.executable, "-m", "pip", "config", "list")
+    listing = run(sys.executable, "-m", "pip", "config", "list")
     lines = ["[global]", f"# {SECRET}"]
-    for line in told.splitlines():
+    for line in listing.splitlines():
         name, _, value = line.partition("=")
         key = name.rpartition(".")[2].strip(":")
         if key in carried and "file:" not in value:
@@ -178,23 +177,23 @@ def pip_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _built(
+def _build(
     name: str, base: str, environ: dict[str, str], context: Path, settings: Path, *words: str
 ) -> Image:
-    """Build as the page says, by ``make image``."""
-    lent = f"--volume {settings}:/etc/pip.conf:ro"
+    """Build with ``make image``, as the page describes."""
+    volumes = f"--volume {settings}:/etc/pip.conf:ro"
     if CERTIFICATES.exists():
-        lent += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
+        volumes += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
     run(
         "make",
         "image",
         "BUILDER=buildah build --format docker",
-        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {lent} {' '.join(words)}",
+        f"IMAGE_ARGUMENTS=--build-arg BASE={base} {volumes} {' '.join(words)}",
         f"GIT_SHA={SHA}",
         cwd=context,
         env=environ,
     )
-    # A name of its own, in place of the one that all builds have.
+    # Every build has the same name, so rename this one.
     run("buildah", "tag", "localhost/slipway", name, env=environ)
     run("buildah", "rmi", "localhost/slipway", env=environ)
     return Image(name, environ, settings.parent / name.replace(":", "-"))
@@ -204,24 +203,24 @@ def _built(
 def web_image(
     base: str, environ: dict[str, str], context: Path, pip_settings: Path
 ) -> Iterator[Image]:
-    """The image without the libraries that train."""
-    image = _built("slipway-test:web", base, environ, context, pip_settings)
+    """The image without the training libraries."""
+    image = _build("slipway-test:web", base, environ, context, pip_settings)
     yield image
-    _removed(image)
+    _remove_image(image)
 
 
 @pytest.fixture(scope="session")
 def full_image(
     base: str, environ: dict[str, str], context: Path, pip_settings: Path
 ) -> Iterator[Image]:
-    """The image that opens pickles and trains."""
+    """The image with the training libraries, which opens pickles."""
     words = "--build-arg", "REQUIREMENTS=requirements-train.txt"
-    image = _built("slipway-test:full", base, environ, context, pip_settings, *words)
+    image = _build("slipway-test:full", base, environ, context, pip_settings, *words)
     yield image
-    _removed(image)
+    _remove_image(image)
 
 
-def _removed(image: Image) -> None:
-    """Let go of an image, which takes up to a gigabyte."""
+def _remove_image(image: Image) -> None:
+    """Remove an image, which has up to a gigabyte."""
     run("buildah", "rmi", "--force", image.name, env=image.environ)
     shutil.rmtree(image.archive, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Classifiers of every kind of label: by probability, by score, by neither; and rows far out."""
+"""Classifiers that label by probability, by score or by neither, and rows far out of range."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ N_ROWS = 300
 
 
 def rows() -> pd.DataFrame:
-    """Draw training rows: an income, which no step scales, and a number."""
+    """Draw training rows: an unscaled income, and a number."""
     draw = np.random.default_rng(1)
     return pd.DataFrame(
         {"income": draw.lognormal(11, 1, N_ROWS), "num": draw.normal(size=N_ROWS)}
@@ -48,7 +48,7 @@ def rows() -> pd.DataFrame:
 
 
 def target(n_classes: int) -> pd.Series[Any]:
-    """Return classes that follow from the rows, for the most part."""
+    """Return classes that mostly follow from the rows."""
     X = rows()
     score = np.log(X["income"]) + X["num"] + np.random.default_rng(2).normal(size=N_ROWS)
     names = np.array(["no", "yes"] if n_classes == 2 else ["a", "b", "c"])
@@ -56,7 +56,7 @@ def target(n_classes: int) -> pd.Series[Any]:
 
 
 def far_out(n_rows: int = 500) -> pd.DataFrame:
-    """Draw rows beyond training, on small whole numbers, and at very large ones."""
+    """Draw rows outside the training range, small integers and very large numbers."""
     draw = np.random.default_rng(3)
     X = pd.DataFrame(
         {"income": draw.lognormal(14, 1, n_rows), "num": 10 * draw.normal(size=n_rows)}
@@ -73,7 +73,7 @@ def scaled(estimator: Any) -> Any:
 
 
 def voting() -> VotingClassifier:
-    """Vote by labels."""
+    """Return a classifier that votes by labels."""
     return VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier())])
 
 

@@ -1,6 +1,6 @@
-"""A real MariaDB, a process of its own on loopback, for as long as the session lasts.
+"""A real MariaDB server on loopback, one for the test session.
 
-It comes from a system package. A test module takes the fixture with
+It comes from a system package. A test module loads the fixture with
 ``pytest_plugins = ["mariadb_server"]``.
 """
 
@@ -20,15 +20,15 @@ import pytest
 from conftest import free_port
 
 PASSWORD = "canary-of-mariadb"
-MISSING = "there is no mariadbd: `make system` installs it"
+MISSING = "mariadbd is not installed; run `make system`"
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[str]:
-    """The URL of a database, with a user who has a password."""
+    """The URL of a database, with a user and a password."""
     server = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
     assert server is not None, MISSING
-    # Not pytest's own folder, into which no other user may look.
+    # Other users cannot enter pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
     user = ["--user=root"]
     if os.getuid() == 0:
@@ -36,25 +36,35 @@ def mariadb() -> Iterator[str]:
         shutil.chown(folder, name)
         user = [f"--user={name}"]
     port = free_port()
-    common = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
-    installed = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal"]
+    common_options = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
+    installed = ["mariadb-install-db", *common_options, "--auth-root-authentication-method=normal"]
     subprocess.run([*installed, "--skip-test-db"], check=True, capture_output=True, cwd=folder)
-    place = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}"]
-    # A server removes what others have left in its folder for short-lived files.
-    common.append(f"--tmpdir={folder}")
-    rest = [f"--pid-file={folder / 'pid'}", "--secure-file-priv=", "--innodb-flush-method=fsync"]
+    address_options = [
+        "--bind-address=127.0.0.1",
+        f"--port={port}",
+        f"--socket={folder / 'socket'}",
+    ]
+    # A server deletes the files of other servers in a shared tmpdir.
+    common_options.append(f"--tmpdir={folder}")
+    other_options = [
+        f"--pid-file={folder / 'pid'}",
+        "--secure-file-priv=",
+        "--innodb-flush-method=fsync",
+    ]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([server, *common, *place, *rest], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [server, *common_options, *address_options, *other_options], stdout=log, stderr=log
+        )
     try:
-        yield _ready(port, process, folder)
+        yield _wait_and_create_database(port, process, folder)
     finally:
         process.terminate()
         process.wait(60)
         shutil.rmtree(folder)
 
 
-def _ready(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Wait for the server, and make a database and its user."""
+def _wait_and_create_database(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Wait for the server, create a database and its user, and return its URL."""
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The metadata service of a machine with a role, which lends keys to whatever runs on it.
+"""A fake of the EC2 metadata service, which returns temporary keys of the machine's role.
 
-A test module takes the fixture with ``pytest_plugins = ["metadata_service"]``.
+A test module loads the fixture with ``pytest_plugins = ["metadata_service"]``.
 """
 
 import json
@@ -11,7 +11,7 @@ import pytest
 
 
 class Metadata(BaseHTTPRequestHandler):
-    """The metadata service of a machine with a role: a token first, as IMDSv2 wants it."""
+    """A metadata service that requires a token, as IMDSv2 does."""
 
     keys: dict[str, str] = {}
 
@@ -19,28 +19,28 @@ class Metadata(BaseHTTPRequestHandler):
         pass
 
     def do_PUT(self):
-        self.tell(200 if self.path == "/latest/api/token" else 404, b"token")
+        self.respond(200 if self.path == "/latest/api/token" else 404, b"token")
 
     def do_GET(self):
-        place = "/latest/meta-data/iam/security-credentials/"
+        path = "/latest/meta-data/iam/security-credentials/"
         if self.headers.get("X-aws-ec2-metadata-token") != "token":
-            self.tell(401, b"")
-        elif self.path == place:
-            self.tell(200, b"the-box")
+            self.respond(401, b"")
+        elif self.path == path:
+            self.respond(200, b"the-box")
         else:
-            self.tell(200 if self.path == f"{place}the-box" else 404, self.credentials())
+            self.respond(200 if self.path == f"{path}the-box" else 404, self.credentials())
 
     def credentials(self):
-        told = {
+        fields = {
             "AccessKeyId": self.keys["AWS_ACCESS_KEY_ID"],
             "SecretAccessKey": self.keys["AWS_SECRET_ACCESS_KEY"],
             "Token": self.keys["AWS_SESSION_TOKEN"],
             "Expiration": "2099-01-01T00:00:00Z",
             "Code": "Success",
         }
-        return json.dumps(told).encode()
+        return json.dumps(fields).encode()
 
-    def tell(self, status, body):
+    def respond(self, status, body):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

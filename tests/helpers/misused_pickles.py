@@ -1,4 +1,4 @@
-"""Pickles made only of names that models need, each of which runs something when misused."""
+"""Pickles of allowed names only, each of which runs code if it is not checked."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GENERATOR = getattr(generators, "__generator_ctor")
 BIT_GENERATOR = getattr(generators, "__bit_generator_ctor")
 
 
-def runs(canary: Path) -> Any:
-    """A scorer that writes the canary when it is called with a path."""
-    return functools.partial(_PassthroughScorer(None), writer("to_csv"))
+def writing_scorer(canary: Path) -> Any:
+    """Return a scorer that writes the canary when called with a path."""
+    return functools.partial(_PassthroughScorer(None), method_caller("to_csv"))
 
 
-def writer(method: str) -> Pipeline:
-    """A pipeline whose score() calls a method of a frame by its name."""
+def method_caller(method: str) -> Pipeline:
+    """Return a pipeline whose score() calls a method of a frame by name."""
     stacking = StackingClassifier(estimators=[])
     stacking.estimators_ = [FrozenEstimator(pd.DataFrame({"a": [1.0]}))]
     stacking.stack_method_ = [method]
@@ -51,53 +51,75 @@ def writer(method: str) -> Pipeline:
 INTERFACE = {"shape": (1 << 20,), "typestr": "<f8", "data": (4096, False), "version": 3}
 
 
-def built(name: str, value: Any) -> Any:
-    """An estimator with an attribute that only this pickle gives it."""
-    return set_on(DummyClassifier(), **{name: value})
+def with_attribute(name: str, value: Any) -> Any:
+    """Return an estimator with an attribute that it normally does not have."""
+    return set_attributes(DummyClassifier(), **{name: value})
 
 
-def set_on(estimator: Any, **attributes: Any) -> Any:
+def set_attributes(estimator: Any, **attributes: Any) -> Any:
     vars(estimator).update(attributes)
     return estimator
 
 
-# Each is built with the path of a file that must not be written.
+# Each function takes the path of a file that must not be written.
 MISUSES: dict[str, Callable[[Path], Any]] = {
-    "generator": lambda canary: Calls(GENERATOR, str(canary), runs(canary)),
-    "random state": lambda canary: Calls(RANDOM_STATE, str(canary), runs(canary)),
+    "generator": lambda canary: Calls(GENERATOR, str(canary), writing_scorer(canary)),
+    "random state": lambda canary: Calls(RANDOM_STATE, str(canary), writing_scorer(canary)),
     "generator of an object": lambda canary: Calls(GENERATOR, DummyClassifier()),
     "bit generator": lambda canary: Calls(BIT_GENERATOR, DummyClassifier),
-    "mean": lambda canary: Calls(np.mean, built("mean", runs(canary))),
-    "std": lambda canary: Calls(np.std, built("std", runs(canary))),
-    "max of objects": lambda canary: Calls(np.max, np.array([runs(canary), 1], dtype=object)),
-    "clip": lambda canary: Calls(np.clip, built("clip", runs(canary)), str(canary), None),
-    "exp of objects": lambda canary: Calls(np.exp, np.array([runs(canary)], dtype=object)),
-    "reshape": lambda canary: Calls(np.reshape, built("reshape", runs(canary)), str(canary)),
-    "asarray": lambda canary: Calls(np.asarray, built("__array__", runs(canary))),
-    "asarray of an address": lambda canary: Calls(
-        np.asarray, built("__array_interface__", INTERFACE)
+    "mean": lambda canary: Calls(np.mean, with_attribute("mean", writing_scorer(canary))),
+    "std": lambda canary: Calls(np.std, with_attribute("std", writing_scorer(canary))),
+    "max of objects": lambda canary: Calls(
+        np.max, np.array([writing_scorer(canary), 1], dtype=object)
     ),
-    "array struct": lambda canary: Calls(np.asarray, built("__array_struct__", runs(canary))),
-    "metric": lambda canary: Calls(accuracy_score, built("__array__", runs(canary)), [1]),
-    "check_array": lambda canary: Calls(check_array, built("__array__", runs(canary))),
-    "index": lambda canary: Calls(_new_Index, pd.Index, {"data": built("__array__", 1)}),
+    "clip": lambda canary: Calls(
+        np.clip, with_attribute("clip", writing_scorer(canary)), str(canary), None
+    ),
+    "exp of objects": lambda canary: Calls(
+        np.exp, np.array([writing_scorer(canary)], dtype=object)
+    ),
+    "reshape": lambda canary: Calls(
+        np.reshape, with_attribute("reshape", writing_scorer(canary)), str(canary)
+    ),
+    "asarray": lambda canary: Calls(
+        np.asarray, with_attribute("__array__", writing_scorer(canary))
+    ),
+    "asarray of an address": lambda canary: Calls(
+        np.asarray, with_attribute("__array_interface__", INTERFACE)
+    ),
+    "array struct": lambda canary: Calls(
+        np.asarray, with_attribute("__array_struct__", writing_scorer(canary))
+    ),
+    "metric": lambda canary: Calls(
+        accuracy_score, with_attribute("__array__", writing_scorer(canary)), [1]
+    ),
+    "check_array": lambda canary: Calls(
+        check_array, with_attribute("__array__", writing_scorer(canary))
+    ),
+    "index": lambda canary: Calls(_new_Index, pd.Index, {"data": with_attribute("__array__", 1)}),
     "dates": lambda canary: Calls(
-        _new_DatetimeIndex, pd.DatetimeIndex, {"data": built("__array__", runs(canary))}
+        _new_DatetimeIndex,
+        pd.DatetimeIndex,
+        {"data": with_attribute("__array__", writing_scorer(canary))},
     ),
     "class of an index": lambda canary: Calls(
-        _new_DatetimeIndex, runs(canary), {"data": str(canary)}
+        _new_DatetimeIndex, writing_scorer(canary), {"data": str(canary)}
     ),
     "intervals": lambda canary: Calls(
-        _new_IntervalIndex, runs(canary), {"left": str(canary), "right": 1}
+        _new_IntervalIndex, writing_scorer(canary), {"left": str(canary), "right": 1}
     ),
-    "a method's name": lambda canary: writer("eval"),
+    "a method's name": lambda canary: method_caller("eval"),
     "a frame in the place of an estimator": lambda canary: FrozenEstimator(pd.DataFrame()),
     "a frame in a pipeline": lambda canary: Pipeline([("a", pd.DataFrame()), ("b", "passthrough")]),
     "a frame in a union": lambda canary: FeatureUnion([("a", pd.Series([1]))]),
-    "a frame in a fitted attribute": lambda canary: set_on(DummyClassifier(), tree_=pd.DataFrame()),
+    "a frame in a fitted attribute": lambda canary: set_attributes(
+        DummyClassifier(), tree_=pd.DataFrame()
+    ),
     "a scorer as a function": lambda canary: FunctionTransformer(make_scorer(accuracy_score)),
-    "a scorer as a kernel": lambda canary: set_on(LogisticRegression(), kernel=make_scorer(len)),
-    "a method in an instance": lambda canary: set_on(LogisticRegression(), predict=np.mean),
+    "a scorer as a kernel": lambda canary: set_attributes(
+        LogisticRegression(), kernel=make_scorer(len)
+    ),
+    "a method in an instance": lambda canary: set_attributes(LogisticRegression(), predict=np.mean),
     "a private path": lambda canary: SelectFromModel(
         LogisticRegression(), importance_getter="__init__.__globals__"
     ),
@@ -107,7 +129,7 @@ MISUSES: dict[str, Callable[[Path], Any]] = {
     "a string of a length": lambda canary: Calls(bytes, 2**31),
     "a class as a function": lambda canary: FunctionTransformer(DummyClassifier),
     "a constructor as a function": lambda canary: FunctionTransformer(GENERATOR),
-    "a bunch with a method": lambda canary: Calls(Bunch, runs(canary)),
+    "a bunch with a method": lambda canary: Calls(Bunch, writing_scorer(canary)),
     "an array filled by an object": lambda canary: Calls(
         np.ndarray, (1 << 30,), np.dtype("f8"), DummyClassifier()
     ),
@@ -116,5 +138,5 @@ MISUSES: dict[str, Callable[[Path], Any]] = {
 
 
 def misuse(name: str, canary: Path) -> bytes:
-    """Return the bytes of a misuse."""
+    """Return the pickle of a misuse."""
     return pickle.dumps(MISUSES[name](canary))

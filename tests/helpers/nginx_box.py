@@ -1,4 +1,4 @@
-"""A machine as deploy/box.sh finds it: a real nginx, real services, a Docker that is played."""
+"""A machine for deploy/box.sh: a real nginx, real services and a fake Docker."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ http {{
     include {folder}/slipway.conf;
 }}
 """
-# The ports of deploy/nginx/slipway.conf, each of which is a free one here.
+# The ports of deploy/nginx/slipway.conf; each is replaced by a free one.
 PORTS = ("80", "443", "8000", "8001", "8002", "8011", "8012")
 
 
 class Box:
-    """One machine."""
+    """A machine with nginx and a fake Docker."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.docker, self.state = folder, folder / "docker", folder / "state"
-        for each in ("registry", "images", "containers"):
-            (self.docker / each).mkdir(parents=True)
+        for subfolder in ("registry", "images", "containers"):
+            (self.docker / subfolder).mkdir(parents=True)
         self.state.mkdir()
         self.port = {name: str(free_port()) for name in PORTS}
         self.base = f"http://127.0.0.1:{self.port['80']}"
@@ -57,7 +57,7 @@ class Box:
         self._write_nginx()
 
     def _write_programs(self) -> None:
-        """Write docker, and a python3 that does not first look for another, as pyenv's does."""
+        """Write docker, and a python3 that skips the version lookup of pyenv."""
         (self.folder / "bin").mkdir()
         for name, words in {"docker": f"-I {HERE / 'fake_docker.py'}", "python3": ""}.items():
             path = self.folder / "bin" / name
@@ -69,22 +69,22 @@ class Box:
         conf = re.sub(
             r"(?<![\d.])(80|443|80[01][012])\b", lambda m: self.port.get(m[1], m[1]), conf
         )
-        for name, place in {
+        for name, path in {
             "/var/lib/slipway": self.state,
             "/etc/slipway": self.folder,
             "/var/log/nginx": self.folder,
         }.items():
-            conf = conf.replace(name, str(place))
-        # What the script waits for at every deploy.
+            conf = conf.replace(name, str(path))
+        # The script waits for this time at every deployment.
         conf = conf.replace("keepalive_timeout 4s", "keepalive_timeout 200ms")
-        # The files that say what serves have their ports in their names.
+        # The state files live-* have ports in their names.
         (self.folder / "slipway.conf").write_text(conf)
         (self.folder / "nginx.conf").write_text(MAIN.format(folder=self.folder))
 
     @contextmanager
     def proxy(self) -> Iterator[None]:
         """Run nginx."""
-        assert NGINX, "there is no nginx; `make system` installs it"
+        assert NGINX, "nginx is not installed; run `make system`"
         process = subprocess.Popen(
             [NGINX, "-c", f"{self.folder}/nginx.conf", "-p", f"{self.folder}"]
         )
@@ -99,15 +99,15 @@ class Box:
     def publish(
         self, name: str, *, app: str = "app:app", ours: bool = True, **environ: str
     ) -> None:
-        """Put an image into the registry."""
+        """Add an image to the registry."""
         digest = hashlib.sha256(name.encode()).hexdigest()
-        told = {"name": name, "id": f"sha256:{digest}", "revision": digest[:40], "app": app}
+        image_fields = {"name": name, "id": f"sha256:{digest}", "revision": digest[:40], "app": app}
         path = self.docker / "registry" / f"{name.replace('/', '_')}.json"
-        path.write_text(json.dumps({**told, "environ": environ, "ours": ours}))
+        path.write_text(json.dumps({**image_fields, "environ": environ, "ours": ours}))
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """Run the script; its output is one text."""
-        made = {
+        """Start the script, with stderr in its output."""
+        environment = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "FAKE_DOCKER": str(self.docker),
             "SLIPWAY_BOX": str(self.folder / "box"),
@@ -120,18 +120,18 @@ class Box:
         }
         return subprocess.Popen(
             [str(ROOT / "deploy/box.sh"), *words],
-            env=made,
+            env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 
     def run(self, *words: str, status: int = 0, **environ: str) -> str:
-        """Run the script to its end; what it said."""
+        """Run the script and return its output."""
         process = self.start(*words, **environ)
-        said = process.communicate(timeout=120)[0]
-        assert process.returncode == status, said
-        return said
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == status, output
+        return output
 
     def calls(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.docker / "calls").read_text().splitlines()]
@@ -145,14 +145,14 @@ class Box:
         return {json.loads(path.read_text())["name"] for path in paths}
 
     def deployed(self) -> list[str]:
-        """The names of the images in the journal."""
+        """Return the names of the images in the journal."""
         return [line.split()[1] for line in (self.state / "deployed").read_text().splitlines()]
 
     def live(self) -> list[str]:
         return [path.name for path in self.state.glob("live-*")]
 
     def clear(self) -> None:
-        """End whatever runs."""
+        """Kill all containers."""
         for container in self.containers().values():
             pid = int(str(container["pid"]))
             if psutil.pid_exists(pid):

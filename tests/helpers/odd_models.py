@@ -1,4 +1,4 @@
-"""Odd columns, transformers for them and odd rows: what a generator of models draws from."""
+"""Unusual columns, transformers and rows, from which tests generate models."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from sklearn.preprocessing import (
 ROWS = 120
 
 
-def _gaps(column, draw, share=0.2, gap=np.nan):
+def _with_missing(column, draw, share=0.2, missing_value=np.nan):
     column = pd.Series(column)
-    return column.mask(draw.random(ROWS) < share, gap)
+    return column.mask(draw.random(ROWS) < share, missing_value)
 
 
 NUMBERS = {
@@ -48,14 +48,16 @@ NUMBERS = {
     "small": lambda draw: draw.normal(0, 0.01, ROWS),
     "halves": lambda draw: draw.choice([0.5, 1.0, 2.5], ROWS),
     "whole": lambda draw: draw.integers(0, 6, ROWS),
-    "whole, gaps": lambda draw: _gaps(draw.integers(1, 6, ROWS).astype(float), draw),
-    "gaps": lambda draw: _gaps(draw.normal(3, 2, ROWS), draw),
+    "whole, gaps": lambda draw: _with_missing(draw.integers(1, 6, ROWS).astype(float), draw),
+    "gaps": lambda draw: _with_missing(draw.normal(3, 2, ROWS), draw),
     "32 bits": lambda draw: draw.normal(3, 2, ROWS).astype("float32"),
 }
 TEXTS = {
     "three": lambda draw: pd.Series(draw.choice(list("abc"), ROWS), dtype=object),
     "one": lambda draw: pd.Series(["only"] * ROWS, dtype=object),
-    "NaN": lambda draw: _gaps(pd.Series(draw.choice(list("abc"), ROWS), dtype=object), draw),
+    "NaN": lambda draw: _with_missing(
+        pd.Series(draw.choice(list("abc"), ROWS), dtype=object), draw
+    ),
     "None": lambda draw: pd.Series(draw.choice([None, "x", "y"], ROWS, p=[0.5, 0.3, 0.2])),
     "category": lambda draw: pd.Series(draw.choice(list("abc"), ROWS)).astype("category"),
     "never": lambda draw: pd.Series([False] * ROWS),
@@ -137,22 +139,22 @@ FAR += [-1e12, 1e-9, 1e-300, math.nextafter(3.0, 4.0), math.nextafter(3.0, 2.0)]
 
 
 def chain(steps):
-    """Put steps one after the other."""
+    """Chain steps into one transformer."""
     return make_pipeline(*steps) if len(steps) > 1 else steps[0]
 
 
 def build(columns, steps, estimator, seed, remainder="drop"):
-    """Fit a pipeline on columns; None where scikit-learn refuses to.
+    """Fit a pipeline on columns; return None if scikit-learn rejects them.
 
-    ``columns`` are names of ``NUMBERS`` or ``TEXTS``, ``steps`` the names of the steps of each.
+    ``columns`` are names of ``NUMBERS`` or ``TEXTS``; ``steps`` has the step names of each column.
     """
     draw = np.random.default_rng(seed)
-    made, parts = {}, []
-    for i, (column, own) in enumerate(zip(columns, steps, strict=True)):
-        kinds, known = (NUMBERS, OF_NUMBERS) if column in NUMBERS else (TEXTS, OF_TEXTS)
-        made[f"f{i}"] = kinds[column](draw)
-        parts.append((f"p{i}", chain([known[name]() for name in own]), [f"f{i}"]))
-    X = pd.DataFrame({**made, "z": draw.normal(size=ROWS)})
+    data, parts = {}, []
+    for i, (column, own_steps) in enumerate(zip(columns, steps, strict=True)):
+        kinds, available = (NUMBERS, OF_NUMBERS) if column in NUMBERS else (TEXTS, OF_TEXTS)
+        data[f"f{i}"] = kinds[column](draw)
+        parts.append((f"p{i}", chain([available[name]() for name in own_steps]), [f"f{i}"]))
+    X = pd.DataFrame({**data, "z": draw.normal(size=ROWS)})
     y = {
         "classes": draw.random(ROWS) < 0.5,
         "three classes": draw.choice(list("uvw"), ROWS),
@@ -166,30 +168,30 @@ def build(columns, steps, estimator, seed, remainder="drop"):
         try:
             model.fit(X, y)
         except Exception:
-            # Whatever scikit-learn raises for such columns, there is no model to take in.
+            # scikit-learn raises various errors for such columns.
             return None
     return model, X
 
 
 def odd_values(feature, column):
-    """Values of one feature that training rows seldom hold."""
+    """Return values of a feature that are rare in training rows."""
     if feature.kind == "flag":
         return [True, False, None]
     if feature.kind == "category":
         return ["a", "x", "only", "new", "", "A", None]
     known = sorted({float(value) for value in pd.Series(column).dropna()})
-    between = [(one + other) / 2 for one, other in pairwise(known[:40])]
-    near = [math.nextafter(each, end) for each in known[::9] for end in (-math.inf, math.inf)]
+    between = [(lower + upper) / 2 for lower, upper in pairwise(known[:40])]
+    near = [math.nextafter(value, end) for value in known[::9] for end in (-math.inf, math.inf)]
     return [*FAR, *known[::5], *between[::4], *near, None]
 
 
 def odd_rows(signature, X):
-    """Records that the signature takes, each with one odd value."""
-    usual = {each.name: each.example for each in signature.features}
+    """Return records that the signature accepts, each with one unusual value."""
+    usual = {feature.name: feature.example for feature in signature.features}
     rows = [
-        usual | {each.name: value}
-        for each in signature.features
-        for value in odd_values(each, X[each.name])
+        usual | {feature.name: value}
+        for feature in signature.features
+        for value in odd_values(feature, X[feature.name])
     ]
     checked = [signature.check(row) for row in rows]
     return [record for record, errors, _ in checked if not errors]

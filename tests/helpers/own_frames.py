@@ -33,7 +33,7 @@ def texts(draw: Draw) -> Any:
     return draw.choice(["a", "b", "c", "d e"], ROWS)
 
 
-# What a column holds, by the name of its kind; the first word is the family.
+# The values of a column, by the name of its kind; the first word is the family.
 COLUMNS: dict[str, Callable[[Draw], Any]] = {
     "number float64": lambda draw: pd.Series(draw.normal(size=ROWS)),
     "number float32": lambda draw: pd.Series(draw.normal(size=ROWS).astype(np.float32)),
@@ -73,11 +73,11 @@ COLUMNS: dict[str, Callable[[Draw], Any]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of training, before its values are drawn."""
+    """A training column, before its values are drawn."""
 
     name: str
     kind: str
-    gaps: str = ""
+    missing_kind: str = ""
 
     @property
     def family(self) -> str:
@@ -86,21 +86,21 @@ class Column:
 
     def values(self, draw: Draw) -> pd.Series[Any]:
         """Draw the values."""
-        made = COLUMNS[self.kind](draw)
+        values = COLUMNS[self.kind](draw)
         missing = pd.Series(draw.random(ROWS) < 0.2)
-        if not self.gaps or made.dtype.kind in "iu" or made.dtype == bool:
-            return made
-        if made.dtype == object:
-            fill = None if self.gaps == "none" or "decimal" in self.kind else math.nan
-            return pd.Series(np.where(missing, np.array(fill, dtype=object), made), dtype=object)
-        return made.mask(missing)
+        if not self.missing_kind or values.dtype.kind in "iu" or values.dtype == bool:
+            return values
+        if values.dtype == object:
+            fill = None if self.missing_kind == "none" or "decimal" in self.kind else math.nan
+            return pd.Series(np.where(missing, np.array(fill, dtype=object), values), dtype=object)
+        return values.mask(missing)
 
 
 def columns(count: int = 4) -> st.SearchStrategy[list[Column]]:
     """Draw the columns of a frame."""
     kinds = st.sampled_from(sorted(COLUMNS))
-    gaps = st.sampled_from(["", "", "nan", "none"])
-    drawn = st.lists(st.tuples(kinds, gaps), min_size=1, max_size=count)
+    missing_kind = st.sampled_from(["", "", "nan", "none"])
+    drawn = st.lists(st.tuples(kinds, missing_kind), min_size=1, max_size=count)
     return drawn.map(lambda pairs: [Column(f"c{i}", *pair) for i, pair in enumerate(pairs)])
 
 
@@ -111,7 +111,7 @@ def frame_of(drawn: list[Column], seed: int) -> pd.DataFrame:
 
 
 def odd_value(column: Column) -> st.SearchStrategy[Any]:
-    """Draw a value that training may not have had."""
+    """Draw a value that the training rows may not contain."""
     if column.family == "number":
         return st.sampled_from(ODD_NUMBERS)
     if column.family == "flag":
@@ -122,7 +122,7 @@ def odd_value(column: Column) -> st.SearchStrategy[Any]:
 
 
 def cast(column: pd.Series[Any], value: Any) -> pd.Series[Any]:
-    """Return a column of one value, of the type that it has beside the values of training."""
+    """Return a column of one value, with the dtype that it would get in the training frame."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         known = dtype.categories.tolist()
@@ -142,27 +142,27 @@ def cast(column: pd.Series[Any], value: Any) -> pd.Series[Any]:
 
 
 def cast_object(column: pd.Series[Any], value: Any) -> Any:
-    """Return a value as a column of objects holds it."""
-    first = next(each for each in column if not pd.isna(each))
+    """Return a value in the type of an object column's values."""
+    first = next(item for item in column if not pd.isna(item))
     if isinstance(first, Decimal):
         return None if value is None else Decimal(repr(float(value)))
     if value is None:
-        return None if any(each is None for each in column) else math.nan
+        return None if any(item is None for item in column) else math.nan
     return value
 
 
 def integer_type(dtype: Any, value: Any) -> Any:
-    """Return the type of an integer column with such a value in it."""
+    """Return the dtype of an integer column that contains a value."""
     if value is None or not float(value).is_integer():
         return np.float64
-    for each in (dtype, np.dtype(np.int64), np.dtype(np.uint64)):
-        if np.iinfo(each).min <= value <= np.iinfo(each).max:
-            return each
+    for item in (dtype, np.dtype(np.int64), np.dtype(np.uint64)):
+        if np.iinfo(item).min <= value <= np.iinfo(item).max:
+            return item
     return np.float64
 
 
 def row_with(X: pd.DataFrame, place: int, changes: dict[str, Any]) -> pd.DataFrame:
-    """Return one row of a frame with other values, typed as the notebook would have it."""
+    """Return one row of a frame with other values, with the dtypes of the notebook."""
     row = X.iloc[[place]].reset_index(drop=True)
     for name, value in changes.items():
         row[name] = cast(X[name], value)
@@ -170,8 +170,8 @@ def row_with(X: pd.DataFrame, place: int, changes: dict[str, Any]) -> pd.DataFra
 
 
 def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
-    """Return a row as it is in a file: some texts stand for a missing value there."""
-    made = row.copy()
+    """Return a row as read from a file, where some texts mean a missing value."""
+    file_row = row.copy()
     for name in row.columns:
         known = X[name].dropna().unique().tolist() if name in read else []
         if isinstance(X[name].dtype, pd.CategoricalDtype):
@@ -179,12 +179,12 @@ def as_read(X: pd.DataFrame, row: pd.DataFrame, read: set[str]) -> pd.DataFrame:
         value = row[name].iloc[0]
         empty_is_known = "" in known and not X[name].isna().any()
         if pd.isna(value):
-            made[name] = cast(X[name], "" if empty_is_known else None)
+            file_row[name] = cast(X[name], "" if empty_is_known else None)
         elif (value == "" and not empty_is_known) or is_missing_text(value, known):
-            made[name] = cast(X[name], None)
-    return made
+            file_row[name] = cast(X[name], None)
+    return file_row
 
 
 def is_missing_text(value: Any, known: list[Any]) -> bool:
-    """Return whether a file's text stands for a missing value."""
+    """Return whether a text in a file means a missing value."""
     return isinstance(value, str) and value in MISSING_TEXTS and value not in known

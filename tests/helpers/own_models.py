@@ -1,4 +1,4 @@
-"""Own models: saved or added, loaded as the service loads them, and compared in every way."""
+"""Custom models: save or add, serve and compare them by all input formats."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ class Answer(NamedTuple):
     numbers: tuple[float, ...]
 
 
-# A text says why there is no prediction.
+# A text is the reason of a missing prediction.
 Outcome = Answer | str
 
 
 @dataclass
 class Served:
-    """A fitted model, and the service in front of it."""
+    """A fitted model and a client of its service."""
 
     model: Any
     client: FlaskClient
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the service says about the model."""
-        told: dict[str, Any] = self.client.get("/metadata").json or {}
-        return told
+        """The metadata that the service returns."""
+        content: dict[str, Any] = self.client.get("/metadata").json or {}
+        return content
 
     @property
     def engine(self) -> str:
-        """What answers."""
+        """The serving engine."""
         return str(self.metadata["engine"])
 
     def feature(self, name: str) -> dict[str, Any]:
@@ -72,25 +72,25 @@ class Served:
         features = self.metadata["signature"]["features"]
         return next(feature for feature in features if feature["name"] == name)
 
-    def one(self, record: object) -> Outcome:
+    def predict(self, record: object) -> Outcome:
         """Predict one record as JSON."""
         answer = self.client.post("/predict", data=json.dumps(record), content_type=JSON)
         return outcome(answer.status_code, answer.json)
 
     def json(self, records: Sequence[object]) -> list[Outcome]:
         """Predict records as JSON, one by one."""
-        return [self.one(record) for record in records]
+        return [self.predict(record) for record in records]
 
     def array(self, records: Sequence[object]) -> list[Outcome]:
         """Predict records as one JSON array."""
         answer = self.client.post("/predict", data=json.dumps(records), content_type=JSON)
         assert answer.status_code in (200, 207), answer.text
-        return [outcome(422 if "errors" in each else 200, each) for each in answer.json or []]
+        return [outcome(422 if "errors" in item else 200, item) for item in answer.json or []]
 
     def form(self, records: Sequence[Mapping[str, object]]) -> list[Outcome]:
         """Predict records as forms, one by one."""
-        texts = [{name: form_text(value) for name, value in each.items()} for each in records]
-        answers = [self.client.post("/predict", data=each) for each in texts]
+        texts = [{name: form_text(value) for name, value in item.items()} for item in records]
+        answers = [self.client.post("/predict", data=item) for item in texts]
         return [outcome(answer.status_code, answer.json) for answer in answers]
 
     def csv(self, text: str | bytes) -> list[Outcome]:
@@ -104,11 +104,11 @@ JSON = "application/json"
 
 
 def outcome(status: int, answer: Any) -> Outcome:
-    """Read an answer's body."""
+    """Parse the body of a response."""
     assert status in (200, 422), answer
     if status != 200:
         errors = answer["errors"] or [answer]
-        return "; ".join(f"{each.get('field')}: {each['message']}" for each in errors)
+        return "; ".join(f"{item.get('field')}: {item['message']}" for item in errors)
     if "value" in answer:
         return Answer("", (answer["value"],))
     scores = answer.get("probabilities", answer.get("scores"))
@@ -119,21 +119,21 @@ def outcome(status: int, answer: Any) -> Outcome:
 
 
 def row_outcome(row: Mapping[str, str]) -> Outcome:
-    """Read the columns that the answer to a file adds."""
+    """Parse the columns that the service adds to a file."""
     if row["error"]:
         return row["error"]
     label = row["prediction"]
-    # A spreadsheet would run such a label, which therefore has an apostrophe in front of it.
+    # A spreadsheet would run such a label, so the service puts an apostrophe before it.
     if label.startswith(("'=", "'+", "'@", "'-")) and not _is_number(label[1:]):
         label = label[1:]
-    several = tuple(
+    class_numbers = tuple(
         float(cell) for name, cell in row.items() if name.startswith(("probability_", "score_"))
     )
-    if several:
-        return Answer(label, several)
+    if class_numbers:
+        return Answer(label, class_numbers)
     number = row.get("probability", row.get("score"))
     if number is None:
-        # A model that only has labels, or a value.
+        # The model returns only labels, or a value.
         return Answer("", (float(label),)) if _is_number(label) else Answer(label, ())
     return Answer(label, (float(number),))
 
@@ -147,41 +147,41 @@ def _is_number(text: str) -> bool:
 
 
 def csv_rows(text: str, separator: str = ",") -> Iterator[dict[str, str]]:
-    """Read the rows of a CSV answer."""
+    """Parse the rows of a CSV response."""
     rows, _, _ = text.partition("# rows=")
     return csv.DictReader(io.StringIO(rows, newline=""), delimiter=separator)
 
 
 def serve(path: Path, **settings: Any) -> FlaskClient:
-    """Load a model version as the service does."""
+    """Return a client of a service with a model version."""
     return create_app(ROOT, Settings(model=path, **settings)).test_client()
 
 
 @contextmanager
-def started_here() -> Iterator[None]:
-    """Check in this process that a service starts, where a process of its own takes seconds."""
+def start_check_in_process() -> Iterator[None]:
+    """Run the start check in this process, because a subprocess takes seconds."""
     with warnings.catch_warnings(), patch.object(version, "require_start", require_start):
         warnings.simplefilter("ignore")
         yield
 
 
 def require_start(content: bytes, manifest: Manifest, name: str) -> None:
-    """Require that a service starts with a model version, as the product's own check does."""
+    """Require that a service starts with a model version, as the subprocess does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
         write_manifest(manifest, path)
         try:
-            # In this process, which has threads already, a fork would not answer.
+            # This process has threads already, so a fork could hang.
             answer_golden_rows(PredictionService(Settings(model=path)))
         except Exception as error:
             raise SlipwayError(f"a service would not start with this model: {error}") from error
 
 
-def saved(model: Any, X: Any, y: Any, folder: Path, **named: Any) -> Served:
-    """Save a fitted model with ``slipway.save``, and load it."""
-    with started_here():
-        manifest: Manifest = slipway.save(model, X, y, folder / "model.pkl", **named)
+def save_and_serve(model: Any, X: Any, y: Any, folder: Path, **options: Any) -> Served:
+    """Save a fitted model with ``slipway.save`` and serve it."""
+    with start_check_in_process():
+        manifest: Manifest = slipway.save(model, X, y, folder / "model.pkl", **options)
     assert manifest.version
     return Served(model, serve(folder / "model.pkl"))
 
@@ -194,32 +194,34 @@ def model_add(model: Any, folder: Path, *words: object, data: str | bytes | None
     if data is not None:
         (folder / "rows.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
         command += ["--data", folder / "rows.csv"]
-    with started_here():
+    with start_check_in_process():
         runner = add_commands(
             create_app(ROOT, Settings(model=ROOT / "model.pkl"))
         ).test_cli_runner()
         return runner.invoke(args=list(map(str, command)))
 
 
-def added(model: Any, folder: Path, data: str | bytes | None, *words: object) -> Served:
-    """Add a fitted model with ``flask model add``, and load it."""
-    done = model_add(model, folder, *words, data=data)
-    assert done.exit_code == 0, done.output
+def add_and_serve(model: Any, folder: Path, data: str | bytes | None, *words: object) -> Served:
+    """Add a fitted model with ``flask model add`` and serve it."""
+    result = model_add(model, folder, *words, data=data)
+    assert result.exit_code == 0, result.output
     return Served(model, serve(folder / "added.pkl"))
 
 
-def refusal(model: Any, folder: Path, *words: object, data: str | bytes | None = None) -> str:
-    """Return the one line with which ``flask model add`` rejects a model."""
-    done = model_add(model, folder, *words, data=data)
-    assert done.exit_code == 1, done.output
-    assert "Traceback" not in done.output
-    assert isinstance(done.exception, SystemExit)
+def rejection_message(
+    model: Any, folder: Path, *words: object, data: str | bytes | None = None
+) -> str:
+    """Return the error line with which ``flask model add`` rejects a model."""
+    result = model_add(model, folder, *words, data=data)
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
     assert not (folder / "added.pkl").exists()
-    return str(done.output)
+    return str(result.output)
 
 
 def attempt(call: Callable[[], Any]) -> Any:
-    """Return a result, or the message with which Slipway rejects what it got."""
+    """Return a result, or the message of a SlipwayError."""
     try:
         return call()
     except SlipwayError as error:
@@ -227,7 +229,7 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 
 def json_value(value: Any) -> Any:
-    """Return a value of a frame as a client writes it in JSON."""
+    """Convert a value of a frame to JSON's types."""
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     value = value.item() if isinstance(value, np.generic) else value
@@ -240,37 +242,37 @@ def json_value(value: Any) -> Any:
 
 
 def form_text(value: Any) -> str:
-    """Return a value of a record as a form sends it."""
+    """Convert a value of a record to the text of a form field."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def records_of(X: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as a client writes them in JSON."""
+    """Convert the rows of a frame to JSON records."""
     columns = [[json_value(value) for value in X[name].astype(object)] for name in X.columns]
     names = list(map(str, X.columns))
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def own(model: Any, X: Any) -> list[Outcome]:
-    """Return the model's own answer for each row alone."""
+def own_predictions(model: Any, X: Any) -> list[Outcome]:
+    """Return the model's own prediction for each single row."""
     count = X.shape[0] if hasattr(X, "shape") else len(X)
-    return [own_answer(model, X[i : i + 1]) for i in range(count)]
+    return [own_prediction(model, X[i : i + 1]) for i in range(count)]
 
 
-def own_answer(model: Any, row: Any) -> Outcome:
-    """Return the model's own answer for one row."""
+def own_prediction(model: Any, row: Any) -> Outcome:
+    """Return the model's own prediction for one row."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            answer = _own_answer(model, row)
+            answer = _predict_row(model, row)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return answer if all(map(math.isfinite, answer.numbers)) else f"not finite: {answer}"
 
 
-def _own_answer(model: Any, row: Any) -> Answer:
+def _predict_row(model: Any, row: Any) -> Answer:
     label = np.ravel(model.predict(row))[0]
     if not is_classifier(model):
         return Answer("", (float(label),))
@@ -282,67 +284,75 @@ def _own_answer(model: Any, row: Any) -> Answer:
     return Answer(str(label), tuple(np.ravel(model.decision_function(row)).tolist()))
 
 
-def hold(
+def assert_same_predictions(
     served: Served,
     X: pd.DataFrame,
     *,
-    asked: pd.DataFrame | None = None,
+    sent_rows: pd.DataFrame | None = None,
     ways: Sequence[str] = WAYS,
-    due: list[Outcome] | None = None,
+    expected: list[Outcome] | None = None,
     exact: bool = True,
 ) -> list[Outcome]:
-    """Compare the service with the model's own answers, row by row and in every way.
+    """Assert that the service predicts as the model does, for each row and input format.
 
     Parameters
     ----------
     served : Served
     X : DataFrame
-        The rows as the notebook has them.
-    asked : DataFrame, optional
-        The rows as the client sends them, where these differ.
+        The rows in the notebook's dtypes.
+    sent_rows : DataFrame, optional
+        The rows that the client sends, if they differ.
     ways : sequence of {"json", "array", "form", "csv"}
-    due : list, optional
-        The right answers, where the model does not take a frame.
+    expected : list, optional
+        The expected predictions, if the model does not accept a frame.
     exact : bool
-        Whether the pickle gives the same bits for a row alone.
+        Whether the pickle must return the same bits for a single row.
 
     Returns
     -------
     list
-        The model's own answers.
+        The model's own predictions.
     """
-    sent = X if asked is None else asked
+    sent = X if sent_rows is None else sent_rows
     records = records_of(sent)
-    due = own(served.model, X) if due is None else due
-    bits = exact and served.engine == "pickle"
+    expected = own_predictions(served.model, X) if expected is None else expected
+    is_exact = exact and served.engine == "pickle"
     features = served.metadata["signature"]["features"]
-    # Products of 32-bit floats depend on the place of a row in its batch.
+    # Products of 32-bit floats depend on the position of a row in its batch.
     tolerance = 1e-6 if any("32" in f.get("dtype", "") for f in features) else 1e-12
     for way in ways:
-        given = served.csv(sent.to_csv(index=False)) if way == "csv" else None
-        given = getattr(served, way)(records) if given is None else given
-        assert len(given) == len(due), way
-        for record, one, right in zip(records, given, due, strict=True):
-            same = equal(one, right, 0.0 if bits and way in ("json", "form") else tolerance)
-            assert same, f"{way} gives {one} where the pipeline has {right} for {record}"
-    return due
+        predictions = served.csv(sent.to_csv(index=False)) if way == "csv" else None
+        predictions = getattr(served, way)(records) if predictions is None else predictions
+        assert len(predictions) == len(expected), way
+        for record, prediction, expected_prediction in zip(
+            records, predictions, expected, strict=True
+        ):
+            same = equal(
+                prediction,
+                expected_prediction,
+                0.0 if is_exact and way in ("json", "form") else tolerance,
+            )
+            assert same, (
+                f"{way} returns {prediction}, the pipeline {expected_prediction}, for {record}"
+            )
+    return expected
 
 
-def equal(given: Outcome, due: Outcome, tolerance: float = 1e-12) -> bool:
-    """Return whether two answers are the same, or both of them none."""
-    if isinstance(given, str) or isinstance(due, str):
-        return isinstance(given, str) and isinstance(due, str)
-    if len(given.numbers) != len(due.numbers):
+def equal(predictions: Outcome, expected: Outcome, tolerance: float = 1e-12) -> bool:
+    """Return whether two outcomes have equal predictions, or both none."""
+    if isinstance(predictions, str) or isinstance(expected, str):
+        return isinstance(predictions, str) and isinstance(expected, str)
+    if len(predictions.numbers) != len(expected.numbers):
         return False
-    # Where the last bit of a half decides, a scorecard can decide otherwise.
-    if given.label != due.label and due.numbers != (0.5,):
+    # At a probability of exactly one half, the last bit decides the label.
+    if predictions.label != expected.label and expected.numbers != (0.5,):
         return False
-    pairs = zip(given.numbers, due.numbers, strict=True)
+    pairs = zip(predictions.numbers, expected.numbers, strict=True)
     return all(abs(a - b) <= tolerance * max(1.0, abs(b)) for a, b in pairs)
 
 
 def customers(count: int = 240, seed: int = 5) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return made-up customers, and whether each of them left."""
+    """Return generated customers, and whether each customer left."""
     draw = np.random.default_rng(seed)
     columns = {
         "plan": draw.choice(["basic", "plus", "max"], count),

@@ -1,6 +1,6 @@
-"""Generate pickles from the list of names, and check that none of them does anything.
+"""Generate pickles from the allowlist and check that none of them has a side effect.
 
-``PYTHONPATH=. python tests/helpers/pickle_fuzzer.py 100000 [SEED]`` tries as many as you like.
+Run ``PYTHONPATH=. python tests/helpers/pickle_fuzzer.py 100000 [SEED]`` to try 100,000 pickles.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pandas as pd
 import pytz
 import sklearn
 from canaries import watch
-from misused_pickles import runs, writer
+from misused_pickles import method_caller, writing_scorer
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import make_scorer
@@ -67,18 +67,18 @@ _SAMPLES = [
     np.random.default_rng(0),
     DummyClassifier().fit([[1.0], [2.0]], [0, 1]),
 ]
-# Parts that write a file, or run a command, once something calls them or finds their method.
+# Objects that write a file or run code when something calls them or looks up a method.
 _SAMPLES += [
-    runs(_FILE),
-    writer("to_csv"),
-    writer("eval"),
+    writing_scorer(_FILE),
+    method_caller("to_csv"),
+    method_caller("eval"),
     FrozenEstimator(pd.DataFrame({"a": [1]})),
 ]
 _SAMPLES += [make_scorer(np.mean), DummyClassifier(), pd.DataFrame({"a": [1.0]})]
 
-# Protocol 3 has no frames, and numbers what it remembers, so that parts can stand anywhere.
+# Protocol 3 has no frames and numbers its memo, so that parts can be moved.
 _DUMPS = [pickletools.optimize(pickle.dumps(sample, 3))[2:-1] for sample in _SAMPLES]
-# Functions that once called what they were given.
+# Functions that once called their arguments.
 _CALLERS = [
     *(("numpy.random._pickle", name) for name in ("__generator_ctor", "__randomstate_ctor")),
     *(
@@ -93,13 +93,13 @@ _CALLERS = [
 
 @cache
 def names() -> list[tuple[str, str]]:
-    """Every name on the list, with some that are not, all of them imported."""
+    """Import and return every name of the allowlist, and some others."""
     listed = list(EXACT)
     for name, kind in all_estimators():
         listed.append((kind.__module__, name))
     for module in ("numpy", "scipy.special", "sklearn.metrics._classification"):
-        found = import_module(module)
-        listed += [(module, name) for name in dir(found) if _listed(module, name, found)]
+        imported = import_module(module)
+        listed += [(module, name) for name in dir(imported) if _is_allowed(module, name, imported)]
     for part in ("arrays", "compiled", "frames", "generators"):
         import_module(f"slipway.models.unpickling.{part}")
     listed = [(module, name) for module, name in listed if _is_importable(module)]
@@ -109,7 +109,7 @@ def names() -> list[tuple[str, str]]:
 
 
 def _is_importable(module: str) -> bool:
-    """Whether a module is installed; each look for another would be an event of its own."""
+    """Return whether a module is installed; a failed import would raise audit events later."""
     try:
         import_module(module)
     except ImportError:
@@ -117,21 +117,21 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def _listed(module: str, name: str, found: Any) -> bool:
-    return permission_of(module, name, getattr(found, name)) is not None
+def _is_allowed(module: str, name: str, imported: Any) -> bool:
+    return permission_of(module, name, getattr(imported, name)) is not None
 
 
 class Grammar:
-    """Random programs of pickle's instructions, most of which a model could be made of."""
+    """Random programs of pickle instructions, most of which occur in models."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.puts = 0
 
     def program(self) -> bytes:
-        """Return a whole pickle, a third of them with instructions out of their places."""
+        """Return a pickle; three in ten have their instructions shuffled."""
         self.puts = 0
-        # Most deep ones end at their first fault, so that the shallow ones reach further.
+        # Deep programs mostly fail early, so shallow ones reach more instructions.
         depth = self.random.randint(1, DEPTH)
         parts = [self.value(depth) for _ in range(self.random.randint(1, 2))]
         if self.random.random() < 0.3:
@@ -146,15 +146,15 @@ class Grammar:
 
     def value(self, depth: int) -> bytes:
         """Return instructions that push one value."""
-        makers: list[Callable[[int], bytes]] = [self.atom, self.name, self.recalled]
+        makers: list[Callable[[int], bytes]] = [self.atom, self.name, self.memo_value]
         if depth > 0:
             makers += [self.sequence, self.mapping, self.sample]
-            makers += [self.called, self.called, self.made, self.made, self.stated]
-        made = self.random.choice(makers)(depth - 1)
+            makers += [self.call, self.call, self.new_object, self.new_object, self.set_state]
+        pushed = self.random.choice(makers)(depth - 1)
         if self.random.random() < 0.2:
-            made += P.MEMOIZE
+            pushed += P.MEMOIZE
             self.puts += 1
-        return made
+        return pushed
 
     def atom(self, depth: int) -> bytes:
         pick = self.random.choice
@@ -176,13 +176,13 @@ class Grammar:
         module, name = self.random.choice(names())
         return text(module) + text(name) + P.STACK_GLOBAL
 
-    def recalled(self, depth: int) -> bytes:
+    def memo_value(self, depth: int) -> bytes:
         if not self.puts:
             return P.NONE
         return P.BINGET + bytes([self.random.randrange(min(self.puts, 256))])
 
     def sample(self, depth: int) -> bytes:
-        """Push a real object, so that others have arrays and estimators to work with."""
+        """Push a real object, so that calls get arrays and estimators as arguments."""
         return self.random.choice(_DUMPS)
 
     def sequence(self, depth: int) -> bytes:
@@ -208,7 +208,7 @@ class Grammar:
         values = b"".join(self.value(depth) for _ in range(self.random.randint(0, 4)))
         return P.MARK + values + P.TUPLE
 
-    def called(self, depth: int) -> bytes:
+    def call(self, depth: int) -> bytes:
         module, name = self.random.choice(_CALLERS)
         callers = [
             lambda: self.name(depth),
@@ -218,13 +218,15 @@ class Grammar:
         what = self.random.choices(callers, [6, 1, 3])[0]()
         return what + self.arguments(depth) + P.REDUCE
 
-    def made(self, depth: int) -> bytes:
-        """Make an object of a class, mostly an empty one, and give it attributes."""
+    def new_object(self, depth: int) -> bytes:
+        """Create an object of a class, mostly an empty one, and set its attributes."""
         args = P.EMPTY_TUPLE if self.random.random() < 0.8 else self.arguments(depth)
-        made = self.name(depth) + args + P.NEWOBJ
-        return made + self.mapping(depth) + P.BUILD if self.random.random() < 0.7 else made
+        new_object = self.name(depth) + args + P.NEWOBJ
+        if self.random.random() < 0.7:
+            new_object += self.mapping(depth) + P.BUILD
+        return new_object
 
-    def stated(self, depth: int) -> bytes:
+    def set_state(self, depth: int) -> bytes:
         state = self.random.choice([self.mapping, self.arguments, self.value])(depth)
         return self.value(depth) + state + P.BUILD
 
@@ -235,7 +237,7 @@ def text(value: str) -> bytes:
 
 
 def attempt(content: bytes) -> tuple[bool, list[str]]:
-    """Open a pickle, ask what it holds, and return whether it opened and what it did else."""
+    """Load a pickle and call its methods; return whether it loaded, and its audit events."""
     with warnings.catch_warnings(), watch() as events:
         warnings.simplefilter("ignore")
         try:
@@ -250,22 +252,22 @@ def attempt(content: bytes) -> tuple[bool, list[str]]:
 
 
 def run(count: int, seed: int) -> tuple[int, list[tuple[int, list[str]]]]:
-    """Try pickles, and return how many opened, and the seeds of those that did something."""
+    """Try pickles; return how many loaded, and the seeds and events of those with events."""
     names()
-    opened, wrong = 0, []
+    opened, failures = 0, []
     for number in range(seed, seed + count):
         content = Grammar(number).program()
-        came, events = attempt(content)
-        opened += came
+        did_load, events = attempt(content)
+        opened += did_load
         if events:
-            wrong.append((number, events))
-    return opened, wrong
+            failures.append((number, events))
+    return opened, failures
 
 
 if __name__ == "__main__":
-    number, *first = map(int, sys.argv[1:])
-    loaded, faults = run(number, *(first or [0]))
-    print(f"{number} pickles, {loaded} opened, {len(faults)} did something")
-    for which, done in faults[:20]:
-        print(which, done[:3])
-    sys.exit(bool(faults))
+    n_pickles, *first = map(int, sys.argv[1:])
+    loaded, findings = run(n_pickles, *(first or [0]))
+    print(f"{n_pickles} pickles, {loaded} loaded, {len(findings)} with audit events")
+    for found_seed, found_events in findings[:20]:
+        print(found_seed, found_events[:3])
+    sys.exit(bool(findings))

@@ -1,4 +1,4 @@
-"""Registries for tests: small versions, and their objects read and written past the registry."""
+"""Small versions for registries, and direct access to the objects of a registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER_KEY = {"SLIPWAY_SIGNING_KEY": "another key for tests that nobody can guess
 
 
 def write_version(folder: Path, number: int, *, content: bytes = b"", day: int = 1) -> Path:
-    """Write the files of a small version, which are the same for the same number."""
+    """Write the files of a small version; equal numbers have equal files."""
     content = content or b"the pickle of version %d" % number
     sha256 = hashlib.sha256(content).hexdigest()
     manifest = msgspec.structs.replace(
@@ -51,19 +51,19 @@ def push_some(registry: Registry, folder: Path, count: int) -> list[str]:
 
 
 def objects_of(address: str) -> dict[str, bytes]:
-    """All objects of a registry, read in another way."""
+    """Read all objects without the registry's own code."""
     if not address.startswith("s3://"):
         files = [path for path in Path(address).rglob("*") if path.is_file()]
         return {str(path.relative_to(address)): path.read_bytes() for path in files}
     client, prefix = boto3.client("s3"), urlsplit(address).path.strip("/") + "/"
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
-    got = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
-    return {key.removeprefix(prefix): content for key, content in got.items()}
+    keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    contents = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+    return {key.removeprefix(prefix): content for key, content in contents.items()}
 
 
 def put_object(address: str, path: str, content: bytes | None) -> None:
-    """Write an object past the registry, as an intruder would; None deletes it."""
+    """Write an object directly, as an intruder would; None deletes it."""
     if not address.startswith("s3://"):
         file = Path(address) / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,11 +77,11 @@ def put_object(address: str, path: str, content: bytes | None) -> None:
         client.put_object(Bucket=BUCKET, Key=key, Body=content)
 
 
-def move_once(address: str, who: str, version: str, barrier: Any, told: Any) -> None:
-    """In a process of its own: move the alias once."""
+def move_once(address: str, who: str, version: str, barrier: Any, results: Any) -> None:
+    """Move the alias once; runs in a subprocess."""
     registry = open_registry(address, {})
     barrier.wait()
     try:
-        told.put((who, registry.move("production", version, who=who, expected=None).number))
+        results.put((who, registry.move("production", version, who=who, expected=None).number))
     except Conflict as error:
-        told.put((who, error.message))
+        results.put((who, error.message))

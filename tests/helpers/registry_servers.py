@@ -1,6 +1,6 @@
-"""An S3 server of its own for the registries of tests, and a proxy that spoils its answers.
+"""An S3 server for the registries of tests, and a proxy that injects faults.
 
-A test module takes the fixtures with ``pytest_plugins = ["registry_servers"]``.
+A test module loads the fixtures with ``pytest_plugins = ["registry_servers"]``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from slipway.registry import Registry, open_registry
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of an S3 server with a bucket, in a process of its own."""
+    """The URL of an S3 server with a bucket, in a subprocess."""
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -52,8 +52,8 @@ def s3_server() -> Iterator[str]:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and process.poll() is None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
@@ -65,13 +65,13 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
 
 @pytest.fixture
 def bucket(s3_server: str) -> str:
-    """The address of an empty registry in a bucket."""
+    """The URL of an empty registry in a bucket."""
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty registry."""
+    """The folder or URL of an empty registry."""
     if request.param == "bucket":
         return str(request.getfixturevalue("bucket"))
     return str(tmp_path / "registry")
@@ -83,15 +83,15 @@ def registry(address: str) -> Registry:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Hands requests on to a server, and spoils its answers.
+    """A proxy that forwards requests to a server and injects faults.
 
     Attributes
     ----------
     fault : str
         ``403``, ``500``, ``503``, ``hang``, ``slow``, ``drip``, ``cut``, ``lost``; empty for none.
-        A lost answer is one to a request that the server did get.
+        With ``lost``, the server receives the request but the client gets no response.
     only : str
-        What a path must have in it to be spoilt.
+        Only paths that contain this text have the fault.
     requests : list of str
     """
 
@@ -106,7 +106,7 @@ class Proxy(ThreadingHTTPServer):
         self.stopping = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that gives up is no news."""
+        """Ignore clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.fault if self.server.only in self.path else ""
         if fault.isdigit():
-            return self.answer(int(fault), b"<Error><Code>Spoilt</Code></Error>")
+            return self.respond(int(fault), b"<Error><Code>Spoilt</Code></Error>")
         if fault == "hang":
             self.server.stopping.wait(60)
         if fault == "slow":
@@ -129,16 +129,16 @@ class Handler(BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection(self.server.target, timeout=30)
         headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
         upstream.request(self.command, self.path, body, headers)
-        got = upstream.getresponse()
-        content = got.read()
+        response = upstream.getresponse()
+        content = response.read()
         if fault == "lost":
             self.close_connection = True
             return None
-        return self.answer(got.status, content, dict(got.getheaders()), fault)
+        return self.respond(response.status, content, dict(response.getheaders()), fault)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = do  # noqa: N815
 
-    def answer(
+    def respond(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, fault: str = ""
     ) -> None:
         self.send_response(status)
@@ -158,7 +158,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the S3 server, through which registries go that are opened from here on."""
+    """A proxy before the S3 server; registries opened from now on use it."""
     server = Proxy(s3_server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

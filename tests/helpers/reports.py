@@ -1,4 +1,4 @@
-"""A learning curve made by hand, the shipped model with a report, and a reader of pages."""
+"""A handmade learning curve, the shipped model with a report, and a parser of pages."""
 
 import shutil
 from html.parser import HTMLParser
@@ -25,8 +25,8 @@ CURVE = LearningCurve(
 )
 
 
-class Read(HTMLParser):
-    """The tags of a page, and its text without styles."""
+class ParsedPage(HTMLParser):
+    """The tags and the text of a page, without styles."""
 
     def __init__(self, text):
         super().__init__()
@@ -39,7 +39,7 @@ class Read(HTMLParser):
         self.open.append(tag)
 
     def handle_endtag(self, tag):
-        # What is never closed, such as meta, is left behind.
+        # Skip tags that are never closed, such as meta.
         while self.open.pop() != tag:
             pass
         self.words.append("" if tag in ("strong", "code") else " ")
@@ -53,7 +53,7 @@ def ids(page):
 
 
 def write_shipped(folder):
-    """Copy the shipped model, with a learning curve and a report; give its path and manifest."""
+    """Copy the shipped model with a learning curve and a report; return path and manifest."""
     for name in ("model.pkl", "model.json", "model.covariance"):
         shutil.copy(ROOT / name, folder / name)
     path = folder / "model.pkl"

@@ -1,4 +1,4 @@
-"""What Schemathesis cannot know from the document: files, and what a drop-down means."""
+"""Hooks that Schemathesis needs beyond the OpenAPI document: CSV files and drop-downs."""
 
 import os
 from pathlib import Path
@@ -20,10 +20,10 @@ schemathesis.openapi.format("binary", files)
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    """Leave out forms that break nothing but the list of a drop-down.
+    """Skip forms whose only fault is a category that the drop-down does not list.
 
-    The document lists the known categories so that /apidocs shows a drop-down; any other text
-    is answered with a warning, as the description says.
+    The document lists the known categories so that /apidocs shows a drop-down. The service accepts
+    any other text with a warning, as the description says.
     """
     if case.media_type != "application/x-www-form-urlencoded" or not isinstance(case.body, dict):
         return True

@@ -1,6 +1,6 @@
-"""Running services that the tests of the worker share.
+"""Running services for the tests of the worker.
 
-A test module takes the fixtures with ``pytest_plugins = ["served"]``.
+A test module loads the fixtures with ``pytest_plugins = ["served"]``.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from conftest import GUNICORN, running
 
 from slipway.models.manifest import Manifest
 
-# What a service gives its slow clients here, so that tests need not wait for ten seconds.
+# Seconds that a service waits for slow clients here, instead of the default of ten.
 PATIENCE = 2
 
 
 @pytest.fixture(scope="session")
 def body(manifest: Manifest) -> bytes:
-    """A record, as it is sent."""
+    """A record as a JSON body."""
     features = manifest.signature.features
     return json.dumps({feature.name: feature.example for feature in features}).encode()
 
 
 @pytest.fixture(scope="module")
 def patient() -> Iterator[str]:
-    """One worker that gives its clients two minutes, so that whoever waits for them is found out.
+    """A worker that waits two minutes for its clients; a blocked request then fails its test.
 
-    The clients of the tests lose their own patience after twenty seconds.
+    The clients of the tests time out after twenty seconds.
     """
     with running(*GUNICORN, "--workers=1", SLIPWAY_CLIENT_SECONDS="120") as (base, _):
         yield base
@@ -37,6 +37,6 @@ def patient() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """One worker that gives its clients two seconds."""
+    """A worker that waits two seconds for its clients."""
     with running(*GUNICORN, "--workers=1", SLIPWAY_CLIENT_SECONDS=str(PATIENCE)) as started:
         yield started

@@ -32,16 +32,16 @@ DEPOTS = [(1, "north"), (2, "south"), (3, "west")]
 
 
 def parcels(n_rows, seed=0):
-    """Parcels of five a day; heavy ones with many stops are late more often."""
+    """Return parcels, five a day; heavy ones with many stops are late more often."""
     draw = random.Random(seed)
-    made = []
+    rows = []
     for number in range(n_rows):
         weight = round(draw.uniform(0.1, 30.0), 1)
         stops = draw.randint(1, 9)
         late = int(draw.random() < (weight + 3 * stops) / 60)
         day = f"2026-{1 + number // 140 % 12:02}-{1 + number // 5 % 28:02}"
-        made.append((number, day, draw.choice(DEPOTS)[0], weight, stops, late))
-    return made
+        rows.append((number, day, draw.choice(DEPOTS)[0], weight, stops, late))
+    return rows
 
 
 def write_tables(folder, rows, depots=DEPOTS):

@@ -1,4 +1,4 @@
-"""Small versions that really answer, each a little differently, for tests of running services."""
+"""Small real versions with different predictions, for the tests of running services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODIES = [json.dumps(record).encode() for record in RECORDS]
 
 
 def save_version(folder: Path, weight: float, *, tree: bool = False, drop: str = "") -> Path:
-    """Fit and write a version; another weight gives other answers."""
+    """Fit and write a version; another weight gives other predictions."""
     rows = pd.DataFrame({"age": range(18, 78), "place": ["sea", "hill", "hill"] * 20})
     y = [("no", "yes")[(age * 7 + i) % 5 < 2] for i, age in enumerate(rows["age"])]
     rows = rows.drop(columns=drop) if drop else rows
@@ -41,12 +41,12 @@ def save_version(folder: Path, weight: float, *, tree: bool = False, drop: str =
     return folder / "model.pkl"
 
 
-def renamed(path: Path, manifest: Manifest | None = None, **changes: object) -> Path:
-    """Give a version another name, and perhaps another manifest, as a faulty push would."""
+def rename_version(path: Path, manifest: Manifest | None = None, **changes: object) -> Path:
+    """Rename a version and change its manifest, as a faulty push would."""
     manifest = manifest or read_manifest(path)
     content = path.read_bytes()
     digest = hashlib.sha256(content + repr(changes).encode()).hexdigest()
-    made = {"version": f"{manifest.version[:17]}{digest[:8]}", **changes}
-    write_manifest(msgspec.structs.replace(manifest, **made), path)
+    new_fields = {"version": f"{manifest.version[:17]}{digest[:8]}", **changes}
+    write_manifest(msgspec.structs.replace(manifest, **new_fields), path)
     assert manifest_path(path).exists()
     return path

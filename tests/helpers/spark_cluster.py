@@ -1,6 +1,6 @@
-"""Real Spark servers, each a process of its own on loopback, for as long as the session lasts.
+"""Real Spark servers on loopback, one of each for the test session.
 
-A test module takes the fixtures with ``pytest_plugins = ["spark_cluster"]``.
+A test module loads the fixtures with ``pytest_plugins = ["spark_cluster"]``.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("cluster")
     port, page = free_port(), free_port()
     master = f"spark://127.0.0.1:{port}"
-    first = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
-    each = ["--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0"]
+    master_options = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
+    worker_options = ["--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0"]
     with ExitStack() as stack:
-        run = ["spark-class", f"{DEPLOY}.master.Master", *first]
-        stack.enter_context(running_spark(folder, "master", run))
-        wait_until(lambda: state(page) is not None, "the master", folder)
+        command = ["spark-class", f"{DEPLOY}.master.Master", *master_options]
+        stack.enter_context(running_spark(folder, "master", command))
+        wait_until(lambda: master_state(page) is not None, "the master", folder)
         for number in range(WORKERS):
             work = ["--work-dir", str(folder / f"work{number}"), master]
-            run = ["spark-class", f"{DEPLOY}.worker.Worker", *each, *work]
-            stack.enter_context(running_spark(folder, f"worker{number}", run))
-        wait_until(lambda: alive(page) == WORKERS, "two workers", folder)
+            command = ["spark-class", f"{DEPLOY}.worker.Worker", *worker_options, *work]
+            stack.enter_context(running_spark(folder, f"worker{number}", command))
+        wait_until(lambda: count_alive_workers(page) == WORKERS, "two workers", folder)
         yield master
 
 
@@ -57,15 +57,15 @@ def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "spark.ui.enabled": "false",
     }
     conf = [word for item in settings.items() for word in ("--conf", "=".join(item))]
-    run = ["spark-submit", "--class", CONNECT, "--master", "local[2]", *conf, "spark-internal"]
-    with running_spark(folder, "connect", run):
-        wait_until(lambda: listening(port), "the Spark Connect server", folder)
+    command = ["spark-submit", "--class", CONNECT, "--master", "local[2]", *conf, "spark-internal"]
+    with running_spark(folder, "connect", command):
+        wait_until(lambda: is_listening(port), "the Spark Connect server", folder)
         yield f"sc://127.0.0.1:{port}"
 
 
 @contextmanager
 def running_spark(folder: Path, name: str, words: list[str]) -> Iterator[None]:
-    """Run one of Spark's programs, with its log in the folder."""
+    """Run a program of Spark, with its log in the folder."""
     import pyspark
 
     home = Path(pyspark.__file__).parent
@@ -97,8 +97,8 @@ def wait_until(ready: Callable[[], bool], what: str, folder: Path, seconds: floa
         time.sleep(0.3)
 
 
-def state(page: int) -> dict | None:
-    """Ask the master's page for its workers."""
+def master_state(page: int) -> dict | None:
+    """Return the state of the master, or None if it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=20) as answer:
             return dict(json.load(answer))
@@ -106,12 +106,12 @@ def state(page: int) -> dict | None:
         return None
 
 
-def alive(page: int) -> int:
-    found = state(page) or {"workers": []}
-    return sum(worker["state"] == "ALIVE" for worker in found["workers"])
+def count_alive_workers(page: int) -> int:
+    answer = master_state(page) or {"workers": []}
+    return sum(worker["state"] == "ALIVE" for worker in answer["workers"])
 
 
-def listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
     import socket
 
     try:

@@ -1,4 +1,4 @@
-"""Services that are wrong in one way, for tests of what a deployment must notice."""
+"""Services with one fault each, which a deployment must detect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from slipway.web.headers import Environ, StartResponse
 
 
 def through_a_proxy(environ: Environ, start_response: StartResponse) -> object:
-    """Fail only where a proxy stands before it."""
+    """Fail only behind a proxy."""
     from app import app
 
     if "HTTP_X_FORWARDED_FOR" in environ:
@@ -16,13 +16,13 @@ def through_a_proxy(environ: Environ, start_response: StartResponse) -> object:
 
 
 def ready_alone(environ: Environ, start_response: StartResponse) -> list[bytes]:
-    """Say that it is ready, and know nothing else."""
+    """Answer only /readyz."""
     ready = environ["PATH_INFO"] == "/readyz"
     start_response("200 OK" if ready else "404 Not Found", [("Content-Type", "application/json")])
     return [b'{"status":"ready"}']
 
 
 def never_ready(environ: Environ, start_response: StartResponse) -> list[bytes]:
-    """Run, and never say that it is ready."""
+    """Answer that the service is not ready."""
     start_response("503 Service Unavailable", [("Content-Type", "application/json")])
     return [b'{"status":"not ready","reason":"it is a test"}']

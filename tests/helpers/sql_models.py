@@ -1,4 +1,4 @@
-"""Small models with whatever a name, a category or a term can hold, for the tests of SQL."""
+"""Small models with unusual names, categories and terms, for the tests of SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEVELS += ["\\u0041", "%", "a--b", "/* c */", "$1", ":x", "?", "{{ d }}", "\\\\"
 
 
 def variant(manifest, features, *sums, target=None, threshold=None, softmax=False):
-    """The shipped manifest with other features, sums and target."""
+    """Return the shipped manifest with other features, sums and target."""
     target = target or Target("late", "Late", ("no", "yes"), "yes")
     signature = Signature(tuple(features), target)
     card = Scorecard(sums, softmax)
@@ -31,9 +31,9 @@ def feature(name, kind="number", **more):
 
 
 def frame_of(manifest, records):
-    """Typed columns, with an ``id``."""
+    """Return a frame of typed columns with an ``id``."""
     dtypes = {"category": "object", "flag": "boolean"}
-    kinds = {each.name: each.kind for each in manifest.signature.features}
+    kinds = {field.name: field.kind for field in manifest.signature.features}
     columns = {
         name: pd.Series([record[name] for record in records], dtype=dtypes.get(kind, "float64"))
         for name, kind in kinds.items()
@@ -41,8 +41,8 @@ def frame_of(manifest, records):
     return pd.DataFrame({"id": range(len(records)), **columns})
 
 
-def due(manifest, record):
-    """What the API answers, None where it refuses."""
+def expected_prediction(manifest, record):
+    """Return the prediction of the API, or None for a rejected record."""
     checked, errors, _ = manifest.signature.check(record)
     if errors:
         return None

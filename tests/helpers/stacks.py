@@ -1,4 +1,4 @@
-"""The AWS stack: its template parsed, the user data as the box gets it, the stack made."""
+"""The AWS stack: its parsed template, the user data of the box, and a created stack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def properties(name: str) -> dict[str, Any]:
 
 
 def user_data(**values: str) -> str:
-    """Give the script of the box; what is not named is what a new stack would have."""
+    """Return the user data of the box, with the values of a new stack by default."""
     values = {
         "AWS::Region": "ap-south-1",
         "Bucket": "slipway-bucket-1",
@@ -41,15 +41,15 @@ def user_data(**values: str) -> str:
         "RunnerSha256": "",
     } | values
     separator, (head, script) = properties("Box")["UserData"]["Fn::Base64"]["Fn::Join"]
-    filled = re.sub(r"\$\{([\w:.]+)\}", lambda found: values[found[1]], head["Fn::Sub"])
+    filled = re.sub(r"\$\{([\w:.]+)\}", lambda match: values[match[1]], head["Fn::Sub"])
     return str(separator.join((filled, script)))
 
 
 def for_moto() -> str:
-    """Give the template with what moto cannot do taken out.
+    """Return the template without the parts that moto does not support.
 
-    It knows no launch template for an instance, and resources that it does not know at all it
-    leaves out by itself: GitHub's provider and the bucket's policy.
+    moto supports no launch template for an instance. It ignores resources of unknown types on its
+    own: GitHub's provider and the bucket's policy.
     """
     changed = copy.deepcopy(template())
     del changed["Resources"]["Box"]["Properties"]["LaunchTemplate"]
@@ -63,11 +63,11 @@ def parameters(values: dict[str, str]) -> list[dict[str, str]]:
 
 def outputs(name: str) -> dict[str, str]:
     (stack,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
 def make_stack(name: str, **values: str) -> dict[str, str]:
-    """Create a stack, wait for it, and give its outputs."""
+    """Create a stack, wait for it, and return its outputs."""
     client = boto3.client("cloudformation")
     client.create_stack(
         StackName=name,

@@ -1,4 +1,4 @@
-"""Services that follow a registry, with clients that check every answer against its version."""
+"""Services that follow a registry, and clients that check predictions by version."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ POLL = 1.0
 CLOSED = "closed before an answer"
 
 
-class Told(NamedTuple):
-    """What a client was answered."""
+class Response(NamedTuple):
+    """A response that a client received."""
 
     status: int | str
     body: int
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 
 class Versions:
-    """Versions of a test, with what each of them answers to every body."""
+    """Versions of a test, with the prediction of each for every body."""
 
     def __init__(self) -> None:
         self._answers: dict[str, list[float]] = {}
@@ -44,20 +44,24 @@ class Versions:
         self._answers[live.version] = answers
         return live.version
 
-    def require_right(self, told: list[Told], *, may_close: bool = False) -> None:
-        """No request failed, and each answer has the score of the very version that it names.
+    def assert_correct(self, responses: list[Response], *, may_close: bool = False) -> None:
+        """Assert that no request failed and each prediction is that of its ``model_version``.
 
-        Where a worker is killed, its connections are closed, and their requests sent again.
+        With ``may_close``, ignore closed connections, because a worker was killed.
         """
-        assert told
+        assert responses
         if may_close:
-            told = [each for each in told if each.status != CLOSED]
-        assert {each.status for each in told} == {200}
-        wrong = [t for t in told if self._answers[t.version][t.body] != t.probability]
-        assert not wrong
+            responses = [response for response in responses if response.status != CLOSED]
+        assert {response.status for response in responses} == {200}
+        wrong_responses = [
+            response
+            for response in responses
+            if self._answers[response.version][response.body] != response.probability
+        ]
+        assert not wrong_responses
 
 
-def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> None:
+def _send_requests(base: str, first: int, responses: list[Response], stop: threading.Event) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
     number, ended = first, time.perf_counter()
     while not stop.is_set():
@@ -66,60 +70,63 @@ def _asking(base: str, first: int, told: list[Told], stop: threading.Event) -> N
         try:
             connection.request("POST", "/predict", BODIES[number], {"Content-Type": JSON})
             answer = connection.getresponse()
-            said, status = json.loads(answer.read()), answer.status
+            content, status = json.loads(answer.read()), answer.status
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             paused, ended = began - ended > PAUSE, began
             if isinstance(error, ConnectionError) and paused:
                 continue
             closed = isinstance(error, ConnectionResetError | BrokenPipeError)
-            told.append(Told(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0))
+            responses.append(
+                Response(CLOSED if closed else repr(error), number, "", 0.0, began, 0.0)
+            )
             continue
         ended = time.perf_counter()
-        version, probability = said.get("model_version", ""), said.get("probability", 0.0)
-        told.append(Told(status, number, version, probability, began, ended - began))
+        version, probability = content.get("model_version", ""), content.get("probability", 0.0)
+        responses.append(Response(status, number, version, probability, began, ended - began))
         time.sleep(0.002)
     connection.close()
 
 
 @contextmanager
-def clients(base: str, count: int = 4) -> Iterator[list[Told]]:
-    """Clients that ask as long as they are told to, over kept connections."""
-    told: list[Told] = []
+def clients(base: str, count: int = 4) -> Iterator[list[Response]]:
+    """Run clients over keep-alive connections until the block ends; yield their responses."""
+    responses: list[Response] = []
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_asking, args=(base, first, told, stop)) for first in range(count)
+        threading.Thread(target=_send_requests, args=(base, first, responses, stop))
+        for first in range(count)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield told
+        yield responses
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
 
-def got(base: str, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(asked(base, "GET", path, timeout=20)[2])
-    return found
+def get_json(base: str, path: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(asked(base, "GET", path, timeout=20)[2])
+    return content
 
 
-def until(true: Callable[[], bool], seconds: float) -> float:
-    """Wait until something is true; how long it took."""
+def until(condition: Callable[[], bool], seconds: float) -> float:
+    """Wait until a condition is true; return the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
-        if true():
+        if condition():
             return time.monotonic() - began
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s")
 
 
 def all_serve(base: str, version: str, count: int = 4) -> bool:
-    rows = got(base, "/version")["workers"]
+    rows = get_json(base, "/version")["workers"]
     return [row["version"] for row in rows] == [version] * count
 
 
 def status(base: str) -> str:
-    said = got(base, "/readyz")
-    return f"{said['status']} {said.get('reason', '')}".strip()
+    content = get_json(base, "/readyz")
+    return f"{content['status']} {content.get('reason', '')}".strip()

@@ -1,6 +1,6 @@
-"""Small models of every task, with a scorecard or without, made by hand.
+"""Handmade small models of every task, with and without a scorecard.
 
-Each has the same four features, so that one set of records and rows fits them all.
+All have the same four features, so that they share records and rows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FEATURES = (
     Feature("shiny", "flag", "Whether it shines", True, nullable=True),
 )
 RECORD: dict[str, Any] = {"colour": "red", "size": 2.5, "age": 7, "shiny": True}
-# Names that a spreadsheet would run, and that a CSV file must quote.
+# A name that a spreadsheet would run, and one that a CSV file must quote.
 CLASSES = ("=SUM(A1)", "fine, or nearly", "setosa")
 TARGETS = {
     "multiclass": Target("kind", "Which of three kinds it is", CLASSES),
@@ -54,19 +54,21 @@ REFUSED = 50.0
 
 
 def terms(scale: float) -> tuple[Term, ...]:
-    """One of each kind of term."""
+    """Return one term of each kind."""
     line = Pieces((), (0.0,), ((0.0, scale),))
-    bent = CurveTerm("size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0)
+    curve_term = CurveTerm(
+        "size", (Affine(subtract=2.0, divide=4.0), Named("square")), line, missing=0.0
+    )
     return (
         TableTerm("colour", ("red", "green", "blue"), (scale, -scale, 0.25), 0.0, 0.125),
-        CurveSumTerm("size", (bent, CurveTerm("size", (), line, 0.0)), missing=0.0),
+        CurveSumTerm("size", (curve_term, CurveTerm("size", (), line, 0.0)), missing=0.0),
         StepTerm("age", (10.0, 20.0), (-scale, 0.0, scale), missing=0.5),
         TableTerm("shiny", (False, True), (-0.1, 0.3 * scale), 0.05, 0.0),
     )
 
 
 def simple_terms(scale: float) -> tuple[Term, ...]:
-    """Terms that a file goes through in columns of text."""
+    """Return terms that the service scores in columns of text."""
     colour, _, age, shiny = terms(scale)
     return colour, SlopeTerm("size", scale, 3.0, 0.5, 0.0), age, shiny
 
@@ -94,7 +96,7 @@ SCORECARDS = {
 
 
 def refuse_large(X: Any) -> Any:
-    """Raise, as a pipeline does that cannot take a value."""
+    """Raise for a certain value, as a pipeline can."""
     if (X["size"] == REFUSED).any():
         raise ValueError("this size is not for this pipeline")
     return X
@@ -139,7 +141,7 @@ TASKS = {name: task for name, (task, _) in {**SCORECARDS, **PICKLES}.items()}
 
 
 def write_model(name: str, folder: Path) -> Path:
-    """Write a model version; give its pickle."""
+    """Write a model version; return the path of its pickle."""
     task = TASKS[name]
     signature = Signature(FEATURES, TARGETS[task])
     records: list[Record] = [tuple(RECORD.values()), ("blue", 40.0, None, None)]

@@ -1,4 +1,4 @@
-"""Manifests of small model versions, made by hand, for cards and differences."""
+"""Handmade manifests of small model versions, for cards and differences."""
 
 import msgspec
 
@@ -20,9 +20,9 @@ YES_NO = Target("answer", "Whether it is so", ("no", "yes"), "yes")
 
 
 def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
-    """Make a manifest; without sums a pickle's."""
+    """Return a manifest; without sums it has no scorecard."""
     link = SIGMOID if target.positive else ()
-    made = tuple(LinearPredictor(-1.0 + i, terms, link) for i, terms in enumerate(sums))
+    predictors = tuple(LinearPredictor(-1.0 + i, terms, link) for i, terms in enumerate(sums))
     return Manifest(
         name="small",
         title="Is it so?",
@@ -31,7 +31,7 @@ def version(features, *sums, target=YES_NO, sha256="0" * 64, golden=()):
         sha256=sha256,
         estimator="LogisticRegression",
         signature=Signature(tuple(features), target),
-        scorecard=Scorecard(made, softmax=len(sums) > 1) if sums else None,
+        scorecard=Scorecard(predictors, softmax=len(sums) > 1) if sums else None,
         threshold=None,
         base_rate=None,
         evaluations={},
@@ -46,7 +46,7 @@ ALL = version((PLACE, AGE, COST, HIGH), (TABLE, STEPS, SLOPE, FLAG))
 
 
 def with_terms(*terms, manifest=ALL, sha256="1" * 64):
-    """Exchange terms, as another training would."""
+    """Return a manifest with other terms, as after another training."""
     (total,) = manifest.scorecard.sums
     new = {term.feature: term for term in terms}
     total = msgspec.structs.replace(
@@ -61,5 +61,5 @@ def run(app, *words):
 
 
 def squeezed(text):
-    """Give the lines of a text without the spaces that align them."""
+    """Return the lines of a text with single spaces."""
     return [" ".join(line.split()) for line in text.splitlines()]

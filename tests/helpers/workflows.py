@@ -1,4 +1,4 @@
-"""The workflows as they are parsed, and their steps' own shell text, to be run."""
+"""The parsed workflows, and a runner of their steps."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def triggers(workflow: str) -> dict[str, Any]:
-    """What starts a workflow."""
-    return {name: told or {} for name, told in WORKFLOWS[workflow][True].items()}
+    """Return the triggers of a workflow with their settings."""
+    return {name: settings or {} for name, settings in WORKFLOWS[workflow][True].items()}
 
 
 def step_named(workflow: str, job: str, name: str) -> dict[str, Any]:
-    """One step, by the beginning of its name."""
-    (found,) = (
+    """Return a step by the beginning of its name."""
+    (found_step,) = (
         step for step in JOBS[workflow, job]["steps"] if step.get("name", "").startswith(name)
     )
-    return dict(found)
+    return dict(found_step)
 
 
 def run_step(
     step: dict[str, Any], folder: Path, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a step's text as a runner does with `shell: bash`."""
+    """Run a step as a runner does with `shell: bash`."""
     words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
     return subprocess.run(
         words, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False
@@ -50,7 +50,7 @@ def run_step(
 
 
 def put_program(path: Path, text: str) -> None:
-    """Write a program that stands for another one."""
+    """Write an executable script."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)

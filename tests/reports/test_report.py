@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from reports import CURVE, Read, ids, write_shipped
+from reports import CURVE, ParsedPage, ids, write_shipped
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -66,7 +66,7 @@ WHOLE = msgspec.structs.replace(
 
 
 def render(manifest, tmp_path, previous=None):
-    return Read(report_text(manifest, tmp_path / "model.pkl", previous))
+    return ParsedPage(report_text(manifest, tmp_path / "model.pkl", previous))
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_report_texts_from_data_are_escaped(tmp_path):
     terms = (TableTerm(EVIL, (EVIL, "b"), (0.5, 0.9), 0.0, 0.0),)
     text = report_text(evil, tmp_path / "model.pkl", with_terms(*terms, manifest=evil))
     assert "<script" not in text.lower()
-    assert EVIL in Read(text).text
+    assert EVIL in ParsedPage(text).text
     assert not OUTSIDE.search(re.sub(r"<style>.*?</style>", "", text, flags=re.S))
 
 
@@ -224,14 +224,14 @@ def test_report_policy_allows_only_its_own_style(shipped):
     expected = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = next(
         attrs["content"]
-        for _, attrs in Read(text).tags
+        for _, attrs in ParsedPage(text).tags
         if attrs.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy.startswith(f"default-src 'none'; style-src 'sha256-{expected}'; ")
 
 
 def test_report_shipped_model_has_intervals_and_all_sections(shipped):
-    page = Read(report_path(shipped[0]).read_text())
+    page = ParsedPage(report_path(shipped[0]).read_text())
     sections = {"short", "good", "learning", "terms", "features", "origin", "answers"}
     assert sections <= ids(page)
     terms = page.text.split("Contributions of the features")[-1].split("Features")[0]

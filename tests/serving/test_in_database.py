@@ -8,7 +8,7 @@ import msgspec
 import pandas as pd
 import pytest
 from small_problem import COLUMNS, DEPOTS, PROBLEM, parcels, write_tables
-from sql_models import due, variant
+from sql_models import expected_prediction, variant
 
 from slipway.core.errors import SlipwayError
 from slipway.data.sources import open_source
@@ -52,7 +52,9 @@ def expected(small, raw):
     depots = dict(DEPOTS)
     answers = {}
     for number, _, depot, weight, stops, _ in raw:
-        answer = due(small, {"depot": depots[depot], "weight": weight, "stops": stops})
+        answer = expected_prediction(
+            small, {"depot": depots[depot], "weight": weight, "stops": stops}
+        )
         p = None if answer is None else answer[0]
         answers[number] = (p, None if p is None else "late" if p >= 0.4 else "on time")
     assert answers[4] == (None, None)

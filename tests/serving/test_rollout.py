@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from clients import workers
 from conftest import GUNICORN, ROOT, running
-from small_versions import renamed, save_version
-from swapping import POLL, Versions, all_serve, clients, got, status, until
+from small_versions import rename_version, save_version
+from swapping import POLL, Versions, all_serve, clients, get_json, status, until
 
 from slipway.models.manifest import GoldenRow, read_manifest
 from slipway.registry import open_registry
@@ -94,7 +94,7 @@ def test_promotion_under_load_reaches_all_workers_without_errors(served):
                 break
         before = len(answers)
         until(lambda: len(answers) > before + 100, WITHIN)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
     assert {answer.version for answer in answers} == {served.a, served.b}
     assert min(durations) < DUE, durations
     until(lambda: status(served.base) == "ready", WITHIN)
@@ -104,8 +104,8 @@ def test_promotion_updates_metadata_and_api_document(served):
     served.promote(served.b)
     until(lambda: all_serve(served.base, served.b), WITHIN)
     for _ in range(8):
-        assert got(served.base, "/metadata")["version"] == served.b
-        assert served.b in got(served.base, "/apispec_1.json")["info"]["description"]
+        assert get_json(served.base, "/metadata")["version"] == served.b
+        assert served.b in get_json(served.base, "/apispec_1.json")["info"]["description"]
 
 
 def test_promotion_of_a_pickle_served_version_and_back_succeeds(served):
@@ -114,14 +114,14 @@ def test_promotion_of_a_pickle_served_version_and_back_succeeds(served):
         served.promote(tree)
         # Four workers import scikit-learn at once, which takes 7 s on an idle machine.
         until(lambda: all_serve(served.base, tree), WITHIN + 30)
-        assert got(served.base, "/metadata")["engine"] == "pickle"
+        assert get_json(served.base, "/metadata")["engine"] == "pickle"
         before = {worker.pid for worker in workers(served.process)}
         served.process.send_signal(signal.SIGHUP)
         until(lambda: not before & {w.pid for w in workers(served.process)}, WITHIN + 30)
         until(lambda: all_serve(served.base, tree), WITHIN + 30)
         served.promote(served.a)
         until(lambda: all_serve(served.base, served.a), WITHIN)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
     assert {answer.version for answer in answers} == {served.a, tree}
     assert max(answer.seconds for answer in answers) < 10
 
@@ -133,7 +133,7 @@ def test_rollback_command_reaches_all_workers(served):
     with clients(served.base) as answers:
         assert served.flask("model", "rollback", "--registry", url)[0] == 0
         until(lambda: all_serve(served.base, served.a), WITHIN)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
 
 
 def test_first_prediction_after_a_swap_is_as_fast_as_the_others(served):
@@ -158,13 +158,13 @@ def weights_beyond_all_bounds(path):
     (total,) = manifest.scorecard.sums
     broken = msgspec.structs.replace(total, intercept=1e308)
     card = msgspec.structs.replace(manifest.scorecard, sums=(broken,))
-    return renamed(path, scorecard=card)
+    return rename_version(path, scorecard=card)
 
 
 def wrong_golden_rows(path):
     first, *others = read_manifest(path).golden
     wrong = GoldenRow(first.record, first.answer / 2)
-    return renamed(path, golden=(wrong, *others))
+    return rename_version(path, golden=(wrong, *others))
 
 
 def without_a_feature(path):
@@ -179,12 +179,14 @@ def test_promotion_of_a_bad_version_keeps_the_old_one_degraded(served, spoil):
         served.promote(version)
         until(lambda: f"{version} rejected" in status(served.base), WITHIN)
         time.sleep(2 * POLL)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
     assert {answer.version for answer in answers} == {served.a}
     assert status(served.base).startswith(f"degraded {version} rejected:")
     assert all_serve(served.base, served.a)
     # A worker writes its status every half second.
-    until(lambda: any(row["refused"] for row in got(served.base, "/version")["workers"]), WITHIN)
+    until(
+        lambda: any(row["refused"] for row in get_json(served.base, "/version")["workers"]), WITHIN
+    )
     with urllib.request.urlopen(f"{served.base}/metrics", timeout=20) as answer:
         assert f'slipway_degraded{{reason="{version} rejected:' in answer.read().decode()
 
@@ -197,7 +199,7 @@ def test_promotion_of_changed_bytes_is_rejected(served):
     with clients(served.base) as answers:
         served.promote(version)
         until(lambda: "was changed or truncated" in status(served.base), WITHIN)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
     assert str(served.folder) not in status(served.base)
 
 
@@ -212,7 +214,7 @@ def test_killed_worker_is_replaced_with_the_current_version(served):
             # On an idle machine, within two seconds.
             until(lambda: len(workers(served.process)) == 4, WITHIN)
             until(lambda: all_serve(served.base, served.b), WITHIN)
-    served.versions.require_right(answers, may_close=True)
+    served.versions.assert_correct(answers, may_close=True)
     assert {answer.version for answer in answers} <= {served.b, ""}
     # The leader was among the killed workers; another worker has to poll the registry now.
     served.promote(served.a)
@@ -226,7 +228,7 @@ def test_sighup_keeps_the_current_version(served):
     with clients(served.base) as answers:
         served.process.send_signal(signal.SIGHUP)
         until(lambda: not before & {w.pid for w in workers(served.process)}, WITHIN + 30)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
     assert {answer.version for answer in answers} == {served.b}
     until(lambda: all_serve(served.base, served.b), WITHIN)
 
@@ -239,8 +241,8 @@ def test_pin_ignores_the_registry_until_unpin(served):
     try:
         assert served.flask("model", "pin", served.a)[0] == 0
         until(lambda: all_serve(served.base, served.a), WITHIN)
-        assert got(served.base, "/version")["pinned"] == served.a
-        assert got(served.base, "/readyz")["pinned"] == served.a
+        assert get_json(served.base, "/version")["pinned"] == served.a
+        assert get_json(served.base, "/readyz")["pinned"] == served.a
     finally:
         (served.folder / "away").rename(served.folder / "registry")
     assert served.flask("model", "unpin") == (0, "unpinned\n")
@@ -253,7 +255,7 @@ def test_missing_registry_degrades_and_recovers(served):
         until(lambda: status(served.base).startswith("degraded"), WITHIN)
         (served.folder / "away").rename(served.folder / "registry")
         until(lambda: status(served.base) == "ready", WITHIN)
-    served.versions.require_right(answers)
+    served.versions.assert_correct(answers)
 
 
 def test_disabled_polling_reload_or_sighup_loads_the_new_version(served):
@@ -272,7 +274,7 @@ def test_disabled_polling_reload_or_sighup_loads_the_new_version(served):
             served.promote(served.a)
             process.send_signal(signal.SIGHUP)
             until(lambda: all_serve(base, served.a, 2), WITHIN)
-        served.versions.require_right(answers)
+        served.versions.assert_correct(answers)
 
 
 def test_swapped_versions_are_freed(served):

@@ -15,7 +15,7 @@ from clients import workers
 from conftest import GUNICORN, ROOT, free_port, running
 from registries import BUCKET, KEY
 from small_versions import save_version
-from swapping import POLL, Versions, all_serve, clients, got, status, until
+from swapping import POLL, Versions, all_serve, clients, get_json, status, until
 
 from slipway.core.settings import Settings
 from slipway.registry import open_registry
@@ -96,10 +96,10 @@ def test_service_follows_a_bucket_and_survives_its_absence(store, tmp_path):
             until(lambda: status(base).startswith("degraded"), 90)
             assert "cannot be reached" in status(base)
             assert url not in status(base)
-        versions.require_right(answers)
+        versions.assert_correct(answers)
         assert {answer.version for answer in answers} == {first, second}
     with running(*GUNICORN, "--workers=1", **environ) as (base, _):
-        assert got(base, "/version")["model_version"] == first
+        assert get_json(base, "/version")["model_version"] == first
         assert status(base).startswith("degraded")
     assert_first_start_ends(environ, tmp_path)
 

@@ -10,7 +10,7 @@ import pytest
 from clients import post
 from conftest import GUNICORN, running
 from small_versions import BODIES, RECORDS, save_version
-from swapping import POLL, Versions, all_serve, clients, got, until
+from swapping import POLL, Versions, all_serve, clients, get_json, until
 
 from slipway.core.settings import Settings
 from slipway.models.predictor import Predictor
@@ -141,7 +141,9 @@ def compared_at_rest(base):
     counted = [-1, 0]
     while counted[-1] != counted[-2]:
         time.sleep(1.5)
-        counted.append((got(base, "/version")["shadow"]["comparison"] or {}).get("compared", -2))
+        counted.append(
+            (get_json(base, "/version")["shadow"]["comparison"] or {}).get("compared", -2)
+        )
     return counted[-1]
 
 
@@ -167,7 +169,7 @@ def test_service_shadow_counts_records_of_all_workers_and_follows_alias(tmp_path
         return len(set(re.findall(line, "".join(logged)))) == 2
 
     with running(*GUNICORN, "--workers=2", **environ) as (base, _):
-        shadow_view = lambda: got(base, "/version")["shadow"]  # noqa: E731
+        shadow_view = lambda: get_json(base, "/version")["shadow"]  # noqa: E731
         until(lambda: "no alias candidate" in shadow_view()["problem"], 30)
         for candidate in (second, third):
             registry.move("candidate", candidate, who="a test")
@@ -175,7 +177,7 @@ def test_service_shadow_counts_records_of_all_workers_and_follows_alias(tmp_path
                 until(lambda c=candidate: all_loaded(c), 60)
                 before = len(answers)
                 until(lambda b=before: len(answers) > b + 20, 60)
-            versions.require_right(answers)
+            versions.assert_correct(answers)
             before = compared_at_rest(base)
             assert {post(base, body)[0] for body in BODIES * 5} == {200}
             until(lambda b=before: shadow_view()["comparison"]["compared"] == b + 30, 60)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import GUNICORN, ROOT, free_port, running
 from registries import KEY, OTHER_KEY
-from small_versions import BODIES, renamed, save_version
-from swapping import all_serve, got, until
+from small_versions import BODIES, rename_version, save_version
+from swapping import all_serve, get_json, until
 
 from slipway.core.errors import ModelError
 from slipway.core.settings import Reference, Settings, read_reference
@@ -148,7 +148,7 @@ def wrong_key(place):
 
 def older(path):
     libraries = read_manifest(path).libraries | {"scikit-learn": "0.24.2"}
-    return renamed(path, libraries=libraries)
+    return rename_version(path, libraries=libraries)
 
 
 def wrong_library(place):
@@ -189,8 +189,11 @@ def test_start_broken_registry_serves_last_good_version_degraded(place, break_re
         assert load_initial_service(settings).version == place.a
     environ, reason = break_registry(place)
     with running(*GUNICORN, "--workers=2", **place.environ(**environ)) as (base, _):
-        ready = got(base, "/readyz")
-        assert (ready["status"], got(base, "/version")["model_version"]) == ("degraded", place.a)
+        ready = get_json(base, "/readyz")
+        assert (ready["status"], get_json(base, "/version")["model_version"]) == (
+            "degraded",
+            place.a,
+        )
         assert reason in ready["reason"]
         assert str(place.folder) not in ready["reason"]
         # Gunicorn can lose a SIGTERM that arrives while its workers start.

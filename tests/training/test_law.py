@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from own_frames import ROWS, Column, as_read, columns, frame_of, odd_value, row_with
-from own_models import equal, own_answer, records_of, saved
+from own_models import equal, own_prediction, records_of, save_and_serve
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -121,7 +121,11 @@ def step_for(draw, column):
         steps = [SimpleImputer(strategy=filling)] if filling else []
         return make_pipeline(*steps, encoder)
     step = NUMERIC[draw(st.sampled_from(sorted(NUMERIC)))]()
-    filling = draw(st.sampled_from(IMPUTED)) if column.gaps else draw(st.sampled_from(IMPUTED[1:]))
+    filling = (
+        draw(st.sampled_from(IMPUTED))
+        if column.missing_kind
+        else draw(st.sampled_from(IMPUTED[1:]))
+    )
     strategy = "mean" if filling == "indicator" else filling
     imputer = SimpleImputer(strategy=strategy or "mean", add_indicator=filling == "indicator")
     return make_pipeline(imputer, step) if filling else step
@@ -197,13 +201,13 @@ def test_service_predicts_as_the_pipeline_or_rejects_what_it_raises_for(case):
     model, X, y, rows, read = case
     if fitted(model, X, y) is None:
         return
-    if isinstance(own_answer(model, X.head(1)), str):
+    if isinstance(own_prediction(model, X.head(1)), str):
         return
     with tempfile.TemporaryDirectory() as folder:
-        served = saved(model, X, y, Path(folder))
+        served = save_and_serve(model, X, y, Path(folder))
         texts = [as_read(X, row, read) for row in rows]
         for way, pairs in ask_all(served, rows, texts).items():
             for row, answer in pairs:
-                expected = own_answer(model, row)
+                expected = own_prediction(model, row)
                 note(f"{way}, {served.engine}: {records_of(row)[0]} -> {answer}, due {expected}")
                 assert equal(answer, expected), (way, records_of(row)[0], answer, expected, model)

@@ -13,7 +13,17 @@ from custom_steps import month_of
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
-from own_models import Served, csv_rows, equal, hold, model_add, own, refusal, row_outcome, serve
+from own_models import (
+    Served,
+    assert_same_predictions,
+    csv_rows,
+    equal,
+    model_add,
+    own_predictions,
+    rejection_message,
+    row_outcome,
+    serve,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -197,8 +207,8 @@ def test_training_file_is_predicted_as_in_the_notebook(given):
         served = Served(model, serve(Path(folder) / "added.pkl"))
         names = list(model.feature_names_in_)
         rows = as_the_file_has_it(given, read)[names].head(12)
-        expected = own(model, rows)
-        hold(served, rows, due=expected, ways=["json", "array", "form"])
+        expected = own_predictions(model, rows)
+        assert_same_predictions(served, rows, expected=expected, ways=["json", "array", "form"])
         head = "\n".join(text.splitlines()[:13]) + "\n"
         answer = served.client.post("/predict_file", data=head.encode(), content_type="text/csv")
         assert answer.status_code == 200, answer.text
@@ -213,12 +223,12 @@ def test_dummies_before_the_fit_require_the_file_of_dummies(tmp_path):
     labels = read.pop("left")
     X = pd.get_dummies(read[["plan", "age", "vip"]])
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, labels)
-    message = refusal(model, tmp_path, "--target", "left", data=text)
+    message = rejection_message(model, tmp_path, "--target", "left", data=text)
     assert "plan_basic" in message
     file = X.assign(left=labels).to_csv(index=False)
     done = model_add(model, tmp_path, "--target", "left", data=file)
     assert done.exit_code == 0, done.output
-    hold(Served(model, serve(tmp_path / "added.pkl")), X.head(8))
+    assert_same_predictions(Served(model, serve(tmp_path / "added.pkl")), X.head(8))
 
 
 CALM = Habits(
@@ -237,4 +247,4 @@ def test_cut_intervals_in_a_file_are_predicted_as_in_the_notebook(tmp_path, labe
     file = X.assign(left=read["left"]).to_csv(index=False)
     done = model_add(model, tmp_path, "--target", "left", data=file)
     assert done.exit_code == 0, done.output
-    hold(Served(model, serve(tmp_path / "added.pkl")), X.head(8))
+    assert_same_predictions(Served(model, serve(tmp_path / "added.pkl")), X.head(8))

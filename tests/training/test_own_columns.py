@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from own_models import (
     Served,
-    added,
+    add_and_serve,
+    assert_same_predictions,
     customers,
-    hold,
     model_add,
-    own,
+    own_predictions,
     records_of,
-    refusal,
-    saved,
+    rejection_message,
+    save_and_serve,
     serve,
 )
 from sklearn.compose import ColumnTransformer, make_column_transformer
@@ -50,9 +50,9 @@ def test_model_add_array_model_with_target_uses_the_other_columns(
     tmp_path, numbers, on_array, order, target
 ):
     X, y = numbers
-    served = added(on_array, tmp_path, file_of(X, y, *order), "--target", target)
-    expected = own(on_array, X.head(12).to_numpy())
-    hold(served, X.head(12), due=expected)
+    served = add_and_serve(on_array, tmp_path, file_of(X, y, *order), "--target", target)
+    expected = own_predictions(on_array, X.head(12).to_numpy())
+    assert_same_predictions(served, X.head(12), expected=expected)
     file = X.head(12).assign(left=y)[list(order)]
     assert len(served.csv(file.to_csv(index=False))) == 12
 
@@ -64,7 +64,7 @@ def test_model_add_array_model_with_target_uses_the_other_columns(
 )
 def test_model_add_array_model_with_ambiguous_columns_fails(tmp_path, numbers, on_array, order):
     X, y = numbers
-    message = refusal(on_array, tmp_path, data=file_of(X, y, *order))
+    message = rejection_message(on_array, tmp_path, data=file_of(X, y, *order))
     assert "--features" in message
     assert all(name in message for name in order)
 
@@ -84,8 +84,10 @@ def test_model_add_array_model_without_target_never_uses_it_as_a_feature(
 def test_model_add_array_model_with_features_uses_them(tmp_path, numbers, on_array):
     X, y = numbers
     words = ("--features", "age,spend", "--target", "left", "--drop", "id")
-    served = added(on_array, tmp_path, file_of(X, y, "id", "left", "spend", "age"), *words)
-    hold(served, X.head(12), due=own(on_array, X.head(12).to_numpy()))
+    served = add_and_serve(on_array, tmp_path, file_of(X, y, "id", "left", "spend", "age"), *words)
+    assert_same_predictions(
+        served, X.head(12), expected=own_predictions(on_array, X.head(12).to_numpy())
+    )
 
 
 def test_model_add_index_column_of_to_csv_is_dropped_with_a_note(tmp_path, numbers, on_array):
@@ -94,7 +96,9 @@ def test_model_add_index_column_of_to_csv_is_dropped_with_a_note(tmp_path, numbe
     assert "Unnamed: 0" in done.output
     if done.exit_code == 0:
         served = Served(on_array, serve(tmp_path / "added.pkl"))
-        hold(served, X.head(8), due=own(on_array, X.head(8).to_numpy()))
+        assert_same_predictions(
+            served, X.head(8), expected=own_predictions(on_array, X.head(8).to_numpy())
+        )
     else:
         assert "--features age,spend" in done.output
 
@@ -119,8 +123,8 @@ def test_model_add_model_with_names_ignores_other_columns(tmp_path, index):
     )
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
     file = X.assign(left=y, customer=range(len(X))).to_csv(index=index)
-    served = added(model, tmp_path, file, "--target", "left")
-    hold(served, X.head(8))
+    served = add_and_serve(model, tmp_path, file, "--target", "left")
+    assert_same_predictions(served, X.head(8))
     assert served.metadata["signature"]["target"]["name"] == "left"
     assert served.metadata["base_rate"] == pytest.approx(y.mean())
 
@@ -140,7 +144,7 @@ def test_model_add_unsuitable_file_fails_with_one_line(tmp_path, change, reason)
     X, y = customers()
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[["age", "spend"]], y)
     text = X[["age", "spend"]].assign(left=y).to_csv(index=False)
-    message = refusal(model, tmp_path, data=change(text))
+    message = rejection_message(model, tmp_path, data=change(text))
     assert reason in message
     assert message.count("\n") <= 3
 
@@ -169,16 +173,18 @@ def reading(estimator, **named):
 def test_unused_columns_are_not_required_checked_or_published(tmp_path, estimator):
     X, y = wide_rows()
     model = reading(estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     names = [feature["name"] for feature in served.metadata["signature"]["features"]]
     assert names == ["plan", "age", "spend"]
     assert "acc-0" not in served.client.get("/metadata").text
-    hold(served, X.head(8), asked=X.head(8)[names])
-    hold(served, X.head(8))
+    assert_same_predictions(served, X.head(8), sent_rows=X.head(8)[names])
+    assert_same_predictions(served, X.head(8))
     record = {"plan": "max", "age": 33, "spend": 120.5}
-    right = served.one(record)
-    assert right == served.one(record | {"account": ["any", {"thing": 1}], "remark": "y" * 100_000})
-    assert right == served.one(record | {"joined": "no date", "score": None, "account": True})
+    right = served.predict(record)
+    assert right == served.predict(
+        record | {"account": ["any", {"thing": 1}], "remark": "y" * 100_000}
+    )
+    assert right == served.predict(record | {"joined": "no date", "score": None, "account": True})
     assert "unknown" in served.client.post("/predict", json=record | {"nobody": 1}).text.lower()
 
 
@@ -186,26 +192,26 @@ def test_unused_columns_in_files_and_sql_are_ignored(tmp_path):
     X, y = customers()
     X = X.assign(name=[f"n{i}" for i in range(len(X))])
     model = reading(LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(5), ways=["csv"])
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(5), ways=["csv"])
     text = model_sql(read_manifest(tmp_path / "model.pkl"), table="t", dialect="duckdb")
     assert "name" not in text
-    again = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
-    hold(again, X.head(5), asked=X.head(5)[["plan", "age", "spend"]])
+    again = add_and_serve(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
+    assert_same_predictions(again, X.head(5), sent_rows=X.head(5)[["plan", "age", "spend"]])
 
 
 def test_unused_columns_without_rows_are_omitted(tmp_path):
     X, y = wide_rows()
     model = reading(LogisticRegression()).fit(X, y)
-    served = added(model, tmp_path, None)
-    hold(served, X.head(5), asked=X.head(5)[["plan", "age", "spend"]])
+    served = add_and_serve(model, tmp_path, None)
+    assert_same_predictions(served, X.head(5), sent_rows=X.head(5)[["plan", "age", "spend"]])
 
 
 def test_remainder_passthrough_reads_every_column(tmp_path):
     X, y = customers()
     X = X.assign(visits=X["spend"] // 10)
     model = reading(LogisticRegression(max_iter=500), remainder="passthrough").fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(8))
-    assert isinstance(served.one({"plan": "max", "age": 3, "spend": 2.0}), str)
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(8))
+    assert isinstance(served.predict({"plan": "max", "age": 3, "spend": 2.0}), str)
     assert len(records_of(X)[0]) == len(served.metadata["signature"]["features"])

@@ -3,7 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from own_models import added, customers, equal, hold, own_answer, saved
+from own_models import (
+    add_and_serve,
+    assert_same_predictions,
+    customers,
+    equal,
+    own_prediction,
+    save_and_serve,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
@@ -37,13 +44,13 @@ def test_fraction_in_an_integer_column_is_predicted(tmp_path, estimator, rows):
     columns = make_column_transformer((OneHotEncoder(), ["plan"]), remainder=StandardScaler())
     model = make_pipeline(columns, estimator).fit(X, y)
     if rows == "rows":
-        served = saved(model, X, y, tmp_path)
+        served = save_and_serve(model, X, y, tmp_path)
     else:
         text = X.assign(left=y).to_csv(index=False) if rows == "file" else None
-        served = added(model, tmp_path, text, *(("--target", "left") if text else ()))
-    hold(served, X.head(8))
+        served = add_and_serve(model, tmp_path, text, *(("--target", "left") if text else ()))
+    assert_same_predictions(served, X.head(8))
     halves = X.head(8).assign(age=X["age"].head(8) + 0.5, visits=np.arange(8) / 3 - 1)
-    hold(served, halves)
+    assert_same_predictions(served, halves)
     answer = served.client.post(
         "/predict", json={"plan": "max", "age": 40.5, "spend": 3, "visits": 1}
     )
@@ -58,12 +65,12 @@ def test_integers_of_an_encoder_follow_the_encoder(tmp_path, estimator):
     encoder = OneHotEncoder(handle_unknown="ignore")
     columns = make_column_transformer((encoder, ["visits"]), remainder="drop")
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     odd = pd.DataFrame({"visits": [1.0, 1.5, -3.0, 1e9]})
-    hold(served, odd)
+    assert_same_predictions(served, odd)
     strict = make_column_transformer((OneHotEncoder(), ["visits"]), remainder="drop")
     model = make_pipeline(strict, estimator).fit(X, y)
-    expected = hold(saved(model, X, y, tmp_path), odd)
+    expected = assert_same_predictions(save_and_serve(model, X, y, tmp_path), odd)
     assert [isinstance(outcome, str) for outcome in expected] == [False, True, True, True]
 
 
@@ -88,10 +95,10 @@ def test_numbers_far_from_training_are_predicted_as_by_the_pipeline(tmp_path, es
     X = X[["age", "spend"]]
     columns = make_column_transformer((STEPS[name], ["age", "spend"]))
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     spend = pd.DataFrame({"age": 40.0, "spend": NUMBERS})
     age = pd.DataFrame({"age": NUMBERS, "spend": 20.0})
-    hold(served, pd.concat([spend, age], ignore_index=True))
+    assert_same_predictions(served, pd.concat([spend, age], ignore_index=True))
 
 
 @pytest.mark.parametrize(
@@ -101,18 +108,22 @@ def test_numbers_far_from_training_are_predicted_as_by_the_pipeline(tmp_path, es
 def test_negative_numbers_follow_the_estimator(tmp_path, estimator):
     X, y = customers()
     X = X[["age", "spend"]]
-    served = saved(estimator.fit(X, y), X, y, tmp_path)
-    hold(served, pd.DataFrame({"age": [-3, 20], "spend": [1.0, -20.0]}))
+    served = save_and_serve(estimator.fit(X, y), X, y, tmp_path)
+    assert_same_predictions(served, pd.DataFrame({"age": [-3, 20], "spend": [1.0, -20.0]}))
 
 
 def test_regression_that_overflows_is_rejected_as_by_the_pipeline(tmp_path):
     X, _ = customers()
     X = X[["age", "spend"]]
     model = make_pipeline(StandardScaler(), PoissonRegressor()).fit(X, X["spend"])
-    served = saved(model, X, X["spend"], tmp_path)
-    hold(served, pd.DataFrame({"age": [40.0, 40.0, 1e5], "spend": [10.0, 1e9, 1e9]}))
+    served = save_and_serve(model, X, X["spend"], tmp_path)
+    assert_same_predictions(
+        served, pd.DataFrame({"age": [40.0, 40.0, 1e5], "spend": [10.0, 1e9, 1e9]})
+    )
     model = Ridge().fit(X, X["spend"])
-    hold(saved(model, X, None, tmp_path), pd.DataFrame({"age": [1e308], "spend": [-1e308]}))
+    assert_same_predictions(
+        save_and_serve(model, X, None, tmp_path), pd.DataFrame({"age": [1e308], "spend": [-1e308]})
+    )
 
 
 @both
@@ -121,11 +132,11 @@ def test_flag_column_accepts_the_values_of_the_pipeline(tmp_path, estimator):
     X = X[["spend"]].assign(vip=X["plan"] == "max")
     columns = make_column_transformer((OneHotEncoder(), ["vip"]), remainder="passthrough")
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(8))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(8))
     gap = X.head(1).assign(vip=pd.Series([None], dtype=object))
-    hold(served, gap)
-    right = own_answer(model, pd.DataFrame({"spend": [2.5], "vip": [True]}))
+    assert_same_predictions(served, gap)
+    right = own_prediction(model, pd.DataFrame({"spend": [2.5], "vip": [True]}))
     answers = served.csv("spend,vip\n2.5,TRUE\n2.5,True\n2.5,true\n2.5, true\n")
     assert len(answers) == 4
     assert all(equal(answer, right) for answer in answers)
@@ -135,7 +146,7 @@ def test_number_on_an_edge_is_predicted_as_by_the_pipeline(tmp_path):
     X, y = customers()
     bins = KBinsDiscretizer(4, encode="onehot", quantile_method="averaged_inverted_cdf")
     model = make_pipeline(bins, LogisticRegression()).fit(X[["age", "spend"]], y)
-    served = saved(model, X[["age", "spend"]], y, tmp_path)
+    served = save_and_serve(model, X[["age", "spend"]], y, tmp_path)
     edges = bins.bin_edges_[1]
     near = np.concatenate([edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)])
-    hold(served, pd.DataFrame({"age": 40, "spend": near}))
+    assert_same_predictions(served, pd.DataFrame({"age": 40, "spend": near}))

@@ -5,7 +5,15 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from own_models import added, customers, equal, hold, own, own_answer, saved
+from own_models import (
+    add_and_serve,
+    assert_same_predictions,
+    customers,
+    equal,
+    own_prediction,
+    own_predictions,
+    save_and_serve,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -35,10 +43,12 @@ def test_empty_text_imputed_before_the_fit_is_a_category(tmp_path, estimator, ro
     y = y.where(X["plan"] != "", 1)
     model = encoded(estimator, "plan").fit(X, y)
     if road == "save":
-        served = saved(model, X, y, tmp_path)
+        served = save_and_serve(model, X, y, tmp_path)
     else:
-        served = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
-    hold(served, X.head(15))
+        served = add_and_serve(
+            model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left"
+        )
+    assert_same_predictions(served, X.head(15))
     assert "" in served.feature("plan")["categories"]
 
 
@@ -48,10 +58,10 @@ def test_empty_text_beside_missing_values_is_missing_in_files(tmp_path, estimato
     X.loc[::7, "plan"] = ""
     X.loc[::5, "plan"] = np.nan
     model = encoded(estimator, "plan").fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(15), ways=["json", "array"])
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(15), ways=["json", "array"])
     read = X.head(15).replace({"plan": {"": np.nan}})
-    hold(served, read, ways=["form", "csv"])
+    assert_same_predictions(served, read, ways=["form", "csv"])
 
 
 @both
@@ -66,9 +76,9 @@ def test_text_for_missing_values_in_a_file_is_missing_as_in_training(tmp_path, e
     read = pd.read_csv(io.StringIO(text))
     target = read.pop("left")
     model = encoded(estimator, "plan", "garage").fit(read, target)
-    served = added(model, tmp_path, text, "--target", "left")
-    hold(served, read.head(24), ways=["json", "array", "form", "csv"])
-    hold(served, read.head(24), asked=X.head(24), ways=["form", "csv"])
+    served = add_and_serve(model, tmp_path, text, "--target", "left")
+    assert_same_predictions(served, read.head(24), ways=["json", "array", "form", "csv"])
+    assert_same_predictions(served, read.head(24), sent_rows=X.head(24), ways=["form", "csv"])
     assert word in served.metadata["signature"].get("missing", WORDS)
 
 
@@ -76,8 +86,8 @@ def test_text_for_missing_values_that_is_a_category_stays_a_category(tmp_path):
     X, y = customers()
     X["plan"] = X["plan"].replace({"max": "NA", "plus": "None"})
     model = encoded(LogisticRegression(), "plan").fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(15))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(15))
     assert served.csv("plan,age,spend\nnan,40,\n") == served.csv("plan,age,spend\n,40,NA\n")
 
 
@@ -94,8 +104,12 @@ def test_missing_value_not_in_training_is_predicted_with_a_warning(tmp_path, est
     gaps = X.head(6).astype({"age": float})
     gaps.loc[0, "plan"] = np.nan
     gaps.loc[1, "age"] = gaps.loc[2, "spend"] = np.nan
-    served = saved(model, X, y, tmp_path) if rows == "rows" else added(model, tmp_path, None)
-    expected = hold(served, gaps)
+    served = (
+        save_and_serve(model, X, y, tmp_path)
+        if rows == "rows"
+        else add_and_serve(model, tmp_path, None)
+    )
+    expected = assert_same_predictions(served, gaps)
     assert not any(isinstance(outcome, str) for outcome in expected)
     answer = served.client.post("/predict", json={"plan": "max", "age": None, "spend": 2.5}).json
     message = [w["field"] for w in answer.get("warnings", []) if w["code"] == "missing_value"]
@@ -106,19 +120,19 @@ def test_missing_value_of_boosting_without_missing_in_training_is_predicted(tmp_
     X, y = customers()
     X = X[["age", "spend"]]
     model = HistGradientBoostingClassifier(max_iter=5).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     gaps = X.head(4).astype(float)
     gaps.iloc[0, 0] = gaps.iloc[1, 1] = np.nan
-    hold(served, gaps)
+    assert_same_predictions(served, gaps)
 
 
 def test_missing_value_that_raises_makes_the_feature_required_with_a_reason(tmp_path):
     X, y = customers()
     columns = make_column_transformer((StandardScaler(), ["spend"]), remainder="drop")
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     gap = X.head(2).assign(spend=[np.nan, 3.0])
-    (first, _) = hold(served, gap)
+    (first, _) = assert_same_predictions(served, gap)
     assert isinstance(first, str)
     assert served.feature("spend")["reasons"]["required"]
 
@@ -135,10 +149,10 @@ def test_missing_text_imputed_by_the_most_frequent_equals_the_pipeline(tmp_path,
     )
     columns = make_column_transformer((step, ["c"]), remainder="passthrough")
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(6))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(6))
     new = X.head(2).assign(c=pd.Series(["new", fill], dtype=object))
-    hold(served, new)
+    assert_same_predictions(served, new)
 
 
 @both
@@ -150,7 +164,7 @@ def test_missing_none_as_the_most_frequent_text_is_predicted(tmp_path, estimator
     )
     columns = make_column_transformer((step, ["c"]), remainder=StandardScaler())
     model = make_pipeline(columns, estimator).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(6))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(6))
 
 
 @both
@@ -163,9 +177,9 @@ def test_missing_indicator_of_texts_equals_the_pipeline(tmp_path, estimator):
     )
     columns = make_column_transformer((step, ["plan"]), (StandardScaler(), ["age", "spend"]))
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(12))
-    hold(served, X.head(3).assign(plan=["new", np.nan, "max"]))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(12))
+    assert_same_predictions(served, X.head(3).assign(plan=["new", np.nan, "max"]))
 
 
 @both
@@ -180,8 +194,8 @@ def test_flag_with_missing_values_of_read_csv_keeps_them(tmp_path, estimator, st
         (OneHotEncoder(handle_unknown="ignore"), ["f"]), remainder="passthrough"
     )
     model = make_pipeline(columns, estimator).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    expected = hold(served, X.head(12))
+    served = save_and_serve(model, X, y, tmp_path)
+    expected = assert_same_predictions(served, X.head(12))
     assert not any(isinstance(outcome, str) for outcome in expected)
 
 
@@ -205,7 +219,7 @@ def test_nullable_pandas_column_equals_the_pipeline(tmp_path, dtype, gaps):
         X["c"] = X["c"].astype(object).where(X["c"].notna(), np.nan)
     columns = make_column_transformer((step, ["c"]), remainder="passthrough")
     model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(X, y)
-    expected = hold(saved(model, X, y, tmp_path), X.head(12))
+    expected = assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(12))
     assert not any(isinstance(outcome, str) for outcome in expected)
 
 
@@ -214,22 +228,29 @@ def test_number_that_becomes_missing_is_predicted_as_by_the_pipeline(tmp_path):
     X = pd.DataFrame({"num": np.abs(np.random.default_rng(1).normal(size=240))})
     steps = (FunctionTransformer(np.log1p), SimpleImputer(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    expected = hold(served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]}))
+    served = save_and_serve(model, X, y, tmp_path)
+    expected = assert_same_predictions(
+        served, pd.DataFrame({"num": [0.5, -0.5, -2.0, np.nan, -1e9]})
+    )
     assert not isinstance(expected[2], str)
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y)
-    hold(saved(model, X, y, tmp_path), pd.DataFrame({"num": [0.5, np.nan]}))
+    assert_same_predictions(
+        save_and_serve(model, X, y, tmp_path), pd.DataFrame({"num": [0.5, np.nan]})
+    )
 
 
 def test_column_of_only_missing_values_is_predicted_as_by_the_pipeline(tmp_path):
     X, y = customers()
     X = X[["age", "spend"]].assign(nothing=np.nan)
     model = DecisionTreeClassifier(max_depth=4, random_state=0).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(4))
-    hold(served, X.head(2).assign(nothing=[1.0, -3.5]))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(4))
+    assert_same_predictions(served, X.head(2).assign(nothing=[1.0, -3.5]))
     without = {"age": 40, "spend": 12.5}
     assert equal(
-        served.one(without), own_answer(model, pd.DataFrame([without | {"nothing": np.nan}]))
+        served.predict(without),
+        own_prediction(model, pd.DataFrame([without | {"nothing": np.nan}])),
     )
-    assert own(model, X.head(1)) == served.json([{"age": int(X.age[0]), "spend": X.spend[0]}])
+    assert own_predictions(model, X.head(1)) == served.json(
+        [{"age": int(X.age[0]), "spend": X.spend[0]}]
+    )

@@ -19,15 +19,15 @@ from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from imblearn.under_sampling import RandomUnderSampler
 from own_models import (
     Served,
-    added,
+    add_and_serve,
+    assert_same_predictions,
     customers,
-    hold,
     model_add,
-    own,
-    refusal,
-    saved,
+    own_predictions,
+    rejection_message,
+    save_and_serve,
     serve,
-    started_here,
+    start_check_in_process,
 )
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -59,14 +59,18 @@ def fitted():
 def test_imbalanced_learn_sampler_has_no_effect_on_predict(tmp_path, sampler, road):
     X, y = numbers()
     model = make_sampling_pipeline(StandardScaler(), sampler, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path) if road == "save" else added(model, tmp_path, None)
-    hold(served, X.head(8))
+    served = (
+        save_and_serve(model, X, y, tmp_path)
+        if road == "save"
+        else add_and_serve(model, tmp_path, None)
+    )
+    assert_same_predictions(served, X.head(8))
 
 
 def test_imbalanced_learn_forest_is_served(tmp_path):
     X, y = numbers()
     model = BalancedRandomForestClassifier(3, random_state=0).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(8))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(8))
 
 
 BOOSTERS = {
@@ -82,11 +86,11 @@ def test_boosting_of_another_package_is_served(tmp_path, name, classes):
     X, y = numbers()
     y = y if classes == 2 else pd.qcut(X["spend"], 3, labels=False)
     model = BOOSTERS[name]().fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(8))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(8))
     gaps = X.head(2).astype(float)
     gaps.iloc[0, 0] = np.nan
-    hold(served, gaps)
+    assert_same_predictions(served, gaps)
 
 
 @pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
@@ -98,12 +102,12 @@ def test_boosting_of_categories_is_served(tmp_path, name):
         plan=X["plan"].astype("category"),
     )
     model = BOOSTERS[name]().fit(X, y ^ (sizes == "M"))
-    served = saved(model, X, y, tmp_path)
-    expected = hold(served, X.head(12))
+    served = save_and_serve(model, X, y, tmp_path)
+    expected = assert_same_predictions(served, X.head(12))
     assert not any(isinstance(outcome, str) for outcome in expected)
     gap = X.head(2).copy()
     gap.loc[0, "plan"] = np.nan
-    hold(served, gap)
+    assert_same_predictions(served, gap)
 
 
 @pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
@@ -114,7 +118,7 @@ def test_boosting_regressor_is_served(tmp_path, package):
         "lightgbm": lightgbm.LGBMRegressor(n_estimators=5, verbose=-1),
     }
     model = kinds[package].fit(X, X["spend"] * 2)
-    hold(saved(model, X, X["spend"], tmp_path), X.head(8))
+    assert_same_predictions(save_and_serve(model, X, X["spend"], tmp_path), X.head(8))
 
 
 def joblib_bytes(model, **named):
@@ -140,13 +144,13 @@ def test_file_of_another_format_is_accepted(tmp_path, fitted, name):
     X, _ = customers()
     done = model_add(FILES[name](fitted), tmp_path)
     assert done.exit_code == 0, done.output
-    hold(Served(fitted, serve(tmp_path / "added.pkl")), X.head(6))
+    assert_same_predictions(Served(fitted, serve(tmp_path / "added.pkl")), X.head(6))
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_truncated_file_of_another_format_is_reported_as_such(tmp_path, fitted, name):
     content = FILES[name](fitted)
-    message = refusal(content[: len(content) * 2 // 3], tmp_path)
+    message = rejection_message(content[: len(content) * 2 // 3], tmp_path)
     assert message.count("\n") == 1
     assert any(
         word in message
@@ -179,7 +183,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_file_without_a_model_is_rejected_with_the_reason(tmp_path, fitted, name):
     make, words = BAD[name]
-    message = refusal(make(fitted), tmp_path)
+    message = rejection_message(make(fitted), tmp_path)
     assert message.count("\n") == 1
     assert all(word.lower() in message.lower() for word in words)
 
@@ -188,7 +192,9 @@ def test_file_without_a_model_is_rejected_with_the_reason(tmp_path, fitted, name
 def test_old_protocol_is_accepted_or_rejected_with_one_sentence(tmp_path, fitted, protocol):
     done = model_add(pickle.dumps(fitted, protocol), tmp_path)
     if done.exit_code == 0:
-        hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
+        assert_same_predictions(
+            Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4)
+        )
     else:
         assert "protocol" in done.output
 
@@ -200,28 +206,28 @@ def test_mlflow_folder_is_accepted(tmp_path, fitted):
     (folder / "model.pkl").write_bytes(cloudpickle.dumps(fitted))
     runner = add_commands(create_app(ROOT, Settings(model=ROOT / "model.pkl"))).test_cli_runner()
     command = ["model", "add", str(folder), "--output", str(tmp_path / "added.pkl")]
-    with started_here():
+    with start_check_in_process():
         done = runner.invoke(args=command)
     assert done.exit_code == 0, done.output
-    hold(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
+    assert_same_predictions(Served(fitted, serve(tmp_path / "added.pkl")), customers()[0].head(4))
 
 
 def test_lambda_is_rejected_without_advice_to_allow_arbitrary_code(tmp_path):
     X, y = numbers()
     steps = (FunctionTransformer(lambda X: X * 2), StandardScaler(), LogisticRegression())
     model = make_pipeline(*steps).fit(X, y)
-    message = refusal(cloudpickle.dumps(model), tmp_path)
+    message = rejection_message(cloudpickle.dumps(model), tmp_path)
     assert "module" in message
     advice = message.partition("SLIPWAY_PICKLE_ALLOW=")[2]
     for word in ("cloudpickle", "_make_function", "builtins", "functools"):
         assert word not in advice
     with pytest.raises(SlipwayError, match="module"):
-        saved(model, X, y, tmp_path)
+        save_and_serve(model, X, y, tmp_path)
 
 
 def test_custom_wrapper_class_is_rejected_by_name(tmp_path, fitted):
-    message = refusal(pickle.dumps(_Around(fitted)), tmp_path)
+    message = rejection_message(pickle.dumps(_Around(fitted)), tmp_path)
     assert "_Around" in message
     with pytest.raises(SlipwayError, match="_Around"):
-        saved(_Around(fitted), *customers(), tmp_path)
-    assert own(fitted, customers()[0].head(1))
+        save_and_serve(_Around(fitted), *customers(), tmp_path)
+    assert own_predictions(fitted, customers()[0].head(1))

@@ -9,7 +9,14 @@ import pytest
 import scipy.stats
 import sklearn
 from custom_steps import dummies, less_the_mean, ranks, share_within
-from own_models import attempt, customers, hold, own, refusal, saved
+from own_models import (
+    assert_same_predictions,
+    attempt,
+    customers,
+    own_predictions,
+    rejection_message,
+    save_and_serve,
+)
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
@@ -99,7 +106,7 @@ LAST = {
 def test_last_step_of_every_kind_equals_the_pipeline(tmp_path, name):
     X, y = gappy()
     model = make_pipeline(prepared(), *LAST[name]).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(10))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(10))
 
 
 IMPUTERS = {
@@ -118,7 +125,7 @@ def test_imputer_equals_the_pipeline(tmp_path, name):
     if name == "iterative forest":
         X["age"], X["spend"] = X["age"].round(-1), X["spend"].round(-2)
     model = make_pipeline(prepared(imputer, StandardScaler()), LR()).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(12))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(12))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_three_classes_equal_the_pipeline(tmp_path, estimator):
     X, _ = gappy()
     y = pd.qcut(X["spend"], 3, labels=["low", "middle", "high"]).astype(str)
     model = make_pipeline(prepared(), estimator).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(10))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(10))
 
 
 @pytest.mark.parametrize("output", ["pandas", "polars"])
@@ -153,18 +160,18 @@ def test_transform_output_of_the_notebook_is_kept(tmp_path, output, last):
         )
         model = make_pipeline(first, second, last)
         model.fit(X, y)
-        expected = own(model, X.head(8))
-        served = saved(model, X, y, tmp_path)
+        expected = own_predictions(model, X.head(8))
+        served = save_and_serve(model, X, y, tmp_path)
     assert sklearn.get_config()["transform_output"] == "default"
-    hold(served, X.head(8), due=expected)
+    assert_same_predictions(served, X.head(8), expected=expected)
 
 
 def test_memory_of_a_pipeline_is_not_needed_to_predict(tmp_path):
     X, y = gappy()
     with tempfile.TemporaryDirectory() as cache:
         model = make_pipeline(prepared(), LR(), memory=cache).fit(X, y)
-        served = saved(model, X, y, tmp_path)
-    hold(served, X.head(5))
+        served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(5))
     assert not Path(cache).exists()
 
 
@@ -196,7 +203,7 @@ def test_memory_of_a_pipeline_is_not_needed_to_predict(tmp_path):
 )
 def test_search_predicts_as_its_best_estimator(tmp_path, search):
     X, y = gappy()
-    hold(saved(search.fit(X, y), X, y, tmp_path), X.head(8))
+    assert_same_predictions(save_and_serve(search.fit(X, y), X, y, tmp_path), X.head(8))
 
 
 NARROW = {
@@ -223,10 +230,10 @@ def test_column_of_one_value_equals_the_pipeline(tmp_path, name):
     num = pd.Series(np.random.default_rng(1).normal(size=len(X)))
     X = pd.DataFrame({"k": narrow(num), "num": num})
     model = make_pipeline(step, LR(max_iter=300)).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(4))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(4))
     other = pd.DataFrame({"k": [X["k"].max() + 1.0, 0.0, -1e6], "num": 0.25})
-    hold(served, other)
+    assert_same_predictions(served, other)
 
 
 @pytest.mark.parametrize("drop", ["first", "if_binary"])
@@ -236,9 +243,9 @@ def test_dropped_first_category_with_a_constant_text_equals_the_pipeline(tmp_pat
     step = OneHotEncoder(drop=drop, handle_unknown="ignore")
     columns = make_column_transformer((step, ["only", "plan"]), remainder=StandardScaler())
     model = make_pipeline(columns, LR()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(5))
-    hold(served, X.head(2).assign(only="other", plan=["max", "gold"]))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(5))
+    assert_same_predictions(served, X.head(2).assign(only="other", plan=["max", "gold"]))
 
 
 def test_spline_that_raises_beside_a_column_of_few_values_is_compared(tmp_path):
@@ -246,9 +253,9 @@ def test_spline_that_raises_beside_a_column_of_few_values_is_compared(tmp_path):
     X = pd.DataFrame({"k": X["age"] % 4, "num": X["spend"]})
     step = SplineTransformer(n_knots=3, extrapolation="error")
     model = make_pipeline(step, LR(max_iter=500)).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(5))
-    hold(served, pd.DataFrame({"k": [1, 9, 1], "num": [20.0, 20.0, -3.0]}))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(5))
+    assert_same_predictions(served, pd.DataFrame({"k": [1, 9, 1], "num": [20.0, 20.0, -3.0]}))
     manifest = read_manifest(tmp_path / "model.pkl")
     text = attempt(lambda: model_sql(manifest, table="t", dialect="duckdb"))
     assert "SplineTransformer" in text or "scorecard" in text or "SELECT" in text
@@ -271,5 +278,5 @@ def test_step_that_depends_on_other_rows_is_rejected_by_name(tmp_path, name):
     assert "functiontransformer" in refused.value.message.lower()
     assert not (tmp_path / "model.pkl").exists()
     text = X[columns].assign(left=y).to_csv(index=False)
-    message = refusal(model, tmp_path, "--target", "left", data=text)
+    message = rejection_message(model, tmp_path, "--target", "left", data=text)
     assert "functiontransformer" in message.lower()

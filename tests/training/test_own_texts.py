@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from custom_steps import CalendarParts, euros, month_of
-from own_models import added, customers, hold, own_answer, saved
+from own_models import (
+    add_and_serve,
+    assert_same_predictions,
+    customers,
+    own_prediction,
+    save_and_serve,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -32,21 +38,23 @@ def test_texts_alone_are_one_feature_that_accepts_any_text(tmp_path, tickets, ro
     text, y = tickets
     model = make_pipeline(vectorizer, LogisticRegression()).fit(text, y)
     if rows in ("series", "list"):
-        served = saved(model, text if rows == "series" else text.tolist(), y, tmp_path)
+        served = save_and_serve(model, text if rows == "series" else text.tolist(), y, tmp_path)
     else:
         file = pd.DataFrame({"text": text, "kind": y}).to_csv(index=False)
         words = ("--target", "kind") if rows == "file" else ()
-        served = added(model, tmp_path, file if words else None, *words)
+        served = add_and_serve(model, tmp_path, file if words else None, *words)
     (feature,) = served.metadata["signature"]["features"]
     assert feature["kind"] == "text"
     assert not feature.get("categories")
     name = feature["name"]
     asked = pd.DataFrame({name: [*text.head(3), *NEW]})
-    expected = [own_answer(model, [row]) for row in asked[name]]
-    hold(served, asked, due=expected, ways=["json", "array"])
+    expected = [own_prediction(model, [row]) for row in asked[name]]
+    assert_same_predictions(served, asked, expected=expected, ways=["json", "array"])
     # An empty field or cell is a missing value, for which the pipeline raises.
     filled = asked.drop(index=4)
-    hold(served, filled, due=[*expected[:4], *expected[5:]], ways=["form", "csv"])
+    assert_same_predictions(
+        served, filled, expected=[*expected[:4], *expected[5:]], ways=["form", "csv"]
+    )
     (empty,) = served.form([{name: ""}])
     assert isinstance(empty, str)
     assert "ticket 7" not in served.client.get("/metadata").text
@@ -58,11 +66,11 @@ def test_text_column_beside_others_accepts_any_text(tmp_path, tickets):
     X = pd.DataFrame({"text": text, "length": text.str.len()})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["length"]))
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(4))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(4))
     new = pd.DataFrame({"text": NEW, "length": [len(text) for text in NEW]})
-    hold(served, new, ways=["json", "array"])
-    hold(served, new.drop(index=1), ways=["form", "csv"])
+    assert_same_predictions(served, new, ways=["json", "array"])
+    assert_same_predictions(served, new.drop(index=1), ways=["form", "csv"])
     assert served.feature("text")["kind"] == "text"
     answer = served.client.post("/predict", json={"text": "never seen", "length": 40}).json
     assert not answer.get("warnings")
@@ -74,10 +82,10 @@ def test_long_text_is_predicted_up_to_the_limit(tmp_path, tickets):
     X = pd.DataFrame({"text": [f"{'word ' * 60}{word}" for word in text], "n": range(len(text))})
     columns = make_column_transformer((TfidfVectorizer(), "text"), (StandardScaler(), ["n"]))
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    hold(served, X.head(3))
+    served = save_and_serve(model, X, y, tmp_path)
+    assert_same_predictions(served, X.head(3))
     long = pd.DataFrame({"text": ["a b " * 16_384], "n": [1]})
-    hold(served, long)
+    assert_same_predictions(served, long)
     refused = served.client.post("/predict", json={"text": "a b " * 16_384 + "c", "n": 1})
     assert (refused.status_code, refused.json["errors"][0]["code"]) == (422, "too_long")
 
@@ -88,7 +96,7 @@ def test_long_category_is_a_category(tmp_path, length):
     X["plan"] = X["plan"].map(lambda plan: plan + "x" * length)
     columns = make_column_transformer((OneHotEncoder(), ["plan"]), remainder="passthrough")
     model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(X, y)
-    hold(saved(model, X, y, tmp_path), X.head(4))
+    assert_same_predictions(save_and_serve(model, X, y, tmp_path), X.head(4))
 
 
 def dated(days):
@@ -112,11 +120,11 @@ DAYS = pd.date_range("2025-01-01", periods=240, freq="D")
 def test_dates_as_texts_accept_days_not_in_training(tmp_path):
     X, y = dated(DAYS.strftime("%Y-%m-%d"))
     model = by_month(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     later = X.head(8).assign(day=pd.date_range("2027-03-01", periods=8).strftime("%Y-%m-%d"))
-    hold(served, later)
+    assert_same_predictions(served, later)
     odd = X.head(3).assign(day=["2027-02-30", "yesterday", "March 3, 2027"])
-    expected = hold(served, odd)
+    expected = assert_same_predictions(served, odd)
     assert [isinstance(outcome, str) for outcome in expected] == [True, True, False]
 
 
@@ -140,26 +148,28 @@ def test_dates_and_times_keep_their_type_and_zone(tmp_path, moments, own_step):
         model = make_pipeline(CalendarParts(), columns, LogisticRegression()).fit(X, y)
     else:
         model = by_month(X, y)
-    served = saved(model, X, y, tmp_path)
-    expected = hold(served, X.iloc[::40])
+    served = save_and_serve(model, X, y, tmp_path)
+    expected = assert_same_predictions(served, X.iloc[::40])
     assert not any(isinstance(outcome, str) for outcome in expected)
     assert served.feature("day")["kind"] == "datetime"
     record = {"plan": "max", "age": 40, "spend": 3.5, "day": "no day"}
-    assert isinstance(served.one(record), str)
+    assert isinstance(served.predict(record), str)
 
 
 def test_missing_date_equals_the_pipeline(tmp_path):
     X, y = dated(DAYS)
     X.loc[::9, "day"] = pd.NaT
-    served = saved(by_month(X, y), X, y, tmp_path)
-    hold(served, X.head(12))
+    served = save_and_serve(by_month(X, y), X, y, tmp_path)
+    assert_same_predictions(served, X.head(12))
 
 
 def test_dates_parsed_in_the_notebook_are_dates_in_a_file(tmp_path):
     X, y = dated(DAYS)
     model = by_month(X, y)
-    served = added(model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left")
-    hold(served, X.head(12))
+    served = add_and_serve(
+        model, tmp_path, X.assign(left=y).to_csv(index=False), "--target", "left"
+    )
+    assert_same_predictions(served, X.head(12))
 
 
 def test_texts_read_by_a_function_are_not_categories(tmp_path):
@@ -168,9 +178,9 @@ def test_texts_read_by_a_function_are_not_categories(tmp_path):
     step = make_pipeline(FunctionTransformer(euros), StandardScaler())
     columns = make_column_transformer((step, ["spend"]), (OneHotEncoder(), ["plan"]))
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     new = X.head(3).assign(spend=["EUR 123456.75", "free", ""])
-    expected = hold(served, new, ways=["json", "array"])
+    expected = assert_same_predictions(served, new, ways=["json", "array"])
     assert [isinstance(outcome, str) for outcome in expected] == [False, True, True]
     assert served.feature("spend")["kind"] == "text"
 
@@ -182,6 +192,6 @@ def test_text_column_with_texts_for_missing_values_is_saved(tmp_path):
         (TfidfVectorizer(), "note"), (StandardScaler(), ["age", "spend"])
     )
     model = make_pipeline(columns, LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
-    expected = hold(served, X.head(10), ways=["json", "array"])
+    served = save_and_serve(model, X, y, tmp_path)
+    expected = assert_same_predictions(served, X.head(10), ways=["json", "array"])
     assert not any(isinstance(outcome, str) for outcome in expected)

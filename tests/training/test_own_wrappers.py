@@ -10,7 +10,7 @@ import pytest
 from custom_steps import months_of
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampled
-from own_models import hold, saved
+from own_models import assert_same_predictions, save_and_serve
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
@@ -49,12 +49,12 @@ WRAPPERS = {
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_wrapped_pipeline_keeps_categories_and_unread_columns(tmp_path, wrapper):
     X, y = countries()
-    served = saved(WRAPPERS[wrapper]().fit(X, y), X, y, tmp_path)
+    served = save_and_serve(WRAPPERS[wrapper]().fit(X, y), X, y, tmp_path)
     features = {f["name"]: f for f in served.metadata["signature"]["features"]}
     assert features["country"]["kind"] == "category"
     assert set(features) == {"country", "size"}
-    hold(served, X.head(12), exact=False)
-    hold(served, X.head(2).assign(id=["new", None]), exact=False)
+    assert_same_predictions(served, X.head(12), exact=False)
+    assert_same_predictions(served, X.head(2).assign(id=["new", None]), exact=False)
 
 
 def test_wrapped_regressor_keeps_categories_and_unread_columns(tmp_path):
@@ -62,15 +62,17 @@ def test_wrapped_regressor_keeps_categories_and_unread_columns(tmp_path):
     y = X["size"] + 10
     regressor = make_pipeline(columns(), Ridge())
     model = TransformedTargetRegressor(regressor, func=np.log1p, inverse_func=np.expm1)
-    served = saved(model.fit(X, y), X, y, tmp_path)
-    hold(served, X.head(12).assign(id=7))
+    served = save_and_serve(model.fit(X, y), X, y, tmp_path)
+    assert_same_predictions(served, X.head(12).assign(id=7))
 
 
 def test_free_text_in_training_is_not_a_missing_value(tmp_path):
     X, y = countries()
     words = make_column_transformer((TfidfVectorizer(token_pattern=r"\S+"), "country"))
-    served = saved(make_pipeline(words, RandomForestClassifier(5)).fit(X, y), X, y, tmp_path)
-    hold(served, X[["country"]].head(8).assign(id="x", size=1.0))
+    served = save_and_serve(
+        make_pipeline(words, RandomForestClassifier(5)).fit(X, y), X, y, tmp_path
+    )
+    assert_same_predictions(served, X[["country"]].head(8).assign(id="x", size=1.0))
 
 
 def test_dates_in_several_forms_do_not_change_the_rows_beside_them(tmp_path):
@@ -78,10 +80,10 @@ def test_dates_in_several_forms_do_not_change_the_rows_beside_them(tmp_path):
     X = pd.DataFrame({"day": pd.date_range("2025-01-01", periods=n).strftime("%Y-%m-%d")})
     y = (X["day"] < "2025-03-01").astype(int)
     model = make_pipeline(FunctionTransformer(months_of), LogisticRegression()).fit(X, y)
-    served = saved(model, X, y, tmp_path)
+    served = save_and_serve(model, X, y, tmp_path)
     assert served.metadata["signature"]["alone"]
     mixed = pd.DataFrame({"day": ["27.10.2021", *X["day"].head(5), "2021-10-27T10:00:00Z"]})
-    hold(served, mixed)
+    assert_same_predictions(served, mixed)
 
 
 def test_module_beside_the_model_is_imported_if_allowed(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from all_kinds import save_all_kinds
 from conftest import ROOT
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
-from own_models import equal, outcome, own
+from own_models import equal, outcome, own_predictions
 from test_pages import FORM, HTML, Page, send
 
 from slipway.core.settings import Settings
@@ -339,7 +339,7 @@ def test_form_and_api_return_pipeline_predictions(client, kinds, document, chang
     row = X.head(1).copy()
     for name, value in record.items():
         row[name] = typed(X[name], value)
-    (expected,) = own(model, row)
+    (expected,) = own_predictions(model, row)
     assert equal(predict(client, record), expected, 0.0)
     response = client.post("/", data=urlencode(texts), content_type=FORM, headers=HTML)
     assert displayed_number(response) == pytest.approx(expected.numbers[0], abs=6e-5)

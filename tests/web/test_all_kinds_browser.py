@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from all_kinds import save_all_kinds
 from conftest import GUNICORN, IMPORTS, running
-from own_models import own
+from own_models import own_predictions
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -72,7 +72,7 @@ def pipeline_probability(model, X, coupon=""):
         payment="card",
         place="Atlantis",
     )
-    (response,) = own(model, row)
+    (response,) = own_predictions(model, row)
     return response.numbers[0]
 
 

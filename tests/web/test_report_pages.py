@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from conftest import ROOT
-from reports import Read, ids, write_shipped
+from reports import ParsedPage, ids, write_shipped
 from versions import TABLE, run, with_terms
 
 from slipway.cli import add_commands
@@ -28,7 +28,7 @@ def app(shipped):
 
 def test_model_page_links_report_and_draws_learning_curve(app):
     client = app.test_client()
-    page = Read(client.get("/model").text)
+    page = ParsedPage(client.get("/model").text)
     assert "/model/report" in [attrs.get("href") for _, attrs in page.tags]
     assert {"learning", "learning-log-loss-title", "learning-roc-desc"} <= ids(page)
     assert "30,000 rows are enough" in page.text
