@@ -1,6 +1,6 @@
 # `make help` prints the targets. Each one sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format train bench docs dist image lock upgrade system clean
+.PHONY: help run test test-all fuzz check format train bench docs dist image lock upgrade system clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
@@ -11,13 +11,16 @@ GIT_SHA ?= $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/de
 # Many tests wait, so that three keep two cores busy.
 TEST_PROCESSES ?= 3
 FUZZ_MINUTES ?= 30
+PYTEST_OPTIONS := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 VENV := .venv
+# Phrases that plain English does without.
+AVOIDED := is told|told as|whoever|whatever|anew|in silence|of one.s own|for people
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" pyproject.toml
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for another port)
 	@command=$$(sed -n 's/^web: //p' Procfile); \
@@ -25,16 +28,21 @@ run: $(VENV)/run ## serve the model on http://127.0.0.1:8000 (PORT=... for anoth
 	echo "Slipway: http://127.0.0.1:$$PORT  (document: http://127.0.0.1:$$PORT/apidocs/)"; \
 	eval exec "$$command"
 
-test: $(VENV)/dev ## run all tests
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+test: $(VENV)/dev ## run the quick tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow and not browser and not image and not proxy"
+
+test-all: $(VENV)/dev ## run all tests, as CI does (make system installs what they need)
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 fuzz: $(VENV)/dev ## run the property tests with new examples (FUZZ_MINUTES=30)
-	$(BIN)/python tests/fuzz.py $(FUZZ_MINUTES) -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python tests/fuzz.py $(FUZZ_MINUTES) $(PYTEST_OPTIONS)
 
 check: $(VENV)/dev ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	! grep -rnE "\b($(AVOIDED))\b" --include=*.md --include=*.py --include=*.html slipway tests docs README.md \
+		CONTRIBUTING.md CHANGELOG.md benchmarks deploy
 
 format: $(VENV)/dev ## format the code
 	$(BIN)/ruff format .

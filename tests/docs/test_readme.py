@@ -22,7 +22,8 @@ from slipway.web import create_app
 pytest_plugins = ["churn_model"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-MAKE = ["make", "-o", f"{sys.prefix}/run", "-o", f"{sys.prefix}/dev", f"VENV={sys.prefix}"]
+STAMPS = [word for name in ("run", "train", "dev") for word in ("-o", f"{sys.prefix}/{name}")]
+MAKE = ["make", *STAMPS, f"VENV={sys.prefix}"]
 
 
 def blocks(language):
@@ -111,14 +112,15 @@ def test_make_run_serves_under_the_procfiles_command(manifest):
 
 def test_make_help_prints_every_target():
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
-    named = re.findall(r"^  make (\w+)", done.stdout, re.MULTILINE)
-    targets = re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"^  make ([\w-]+)", done.stdout, re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert named == targets
     assert {"help", "run", "test", "check", "train", "bench", "system"} <= set(named)
 
 
 @pytest.mark.parametrize(
-    ("target", "command"), [("test", "python -m pytest"), ("train", "flask train")]
+    ("target", "command"),
+    [("test", "python -m pytest"), ("test-all", "python -m pytest"), ("train", "flask train")],
 )
 def test_make_target_calls_its_command(target, command):
     done = subprocess.run(

@@ -153,8 +153,7 @@ def test_truncated_file_of_another_format_is_reported_as_such(tmp_path, fitted, 
     message = rejection_message(content[: len(content) * 2 // 3], tmp_path)
     assert message.count("\n") == 1
     assert any(
-        word in message
-        for word in ("cut off", "truncated", "incomplete", "damaged", "cannot be read")
+        word in message for word in ("cut off", "truncated", "incomplete", "damaged", "cannot read")
     )
 
 

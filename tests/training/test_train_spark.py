@@ -134,5 +134,5 @@ def test_cluster_flights_equal_scikit_learn_in_probabilities_and_auc(on_cluster,
 
 def test_cluster_worker_killed_during_the_fit_does_not_stop_the_job(on_cluster):
     assert (on_cluster.executors_before, on_cluster.executors_after) == (3, 2)
-    assert "L-BFGS" in on_cluster.said[2], "the fit went on after the kill"
-    assert "Newton's step" in on_cluster.said[-1]
+    assert "L-BFGS" in on_cluster.messages[2], "the fit went on after the kill"
+    assert "Newton's step" in on_cluster.messages[-1]

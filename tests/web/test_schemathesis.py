@@ -15,7 +15,7 @@ def check_with_schemathesis(base, examples, **environ):
     done = subprocess.run(
         [sys.executable, *command, *options],
         cwd=ROOT,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"} | environ,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.helpers.schemathesis_hooks"} | environ,
         capture_output=True,
         text=True,
         timeout=300,

@@ -8,7 +8,7 @@ from slipway.cli.main import main
 from slipway.serving.start_check import check_start
 
 
-def test_golden_rows_by_json_array_form_and_file_give_the_predictions_of_the_pipeline():
+def test_golden_rows_by_json_array_form_and_file_give_the_predictions_of_the_pipeline(app):
     check_start(ROOT / "model.pkl")
 
 
