@@ -28,7 +28,7 @@ def main() -> None:
     options = _options()
     chosen = [service for service in SERVICES if service.name in options.only]
     batches = [service for service in chosen if service in (SLIPWAY, TUTORIAL)]
-    settings = Settings.from_environ(ROOT, {})
+    settings = Settings.from_environ(ROOT, {"SLIPWAY_PROBLEM": "flights"})
     inputs = Inputs(settings.problem, read_manifest(settings.model))
     loads = _loads(chosen, inputs, options.rounds, options.seconds)
     array_times = _arrays(batches, inputs, options.rounds)
