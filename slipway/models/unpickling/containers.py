@@ -53,7 +53,7 @@ def zip_names(content: bytes) -> list[str]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError) as error:
-        raise ModelError(f"is an invalid ZIP archive: {error}") from error
+        raise ModelError(f"is a damaged ZIP archive: {error}") from error
     if sum(entry.file_size for entry in entries) > _bound(content):
         raise ModelError("expands to more than 200 times its size")
     return [entry.filename for entry in entries]
