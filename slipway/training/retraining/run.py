@@ -23,6 +23,7 @@ from slipway.registry.registry import PRODUCTION
 from slipway.registry.version_check import check_version
 from slipway.reports.html import write_report
 from slipway.training.retraining.champion import Champion, load_champion
+from slipway.training.retraining.decision import decide_outcome
 from slipway.training.retraining.holdout import predict_holdout
 from slipway.training.retraining.non_inferiority import NEW, compare_models
 from slipway.training.retraining.registry_state import (
@@ -36,7 +37,6 @@ from slipway.training.retraining.registry_state import (
     previous_verdict,
     read_registry_state,
 )
-from slipway.training.retraining.summary import decide_outcome
 from slipway.training.train import TrainingOptions, train
 
 WORK = "retrain"
