@@ -204,7 +204,7 @@ def _key(name: str) -> str | None:
 
 
 def _length(environ: dict[str, Any]) -> int | None:
-    """Give the body's length; None where it is too long for the loop, or is none."""
+    """Return the length of the body; None if it is invalid, or too long for the loop."""
     text = environ.get("CONTENT_LENGTH", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 7):
         return None
