@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,8 @@ class Project:
         The question that the model answers.
     settings : mapping of str to str
         Of ``slipway.toml``.
+    installed : mapping of str to str
+        Versions of packages under scikit-learn, which the manifest does not have.
     in_repository : bool
         Whether the package stands beside it, as in Slipway's own repository.
     """
@@ -44,6 +45,7 @@ class Project:
     name: str
     title: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    installed: Mapping[str, str] = field(default_factory=dict)
     in_repository: bool = False
 
 
@@ -114,7 +116,7 @@ def _values(project: Project, model: Path) -> dict[str, Any]:
         "title": project.title,
         "settings": dict(project.settings),
         "in_repository": project.in_repository,
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "python": ".".join(manifest.libraries["python"].split(".")[:2]),
         "introduction": _introduction(manifest),
         "request": request,
         "response": response,
@@ -130,8 +132,8 @@ def _values(project: Project, model: Path) -> dict[str, Any]:
             }
             for feature in manifest.signature.features
         ],
-        "serving_pins": serving_pins(manifest),
-        "training_pins": training_pins(manifest),
+        "serving_pins": serving_pins(manifest, project.installed),
+        "training_pins": training_pins(manifest, project.installed),
     }
 
 

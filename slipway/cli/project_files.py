@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from slipway.cli.project import EXECUTABLE, Project, render_project
+from slipway.cli.project_pins import installed_versions
 from slipway.core.errors import SlipwayError
 from slipway.core.version import __version__
 
@@ -26,7 +27,8 @@ class ProjectRecord(msgspec.Struct, frozen=True):
     slipway : str
         The version that wrote the files.
     name, title : str
-    settings : dict of str to str
+    settings, installed : dict of str to str
+        As of ``Project``.
     files : dict of str to str
         The content that was written, by path.
     """
@@ -35,15 +37,17 @@ class ProjectRecord(msgspec.Struct, frozen=True):
     name: str
     title: str
     settings: dict[str, str]
+    installed: dict[str, str]
     files: dict[str, str]
 
 
 def write_project(folder: Path, name: str, title: str, settings: dict[str, str]) -> None:
     """Write every file of a project around its model, and the record of them."""
-    files = render_project(Project(name, title, settings), folder / "model.pkl")
+    installed = installed_versions()
+    files = render_project(Project(name, title, settings, installed), folder / "model.pkl")
     for path, content in files.items():
         _write(folder / path, content)
-    _write_record(folder, ProjectRecord(__version__, name, title, settings, files))
+    _write_record(folder, ProjectRecord(__version__, name, title, settings, installed, files))
 
 
 def update_project(folder: Path) -> list[tuple[Change, str]]:
@@ -67,7 +71,7 @@ def update_project(folder: Path) -> list[tuple[Change, str]]:
         The folder is not a project, or its record is damaged.
     """
     record = _read_record(folder)
-    project = Project(record.name, record.title, record.settings)
+    project = Project(record.name, record.title, record.settings, record.installed)
     files = render_project(project, folder / "model.pkl")
     changes = [(_update(folder, path, record.files, files), path) for path in files]
     changes += [(_remove(folder, path, record.files), path) for path in record.files.keys() - files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,24 +16,31 @@ _UNDER_SCIKIT_LEARN = ("scipy", "joblib", "threadpoolctl")
 _NOTEBOOK = ("ipykernel", "nbconvert", "nbclient")
 
 
-def serving_pins(manifest: Manifest) -> list[str]:
+def installed_versions() -> dict[str, str]:
+    """Return the installed versions of the packages under scikit-learn."""
+    versions = {}
+    for name in _UNDER_SCIKIT_LEARN:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def serving_pins(manifest: Manifest, installed: Mapping[str, str]) -> list[str]:
     """List what serving needs: the web half, and the model's libraries where its pickle serves."""
     web = _WEB_PINS.read_text(encoding="utf-8").split("\n")
     pins = [f"{DISTRIBUTION}=={__version__}", *filter(None, web)]
-    return pins if manifest.scorecard is not None else [*pins, *_library_pins(manifest)]
+    return pins if manifest.scorecard is not None else [*pins, *_library_pins(manifest, installed)]
 
 
-def training_pins(manifest: Manifest) -> list[str]:
+def training_pins(manifest: Manifest, installed: Mapping[str, str]) -> list[str]:
     """List what training needs besides: the model's libraries, and what runs a notebook."""
-    return [*_library_pins(manifest), *_NOTEBOOK]
+    return [*_library_pins(manifest, installed), *_NOTEBOOK]
 
 
-def _library_pins(manifest: Manifest) -> list[str]:
+def _library_pins(manifest: Manifest, installed: Mapping[str, str]) -> list[str]:
     """Pin the libraries that the model was fitted with."""
-    versions = {name: text for name, text in manifest.libraries.items() if name != "python"}
-    for name in _UNDER_SCIKIT_LEARN:
-        try:
-            versions.setdefault(name, version(name))
-        except PackageNotFoundError:
-            continue
+    recorded = {name: text for name, text in manifest.libraries.items() if name != "python"}
+    versions = {**installed, **recorded}
     return [f"{name}=={text}" for name, text in sorted(versions.items())]

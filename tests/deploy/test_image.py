@@ -172,7 +172,7 @@ def test_compose_services_push_the_model_to_a_registry_and_serve_it(
         history = running.inside("flask", "model", "history", "--registry=s3://models", "--json")
         assert [entry["who"] for entry in json.loads(history.stdout)] == ["compose"]
         # The service polls the registry again, in a subprocess.
-        assert running.inside("flask", "model", "reload").stdout == "asked\n"
+        assert running.inside("flask", "model", "reload").stdout == "requested\n"
         deadline = time.monotonic() + 120
         while (ready := json.loads(answer(f"{running.base}/readyz"))) != {"status": "ready"}:
             assert time.monotonic() < deadline, ready
