@@ -16,6 +16,8 @@ VENV := .venv
 # Phrases that plain English does without.
 AVOIDED := is told|told as|whoever|whatever|anew|in silence|of one.s own|for people
 BIN := $(VENV)/bin
+# The package itself is installed as well, for the command slipway.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" pyproject.toml
 
@@ -86,14 +88,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --editable .
 	touch $@
 
 $(VENV)/train: requirements-train.txt | $(BIN)/python
 	@echo "installing what training needs, 0.7 GB; this takes about a minute"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --editable .
 	touch $@ $(VENV)/run
 
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --editable .
 	touch $@ $(VENV)/run $(VENV)/train
