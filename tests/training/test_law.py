@@ -160,7 +160,7 @@ def fitted(model, X, y):
         warnings.simplefilter("ignore")
         try:
             return model.fit(X, y)
-        except (ValueError, TypeError, AttributeError, IndexError, OverflowError):
+        except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError):
             return None
 
 
