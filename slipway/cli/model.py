@@ -8,7 +8,14 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from slipway.cli.options import EXISTING, FILE, as_json_option, json_text, one_line_errors, settings
+from slipway.cli.options import (
+    FILE,
+    as_json_option,
+    json_text,
+    model_options,
+    one_line_errors,
+    settings,
+)
 from slipway.core.errors import ModelError
 from slipway.models.artifacts import manifest_path
 from slipway.models.manifest import Manifest, read_manifest
@@ -23,12 +30,7 @@ model = AppGroup("model", help="Add, show, compare, export and release model ver
 @model.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option("--name", default="model", help="Name of the model.", show_default=True)
-@click.option("--title", help="Question that the model answers, for the pages.")
-@click.option("--positive-class", "positive", help="Class whose probability is returned.")
-@click.option("--data", type=EXISTING, help="CSV file of training rows.")
-@click.option("--features", help="Columns of the fit in their order, separated by commas.")
-@click.option("--target", help="Column of --data that the model predicts.")
-@click.option("--drop", help="Columns of --data to leave out, separated by commas.")
+@model_options
 @click.option("--output", type=FILE, help="Pickle to write.  [default: the served model]")
 def add(path: Path, output: Path | None, **options: Any) -> None:
     """Read a fitted model, and write model.pkl and model.json.
@@ -41,7 +43,7 @@ def add(path: Path, output: Path | None, **options: Any) -> None:
     output = output or settings().model
     with one_line_errors():
         added = add_model(path, output, skew=settings().allow_version_skew, **options)
-    for line in (*added.file_notes, *summary_lines(added.manifest, added.unknown), *added.notes):
+    for line in (*added.file_notes, *summary_lines(added.manifest), *added.unknown, *added.notes):
         click.echo(line)
     click.echo(f"wrote {output.name} and {manifest_path(output).name}: {added.manifest.version}")
 

@@ -13,24 +13,18 @@ from typing import Any
 
 import click
 
-from slipway.cli.options import EXISTING, FOLDER, one_line_errors
+from slipway.cli.options import EXISTING, FOLDER, model_options, one_line_errors
 from slipway.core.errors import SlipwayError
 
 # Heroku's rule for the name of an app.
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,28}[a-z0-9]")
 SETTING = "SLIPWAY_PICKLE_ALLOW"
-_ALLOW = re.compile(rf"{SETTING}=([\w.:,*]+)")
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--model", type=click.Path(path_type=Path, exists=True), help="Fitted model.")
-@click.option("--data", type=EXISTING, help="CSV file of training rows.")
-@click.option("--target", help="Column of --data that the model predicts.")
-@click.option("--features", help="Columns of the fit in their order, separated by commas.")
-@click.option("--drop", help="Columns of --data to leave out, separated by commas.")
-@click.option("--title", help="Question that the model answers.")
-@click.option("--positive-class", "positive", help="Class whose probability is returned.")
+@model_options
 @click.option("--notebook", "notebooks", type=EXISTING, multiple=True, help="Notebook to copy.")
 def new(folder: Path, notebooks: tuple[Path, ...], **options: Any) -> None:
     """Write a project around a fitted model, ready to run, test and deploy.
@@ -129,10 +123,12 @@ def _write_model(
 
 def _allowed(caught: list[warnings.WarningMessage]) -> str:
     """Return the setting that a model with its own code needs: given, or from the warning."""
+    from slipway.training.packaging.start_check import CustomCodeWarning
+
     if os.environ.get(SETTING):
         return os.environ[SETTING]
-    found = [_ALLOW.search(str(warning.message)) for warning in caught]
-    return next((match[1] for match in found if match), "")
+    messages = (warning.message for warning in caught)
+    return next((m.setting for m in messages if isinstance(m, CustomCodeWarning)), "")
 
 
 def _copy_modules(allowed: str, source: Path, draft: Path) -> None:

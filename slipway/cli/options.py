@@ -6,7 +6,7 @@ import getpass
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from slipway.core.settings import Settings
 if TYPE_CHECKING:
     from slipway.registry import Registry
 
+Command = Callable[..., Any]
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -83,6 +84,26 @@ memory_option = click.option(
 )
 
 
+def model_options(command: Command) -> Command:
+    """Add the options that describe a fitted model and its training rows."""
+    for option in reversed(
+        (
+            click.option("--data", type=EXISTING, help="CSV file of training rows."),
+            click.option("--target", help="Column of --data that the model predicts."),
+            click.option(
+                "--features", help="Columns of the fit in their order, separated by commas."
+            ),
+            click.option("--drop", help="Columns of --data to leave out, separated by commas."),
+            click.option("--title", help="Question that the model answers, for the pages."),
+            click.option(
+                "--positive-class", "positive", help="Class whose probability is returned."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 class Stages:
     """Print each stage as it begins, with the seconds since the start."""
 
@@ -140,6 +161,11 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("SOURCE_VERSION", "")
     return head.strip() + ("+" if changed.strip() else "")
+
+
+def command_name() -> str:
+    """Return the command as a user types it; ``python -m flask`` is ``flask``."""
+    return click.get_current_context().command_path.removeprefix("python -m ")
 
 
 def json_text(content: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from slipway.core.errors import SlipwayError
-from slipway.core.settings import read_reference
+from slipway.core.settings import Reference
 from slipway.models.artifacts import manifest_path
 from slipway.models.compatibility import require_compatible
 from slipway.models.manifest import Manifest, read_manifest
@@ -41,9 +41,10 @@ class ReloadedModel:
 
     def __init__(self, model: str, options: Mapping[str, Any], folder: Path) -> None:
         self._model, self._options, self._folder = Path(model), options, folder
-        self._registry: Registry = open_registry(str(folder / "models"))
+        self._reference = Reference(str(folder / "models"), f"@{ALIAS}")
+        self._registry: Registry = open_registry(self._reference.url)
         self.settings = {
-            "SLIPWAY_MODEL": f"{folder / 'models'}@{ALIAS}",
+            "SLIPWAY_MODEL": str(self._reference),
             "SLIPWAY_CACHE": str(folder / "cache"),
         }
 
@@ -55,26 +56,30 @@ class ReloadedModel:
             return 0, 0
         return status.st_mtime_ns, status.st_size
 
-    def push(self) -> Manifest:
-        """Read the file in a process of its own, and make it the served version.
+    def push(self, path: Path) -> Manifest:
+        """Make a model version the served one.
+
+        Raises
+        ------
+        SlipwayError
+            It cannot be pushed to the registry.
+        """
+        version = self._registry.push(path, who="slipway serve")
+        before = self._registry.alias(ALIAS)
+        expected = before.version if before else None
+        if expected != version:
+            self._registry.move(ALIAS, version, who="slipway serve", why="", expected=expected)
+        VersionCache(self._folder / "cache", self._reference).request_reload()
+        return read_manifest(path)
+
+    def write_version(self) -> Path:
+        """Read the file in a separate process; return the path of a model version.
 
         Raises
         ------
         SlipwayError
             The file cannot be served.
         """
-        path = self._write_version()
-        version = self._registry.push(path, who="slipway serve")
-        before = self._registry.alias(ALIAS)
-        expected = before.version if before else None
-        if expected != version:
-            self._registry.move(ALIAS, version, who="slipway serve", why="", expected=expected)
-        reference = read_reference(Path.cwd(), self.settings["SLIPWAY_MODEL"])
-        VersionCache(self._folder / "cache", reference).request_reload()  # type: ignore[arg-type]
-        return read_manifest(path)
-
-    def _write_version(self) -> Path:
-        """Write a model version of the file; return its path."""
         given = {name: value for name, value in self._options.items() if value}
         if manifest_path(self._model).exists() and not given:
             return self._model
@@ -94,12 +99,19 @@ class ReloadedModel:
 
 
 def serve_and_reload(
-    command: Sequence[str], environ: Mapping[str, str], model: str, options: Mapping[str, Any]
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    model: str,
+    options: Mapping[str, Any],
+    prepared: Path,
 ) -> int:
-    """Run a service that follows the file of its model; return its exit status."""
+    """Run a service that follows the file of its model; return its exit status.
+
+    It starts with the version that was prepared from the file.
+    """
     with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
         reloaded = ReloadedModel(model, options, Path(folder))
-        served = reloaded.push()
+        served = reloaded.push(prepared)
         settings = {**environ, **reloaded.settings}
         service = subprocess.Popen(command, env=settings)  # noqa: S603 - our own command
         signal.signal(signal.SIGTERM, lambda *_: service.terminate())
@@ -122,7 +134,7 @@ def serve_and_reload(
 def _reload(reloaded: ReloadedModel, served: Manifest) -> tuple[Manifest, bool]:
     """Push a changed file; return what is served, and whether running workers can swap to it."""
     try:
-        new = reloaded.push()
+        new = reloaded.push(reloaded.write_version())
     except SlipwayError as error:
         click.echo(f"not reloaded, the previous model stays: {error.message}", err=True)
         return served, True

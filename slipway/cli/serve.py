@@ -10,19 +10,14 @@ from typing import Any
 
 import click
 
-from slipway.cli.options import EXISTING, one_line_errors
+from slipway.cli.options import model_options, one_line_errors
 
 CACHE = "SLIPWAY_CACHE"
 
 
 @click.command()
 @click.argument("model")
-@click.option("--data", type=EXISTING, help="CSV file of training rows.")
-@click.option("--target", help="Column of --data that the model predicts.")
-@click.option("--features", help="Columns of the fit in their order, separated by commas.")
-@click.option("--drop", help="Columns of --data to leave out, separated by commas.")
-@click.option("--title", help="Question that the model answers, for the pages.")
-@click.option("--positive-class", "positive", help="Class whose probability is returned.")
+@model_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, envvar="PORT", show_default=True, help="Port to listen on.")
 @click.option(
@@ -40,6 +35,8 @@ def serve(model: str, host: str, port: int, workers: int, reload: bool, **option
     _require_free_port(host, port)
     with one_line_errors():
         prepared = prepare_model(model, _cache() / "served", {"name": Path(model).stem, **options})
+    if reload and prepared.manifest is None:
+        raise click.ClickException("--reload follows a file; an alias is followed without it")
     for line in _summary(prepared):
         click.echo(line)
     url = f"http://{host}:{port}"
@@ -54,7 +51,8 @@ def serve(model: str, host: str, port: int, workers: int, reload: bool, **option
         os.execve(command[0], command, environ)  # noqa: S606 - our own command
     from slipway.cli.reload import serve_and_reload
 
-    raise click.exceptions.Exit(serve_and_reload(command, environ, model, options))
+    status = serve_and_reload(command, environ, model, options, Path(prepared.setting))
+    raise click.exceptions.Exit(status)
 
 
 def _summary(prepared: Any) -> list[str]:

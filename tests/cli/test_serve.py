@@ -121,6 +121,13 @@ def test_serve_reload_changed_features_restarts_the_service(folder, customers):
     assert names == ["months"]
 
 
+def test_serve_reload_of_an_alias_is_rejected(folder, own_version):
+    open_registry(str(folder / "models")).push(own_version, who="ada")
+    done = run_here(folder, "serve", "models@production", "--reload")
+    assert done.exit_code == 1
+    assert done.output == "Error: --reload follows a file; an alias is followed without it\n"
+
+
 def feature_names(url):
     """Return the names of the served features, or an empty list while the service restarts."""
     try:

@@ -18,6 +18,20 @@ _TIMEOUT = 300
 _ALLOW = re.compile(rf"{SETTING}=([\w.:,*]+)")
 
 
+class CustomCodeWarning(UserWarning):
+    """The service needs ``SLIPWAY_PICKLE_ALLOW`` to open a model.
+
+    Attributes
+    ----------
+    setting : str
+        Its value.
+    """
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(f"the service needs the setting {SETTING}={setting} to open this model")
+        self.setting = setting
+
+
 def require_start(content: bytes, manifest: Manifest, name: str) -> None:
     """Require that a service starts with a model version and reproduces its golden rows.
 
@@ -50,8 +64,7 @@ def require_start(content: bytes, manifest: Manifest, name: str) -> None:
     if error:
         raise SlipwayError(f"a service would not start with this model: {error}")
     if needed:
-        message = f"the service needs the setting {SETTING}={setting} to open this model"
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(CustomCodeWarning(setting), stacklevel=4)
 
 
 def _start_service(path: Path, settings: dict[str, str]) -> str:
