@@ -15,8 +15,7 @@ from slipway.cli.completion import completion
 from slipway.cli.new import new
 from slipway.cli.serve import serve
 from slipway.cli.update import update
-from slipway.core.project_settings import apply_project_settings
-from slipway.core.settings import Settings
+from slipway.core.project_settings import read_settings
 from slipway.core.version import __version__
 
 EPILOG = "Exit status: 0 success, 1 an error in one line, 2 a wrong command line, 3 not promoted."
@@ -33,8 +32,7 @@ def command_app() -> Flask:
     root = Path.cwd()
     app = Flask("slipway", root_path=str(root))
     try:
-        apply_project_settings(root)
-        app.extensions["slipway_settings"] = Settings.from_environ(root)
+        app.extensions["slipway_settings"] = read_settings(root)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     return app

@@ -77,7 +77,7 @@ def render_project(project: Project, model: Path) -> dict[str, str]:
         comment_start_string="%(#",
         comment_end_string="#)%",
     )
-    environment.filters |= {"json": json_text, "html": html_text, "cell": table_cell}
+    environment.filters |= {"json": json.dumps, "html": html_text, "cell": table_cell}
     files = {"deploy/smoke.py": SMOKE.read_text(encoding="utf-8")}
     for path in sorted(TEMPLATE.rglob("*")):
         name = path.relative_to(TEMPLATE).as_posix()
@@ -89,11 +89,6 @@ def render_project(project: Project, model: Path) -> dict[str, str]:
         else:
             files[target] = path.read_text(encoding="utf-8")
     return files
-
-
-def json_text(text: str) -> str:
-    """Write a text as JSON and TOML have it, with its quotes."""
-    return json.dumps(text)
 
 
 def html_text(text: str) -> str:

@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from slipway.cli.project import EXECUTABLE, Project, render_project
-from slipway.cli.project_pins import installed_versions
+from slipway.cli.project_pins import UNDER_SCIKIT_LEARN
 from slipway.core.errors import SlipwayError
-from slipway.core.version import __version__
+from slipway.core.files import write_atomic
+from slipway.core.version import __version__, installed_versions
 
 RECORD = ".slipway.json"
 Change = Literal["added", "updated", "merged", "removed", "kept", "conflict"]
@@ -43,7 +44,7 @@ class ProjectRecord(msgspec.Struct, frozen=True):
 
 def write_project(folder: Path, name: str, title: str, settings: dict[str, str]) -> None:
     """Write every file of a project around its model, and the record of them."""
-    installed = installed_versions()
+    installed = installed_versions(UNDER_SCIKIT_LEARN)
     files = render_project(Project(name, title, settings, installed), folder / "model.pkl")
     for path, content in files.items():
         _write(folder / path, content)
@@ -149,4 +150,4 @@ def _read_record(folder: Path) -> ProjectRecord:
 
 def _write_record(folder: Path, record: ProjectRecord) -> None:
     content = msgspec.json.format(msgspec.json.encode(record), indent=1)
-    (folder / RECORD).write_bytes(content + b"\n")
+    write_atomic(folder / RECORD, content + b"\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from slipway.core.version import __version__
@@ -12,19 +11,8 @@ from slipway.models.manifest import Manifest
 DISTRIBUTION = "slipway-ml"
 _WEB_PINS = Path(__file__).with_name("web_pins.txt")
 # Packages that scikit-learn needs, whose versions decide the last digits as well.
-_UNDER_SCIKIT_LEARN = ("scipy", "joblib", "threadpoolctl")
+UNDER_SCIKIT_LEARN = ("scipy", "joblib", "threadpoolctl")
 _NOTEBOOK = ("ipykernel", "nbconvert", "nbclient")
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the installed versions of the packages under scikit-learn."""
-    versions = {}
-    for name in _UNDER_SCIKIT_LEARN:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def serving_pins(manifest: Manifest, installed: Mapping[str, str]) -> list[str]:

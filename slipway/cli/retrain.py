@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 
 from slipway.cli.options import (
     Stages,
+    command_name,
     commit,
     engine_option,
     memory_option,
@@ -66,7 +67,7 @@ def retrain(
         engine=None if engine == "auto" else cast(Any, engine),
         memory=memory,
         spark=os.environ.get("SLIPWAY_SPARK", TrainingOptions.spark),
-        command=context.command_path.removeprefix("python -m "),
+        command=command_name(),
         commit=commit(),
     )
     with one_line_errors():

@@ -13,6 +13,7 @@ from slipway.cli.options import (
     FILE,
     FOLDER,
     Stages,
+    command_name,
     commit,
     engine_option,
     memory_option,
@@ -124,4 +125,4 @@ def _command() -> str:
         and not isinstance(value, Path)
     }
     words = [name if value is True else f"{name} {value}" for name, value in given.items()]
-    return " ".join([context.command_path.removeprefix("python -m "), *words])
+    return " ".join([command_name(), *words])

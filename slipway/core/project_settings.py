@@ -6,7 +6,21 @@ import os
 import tomllib
 from pathlib import Path
 
+from slipway.core.settings import Settings
+
 FILE = "slipway.toml"
+
+
+def read_settings(root: Path) -> Settings:
+    """Return the settings of a project: those of the environment, then of ``slipway.toml``.
+
+    Raises
+    ------
+    ValueError
+        As by ``apply_project_settings`` and ``Settings.from_environ``.
+    """
+    apply_project_settings(root)
+    return Settings.from_environ(root)
 
 
 def apply_project_settings(root: Path) -> None:

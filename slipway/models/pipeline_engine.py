@@ -8,12 +8,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import ModelError
+from slipway.core.version import installed_versions
 from slipway.models.features import Answer, Record
 from slipway.models.frames import build_pipeline_input, group_records
 from slipway.models.manifest import Manifest
@@ -41,7 +41,7 @@ def unpickle(content: bytes, manifest: Manifest, allow_version_skew: bool = Fals
     for library, saved in manifest.libraries.items():
         if library in ("python", "numpy", "pandas"):
             continue
-        installed = _installed_version(library)
+        installed = installed_versions([library]).get(library, "none")
         if installed == saved:
             continue
         message = f"the pickle was made by {library} {saved}, installed is {installed}"
@@ -174,11 +174,3 @@ def output_context(signature: Signature) -> AbstractContextManager[Any]:
         transform_output=signature.transform_output
     )
     return context
-
-
-def _installed_version(library: str) -> str:
-    """Return the installed version of a library, or ``none``."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "none"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from slipway.models.features import Target
 from slipway.models.manifest import Manifest
 
 
-def summary_lines(manifest: Manifest, notes: Sequence[str] = ()) -> list[str]:
-    """Describe a model in a few lines: target, features, engine, and what is not known.
+def summary_lines(manifest: Manifest) -> list[str]:
+    """Describe a model in three lines: target, features and engine.
 
     Parameters
     ----------
     manifest : Manifest
-    notes : sequence of str
-        What could not be inferred.
 
     Returns
     -------
@@ -29,7 +26,6 @@ def summary_lines(manifest: Manifest, notes: Sequence[str] = ()) -> list[str]:
         f"{manifest.estimator}: {_prediction(signature.target)}",
         f"{len(signature.features)} features: {counts}",
         _engine(manifest),
-        *(f"not known: {note}" for note in notes),
     ]
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from slipway.core.errors import ModelError
 from slipway.core.settings import Reference, read_reference
-from slipway.core.version import __version__
+from slipway.core.version import __version__, installed_versions
 from slipway.models.artifacts import manifest_path
 from slipway.models.manifest import Manifest, read_manifest
 
 # Prepared models that stay on this machine.
 KEEP = 20
+# Their versions decide how a model is read.
+LIBRARIES = ("scikit-learn", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,7 @@ def _write(path: Path, folder: Path, options: Mapping[str, Any]) -> None:
         raise ModelError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
         added = add_model(path, draft / "model.pkl", **options)
-        lines = [*added.file_notes, *(f"not known: {note}" for note in added.unknown)]
-        lines += [*added.notes]
+        lines = [*added.file_notes, *added.unknown, *added.notes]
         (draft / "notes.txt").write_text("\n".join(lines), encoding="utf-8")
         if not folder.exists():
             draft.rename(folder)
@@ -114,7 +115,7 @@ def _write(path: Path, folder: Path, options: Mapping[str, Any]) -> None:
 
 def _key(path: Path, options: Mapping[str, Any]) -> str:
     """Name the folder of a model by everything that decides what is written."""
-    digest = hashlib.sha256(f"{__version__} {_library_versions()}".encode())
+    digest = hashlib.sha256(f"{__version__} {installed_versions(LIBRARIES)}".encode())
     for name, value in sorted(options.items()):
         digest.update(f"\0{name}={value}".encode())
         if isinstance(value, Path):
@@ -124,19 +125,6 @@ def _key(path: Path, options: Mapping[str, Any]) -> str:
     except OSError as error:
         raise ModelError(f"cannot read {path.name}: {error.strerror}") from error
     return f"{path.stem[:40]}-{digest.hexdigest()[:16]}"
-
-
-def _library_versions() -> str:
-    """Return the versions that decide how a model is read."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in ("scikit-learn", "numpy", "pandas"):
-        try:
-            found.append(version(name))
-        except PackageNotFoundError:
-            found.append("")
-    return " ".join(found)
 
 
 def _evict(cache: Path) -> None:

@@ -248,11 +248,11 @@ class PredictionService:
         self, body: bytes, explain: bool, level: float | None, soon: bool
     ) -> tuple[int, bytes]:
         """Predict an array; rejected records do not affect the others."""
-        if soon and body.count(b"{") > SOON_RECORDS:
+        limit, n_braces = self.settings.max_records, body.count(b"{")
+        if soon and n_braces > SOON_RECORDS:
             raise TakesLong
         require_utf8(body)
-        limit = self.settings.max_records
-        plain = not explain and level is None and body.count(b"{") <= limit
+        plain = not explain and level is None and n_braces <= limit
         records = self._fast(body, self._decode_all) if plain else None
         if records and len(records) <= limit:
             answers = [

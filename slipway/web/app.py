@@ -9,7 +9,7 @@ from flask import Flask
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 
 from slipway.core.errors import ModelError
-from slipway.core.project_settings import apply_project_settings
+from slipway.core.project_settings import read_settings
 from slipway.core.settings import Settings
 from slipway.web import error_handlers, fast_path, headers, model_lifecycle, openapi, trusted_hosts
 from slipway.web.api import api
@@ -53,9 +53,7 @@ def create_app(root: Path, settings: Settings | None = None, *, with_pages: bool
         The model does not pass its checks. Under the ``flask`` command the application is created
         anyway, so that ``slipway train`` can train the first model.
     """
-    if settings is None:
-        apply_project_settings(root)
-        settings = Settings.from_environ(root)
+    settings = settings or read_settings(root)
     app = Flask("slipway", root_path=str(root), static_folder=str(STATIC))
     app.jinja_loader = template_loader(root)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_json_bytes

@@ -84,7 +84,8 @@ def add_model(
     )
     manifest = write_checked(opened.content, described.manifest, output)
     notes = tuple(f"note: {note}" for note in rows.notes)
-    return AddedModel(manifest, tuple(opened.notes), tuple(described.notes), notes)
+    unknown = tuple(f"not known: {note}" for note in described.notes)
+    return AddedModel(manifest, tuple(opened.notes), unknown, notes)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
